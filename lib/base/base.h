@@ -1,0 +1,184 @@
+/* base.h - what every other layer speaks: errors, memory, numbers, threads.
+ *
+ * Ownership, for all of the library: what a prototype does not say to be owned is borrowed, until
+ * the next call on the same handle. Memory that the caller must free names the function to free it.
+ * The library never prints, exits or asserts on outside data.
+ *
+ * Outcomes: functions that can fail return 0 or -1 (readers: 1 an item, 0 a clean end, -1 an error)
+ * or a pointer or NULL, and fill the vlk_err that they were given. */
+#ifndef VLK_BASE_H
+#define VLK_BASE_H
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define VLK_VERSION "0.1.0"
+
+#if defined(__GNUC__)
+#define VLK_MUST_USE __attribute__((warn_unused_result))
+#define VLK_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#else
+#define VLK_MUST_USE
+#define VLK_PRINTF(fmt, args)
+#endif
+
+/* ---- errors ------------------------------------------------------------------------------- */
+
+typedef enum vlk_code {
+    VLK_OK = 0,
+    VLK_EUSAGE,       /* the caller asked for something that makes no sense */
+    VLK_EIO,          /* the system refused: open, read, write, disk full */
+    VLK_EFORMAT,      /* bytes that are not what they claim to be */
+    VLK_EMODEL,       /* a checkpoint or config that does not fit */
+    VLK_ELIMIT,       /* larger than a limit allows */
+    VLK_EMEM,         /* no memory */
+    VLK_EUNSUPPORTED, /* well formed, but not something we read */
+    VLK_EVALUE        /* a number that is not finite */
+} vlk_code;
+
+/* One sentence that names the file or item, what was expected and what was found. */
+typedef struct vlk_err {
+    vlk_code code;
+    char msg[1024];
+} vlk_err;
+
+/* Fills err (NULL is allowed) and returns -1, so that `return vlk_fail(err, ...)` reads well.
+ * Bytes outside printable UTF-8 in the sentence are written as \xNN: names come from outside. */
+int vlk_fail(vlk_err *err, vlk_code code, const char *fmt, ...) VLK_PRINTF(3, 4);
+/* As vlk_fail, with ": " and the text of errno behind the sentence; the code is VLK_EIO. */
+int vlk_fail_errno(vlk_err *err, const char *fmt, ...) VLK_PRINTF(2, 3);
+/* Puts "PREFIX: " in front of the sentence already in err; returns -1. */
+int vlk_err_prefix(vlk_err *err, const char *fmt, ...) VLK_PRINTF(2, 3);
+/* "memory", "io", "format" ...: the word that stands in --errors files. */
+const char *vlk_code_name(vlk_code code);
+
+/* ---- memory ------------------------------------------------------------------------------- */
+
+/* n * size bytes, zeroed, overflow checked. NULL and err when there is no memory. Free with free(). */
+void *vlk_calloc(size_t n, size_t size, vlk_err *err) VLK_MUST_USE;
+/* A copy of n bytes with a NUL behind it. Free with free(). */
+char *vlk_strndup(const char *s, size_t n, vlk_err *err) VLK_MUST_USE;
+/* Makes *p hold at least `need` elements of `size` bytes; *cap is its present room in elements.
+ * Grows geometrically; new room is not zeroed. */
+int vlk_grow(void *p, size_t *cap, size_t need, size_t size, vlk_err *err) VLK_MUST_USE;
+/* *out = a * b, or -1 when the product does not fit. */
+int vlk_mul(size_t a, size_t b, size_t *out) VLK_MUST_USE;
+
+/* Bytes that grow. Start from {0}; clear with vlk_buf_clear. data has a NUL behind len bytes
+ * whenever data is not NULL, so text can be read as a string. */
+typedef struct vlk_buf {
+    char *data;
+    size_t len, cap;
+} vlk_buf;
+
+int vlk_buf_reserve(vlk_buf *b, size_t more, vlk_err *err) VLK_MUST_USE; /* room for len+more and NUL */
+int vlk_buf_add(vlk_buf *b, const void *p, size_t n, vlk_err *err) VLK_MUST_USE;
+int vlk_buf_adds(vlk_buf *b, const char *s, vlk_err *err) VLK_MUST_USE;
+int vlk_buf_addf(vlk_buf *b, vlk_err *err, const char *fmt, ...) VLK_PRINTF(3, 4) VLK_MUST_USE;
+void vlk_buf_clear(vlk_buf *b); /* frees; b becomes {0} */
+
+/* Memory that is given back all at once: activations of a tower, names of a checkpoint. Blocks are
+ * aligned to 64 bytes, not zeroed, and 64 bytes apart, which AddressSanitizer poisons.
+ * Not safe to share between threads. */
+typedef struct vlk_arena vlk_arena;
+typedef struct vlk_mark {
+    size_t chunk, used;
+} vlk_mark;
+
+vlk_arena *vlk_arena_new(size_t chunk_bytes, vlk_err *err) VLK_MUST_USE;
+void vlk_arena_free(vlk_arena *a);
+void *vlk_arena_alloc(vlk_arena *a, size_t bytes, vlk_err *err) VLK_MUST_USE;
+vlk_mark vlk_arena_mark(const vlk_arena *a);
+void vlk_arena_reset(vlk_arena *a, vlk_mark m); /* what was allocated since m is gone; chunks stay */
+size_t vlk_arena_peak(const vlk_arena *a);      /* the most bytes ever in use */
+
+/* ---- numbers ------------------------------------------------------------------------------ */
+
+typedef enum vlk_dtype {
+    VLK_F32 = 0,
+    VLK_F16,
+    VLK_BF16,
+    VLK_F64,
+    VLK_I64,
+    VLK_I32,
+    VLK_I16,
+    VLK_I8,
+    VLK_U8,
+    VLK_BOOL,
+    VLK_DTYPES
+} vlk_dtype;
+
+#define VLK_MAX_RANK 8
+
+size_t vlk_dtype_size(vlk_dtype t);
+const char *vlk_dtype_name(vlk_dtype t); /* safetensors' names: "F32", "BF16" ... */
+int vlk_dtype_is_float(vlk_dtype t);
+float vlk_f16_to_f32(uint16_t h);
+uint16_t vlk_f32_to_f16(float f); /* round to nearest even; too large becomes infinite */
+float vlk_bf16_to_f32(uint16_t b);
+uint16_t vlk_f32_to_bf16(float f); /* round to nearest even; NaN stays NaN */
+/* n elements of a float type to f32; src need not be aligned. */
+void vlk_to_f32(float *dst, const void *src, vlk_dtype t, size_t n);
+
+/* A view of numbers that somebody else owns: a mapped weight, a matrix of a file. Strides are in
+ * elements; a row-major dense tensor has stride[rank-1] = 1. Data need not be aligned. */
+typedef struct vlk_tensor {
+    const char *name; /* as the file spells it */
+    const void *data;
+    vlk_dtype dtype;
+    int rank; /* 0 is a scalar */
+    size_t dim[VLK_MAX_RANK];
+    size_t stride[VLK_MAX_RANK];
+} vlk_tensor;
+
+size_t vlk_tensor_count(const vlk_tensor *t); /* elements; readers have checked that it fits */
+int vlk_tensor_is_dense(const vlk_tensor *t);
+/* "[768,3,32,32]" into out; returns out. */
+const char *vlk_shape_text(const size_t *dim, int rank, char *out, size_t size);
+void vlk_tensor_set_dense(vlk_tensor *t); /* row-major strides from dim */
+
+/* Unsigned decimal in [min, max]; the whole of s must be the number. */
+int vlk_parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *out) VLK_MUST_USE;
+/* A finite decimal in [min, max], independent of the locale. */
+int vlk_parse_f64(const char *s, double min, double max, double *out) VLK_MUST_USE;
+
+/* ---- hashes, text ------------------------------------------------------------------------- */
+
+uint64_t vlk_fnv1a64(const void *p, size_t n); /* of keys: --shard */
+
+typedef struct vlk_sha256 {
+    uint32_t h[8];
+    uint64_t bytes;
+    unsigned char block[64];
+} vlk_sha256;
+
+void vlk_sha256_init(vlk_sha256 *s);
+void vlk_sha256_add(vlk_sha256 *s, const void *p, size_t n);
+void vlk_sha256_hex(vlk_sha256 *s, char out[65]); /* ends it */
+
+/* Length in bytes (1-4) of the UTF-8 character at s, of n bytes; 0 if there is none: cut, overlong,
+ * surrogate, above U+10FFFF. *cp gets the code point (cp may be NULL). */
+int vlk_utf8_next(const char *s, size_t n, uint32_t *cp);
+int vlk_utf8_put(uint32_t cp, char out[4]);          /* returns the number of bytes */
+size_t vlk_utf8_valid(const char *s, size_t n);      /* bytes of the valid start; n if all is valid */
+
+/* ---- threads ------------------------------------------------------------------------------ */
+
+/* Cores that this process may use: affinity mask and cgroup quota, at least 1. */
+int vlk_cpu_count(void);
+
+/* A pool cuts work into tasks whose number and content do not depend on the number of threads, so
+ * results have the same bits for any -j. The caller is one of the threads. */
+typedef struct vlk_pool vlk_pool;
+/* task: 0..ntasks-1; thread: 0..nthreads-1, for per-thread scratch. */
+typedef void vlk_task_fn(void *arg, size_t task, int thread);
+
+vlk_pool *vlk_pool_new(int nthreads, vlk_err *err) VLK_MUST_USE;
+void vlk_pool_free(vlk_pool *p);
+int vlk_pool_threads(const vlk_pool *p);
+/* Runs fn for each task and returns when all are done. Tasks are taken in order by free threads.
+ * Not reentrant: a task must not call it. */
+void vlk_pool_run(vlk_pool *p, vlk_task_fn *fn, void *arg, size_t ntasks);
+
+#endif

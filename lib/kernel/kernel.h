@@ -1,0 +1,107 @@
+/* kernel.h - loops on float pointers: matrix products (the only door to oneDNN and BLAS), attention,
+ * rows. Knows no model and no tape.
+ *
+ * Every function gives a row the same bits whatever the number of rows, its place among them and the
+ * number of threads. Size letters: M rows, N outputs, K inputs, D width, H heads, T tokens. */
+#ifndef VLK_KERNEL_H
+#define VLK_KERNEL_H
+
+#include "../base/base.h"
+
+/* ---- the context: pool, backend, CPU, arithmetic ---------------------------------------------- */
+
+typedef enum vlk_backend { VLK_GEMM_AUTO, VLK_GEMM_DNNL, VLK_GEMM_OPENBLAS } vlk_backend;
+typedef enum vlk_cpu { VLK_CPU_AUTO, VLK_CPU_GENERIC, VLK_CPU_AVX2, VLK_CPU_AVX512 } vlk_cpu;
+
+typedef struct vlk_kernel_options {
+    int threads;         /* 0: vlk_cpu_count() */
+    vlk_backend backend; /* AUTO: oneDNN where built in, else OpenBLAS; the programs read VLK_GEMM */
+    vlk_cpu cpu;         /* the most that our own loops may use; the programs read VLK_CPU */
+    vlk_dtype arith;     /* of the linear layers: VLK_F32 or VLK_BF16 */
+} vlk_kernel_options;
+
+typedef struct vlk_kernel vlk_kernel;
+vlk_kernel *vlk_kernel_new(const vlk_kernel_options *opt, vlk_err *err) VLK_MUST_USE;
+void vlk_kernel_free(vlk_kernel *k);
+vlk_pool *vlk_kernel_pool(const vlk_kernel *k);
+/* "oneDNN 2.6.3, brg:avx512_core" and the like, for --version and --explain. Returns out. */
+const char *vlk_kernel_text(const vlk_kernel *k, char *out, size_t size);
+vlk_dtype vlk_kernel_arith(const vlk_kernel *k);
+/* Which backends were built in: bit 1 << vlk_backend. */
+unsigned vlk_kernel_backends(void);
+
+/* ---- weights and products --------------------------------------------------------------------- */
+
+struct vlk_pack; /* private to gemm: blocks of columns in the backend's layout */
+
+/* A matrix of N outputs by K inputs, opaque to models: y = x W^T. Data is borrowed (usually mapped). */
+typedef struct vlk_weight {
+    const char *name;
+    const void *data;
+    vlk_dtype dtype;  /* VLK_F32, VLK_F16, VLK_BF16 as stored */
+    size_t n, k;      /* outputs, inputs */
+    size_t stride;    /* elements between the rows of what is stored */
+    int transposed;   /* stored (K,N): OpenAI's proj and text_projection */
+    struct vlk_pack *pack; /* made on the way, owned; vlk_weight_clear frees it */
+    size_t rows_seen;
+} vlk_weight;
+
+/* Ready to use after {name, data, dtype, n, k, stride, transposed} are set and the rest is zero. */
+void vlk_weight_clear(vlk_weight *w);
+/* 1 if all values are finite, 0 if not (*at: the index of the first that is not). Reads the data once. */
+int vlk_weight_finite(vlk_kernel *kn, const vlk_weight *w, size_t *at);
+/* Says that many rows will come (a long run): packs at the first use. Same bits either way. */
+void vlk_weight_expect(vlk_weight *w, size_t rows);
+
+typedef enum vlk_act { VLK_ACT_NONE, VLK_ACT_QUICK_GELU, VLK_ACT_GELU, VLK_ACT_GELU_TANH, VLK_ACT_RELU } vlk_act;
+
+/* What happens to a tile of the product while it is in the cache, in this order:
+ *   p = xW^T + bias;  pre = p;  y = act(p);  y += residual. */
+typedef struct vlk_epilogue {
+    const float *bias;     /* (N) or NULL */
+    float *pre;            /* (M,N) keeps p for backward, or NULL */
+    vlk_act act;
+    const float *residual; /* (M,N), may be y itself, or NULL */
+} vlk_epilogue;
+
+/* y (M,N) = epilogue(x (M,K) W^T). Dense rows. ep may be NULL. Fails only for lack of memory. */
+int vlk_gemm(vlk_kernel *kn, float *y, const float *x, size_t m, vlk_weight *w, const vlk_epilogue *ep, vlk_err *err) VLK_MUST_USE;
+
+/* ---- attention -------------------------------------------------------------------------------- */
+
+/* One sequence: rows q..q+tq of the queries look at rows k..k+tk of keys and values. */
+typedef struct vlk_seq {
+    size_t q, tq, k, tk;
+} vlk_seq;
+
+typedef struct vlk_attn {
+    size_t heads, dim;  /* head h is columns h*dim .. (h+1)*dim of rows of heads*dim floats */
+    float scale;        /* of q.k, usually 1/sqrt(dim) */
+    int causal;         /* query i sees keys 0 .. i + tk - tq */
+    float *probs;       /* keeps the probabilities, (H,tq,tk) a sequence behind one another, or NULL */
+} vlk_attn;
+
+/* out (rows of q, H*dim) = softmax(scale q k^T) v, per sequence and head. A query's result depends on its
+ * own row and its keys in order, on nothing else: a full pass = token by token, bit for bit. */
+int vlk_attention_rows(vlk_kernel *kn, float *out, const float *q, const float *k, const float *v, const vlk_seq *seq,
+                       size_t nseq, const vlk_attn *a, vlk_err *err) VLK_MUST_USE;
+
+/* ---- rows --------------------------------------------------------------------------------------- */
+
+/* y = (x - mean) / sqrt(var + eps) * gamma + beta over D, biased variance. stats (M,2): mean and 1/sqrt, or
+ * NULL. y may be x. gamma, beta (D). */
+void vlk_layer_norm_rows(vlk_kernel *kn, float *y, const float *x, size_t m, size_t d, const float *gamma, const float *beta,
+                         float eps, float *stats);
+/* y = act(x), n elements; the same bits as the epilogue's. */
+void vlk_act_apply(vlk_kernel *kn, float *y, const float *x, size_t n, vlk_act act);
+/* Rows divided by max(their norm, 1e-12); norms (M) or NULL. y may be x. */
+void vlk_l2_normalize_rows(vlk_kernel *kn, float *y, const float *x, size_t m, size_t d, float *norms);
+/* Softmax of rows, y may be x. */
+void vlk_softmax_rows(vlk_kernel *kn, float *y, const float *x, size_t m, size_t d);
+/* scores[i] = q . row i of c, i in [0, m): rows of D floats (VLK_F32) or halves (VLK_F16), `stride` elements
+ * apart, mapped; at memory speed. */
+void vlk_dot_rows(vlk_kernel *kn, float *scores, const float *q, const void *c, vlk_dtype type, size_t stride, size_t m, size_t d);
+/* 1 if all n values are finite. */
+int vlk_all_finite(const float *x, size_t n);
+
+#endif

@@ -1,0 +1,74 @@
+/* model.h - a loaded model: towers, config, tokenizer and preprocessing, from any dialect of checkpoint.
+ *
+ * -m NAME is a folder in Hugging Face or open_clip layout, a weights file (OpenAI's archive, a training
+ * checkpoint, a bare state dict with a config beside it or --arch), the name of an installed model, or
+ * org/name in an existing Hugging Face cache. Nothing is ever fetched. */
+#ifndef VLK_MODEL_H
+#define VLK_MODEL_H
+
+#include "../base/base.h"
+#include "../ops/ops.h"
+#include "../prep/prep.h"
+#include "../stream/stream.h"
+
+typedef enum vlk_family { VLK_CLIP, VLK_SIGLIP } vlk_family;
+typedef enum vlk_dialect { VLK_DIALECT_HF, VLK_DIALECT_OPENAI, VLK_DIALECT_OPEN_CLIP } vlk_dialect;
+
+/* The size of one tower, as --info prints it. */
+typedef struct vlk_tower_info {
+    const char *kind; /* "vit", "resnet", "text" */
+    size_t width, layers, heads, mlp, patch, tokens; /* tokens: of a picture; of the context */
+    const char *activation;
+    size_t parameters;
+} vlk_tower_info;
+
+typedef struct vlk_model_info {
+    vlk_family family;
+    vlk_dialect dialect;
+    const char *path;       /* the folder or file it was found at */
+    size_t embed_dim;       /* E */
+    size_t image_w, image_h;
+    size_t context, vocab;
+    float logit_scale;      /* exp of what is stored */
+    float logit_bias;       /* SigLIP; 0 */
+    int has_logit_bias;     /* scores are sigmoids then */
+    char id[65];            /* of configs, tensor headers, file sizes, first 4 KiB of each tensor */
+    vlk_tower_info image, text;
+    vlk_recipe recipe;
+    size_t weight_bytes_image, weight_bytes_text; /* as stored */
+} vlk_model_info;
+
+typedef struct vlk_model_options {
+    const char *arch;        /* --arch NAME|FILE, or NULL */
+    const char *share;       /* the folder of installed models (…/share/vlkit), or NULL */
+    int want_image, want_text; /* the towers that will run: their weights are checked when first used */
+} vlk_model_options;
+
+typedef struct vlk_model vlk_model;
+/* Binds every tensor by name, shape and type; refuses what does not fit with the tensor's name, expected
+ * and found. Reads no weights. NULL name: the model that ships. */
+vlk_model *vlk_model_open(const char *name, const vlk_model_options *opt, vlk_err *err) VLK_MUST_USE;
+void vlk_model_close(vlk_model *m);
+const vlk_model_info *vlk_model_describe(const vlk_model *m);
+/* The tokenizer, opened at the first call (SigLIP: refused with the reason). Borrowed. */
+vlk_bpe *vlk_model_tokenizer(vlk_model *m, vlk_err *err) VLK_MUST_USE;
+/* The SHA-256 of every byte of the weights files, for --explain. */
+int vlk_model_hash(const vlk_model *m, char hex[65], vlk_err *err) VLK_MUST_USE;
+/* Appends the model as JSON (--info). */
+int vlk_model_json(const vlk_model *m, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
+/* Tells the weights of the wanted towers that `items` pictures or texts will come (packs early). */
+void vlk_model_expect(vlk_model *m, size_t items);
+
+/* Pictures (B,H,W,3) u8 to embeddings out (B,E), l2-normalised if asked. The tape's arena is reset to where it was
+ * (unless it records). -1: weights that are not finite (named), no memory. */
+int vlk_model_encode_images(vlk_model *m, vlk_tape *t, float *out, const uint8_t *pixels, size_t b, int normalize,
+                            vlk_err *err) VLK_MUST_USE;
+/* The same from normalised pixels (B,3,H,W) f32. */
+int vlk_model_encode_pixels(vlk_model *m, vlk_tape *t, float *out, const float *pixels, size_t b, int normalize,
+                            vlk_err *err) VLK_MUST_USE;
+/* Texts packed behind one another: ids of text i are ids[start[i]] .. ids[start[i+1]-1], start has B+1 entries.
+ * Causal towers may be given real lengths; SigLIP's need the whole context. */
+int vlk_model_encode_texts(vlk_model *m, vlk_tape *t, float *out, const int32_t *ids, const size_t *start, size_t b,
+                           int normalize, vlk_err *err) VLK_MUST_USE;
+
+#endif

@@ -1,0 +1,145 @@
+/* prep.h - the world's files to what a tower sees: pictures to u8 pixels, texts to token ids.
+ * Equal to the reference implementations to the last bit: Pillow 11.3 for pictures, OpenAI's,
+ * open_clip's and the Hugging Face (fast) tokenizers for texts. */
+#ifndef VLK_PREP_H
+#define VLK_PREP_H
+
+#include "../base/base.h"
+#include "../stream/stream.h"
+
+/* ---- pictures ----------------------------------------------------------------------------- */
+
+/* Pillow's modes, as a file is opened in them. */
+typedef enum vlk_mode {
+    VLK_MODE_1,    /* 1 byte a pixel, 0 or 255 */
+    VLK_MODE_L,    /* grey */
+    VLK_MODE_P,    /* index into palette */
+    VLK_MODE_LA,   /* 2 bytes */
+    VLK_MODE_RGB,  /* 3 bytes */
+    VLK_MODE_RGBA, /* 4 bytes, not premultiplied */
+    VLK_MODE_CMYK, /* 4 bytes, as Pillow holds them (inverted on load) */
+    VLK_MODE_I16   /* grey, uint16_t in native order */
+} vlk_mode;
+
+typedef struct vlk_image {
+    vlk_mode mode;
+    size_t width, height;
+    uint8_t *data; /* rows behind one another; owned, re-used by the next decode */
+    size_t cap;
+    uint8_t palette[256][4]; /* VLK_MODE_P: r g b alpha */
+    int has_alpha;           /* an alpha channel, or transparent palette entries */
+    int orientation;         /* EXIF, 1..8; 1 if none */
+    int trns_set;            /* a single transparent grey or RGB value (tRNS of colour types 0 and 2) */
+    uint16_t trns[3];
+} vlk_image;
+
+typedef enum vlk_filter { /* Pillow's numbers, as preprocessor_config.json spells them */
+    VLK_NEAREST = 0,
+    VLK_LANCZOS = 1,
+    VLK_BILINEAR = 2,
+    VLK_BICUBIC = 3,
+    VLK_BOX = 4,
+    VLK_HAMMING = 5
+} vlk_filter;
+
+typedef enum vlk_resize_mode {
+    VLK_RESIZE_NONE,     /* do_resize false */
+    VLK_RESIZE_SHORTEST, /* the short side to size, the long one int(size * long / short) */
+    VLK_RESIZE_LONGEST,  /* fit inside size, centre, fill the rest */
+    VLK_RESIZE_SQUASH    /* both sides forced */
+} vlk_resize_mode;
+
+/* How a checkpoint wants its pictures: from preprocessor_config.json or preprocess_cfg. */
+typedef struct vlk_recipe {
+    int rgb_first;   /* 1 Hugging Face: RGB, then resize; 0 OpenAI, open_clip: resize in the file's mode */
+    int crop_floor;  /* 1 Hugging Face: d / 2; 0 torchvision: half to even */
+    vlk_resize_mode resize;
+    size_t size_w, size_h; /* SHORTEST: size_h = size_w = the short side */
+    vlk_filter filter;
+    int crop; /* centre crop to crop_w x crop_h */
+    size_t crop_w, crop_h;
+    int fill;          /* grey level around LONGEST */
+    double rescale;    /* 1/255; 1 when do_rescale is false */
+    double mean[3], std[3]; /* 0 and 1 when do_normalize is false */
+} vlk_recipe;
+
+typedef enum vlk_alpha { VLK_ALPHA_DROP, VLK_ALPHA_WHITE, VLK_ALPHA_BLACK } vlk_alpha;
+
+typedef struct vlk_pixel_options { /* what a user decides */
+    int no_exif;
+    vlk_alpha alpha;
+    size_t max_pixels; /* width * height, from the header, before memory is taken; 0: 100 million */
+} vlk_pixel_options;
+
+/* The recipe of a Hugging Face folder's preprocessor_config.json (old and new spellings). `path`
+ * names it in messages. VLK_EMODEL for anything that makes no sense: size 0, std 0, resample 9. */
+int vlk_recipe_from_hf(vlk_recipe *r, const vlk_json *config, const char *path, vlk_err *err) VLK_MUST_USE;
+/* open_clip's preprocess_cfg; image_size is the model's, the default of `size`. */
+int vlk_recipe_from_open_clip(vlk_recipe *r, const vlk_json *preprocess_cfg, size_t image_size, const char *path,
+                              vlk_err *err) VLK_MUST_USE;
+/* OpenAI's own: shortest, bicubic, centre crop, CLIP's mean and deviation. */
+void vlk_recipe_openai(vlk_recipe *r, size_t image_size);
+/* Width and height of what the recipe gives (they do not depend on the picture), or VLK_EMODEL when
+ * they would (no crop after SHORTEST). */
+int vlk_recipe_output(const vlk_recipe *r, size_t *w, size_t *h, vlk_err *err) VLK_MUST_USE;
+/* One line that tells two recipes apart: "hf shortest 64 bicubic crop 64x64 mean ... std ...". Returns out. */
+const char *vlk_recipe_text(const vlk_recipe *r, char *out, size_t size);
+/* The 3 x 256 floats that a grey level becomes, as the dialect computes them: table[c][level]. */
+void vlk_recipe_table(const vlk_recipe *r, float table[3][256]);
+
+/* Decodes by content, not by name: PNG, JPEG, WebP where built in; GIF, BMP and others are refused by
+ * name. The first frame of animations. err->code: VLK_EFORMAT broken, VLK_ELIMIT too large,
+ * VLK_EUNSUPPORTED a kind that is not read. `img` starts as {0} and may be re-used. */
+int vlk_image_decode(vlk_image *img, const void *bytes, size_t n, const vlk_pixel_options *opt, vlk_err *err) VLK_MUST_USE;
+void vlk_image_clear(vlk_image *img);
+/* Is there a decoder for the kind that these first bytes show: "png", "jpeg", "webp"; "gif", "bmp", "tiff"
+ * ... for kinds that are known and not read; NULL if it is no picture. */
+const char *vlk_image_kind(const void *bytes, size_t n);
+/* Pillow's convert("RGB") in place; turns by EXIF first unless opt says no; composites alpha if asked. */
+int vlk_image_to_rgb(vlk_image *img, vlk_err *err) VLK_MUST_USE;
+int vlk_image_orient(vlk_image *img, vlk_err *err) VLK_MUST_USE;
+int vlk_image_composite(vlk_image *img, vlk_alpha alpha, vlk_err *err) VLK_MUST_USE;
+/* Pillow 11's resize in the image's own mode (1 and P: nearest; RGBA, LA: premultiplied). */
+int vlk_image_resize(vlk_image *img, size_t w, size_t h, vlk_filter filter, vlk_err *err) VLK_MUST_USE;
+
+/* The whole way: bytes of a file to (H,W,3) u8 as the recipe says. `scratch` keeps its memory between
+ * calls; one per thread. */
+typedef struct vlk_pixel_scratch vlk_pixel_scratch;
+vlk_pixel_scratch *vlk_pixel_scratch_new(vlk_err *err) VLK_MUST_USE;
+void vlk_pixel_scratch_free(vlk_pixel_scratch *s);
+int vlk_pixels(uint8_t *out, const void *bytes, size_t n, const vlk_recipe *r, const vlk_pixel_options *opt,
+               vlk_pixel_scratch *scratch, vlk_err *err) VLK_MUST_USE;
+
+/* Writes an RGB picture as PNG into `out` (contact sheets). */
+int vlk_png_write(vlk_buf *out, const uint8_t *rgb, size_t w, size_t h, vlk_err *err) VLK_MUST_USE;
+
+/* ---- texts -------------------------------------------------------------------------------- */
+
+/* CLIP's byte-pair encoding. The dialect decides the cleaning, which special tokens a text may spell,
+ * and what happens to long texts. */
+typedef enum vlk_bpe_dialect { VLK_BPE_OPENAI, VLK_BPE_OPEN_CLIP, VLK_BPE_HF } vlk_bpe_dialect;
+
+typedef struct vlk_bpe vlk_bpe;
+
+/* From a Hugging Face folder: vocab.json and merges.txt, or tokenizer.json. `vocab_size` is the
+ * model's: another one is refused. */
+vlk_bpe *vlk_bpe_open_hf(const char *folder, size_t vocab_size, vlk_err *err) VLK_MUST_USE;
+/* From OpenAI's merges file (bpe_simple_vocab_16e6.txt[.gz], or a merges.txt); the first
+ * vocab_size - 514 merges count. */
+vlk_bpe *vlk_bpe_open_merges(const char *path, size_t vocab_size, vlk_bpe_dialect dialect, vlk_err *err) VLK_MUST_USE;
+void vlk_bpe_free(vlk_bpe *b);
+
+/* Token ids of one text (n bytes), begin and end token included, not padded, not cut. Bytes that are
+ * not UTF-8: VLK_EFORMAT, with the offset. `ids` grows; *len is the number of ids. Not thread-safe
+ * on one vlk_bpe (it keeps a cache of words). */
+typedef struct vlk_ids {
+    int32_t *id;
+    size_t len, cap;
+} vlk_ids;
+int vlk_bpe_encode(vlk_bpe *b, vlk_ids *out, const char *text, size_t n, vlk_err *err) VLK_MUST_USE;
+/* Cuts to `context` ids as the reference does (the last one becomes the end token). 1 if it was cut. */
+int vlk_bpe_truncate(const vlk_bpe *b, vlk_ids *ids, size_t context);
+int32_t vlk_bpe_start(const vlk_bpe *b);
+int32_t vlk_bpe_end(const vlk_bpe *b);
+
+#endif

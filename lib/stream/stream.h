@@ -1,0 +1,227 @@
+/* stream.h - bytes on disk and in pipes: files, tars, npy, json, lists, weights.
+ * Everything that is read is checked before it is believed; limits come from headers. */
+#ifndef VLK_STREAM_H
+#define VLK_STREAM_H
+
+#include "../base/base.h"
+
+/* ---- files (file.c) ----------------------------------------------------------------------- */
+
+/* A file mapped read-only; size 0 is legal (data is then NULL). */
+typedef struct vlk_map {
+    const unsigned char *data;
+    size_t size;
+} vlk_map;
+int vlk_map_open(vlk_map *m, const char *path, vlk_err *err) VLK_MUST_USE;
+void vlk_map_close(vlk_map *m);
+/* Tells the system that these bytes will not be needed again soon (resident pages are given back). */
+void vlk_map_release(const void *p, size_t n);
+
+/* A whole file (not a folder, not longer than max bytes) into out, which is emptied first. */
+int vlk_read_file(vlk_buf *out, const char *path, size_t max, vlk_err *err) VLK_MUST_USE;
+/* DIR "/" NAME, or NAME if it is absolute. Free with free(). */
+char *vlk_path_join(const char *dir, const char *name, vlk_err *err) VLK_MUST_USE;
+
+/* ---- bytes in (input.c, inflate.c) -------------------------------------------------------- */
+
+/* A stream of bytes from a file, standard input ("-") or memory. gzip (several members) and zstd are
+ * seen by their first bytes and unpacked; CRCs are checked; a cut one is an error. */
+typedef struct vlk_in vlk_in;
+vlk_in *vlk_in_open(const char *path, vlk_err *err) VLK_MUST_USE;
+vlk_in *vlk_in_memory(const void *p, size_t n, const char *name, vlk_err *err) VLK_MUST_USE; /* borrows p */
+void vlk_in_close(vlk_in *in);
+const char *vlk_in_name(const vlk_in *in); /* for messages: the path, or "standard input" */
+/* Up to n bytes; *got = 0 only at the clean end. 0 or -1. Retries on EINTR. */
+int vlk_in_read(vlk_in *in, void *p, size_t n, size_t *got, vlk_err *err) VLK_MUST_USE;
+/* The next bytes without taking them, up to n <= 4096; fewer only at the end. */
+int vlk_in_peek(vlk_in *in, const unsigned char **p, size_t n, size_t *got, vlk_err *err) VLK_MUST_USE;
+/* One line without its end (LF or CRLF), or one record up to `end` (NUL for -0). 1, 0, -1. A leading
+ * UTF-8 byte order mark of the stream is dropped. A line longer than 1 MiB is VLK_ELIMIT. */
+int vlk_in_line(vlk_in *in, vlk_buf *line, int end, vlk_err *err) VLK_MUST_USE;
+/* Unpacks raw deflate (zip members), at most max bytes. */
+int vlk_inflate_raw(vlk_buf *out, const void *p, size_t n, size_t max, vlk_err *err) VLK_MUST_USE;
+
+/* ---- bytes out (output.c) ----------------------------------------------------------------- */
+
+/* A file that appears whole or not at all: written under a temporary name in the same folder, fsynced,
+ * renamed. "-" is standard output: written as it comes. */
+typedef struct vlk_out vlk_out;
+vlk_out *vlk_out_open(const char *path, vlk_err *err) VLK_MUST_USE;
+/* The name of a temporary is deterministic (".NAME.vlk-tmp"), so a rerun after a kill replaces it and
+ * none is left behind. Two runs at once on one output: the second is refused (a lock on the temporary). */
+int vlk_out_write(vlk_out *o, const void *p, size_t n, vlk_err *err) VLK_MUST_USE;
+int vlk_out_flush(vlk_out *o, vlk_err *err) VLK_MUST_USE;
+/* Overwrites n bytes at `offset` of what was written; only files, not standard output. */
+int vlk_out_patch(vlk_out *o, size_t offset, const void *p, size_t n, vlk_err *err) VLK_MUST_USE;
+int vlk_out_can_seek(const vlk_out *o);
+/* Flush, fsync, rename, fsync of the folder; frees o in any case. */
+int vlk_out_commit(vlk_out *o, vlk_err *err) VLK_MUST_USE;
+/* Removes the temporary and frees o; NULL is allowed. Standard output is flushed as far as it got. */
+void vlk_out_abort(vlk_out *o);
+
+/* ---- npy (npy.c), keys (keys.c) ------------------------------------------------------------ */
+
+/* A matrix or tensor of a .npy file, mapped: f2 f4 f8 i4 i8 u1, C and Fortran order, versions 1 to 3,
+ * little and big endian refused by name if big. t.data points into the map (strides tell the order). */
+typedef struct vlk_npy {
+    vlk_map map;
+    vlk_tensor t;
+} vlk_npy;
+int vlk_npy_open(vlk_npy *n, const char *path, vlk_err *err) VLK_MUST_USE;
+void vlk_npy_close(vlk_npy *n);
+/* Parses bytes already in memory (members of a tar). *t points into p. */
+int vlk_npy_parse(vlk_tensor *t, const void *p, size_t n, const char *name, vlk_err *err) VLK_MUST_USE;
+/* Appends a whole v1.0 .npy to `out`: type F32, F16, I32, I64 or U8. */
+int vlk_npy_encode(vlk_buf *out, vlk_dtype type, const size_t *dim, int rank, const void *data, vlk_err *err) VLK_MUST_USE;
+
+/* Writes rows as they come and fixes the number of rows at the end. */
+typedef struct vlk_npy_writer vlk_npy_writer;
+/* Rows of the shape dim[0..rank-1] (rank 1: a matrix). Output must be a file. */
+vlk_npy_writer *vlk_npy_writer_open(const char *path, vlk_dtype type, const size_t *dim, int rank, vlk_err *err) VLK_MUST_USE;
+int vlk_npy_write_rows(vlk_npy_writer *w, const void *rows, size_t n, vlk_err *err) VLK_MUST_USE;
+int vlk_npy_writer_commit(vlk_npy_writer *w, vlk_err *err) VLK_MUST_USE; /* frees w in any case */
+void vlk_npy_writer_abort(vlk_npy_writer *w);
+
+/* Keys and TSV fields: backslash, tab, newline and carriage return become \\ \t \n \r. */
+int vlk_escape(vlk_buf *out, const char *s, size_t n, vlk_err *err) VLK_MUST_USE;   /* appends */
+int vlk_unescape(vlk_buf *out, const char *s, size_t n, vlk_err *err) VLK_MUST_USE; /* appends; bad escapes stay as they are */
+
+/* X.keys: one escaped key a line. Mapped, with an index of line starts; memory is 8 bytes a key. */
+typedef struct vlk_keys vlk_keys;
+vlk_keys *vlk_keys_open(const char *path, vlk_err *err) VLK_MUST_USE;
+void vlk_keys_close(vlk_keys *k);
+size_t vlk_keys_count(const vlk_keys *k);
+int vlk_keys_get(const vlk_keys *k, size_t i, vlk_buf *out, vlk_err *err) VLK_MUST_USE; /* unescaped; out is emptied first */
+
+/* ---- json (json.c: the only place that knows the JSON library) ------------------------------ */
+
+typedef struct vlk_json vlk_json;
+typedef enum vlk_json_kind { VLK_JSON_NULL, VLK_JSON_BOOL, VLK_JSON_INT, VLK_JSON_REAL, VLK_JSON_STRING, VLK_JSON_ARRAY, VLK_JSON_OBJECT } vlk_json_kind;
+
+/* Parses a whole document: duplicate keys, NaN, trailing bytes, bad UTF-8 and nesting deeper than 512
+ * are errors that name `name` and the line. Free with vlk_json_free (roots only). */
+vlk_json *vlk_json_parse(const char *s, size_t n, const char *name, vlk_err *err) VLK_MUST_USE;
+vlk_json *vlk_json_load(const char *path, vlk_err *err) VLK_MUST_USE; /* at most 256 MiB */
+void vlk_json_free(vlk_json *j);
+/* Everything below accepts NULL and answers NULL, 0 or the default. */
+vlk_json_kind vlk_json_type(const vlk_json *j);
+const vlk_json *vlk_json_get(const vlk_json *obj, const char *key);
+const vlk_json *vlk_json_at(const vlk_json *arr, size_t i);
+size_t vlk_json_len(const vlk_json *j); /* elements of an array or object */
+const char *vlk_json_str(const vlk_json *j, size_t *len); /* NULL if it is no string; len may be NULL */
+/* Exactly an integer in [min, max] (1.0 counts, "1" and true do not). 0 or -1; err names `what`. */
+int vlk_json_int(const vlk_json *j, int64_t min, int64_t max, int64_t *out, const char *what, vlk_err *err) VLK_MUST_USE;
+int vlk_json_num(const vlk_json *j, double *out, const char *what, vlk_err *err) VLK_MUST_USE;
+int vlk_json_bool(const vlk_json *j, int *out, const char *what, vlk_err *err) VLK_MUST_USE;
+/* Members in the order of the file: it = NULL to begin; NULL at the end. */
+const void *vlk_json_next(const vlk_json *obj, const void *it, const char **key, const vlk_json **value);
+/* Appends s as a JSON string with quotes; bytes that are not UTF-8 become \udcXX (surrogateescape). */
+int vlk_json_quote(vlk_buf *out, const char *s, size_t n, vlk_err *err) VLK_MUST_USE;
+/* Streams the elements of a top-level array, or the lines of JSONL, one at a time: see list.c. */
+
+/* ---- weights (safetensors.c, zip.c, pickle.c, torch.c, weights.c) ---------------------------- */
+
+/* The named tensors of a checkpoint, whatever container holds them: .safetensors, PyTorch's zip, its
+ * format before 1.6, TorchScript archives, sharded by *.index.json. Nothing is executed; nothing is read
+ * but headers: data points into mapped files (deflated or strided tensors too are views or one copy). */
+typedef struct vlk_weights vlk_weights;
+
+typedef enum vlk_container { VLK_SAFETENSORS, VLK_TORCH_ZIP, VLK_TORCH_LEGACY, VLK_TORCHSCRIPT } vlk_container;
+
+/* `path` is a weights file or an index (*.index.json; shards lie beside it, their names may not leave the
+ * folder). For nested dictionaries: "state_dict" is entered if present, and a "module." before every name
+ * is cut off. Not a checkpoint, cut, overlapping, naming anything but tensors: refused with the reason. */
+vlk_weights *vlk_weights_open(const char *path, vlk_err *err) VLK_MUST_USE;
+void vlk_weights_close(vlk_weights *w);
+size_t vlk_weights_count(const vlk_weights *w);
+const vlk_tensor *vlk_weights_at(const vlk_weights *w, size_t i);             /* in the file's order */
+const vlk_tensor *vlk_weights_find(const vlk_weights *w, const char *name);   /* NULL if there is none */
+vlk_container vlk_weights_container(const vlk_weights *w);
+const char *vlk_weights_path(const vlk_weights *w); /* of the file or index */
+/* Files behind it (shards), for hashes and sizes. */
+size_t vlk_weights_files(const vlk_weights *w);
+const char *vlk_weights_file(const vlk_weights *w, size_t i, size_t *bytes);
+
+/* ---- tar (tar.c) --------------------------------------------------------------------------- */
+
+/* One member: its raw header blocks (pax and GNU records that belong to it included) and its data. */
+typedef struct vlk_tar_member {
+    const char *name;      /* long names resolved; bytes as stored */
+    char type;             /* '0' a file, '5' a folder, '1' '2' links ... as ustar has them */
+    size_t size;           /* bytes of data */
+    const unsigned char *head; /* the raw header blocks */
+    size_t head_size;
+    const unsigned char *data; /* size bytes, then padding up to a block: data_padded in all */
+    size_t data_padded;
+    size_t offset;         /* of its first block in the (unpacked) archive */
+} vlk_tar_member;
+
+typedef struct vlk_tar vlk_tar;
+vlk_tar *vlk_tar_open(vlk_in *in, vlk_err *err) VLK_MUST_USE; /* borrows in */
+void vlk_tar_close(vlk_tar *t);
+/* The next member with its data in memory (at most 1 GiB a member). 1; 0 at the end mark; -1: a bad checksum, a cut
+ * member, a missing end mark. */
+int vlk_tar_next(vlk_tar *t, vlk_tar_member *m, vlk_err *err) VLK_MUST_USE;
+
+/* WebDataset: members with one key, adjacent. The key is the path up to the first dot of the basename, the
+ * rest is the extension. Folders, links and members without an extension belong to no sample. */
+int vlk_tar_split(const char *name, size_t *key_len, const char **ext); /* 1, or 0 if it has no extension */
+
+typedef struct vlk_sample_part {
+    char *name, *ext; /* ext points behind the first dot of the basename */
+    char type;
+    unsigned char *head, *data;
+    size_t head_size, size, data_padded;
+} vlk_sample_part;
+typedef struct vlk_sample { /* owned by the caller, re-used by each call; starts as {0} */
+    char *key;
+    vlk_sample_part *part;
+    size_t parts, cap;
+    size_t offset; /* of its first header block */
+    int keyless;   /* a folder, a link, a member without extension: only to be passed on */
+    vlk_buf store;
+} vlk_sample;
+/* The next sample in order. 1, 0, -1. */
+int vlk_tar_sample(vlk_tar *t, vlk_sample *s, vlk_err *err) VLK_MUST_USE;
+void vlk_sample_clear(vlk_sample *s);
+const vlk_sample_part *vlk_sample_part_find(const vlk_sample *s, const char *ext); /* case-insensitive */
+
+/* Writing: given members byte for byte, and members of our own (ustar; pax for long names; mtime, owner 0). */
+int vlk_tar_put_raw(vlk_out *o, const vlk_sample_part *p, vlk_err *err) VLK_MUST_USE;
+int vlk_tar_put(vlk_out *o, const char *name, const void *data, size_t n, vlk_err *err) VLK_MUST_USE;
+int vlk_tar_put_end(vlk_out *o, vlk_err *err) VLK_MUST_USE; /* two zero blocks, then to 10240 */
+
+/* ---- lists (list.c) -------------------------------------------------------------------------- */
+
+/* Rows of path and caption(s): TSV (path<TAB>caption), CSV with a header (image|filepath|path|file_name,
+ * caption|title|text; quoted fields), JSONL, and the JSON lists of ALBEF/BLIP ({"image","caption"}, caption a
+ * string or a list), COCO ({"images","annotations"}) and LAION (url/path, caption). The kind is told by the
+ * suffix, or by the bytes. Memory does not grow with the rows, except for COCO's images table. */
+typedef enum vlk_list_kind { VLK_LIST_AUTO, VLK_LIST_TSV, VLK_LIST_CSV, VLK_LIST_JSONL, VLK_LIST_JSON, VLK_LIST_NAMES, VLK_LIST_NAMES0 } vlk_list_kind;
+typedef struct vlk_row { /* owned by the caller, re-used; starts as {0} */
+    vlk_buf path;       /* as written; relative to the list's folder */
+    vlk_buf text;       /* captions, each with a NUL behind it */
+    size_t captions;
+    size_t line;        /* 1 is the first */
+} vlk_row;
+typedef struct vlk_list vlk_list;
+vlk_list *vlk_list_open(const char *path, vlk_list_kind kind, vlk_err *err) VLK_MUST_USE; /* "-" is standard input */
+vlk_list *vlk_list_from(vlk_in *in, vlk_list_kind kind, vlk_err *err) VLK_MUST_USE;        /* borrows in */
+void vlk_list_close(vlk_list *l);
+/* 1 a row; 0 the end; -1 the list is broken; 2 a row that is not usable (err says which line and why): an item
+ * that failed, go on. */
+int vlk_list_next(vlk_list *l, vlk_row *row, vlk_err *err) VLK_MUST_USE;
+void vlk_row_clear(vlk_row *row);
+
+/* ---- folders (folder.c) ----------------------------------------------------------------------- */
+
+/* Files below a folder, recursively, sorted by the bytes of their path, names as "DIR/sub/x.png". Links to files
+ * are followed, links to folders too, but no folder twice on one path (loops). Hidden files are listed as others.
+ * What cannot be read (dangling link, no permission) is given with its error. */
+typedef struct vlk_folder vlk_folder;
+vlk_folder *vlk_folder_open(const char *path, vlk_err *err) VLK_MUST_USE;
+void vlk_folder_close(vlk_folder *f);
+/* 1: *path a file; 2: *path could not be looked at (err); 0 the end; -1. Borrowed until the next call. */
+int vlk_folder_next(vlk_folder *f, const char **path, vlk_err *err) VLK_MUST_USE;
+
+#endif
