@@ -160,8 +160,8 @@ void vlk_sha256_hex(vlk_sha256 *s, char out[65]); /* ends it */
 /* Length in bytes (1-4) of the UTF-8 character at s, of n bytes; 0 if there is none: cut, overlong,
  * surrogate, above U+10FFFF. *cp gets the code point (cp may be NULL). */
 int vlk_utf8_next(const char *s, size_t n, uint32_t *cp);
-int vlk_utf8_put(uint32_t cp, char out[4]);          /* returns the number of bytes */
-size_t vlk_utf8_valid(const char *s, size_t n);      /* bytes of the valid start; n if all is valid */
+int vlk_utf8_put(uint32_t cp, char out[4]);     /* returns the number of bytes */
+size_t vlk_utf8_valid(const char *s, size_t n); /* bytes of the valid start; n if all is valid */
 
 /* ---- threads ------------------------------------------------------------------------------ */
 

@@ -38,10 +38,10 @@ struct vlk_pack; /* private to gemm: blocks of columns in the backend's layout *
 typedef struct vlk_weight {
     const char *name;
     const void *data;
-    vlk_dtype dtype;  /* VLK_F32, VLK_F16, VLK_BF16 as stored */
-    size_t n, k;      /* outputs, inputs */
-    size_t stride;    /* elements between the rows of what is stored */
-    int transposed;   /* stored (K,N): OpenAI's proj and text_projection */
+    vlk_dtype dtype;       /* VLK_F32, VLK_F16, VLK_BF16 as stored */
+    size_t n, k;           /* outputs, inputs */
+    size_t stride;         /* elements between the rows of what is stored */
+    int transposed;        /* stored (K,N): OpenAI's proj and text_projection */
     struct vlk_pack *pack; /* made on the way, owned; vlk_weight_clear frees it */
     size_t rows_seen;
 } vlk_weight;
@@ -58,14 +58,15 @@ typedef enum vlk_act { VLK_ACT_NONE, VLK_ACT_QUICK_GELU, VLK_ACT_GELU, VLK_ACT_G
 /* What happens to a tile of the product while it is in the cache, in this order:
  *   p = xW^T + bias;  pre = p;  y = act(p);  y += residual. */
 typedef struct vlk_epilogue {
-    const float *bias;     /* (N) or NULL */
-    float *pre;            /* (M,N) keeps p for backward, or NULL */
+    const float *bias; /* (N) or NULL */
+    float *pre;        /* (M,N) keeps p for backward, or NULL */
     vlk_act act;
     const float *residual; /* (M,N), may be y itself, or NULL */
 } vlk_epilogue;
 
 /* y (M,N) = epilogue(x (M,K) W^T). Dense rows. ep may be NULL. Fails only for lack of memory. */
-int vlk_gemm(vlk_kernel *kn, float *y, const float *x, size_t m, vlk_weight *w, const vlk_epilogue *ep, vlk_err *err) VLK_MUST_USE;
+int vlk_gemm(vlk_kernel *kn, float *y, const float *x, size_t m, vlk_weight *w, const vlk_epilogue *ep,
+             vlk_err *err) VLK_MUST_USE;
 
 /* ---- attention -------------------------------------------------------------------------------- */
 
@@ -75,10 +76,10 @@ typedef struct vlk_seq {
 } vlk_seq;
 
 typedef struct vlk_attn {
-    size_t heads, dim;  /* head h is columns h*dim .. (h+1)*dim of rows of heads*dim floats */
-    float scale;        /* of q.k, usually 1/sqrt(dim) */
-    int causal;         /* query i sees keys 0 .. i + tk - tq */
-    float *probs;       /* keeps the probabilities, (H,tq,tk) a sequence behind one another, or NULL */
+    size_t heads, dim; /* head h is columns h*dim .. (h+1)*dim of rows of heads*dim floats */
+    float scale;       /* of q.k, usually 1/sqrt(dim) */
+    int causal;        /* query i sees keys 0 .. i + tk - tq */
+    float *probs;      /* keeps the probabilities, (H,tq,tk) a sequence behind one another, or NULL */
 } vlk_attn;
 
 /* out (rows of q, H*dim) = softmax(scale q k^T) v, per sequence and head. A query's result depends on its
@@ -90,8 +91,8 @@ int vlk_attention_rows(vlk_kernel *kn, float *out, const float *q, const float *
 
 /* y = (x - mean) / sqrt(var + eps) * gamma + beta over D, biased variance. stats (M,2): mean and 1/sqrt, or
  * NULL. y may be x. gamma, beta (D). */
-void vlk_layer_norm_rows(vlk_kernel *kn, float *y, const float *x, size_t m, size_t d, const float *gamma, const float *beta,
-                         float eps, float *stats);
+void vlk_layer_norm_rows(vlk_kernel *kn, float *y, const float *x, size_t m, size_t d, const float *gamma,
+                         const float *beta, float eps, float *stats);
 /* y = act(x), n elements; the same bits as the epilogue's. */
 void vlk_act_apply(vlk_kernel *kn, float *y, const float *x, size_t n, vlk_act act);
 /* Rows divided by max(their norm, 1e-12); norms (M) or NULL. y may be x. */
@@ -100,7 +101,8 @@ void vlk_l2_normalize_rows(vlk_kernel *kn, float *y, const float *x, size_t m, s
 void vlk_softmax_rows(vlk_kernel *kn, float *y, const float *x, size_t m, size_t d);
 /* scores[i] = q . row i of c, i in [0, m): rows of D floats (VLK_F32) or halves (VLK_F16), `stride` elements
  * apart, mapped; at memory speed. */
-void vlk_dot_rows(vlk_kernel *kn, float *scores, const float *q, const void *c, vlk_dtype type, size_t stride, size_t m, size_t d);
+void vlk_dot_rows(vlk_kernel *kn, float *scores, const float *q, const void *c, vlk_dtype type, size_t stride, size_t m,
+                  size_t d);
 /* 1 if all n values are finite. */
 int vlk_all_finite(const float *x, size_t n);
 

@@ -16,7 +16,7 @@ typedef enum vlk_dialect { VLK_DIALECT_HF, VLK_DIALECT_OPENAI, VLK_DIALECT_OPEN_
 
 /* The size of one tower, as --info prints it. */
 typedef struct vlk_tower_info {
-    const char *kind; /* "vit", "resnet", "text" */
+    const char *kind;                                /* "vit", "resnet", "text" */
     size_t width, layers, heads, mlp, patch, tokens; /* tokens: of a picture; of the context */
     const char *activation;
     size_t parameters;
@@ -25,22 +25,22 @@ typedef struct vlk_tower_info {
 typedef struct vlk_model_info {
     vlk_family family;
     vlk_dialect dialect;
-    const char *path;       /* the folder or file it was found at */
-    size_t embed_dim;       /* E */
+    const char *path; /* the folder or file it was found at */
+    size_t embed_dim; /* E */
     size_t image_w, image_h;
     size_t context, vocab;
-    float logit_scale;      /* exp of what is stored */
-    float logit_bias;       /* SigLIP; 0 */
-    int has_logit_bias;     /* scores are sigmoids then */
-    char id[65];            /* of configs, tensor headers, file sizes, first 4 KiB of each tensor */
+    float logit_scale;  /* exp of what is stored */
+    float logit_bias;   /* SigLIP; 0 */
+    int has_logit_bias; /* scores are sigmoids then */
+    char id[65];        /* of configs, tensor headers, file sizes, first 4 KiB of each tensor */
     vlk_tower_info image, text;
     vlk_recipe recipe;
     size_t weight_bytes_image, weight_bytes_text; /* as stored */
 } vlk_model_info;
 
 typedef struct vlk_model_options {
-    const char *arch;        /* --arch NAME|FILE, or NULL */
-    const char *share;       /* the folder of installed models (…/share/vlkit), or NULL */
+    const char *arch;          /* --arch NAME|FILE, or NULL */
+    const char *share;         /* the folder of installed models (…/share/vlkit), or NULL */
     int want_image, want_text; /* the towers that will run: their weights are checked when first used */
 } vlk_model_options;
 

@@ -34,12 +34,12 @@ typedef struct vlk_image {
 } vlk_image;
 
 typedef enum vlk_filter { /* Pillow's numbers, as preprocessor_config.json spells them */
-    VLK_NEAREST = 0,
-    VLK_LANCZOS = 1,
-    VLK_BILINEAR = 2,
-    VLK_BICUBIC = 3,
-    VLK_BOX = 4,
-    VLK_HAMMING = 5
+                          VLK_NEAREST = 0,
+                          VLK_LANCZOS = 1,
+                          VLK_BILINEAR = 2,
+                          VLK_BICUBIC = 3,
+                          VLK_BOX = 4,
+                          VLK_HAMMING = 5
 } vlk_filter;
 
 typedef enum vlk_resize_mode {
@@ -51,15 +51,15 @@ typedef enum vlk_resize_mode {
 
 /* How a checkpoint wants its pictures: from preprocessor_config.json or preprocess_cfg. */
 typedef struct vlk_recipe {
-    int rgb_first;   /* 1 Hugging Face: RGB, then resize; 0 OpenAI, open_clip: resize in the file's mode */
-    int crop_floor;  /* 1 Hugging Face: d / 2; 0 torchvision: half to even */
+    int rgb_first;  /* 1 Hugging Face: RGB, then resize; 0 OpenAI, open_clip: resize in the file's mode */
+    int crop_floor; /* 1 Hugging Face: d / 2; 0 torchvision: half to even */
     vlk_resize_mode resize;
     size_t size_w, size_h; /* SHORTEST: size_h = size_w = the short side */
     vlk_filter filter;
     int crop; /* centre crop to crop_w x crop_h */
     size_t crop_w, crop_h;
-    int fill;          /* grey level around LONGEST */
-    double rescale;    /* 1/255; 1 when do_rescale is false */
+    int fill;               /* grey level around LONGEST */
+    double rescale;         /* 1/255; 1 when do_rescale is false */
     double mean[3], std[3]; /* 0 and 1 when do_normalize is false */
 } vlk_recipe;
 
@@ -90,7 +90,8 @@ void vlk_recipe_table(const vlk_recipe *r, float table[3][256]);
 /* Decodes by content, not by name: PNG, JPEG, WebP where built in; GIF, BMP and others are refused by
  * name. The first frame of animations. err->code: VLK_EFORMAT broken, VLK_ELIMIT too large,
  * VLK_EUNSUPPORTED a kind that is not read. `img` starts as {0} and may be re-used. */
-int vlk_image_decode(vlk_image *img, const void *bytes, size_t n, const vlk_pixel_options *opt, vlk_err *err) VLK_MUST_USE;
+int vlk_image_decode(vlk_image *img, const void *bytes, size_t n, const vlk_pixel_options *opt,
+                     vlk_err *err) VLK_MUST_USE;
 void vlk_image_clear(vlk_image *img);
 /* Is there a decoder for the kind that these first bytes show: "png", "jpeg", "webp"; "gif", "bmp", "tiff"
  * ... for kinds that are known and not read; NULL if it is no picture. */

@@ -72,31 +72,43 @@ void vlk_npy_close(vlk_npy *n);
 /* Parses bytes already in memory (members of a tar). *t points into p. */
 int vlk_npy_parse(vlk_tensor *t, const void *p, size_t n, const char *name, vlk_err *err) VLK_MUST_USE;
 /* Appends a whole v1.0 .npy to `out`: type F32, F16, I32, I64 or U8. */
-int vlk_npy_encode(vlk_buf *out, vlk_dtype type, const size_t *dim, int rank, const void *data, vlk_err *err) VLK_MUST_USE;
+int vlk_npy_encode(vlk_buf *out, vlk_dtype type, const size_t *dim, int rank, const void *data,
+                   vlk_err *err) VLK_MUST_USE;
 
 /* Writes rows as they come and fixes the number of rows at the end. */
 typedef struct vlk_npy_writer vlk_npy_writer;
 /* Rows of the shape dim[0..rank-1] (rank 1: a matrix). Output must be a file. */
-vlk_npy_writer *vlk_npy_writer_open(const char *path, vlk_dtype type, const size_t *dim, int rank, vlk_err *err) VLK_MUST_USE;
+vlk_npy_writer *vlk_npy_writer_open(const char *path, vlk_dtype type, const size_t *dim, int rank,
+                                    vlk_err *err) VLK_MUST_USE;
 int vlk_npy_write_rows(vlk_npy_writer *w, const void *rows, size_t n, vlk_err *err) VLK_MUST_USE;
 int vlk_npy_writer_commit(vlk_npy_writer *w, vlk_err *err) VLK_MUST_USE; /* frees w in any case */
 void vlk_npy_writer_abort(vlk_npy_writer *w);
 
 /* Keys and TSV fields: backslash, tab, newline and carriage return become \\ \t \n \r. */
-int vlk_escape(vlk_buf *out, const char *s, size_t n, vlk_err *err) VLK_MUST_USE;   /* appends */
-int vlk_unescape(vlk_buf *out, const char *s, size_t n, vlk_err *err) VLK_MUST_USE; /* appends; bad escapes stay as they are */
+int vlk_escape(vlk_buf *out, const char *s, size_t n, vlk_err *err) VLK_MUST_USE; /* appends */
+int vlk_unescape(vlk_buf *out, const char *s, size_t n,
+                 vlk_err *err) VLK_MUST_USE; /* appends; bad escapes stay as they are */
 
 /* X.keys: one escaped key a line. Mapped, with an index of line starts; memory is 8 bytes a key. */
 typedef struct vlk_keys vlk_keys;
 vlk_keys *vlk_keys_open(const char *path, vlk_err *err) VLK_MUST_USE;
 void vlk_keys_close(vlk_keys *k);
 size_t vlk_keys_count(const vlk_keys *k);
-int vlk_keys_get(const vlk_keys *k, size_t i, vlk_buf *out, vlk_err *err) VLK_MUST_USE; /* unescaped; out is emptied first */
+int vlk_keys_get(const vlk_keys *k, size_t i, vlk_buf *out,
+                 vlk_err *err) VLK_MUST_USE; /* unescaped; out is emptied first */
 
 /* ---- json (json.c: the only place that knows the JSON library) ------------------------------ */
 
 typedef struct vlk_json vlk_json;
-typedef enum vlk_json_kind { VLK_JSON_NULL, VLK_JSON_BOOL, VLK_JSON_INT, VLK_JSON_REAL, VLK_JSON_STRING, VLK_JSON_ARRAY, VLK_JSON_OBJECT } vlk_json_kind;
+typedef enum vlk_json_kind {
+    VLK_JSON_NULL,
+    VLK_JSON_BOOL,
+    VLK_JSON_INT,
+    VLK_JSON_REAL,
+    VLK_JSON_STRING,
+    VLK_JSON_ARRAY,
+    VLK_JSON_OBJECT
+} vlk_json_kind;
 
 /* Parses a whole document: duplicate keys, NaN, trailing bytes, bad UTF-8 and nesting deeper than 512
  * are errors that name `name` and the line. Free with vlk_json_free (roots only). */
@@ -107,10 +119,11 @@ void vlk_json_free(vlk_json *j);
 vlk_json_kind vlk_json_type(const vlk_json *j);
 const vlk_json *vlk_json_get(const vlk_json *obj, const char *key);
 const vlk_json *vlk_json_at(const vlk_json *arr, size_t i);
-size_t vlk_json_len(const vlk_json *j); /* elements of an array or object */
+size_t vlk_json_len(const vlk_json *j);                   /* elements of an array or object */
 const char *vlk_json_str(const vlk_json *j, size_t *len); /* NULL if it is no string; len may be NULL */
 /* Exactly an integer in [min, max] (1.0 counts, "1" and true do not). 0 or -1; err names `what`. */
-int vlk_json_int(const vlk_json *j, int64_t min, int64_t max, int64_t *out, const char *what, vlk_err *err) VLK_MUST_USE;
+int vlk_json_int(const vlk_json *j, int64_t min, int64_t max, int64_t *out, const char *what,
+                 vlk_err *err) VLK_MUST_USE;
 int vlk_json_num(const vlk_json *j, double *out, const char *what, vlk_err *err) VLK_MUST_USE;
 int vlk_json_bool(const vlk_json *j, int *out, const char *what, vlk_err *err) VLK_MUST_USE;
 /* Members in the order of the file: it = NULL to begin; NULL at the end. */
@@ -134,8 +147,8 @@ typedef enum vlk_container { VLK_SAFETENSORS, VLK_TORCH_ZIP, VLK_TORCH_LEGACY, V
 vlk_weights *vlk_weights_open(const char *path, vlk_err *err) VLK_MUST_USE;
 void vlk_weights_close(vlk_weights *w);
 size_t vlk_weights_count(const vlk_weights *w);
-const vlk_tensor *vlk_weights_at(const vlk_weights *w, size_t i);             /* in the file's order */
-const vlk_tensor *vlk_weights_find(const vlk_weights *w, const char *name);   /* NULL if there is none */
+const vlk_tensor *vlk_weights_at(const vlk_weights *w, size_t i);           /* in the file's order */
+const vlk_tensor *vlk_weights_find(const vlk_weights *w, const char *name); /* NULL if there is none */
 vlk_container vlk_weights_container(const vlk_weights *w);
 const char *vlk_weights_path(const vlk_weights *w); /* of the file or index */
 /* Files behind it (shards), for hashes and sizes. */
@@ -146,14 +159,14 @@ const char *vlk_weights_file(const vlk_weights *w, size_t i, size_t *bytes);
 
 /* One member: its raw header blocks (pax and GNU records that belong to it included) and its data. */
 typedef struct vlk_tar_member {
-    const char *name;      /* long names resolved; bytes as stored */
-    char type;             /* '0' a file, '5' a folder, '1' '2' links ... as ustar has them */
-    size_t size;           /* bytes of data */
+    const char *name;          /* long names resolved; bytes as stored */
+    char type;                 /* '0' a file, '5' a folder, '1' '2' links ... as ustar has them */
+    size_t size;               /* bytes of data */
     const unsigned char *head; /* the raw header blocks */
     size_t head_size;
     const unsigned char *data; /* size bytes, then padding up to a block: data_padded in all */
     size_t data_padded;
-    size_t offset;         /* of its first block in the (unpacked) archive */
+    size_t offset; /* of its first block in the (unpacked) archive */
 } vlk_tar_member;
 
 typedef struct vlk_tar vlk_tar;
@@ -197,16 +210,24 @@ int vlk_tar_put_end(vlk_out *o, vlk_err *err) VLK_MUST_USE; /* two zero blocks, 
  * caption|title|text; quoted fields), JSONL, and the JSON lists of ALBEF/BLIP ({"image","caption"}, caption a
  * string or a list), COCO ({"images","annotations"}) and LAION (url/path, caption). The kind is told by the
  * suffix, or by the bytes. Memory does not grow with the rows, except for COCO's images table. */
-typedef enum vlk_list_kind { VLK_LIST_AUTO, VLK_LIST_TSV, VLK_LIST_CSV, VLK_LIST_JSONL, VLK_LIST_JSON, VLK_LIST_NAMES, VLK_LIST_NAMES0 } vlk_list_kind;
+typedef enum vlk_list_kind {
+    VLK_LIST_AUTO,
+    VLK_LIST_TSV,
+    VLK_LIST_CSV,
+    VLK_LIST_JSONL,
+    VLK_LIST_JSON,
+    VLK_LIST_NAMES,
+    VLK_LIST_NAMES0
+} vlk_list_kind;
 typedef struct vlk_row { /* owned by the caller, re-used; starts as {0} */
-    vlk_buf path;       /* as written; relative to the list's folder */
-    vlk_buf text;       /* captions, each with a NUL behind it */
+    vlk_buf path;        /* as written; relative to the list's folder */
+    vlk_buf text;        /* captions, each with a NUL behind it */
     size_t captions;
-    size_t line;        /* 1 is the first */
+    size_t line; /* 1 is the first */
 } vlk_row;
 typedef struct vlk_list vlk_list;
 vlk_list *vlk_list_open(const char *path, vlk_list_kind kind, vlk_err *err) VLK_MUST_USE; /* "-" is standard input */
-vlk_list *vlk_list_from(vlk_in *in, vlk_list_kind kind, vlk_err *err) VLK_MUST_USE;        /* borrows in */
+vlk_list *vlk_list_from(vlk_in *in, vlk_list_kind kind, vlk_err *err) VLK_MUST_USE;       /* borrows in */
 void vlk_list_close(vlk_list *l);
 /* 1 a row; 0 the end; -1 the list is broken; 2 a row that is not usable (err says which line and why): an item
  * that failed, go on. */

@@ -1,0 +1,110 @@
+/* err.c - errors as sentences. Names in them come from outside, so bytes that are not printable
+ * UTF-8 are written as \xNN: a message never breaks a terminal or a log line. */
+#include "base.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static void printable(char *out, size_t size, const char *s)
+{
+    size_t n = strlen(s), i = 0, o = 0;
+    while (i < n) {
+        uint32_t cp;
+        int len = vlk_utf8_next(s + i, n - i, &cp);
+        int ok = len > 0 && cp >= 0x20 && cp != 0x7f && !(cp >= 0x80 && cp < 0xa0);
+        size_t need = ok ? (size_t)len : 4;
+        if (o + need + 1 > size)
+            break;
+        if (ok) {
+            memcpy(out + o, s + i, need);
+            i += (size_t)len;
+        } else {
+            static const char hex[] = "0123456789abcdef";
+            unsigned char c = (unsigned char)s[i++];
+            memcpy(out + o, "\\x", 2);
+            out[o + 2] = hex[c >> 4];
+            out[o + 3] = hex[c & 15];
+        }
+        o += need;
+    }
+    out[o] = 0;
+}
+
+static void set(vlk_err *err, vlk_code code, const char *text)
+{
+    err->code = code;
+    printable(err->msg, sizeof err->msg, text);
+}
+
+int vlk_fail(vlk_err *err, vlk_code code, const char *fmt, ...)
+{
+    if (!err)
+        return -1;
+    char text[sizeof err->msg];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    set(err, code, text);
+    return -1;
+}
+
+int vlk_fail_errno(vlk_err *err, const char *fmt, ...)
+{
+    int saved = errno;
+    if (!err)
+        return -1;
+    char text[sizeof err->msg];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    size_t n = strlen(text);
+    char why[128];
+    if (strerror_r(saved, why, sizeof why) != 0)
+        snprintf(why, sizeof why, "error %d", saved);
+    snprintf(text + n, sizeof text - n, ": %s", why);
+    set(err, saved == ENOMEM ? VLK_EMEM : VLK_EIO, text);
+    return -1;
+}
+
+int vlk_err_prefix(vlk_err *err, const char *fmt, ...)
+{
+    if (!err)
+        return -1;
+    char text[2 * sizeof err->msg];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof err->msg, fmt, ap);
+    va_end(ap);
+    size_t n = strlen(text);
+    snprintf(text + n, sizeof text - n, ": %s", err->msg);
+    set(err, err->code, text);
+    return -1;
+}
+
+const char *vlk_code_name(vlk_code code)
+{
+    switch (code) {
+    case VLK_OK:
+        return "ok";
+    case VLK_EUSAGE:
+        return "usage";
+    case VLK_EIO:
+        return "io";
+    case VLK_EFORMAT:
+        return "format";
+    case VLK_EMODEL:
+        return "model";
+    case VLK_ELIMIT:
+        return "limit";
+    case VLK_EMEM:
+        return "memory";
+    case VLK_EUNSUPPORTED:
+        return "unsupported";
+    case VLK_EVALUE:
+        return "value";
+    }
+    return "unknown";
+}
