@@ -1,0 +1,244 @@
+/* json.c - JSON documents (RFC 8259), the only file that knows the JSON library.
+ *
+ * A vlk_json is a value of the library under another name; only roots are freed. Stricter than the library's
+ * defaults: duplicate keys are refused (two readers could see two different files), and nesting is measured by a scan
+ * before parsing, so that the recursive parser never gets deep input. Looser in one place: integers beyond 64 bits
+ * (tokenizer_config.json has model_max_length 10^30) make the document's numbers real instead of unreadable. */
+#include "stream.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <string.h>
+
+#define MAX_DEPTH 512
+#define MAX_FILE ((size_t)256 << 20)
+
+/* The library's accessors mostly take non-const pointers, but change nothing. */
+static json_t *raw(const vlk_json *j)
+{
+    return (json_t *)(uintptr_t)j;
+}
+
+/* The deepest nesting of brackets outside strings; 1-based line of the first place beyond the limit, or 0. */
+static size_t too_deep(const char *s, size_t n)
+{
+    size_t depth = 0, line = 1;
+    int in_string = 0;
+    for (size_t i = 0; i < n; i++) {
+        char c = s[i];
+        if (c == '\n') {
+            line++;
+        } else if (in_string) {
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                in_string = 0;
+        } else if (c == '"') {
+            in_string = 1;
+        } else if (c == '[' || c == '{') {
+            if (++depth > MAX_DEPTH)
+                return line;
+        } else if ((c == ']' || c == '}') && depth > 0) {
+            depth--;
+        }
+    }
+    return 0;
+}
+
+vlk_json *vlk_json_parse(const char *s, size_t n, const char *name, vlk_err *err)
+{
+    if (n >= 3 && memcmp(s, "\xef\xbb\xbf", 3) == 0) {
+        s += 3;
+        n -= 3;
+    }
+    if (n == 0) {
+        vlk_fail(err, VLK_EFORMAT, "%s: expected JSON, found nothing", name);
+        return NULL;
+    }
+    size_t line = too_deep(s, n);
+    if (line != 0) {
+        vlk_fail(err, VLK_ELIMIT, "%s: line %zu: JSON nested deeper than %d levels", name, line, MAX_DEPTH);
+        return NULL;
+    }
+    json_error_t why;
+    size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL;
+    json_t *root = json_loadb(s, n, flags, &why);
+    if (!root && json_error_code(&why) == json_error_numeric_overflow)
+        root = json_loadb(s, n, flags | JSON_DECODE_INT_AS_REAL, &why);
+    if (!root && json_error_code(&why) == json_error_out_of_memory)
+        vlk_fail(err, VLK_EMEM, "%s: no memory for %zu bytes of JSON", name, n);
+    else if (!root)
+        vlk_fail(err, VLK_EFORMAT, "%s: line %d: not valid JSON: %s", name, why.line, why.text);
+    return (vlk_json *)root;
+}
+
+vlk_json *vlk_json_load(const char *path, vlk_err *err)
+{
+    vlk_buf text = {0};
+    vlk_json *j = NULL;
+    if (vlk_read_file(&text, path, MAX_FILE, err) == 0)
+        j = vlk_json_parse(text.data ? text.data : "", text.len, path, err);
+    vlk_buf_clear(&text);
+    return j;
+}
+
+void vlk_json_free(vlk_json *j)
+{
+    json_decref((json_t *)j);
+}
+
+vlk_json_kind vlk_json_type(const vlk_json *j)
+{
+    switch (j ? json_typeof(raw(j)) : JSON_NULL) {
+    case JSON_OBJECT:
+        return VLK_JSON_OBJECT;
+    case JSON_ARRAY:
+        return VLK_JSON_ARRAY;
+    case JSON_STRING:
+        return VLK_JSON_STRING;
+    case JSON_INTEGER:
+        return VLK_JSON_INT;
+    case JSON_REAL:
+        return VLK_JSON_REAL;
+    case JSON_TRUE:
+    case JSON_FALSE:
+        return VLK_JSON_BOOL;
+    default:
+        return VLK_JSON_NULL;
+    }
+}
+
+const vlk_json *vlk_json_get(const vlk_json *obj, const char *key)
+{
+    return (const vlk_json *)json_object_get(raw(obj), key);
+}
+
+const vlk_json *vlk_json_at(const vlk_json *arr, size_t i)
+{
+    return (const vlk_json *)json_array_get(raw(arr), i);
+}
+
+size_t vlk_json_len(const vlk_json *j)
+{
+    json_t *v = raw(j);
+    return json_is_array(v) ? json_array_size(v) : json_object_size(v);
+}
+
+const char *vlk_json_str(const vlk_json *j, size_t *len)
+{
+    const char *s = json_string_value(raw(j));
+    size_t n = json_string_length(raw(j));
+    if (len)
+        *len = n;
+    /* Who does not take the length would see a cut string. */
+    return s && !len && memchr(s, '\0', n) ? NULL : s;
+}
+
+/* What stands there, in words, for messages. */
+static void found(const vlk_json *j, char *out, size_t size)
+{
+    json_t *v = raw(j);
+    if (!v)
+        snprintf(out, size, "nothing");
+    else if (json_is_integer(v))
+        snprintf(out, size, "%lld", (long long)json_integer_value(v));
+    else if (json_is_real(v))
+        snprintf(out, size, "%.9g", json_real_value(v));
+    else if (json_is_string(v))
+        snprintf(out, size, "the string \"%.40s\"", json_string_value(v));
+    else if (json_is_boolean(v))
+        snprintf(out, size, "%s", json_is_true(v) ? "true" : "false");
+    else
+        snprintf(out, size, "%s", json_is_null(v) ? "null" : json_is_array(v) ? "a list" : "an object");
+}
+
+int vlk_json_int(const vlk_json *j, int64_t min, int64_t max, int64_t *out, const char *what, vlk_err *err)
+{
+    json_t *v = raw(j);
+    int64_t i = 0;
+    int ok = json_is_integer(v);
+    if (ok) {
+        i = json_integer_value(v);
+    } else if (json_is_real(v)) {
+        double d = json_real_value(v);
+        ok = d == floor(d) && fabs(d) < 9.2e18;
+        i = ok ? (int64_t)d : 0;
+    }
+    if (!ok || i < min || i > max) {
+        char text[80];
+        found(j, text, sizeof text);
+        return vlk_fail(err, VLK_EFORMAT, "%s: expected an integer from %lld to %lld, found %s", what, (long long)min,
+                        (long long)max, text);
+    }
+    *out = i;
+    return 0;
+}
+
+int vlk_json_num(const vlk_json *j, double *out, const char *what, vlk_err *err)
+{
+    if (!json_is_number(raw(j))) {
+        char text[80];
+        found(j, text, sizeof text);
+        return vlk_fail(err, VLK_EFORMAT, "%s: expected a number, found %s", what, text);
+    }
+    *out = json_number_value(raw(j));
+    return 0;
+}
+
+int vlk_json_bool(const vlk_json *j, int *out, const char *what, vlk_err *err)
+{
+    if (!json_is_boolean(raw(j))) {
+        char text[80];
+        found(j, text, sizeof text);
+        return vlk_fail(err, VLK_EFORMAT, "%s: expected true or false, found %s", what, text);
+    }
+    *out = json_is_true(raw(j));
+    return 0;
+}
+
+const void *vlk_json_next(const vlk_json *obj, const void *it, const char **key, const vlk_json **value)
+{
+    json_t *v = raw(obj);
+    void *next = it ? json_object_iter_next(v, (void *)(uintptr_t)it) : json_object_iter(v);
+    if (next) {
+        *key = json_object_iter_key(next);
+        *value = (const vlk_json *)json_object_iter_value(next);
+    }
+    return next;
+}
+
+int vlk_json_quote(vlk_buf *out, const char *s, size_t n, vlk_err *err)
+{
+    static const char letters[] = "btn\0fr"; /* of the control characters 8 to 13; 11 has none */
+    if (vlk_buf_add(out, "\"", 1, err))
+        return -1;
+    for (size_t i = 0; i < n;) {
+        unsigned char c = (unsigned char)s[i];
+        char esc[8];
+        size_t take = 1, put;
+        const char *from = esc;
+        if (c == '"' || c == '\\') {
+            put = (size_t)snprintf(esc, sizeof esc, "\\%c", c);
+        } else if (c >= 8 && c <= 13 && letters[c - 8]) {
+            put = (size_t)snprintf(esc, sizeof esc, "\\%c", letters[c - 8]);
+        } else if (c < 0x20 || c == 0x7f) {
+            put = (size_t)snprintf(esc, sizeof esc, "\\u%04x", c);
+        } else if (c < 0x80) { /* a run of plain bytes at once */
+            while (i + take < n && (unsigned char)s[i + take] >= 0x20 && (unsigned char)s[i + take] < 0x7f &&
+                   s[i + take] != '"' && s[i + take] != '\\')
+                take++;
+            from = s + i;
+            put = take;
+        } else if ((take = (size_t)vlk_utf8_next(s + i, n - i, NULL)) > 0) {
+            from = s + i;
+            put = take;
+        } else {
+            take = 1;
+            put = (size_t)snprintf(esc, sizeof esc, "\\udc%02x", c);
+        }
+        if (vlk_buf_add(out, from, put, err))
+            return -1;
+        i += take;
+    }
+    return vlk_buf_add(out, "\"", 1, err);
+}
