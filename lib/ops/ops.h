@@ -1,0 +1,163 @@
+/* ops.h - each operation once: it computes at once and, where the tape records, leaves a node for backward.
+ *
+ * A tower is a plain function that calls ops:  y = vlk_linear(t, x, w, b, VLK_ACT_GELU).  Inference is the same
+ * call with recording off. Values are rows of floats; a picture's channels are columns (NHWC), a batch of texts
+ * is one text behind the other, without padding.
+ *
+ * Errors do not interrupt the prose: the tape keeps the first one, ops that are given NULL give NULL, and
+ * vlk_tape_failed reports it once at the end. Letters: B batch, T tokens, D width, H heads, V vocabulary. */
+#ifndef VLK_OPS_H
+#define VLK_OPS_H
+
+#include "../base/base.h"
+#include "../kernel/kernel.h"
+
+/* ---- values ----------------------------------------------------------------------------------- */
+
+/* A value: rows x cols floats, dense, in the tape's arena (or borrowed). Recorded values also know where
+ * their gradient goes; it is added to, so a value may be used many times. */
+typedef struct vlk_var {
+    float *data;
+    size_t rows, cols;
+    float *grad;    /* (rows, cols), made by backward; NULL until then */
+    int needs_grad; /* somebody below it is trained */
+} vlk_var;
+
+/* A parameter: what a checkpoint holds under a name, as the ops see it. Matrices (n outputs, k inputs) and tables
+ * (n rows of k) stay as stored; vectors (n = 1) are widened to f32 when bound. All zero = not there: a bias that
+ * a model does not have. */
+typedef struct vlk_param {
+    vlk_weight w;
+    const float *f32; /* the values of a vector, dense; NULL for matrices and tables in another type */
+    float *grad;      /* (n,k) in the order stored, added to by backward; NULL: not trained */
+} vlk_param;
+
+static inline int vlk_param_given(const vlk_param *p)
+{
+    return p != NULL && p->w.data != NULL;
+}
+
+/* ---- the tape --------------------------------------------------------------------------------- */
+
+typedef struct vlk_tape vlk_tape;
+/* Borrows the kernel. Recording is off. One tape per thread of control; the kernel's pool works for it. */
+vlk_tape *vlk_tape_new(vlk_kernel *k, vlk_err *err) VLK_MUST_USE;
+void vlk_tape_free(vlk_tape *t);
+vlk_kernel *vlk_tape_kernel(const vlk_tape *t);
+/* While on, ops whose result needs a gradient append nodes and keep what backward needs. */
+void vlk_tape_record(vlk_tape *t, int on);
+int vlk_tape_recording(const vlk_tape *t);
+size_t vlk_tape_nodes(const vlk_tape *t);
+/* 0, or -1 with the first error since the last call, which is forgotten then. */
+int vlk_tape_failed(vlk_tape *t, vlk_err *err) VLK_MUST_USE;
+/* Notes an error of the caller's own (first one wins); returns NULL. */
+void *vlk_tape_fail(vlk_tape *t, vlk_code code, const char *fmt, ...) VLK_PRINTF(3, 4);
+
+/* Values made since the mark are given back; a recording tape keeps them (backward reads them) and does nothing.
+ * vlk_tape_clear forgets all nodes and values. */
+vlk_mark vlk_tape_mark(const vlk_tape *t);
+void vlk_tape_reset(vlk_tape *t, vlk_mark m);
+void vlk_tape_clear(vlk_tape *t);
+size_t vlk_tape_peak(const vlk_tape *t); /* bytes, the most ever in use */
+
+/* A value with undefined contents; a value that borrows `data`; the rows of a parameter as a value (n,k), widened. */
+vlk_var *vlk_var_new(vlk_tape *t, size_t rows, size_t cols);
+vlk_var *vlk_var_wrap(vlk_tape *t, float *data, size_t rows, size_t cols);
+vlk_var *vlk_param_rows(vlk_tape *t, vlk_param *p);
+
+/* ---- products --------------------------------------------------------------------------------- */
+
+/* y (rows,n) = act(x (rows,k) W^T + b). b may be absent. Saved: x where W is trained, the pre-activation. */
+vlk_var *vlk_linear(vlk_tape *t, vlk_var *x, vlk_param *w, vlk_param *b, vlk_act act);
+/* to + x W^T + b: the end of a residual branch. `to` is used up: unless the tape records, the result stands in
+ * its memory. */
+vlk_var *vlk_linear_add(vlk_tape *t, vlk_var *to, vlk_var *x, vlk_param *w, vlk_param *b);
+/* y (M,N) = a (M,K) b^T (N,K), both values. */
+vlk_var *vlk_matmul_nt(vlk_tape *t, vlk_var *a, vlk_var *b);
+
+/* ---- attention (attention.c) -------------------------------------------------------------------- */
+
+/* Sequences behind one another: sequence i is rows start[i] .. start[i+1]-1; start has n+1 entries. */
+typedef struct vlk_packed {
+    const size_t *start;
+    size_t n;
+} vlk_packed;
+
+/* Keys and values that a layer has seen, of `n` sequences with room for `room` rows each. A pass with an empty cache
+ * equals the pass without, bit for bit, and so does any way of cutting it into steps. */
+typedef struct vlk_kv {
+    size_t n, room, width;
+    size_t *len;  /* (n) rows filled */
+    float *k, *v; /* (n, room, width) */
+} vlk_kv;
+int vlk_kv_init(vlk_kv *c, size_t n, size_t room, size_t width, vlk_err *err) VLK_MUST_USE;
+void vlk_kv_clear(vlk_kv *c);
+
+typedef struct vlk_attention_options {
+    size_t heads;
+    int causal;    /* the last query sees all keys, the one before it all but the last ... */
+    float scale;   /* of q.k; 0: 1/sqrt(D/H) */
+    vlk_kv *cache; /* k and v are appended to it and all of it is attended; NULL: k and v alone */
+} vlk_attention_options;
+
+/* y (rows of q, D) = softmax(scale q k^T) v per sequence and head. Queries and keys of sequence i are its rows in
+ * `qs` and `ks`, which may differ in length. Saved: q, k, v, the probabilities. */
+vlk_var *vlk_attention(vlk_tape *t, vlk_var *q, vlk_var *k, vlk_var *v, const vlk_packed *qs, const vlk_packed *ks,
+                       const vlk_attention_options *o);
+
+/* ---- rows (rows.c) ------------------------------------------------------------------------------ */
+
+/* (x - mean) / sqrt(var + eps) gamma + beta over the columns. Saved: x, mean and 1/sqrt. */
+vlk_var *vlk_layer_norm(vlk_tape *t, vlk_var *x, vlk_param *gamma, vlk_param *beta, float eps);
+/* Rows divided by their norm, which is at least 1e-12. Saved: the result, the norms. */
+vlk_var *vlk_l2_normalize(vlk_tape *t, vlk_var *x);
+vlk_var *vlk_softmax(vlk_tape *t, vlk_var *x); /* of rows. Saved: the result */
+vlk_var *vlk_scale(vlk_tape *t, vlk_var *x, float by);
+vlk_var *vlk_add(vlk_tape *t, vlk_var *a, vlk_var *b, vlk_act act); /* act(a + b). Saved: the sum */
+
+/* ---- moving rows (gather.c) ---------------------------------------------------------------------- */
+
+/* y[i] = token[id[i]] + position[at[i]]: (n,D). An id or place outside its table is an error. Saved: id, at. */
+vlk_var *vlk_embed(vlk_tape *t, const int32_t *id, const int32_t *at, size_t n, vlk_param *token, vlk_param *position);
+/* y[i] = x[row[i]]: (n,D). Saved: row. */
+vlk_var *vlk_gather_rows(vlk_tape *t, vlk_var *x, const size_t *row, size_t n);
+/* Puts a row in front of each of b sequences of equal length: (b*(T+1), D). `first` has b rows, or 1 for all. */
+vlk_var *vlk_prepend(vlk_tape *t, vlk_var *first, vlk_var *x, size_t b);
+/* x[i] + position[i modulo the table's rows]. x is used up, as in vlk_linear_add. */
+vlk_var *vlk_add_positions(vlk_tape *t, vlk_var *x, vlk_param *position);
+/* The mean of the rows of each sequence: (n,D). Saved: start. */
+vlk_var *vlk_mean_rows(vlk_tape *t, vlk_var *x, const vlk_packed *s);
+
+/* ---- pictures (conv.c) --------------------------------------------------------------------------- */
+
+/* Pictures as they come: u8 (B,H,W,3) with the 3x256 floats that a level becomes (vlk_recipe_table), or floats
+ * (B,3,H,W) that are normalised already. */
+typedef struct vlk_pictures {
+    size_t b, h, w;
+    const uint8_t *u8;
+    const float (*table)[256];
+    const float *f32;
+} vlk_pictures;
+
+typedef struct vlk_grid { /* what the rows of a value are: (B,H,W) in this order */
+    size_t b, h, w;
+} vlk_grid;
+
+/* Square patches in row-major order, each (c,y,x) as conv weights have it: (B*(H/p)*(W/p), 3*p*p). */
+vlk_var *vlk_patches(vlk_tape *t, const vlk_pictures *p, size_t patch);
+/* Pixels as rows: (B*H*W, 3). */
+vlk_var *vlk_pixel_rows(vlk_tape *t, const vlk_pictures *p);
+/* Convolution by products: W (n, C*size*size) as stored (n,C,size,size), `size` 1 or 3, zero padding size/2.
+ * g becomes the grid of the result, ((H-1)/stride+1, (W-1)/stride+1). Saved: x. */
+vlk_var *vlk_conv2d(vlk_tape *t, vlk_var *x, vlk_grid *g, vlk_param *w, size_t size, size_t stride);
+/* Batch norm with running statistics, a column a channel. */
+typedef struct vlk_batch_norm_params {
+    vlk_param weight, bias, mean, var; /* (C) */
+    float eps;
+} vlk_batch_norm_params;
+/* act((x - mean) / sqrt(var + eps) * weight + bias), frozen statistics. Saved: x. */
+vlk_var *vlk_batch_norm(vlk_tape *t, vlk_var *x, vlk_batch_norm_params *p, vlk_act act);
+/* Mean of 2x2 squares; an odd last row or column is left out, as torch does. */
+vlk_var *vlk_avg_pool2(vlk_tape *t, vlk_var *x, vlk_grid *g);
+
+#endif
