@@ -52,8 +52,8 @@ static void test_hashes(void)
 static void test_utf8(void)
 {
     CHECK(vlk_utf8_valid("a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", 10) == 10, "valid");
-    static const char *const bad[] = {"\x80",             "\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80",
-                                      "\xf4\x90\x80\x80", "\xc3",     "\xff"};
+    static const char *const bad[] = {"\x80", "\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+                                      "\xc3", "\xff"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         CHECK(vlk_utf8_valid(bad[i], strlen(bad[i])) == 0, "bad sequence %zu", i);
     int wrong = 0;

@@ -1,0 +1,30 @@
+#!/bin/sh
+# conformance.sh - the golden programs over the larger sets of reference numbers, where a folder holds them:
+# VLK_GOLDEN, or ../shared/golden beside the checkout. Without one it says so and passes nothing.
+# Ends with "N passed, N failed".
+cd "$(dirname "$0")/.." || exit 2
+golden=${VLK_GOLDEN:-../shared/golden}
+mode=${MODE:-release}
+if [ ! -d "$golden" ]; then
+    echo "no golden sets at $golden: skipped"
+    echo "0 passed, 0 failed"
+    exit 0
+fi
+passed=0 failed=0
+for backend in dnnl openblas; do
+    for t in build/"$mode"/tests/golden/*; do
+        [ -f "$t" ] && [ -x "$t" ] || continue
+        last=$(VLK_GEMM=$backend VLK_GOLDEN=$(realpath "$golden") "$t" 2>&1 | tee build/"$mode"/conformance.log | tail -n 1)
+        case $last in
+        *' passed, '*' failed') ;;
+        *) last='0 passed, 1 failed' ;;
+        esac
+        p=${last%% passed*} f=${last##*, }
+        f=${f%% failed*}
+        echo "$(basename "$t") ($backend): $last"
+        [ "$f" -eq 0 ] || grep 'not ok' build/"$mode"/conformance.log | head -20
+        passed=$((passed + p)) failed=$((failed + f))
+    done
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
