@@ -23,12 +23,12 @@ typedef struct vlk_var {
     int needs_grad; /* somebody below it is trained */
 } vlk_var;
 
-/* A parameter: what a checkpoint holds under a name, as the ops see it. Matrices (n outputs, k inputs) and tables
- * (n rows of k) stay as stored; vectors (n = 1) are widened to f32 when bound. All zero = not there: a bias that
- * a model does not have. */
+/* A parameter: what a checkpoint holds under a name, as the ops see it. Matrices (n outputs, k inputs) and the token
+ * table (n rows of k) stay as stored; vectors (n = 1) and positions are widened to f32 when bound. All zero = not
+ * there: a bias that a model does not have. */
 typedef struct vlk_param {
     vlk_weight w;
-    const float *f32; /* the values of a vector, dense; NULL for matrices and tables in another type */
+    const float *f32; /* (n,k) dense, where an op reads floats: vectors, position tables; NULL for the others */
     float *grad;      /* (n,k) in the order stored, added to by backward; NULL: not trained */
 } vlk_param;
 

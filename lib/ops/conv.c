@@ -1,0 +1,173 @@
+/* conv.c - pictures to rows, and convolution as products.
+ *
+ * Channels are columns (NHWC), so a 1x1 convolution is a linear layer. For 3x3 the window of each result is laid out as
+ * a row in the order of the stored weight, (c,ky,kx), a fixed number of rows at a time:
+ *     col[(b,oy,ox)][c*9 + ky*3 + kx] = x[(b, oy*stride + ky - 1, ox*stride + kx - 1)][c],  0 outside. */
+#include "ops_internal.h"
+
+#include <string.h>
+
+static const vlk_op op_conv2d = {"conv2d"};
+
+/* ---- pictures to rows ------------------------------------------------------------------------- */
+
+struct patch_job {
+    const vlk_pictures *p;
+    float *y;
+    size_t patch, gw, gh;
+};
+
+/* n pixels of channel c, from (b, y, x) to the right. */
+static void pixels_of(const vlk_pictures *p, float *to, size_t b, size_t c, size_t y, size_t x, size_t n)
+{
+    if (p->f32) {
+        memcpy(to, p->f32 + ((b * 3 + c) * p->h + y) * p->w + x, n * sizeof(float));
+        return;
+    }
+    const uint8_t *from = p->u8 + ((b * p->h + y) * p->w + x) * 3 + c;
+    const float *level = p->table[c];
+    for (size_t i = 0; i < n; i++)
+        to[i] = level[from[i * 3]];
+}
+
+/* A task is a row of patches: i = b * gh + gy. */
+static void patch_rows(void *arg, size_t from, size_t to)
+{
+    const struct patch_job *j = arg;
+    size_t s = j->patch, cols = 3 * s * s;
+    for (size_t i = from; i < to; i++)
+        for (size_t gx = 0; gx < j->gw; gx++) {
+            float *y = j->y + (i * j->gw + gx) * cols;
+            for (size_t c = 0; c < 3; c++)
+                for (size_t dy = 0; dy < s; dy++)
+                    pixels_of(j->p, y + (c * s + dy) * s, i / j->gh, c, i % j->gh * s + dy, gx * s, s);
+        }
+}
+
+vlk_var *vlk_patches(vlk_tape *t, const vlk_pictures *p, size_t patch)
+{
+    if (patch == 0 || p->h < patch || p->w < patch || (!p->f32 && (!p->u8 || !p->table)))
+        return vlk_tape_fail(t, VLK_EUSAGE, "patches of %zu of pictures of %zux%zu", patch, p->w, p->h);
+    size_t gh = p->h / patch, gw = p->w / patch;
+    vlk_var *y = vlk_var_new(t, p->b * gh * gw, 3 * patch * patch);
+    if (y)
+        vlk_for_ranges(t, patch_rows, &(struct patch_job){p, y->data, patch, gw, gh}, p->b * gh, 1);
+    return y;
+}
+
+/* A task is a line of a picture. */
+static void pixel_lines(void *arg, size_t from, size_t to)
+{
+    const struct patch_job *j = arg;
+    const vlk_pictures *p = j->p;
+    for (size_t i = from; i < to; i++)
+        for (size_t x = 0; x < p->w; x++)
+            for (size_t c = 0; c < 3; c++)
+                pixels_of(p, j->y + (i * p->w + x) * 3 + c, i / p->h, c, i % p->h, x, 1);
+}
+
+vlk_var *vlk_pixel_rows(vlk_tape *t, const vlk_pictures *p)
+{
+    if (!p->f32 && (!p->u8 || !p->table))
+        return vlk_tape_fail(t, VLK_EUSAGE, "no pixels");
+    vlk_var *y = vlk_var_new(t, p->b * p->h * p->w, 3);
+    if (y)
+        vlk_for_ranges(t, pixel_lines, &(struct patch_job){p, y->data, 0, 0, 0}, p->b * p->h, 16);
+    return y;
+}
+
+/* ---- convolution ------------------------------------------------------------------------------ */
+
+struct conv_saved {
+    vlk_grid in, out;
+    size_t size, stride;
+};
+
+struct col_job {
+    const float *x;
+    float *col;
+    size_t first, c; /* the first row of this piece; channels */
+    const struct conv_saved *s;
+};
+
+static void window(const struct col_job *j, float *col, size_t row)
+{
+    const struct conv_saved *s = j->s;
+    size_t n = s->size, pad = n / 2, c = j->c;
+    size_t ox = row % s->out.w, oy = row / s->out.w % s->out.h, b = row / (s->out.w * s->out.h);
+    for (size_t ky = 0; ky < n; ky++)
+        for (size_t kx = 0; kx < n; kx++) {
+            size_t y = oy * s->stride + ky - pad, x = ox * s->stride + kx - pad; /* wraps below 0: then >= h, w */
+            float *to = col + ky * n + kx;
+            if (y >= s->in.h || x >= s->in.w) {
+                for (size_t i = 0; i < c; i++)
+                    to[i * n * n] = 0;
+                continue;
+            }
+            const float *from = j->x + ((b * s->in.h + y) * s->in.w + x) * c;
+            for (size_t i = 0; i < c; i++)
+                to[i * n * n] = from[i];
+        }
+}
+
+static void windows(void *arg, size_t from, size_t to)
+{
+    const struct col_job *j = arg;
+    size_t k = j->c * j->s->size * j->s->size;
+    for (size_t i = from; i < to; i++)
+        window(j, j->col + i * k, j->first + i);
+}
+
+/* Rows of a piece: about 4 MB of windows, whatever the number of pictures. */
+static size_t piece_rows(size_t k)
+{
+    size_t n = ((size_t)1 << 20) / k;
+    return n < 64 ? 64 : n;
+}
+
+static int convolve(vlk_tape *t, vlk_var *y, const vlk_var *x, const struct conv_saved *s, vlk_param *w)
+{
+    size_t k = w->w.k, rows = y->rows, piece = piece_rows(k);
+    vlk_mark m = vlk_tape_mark(t);
+    if (s->size == 1 && s->stride == 1)
+        return vlk_gemm(vlk_tape_kernel(t), y->data, x->data, rows, &w->w, NULL, vlk_tape_err(t));
+    float *col = vlk_tape_alloc(t, (rows < piece ? rows : piece) * k, sizeof *col);
+    if (!col)
+        return -1;
+    struct col_job j = {x->data, col, 0, x->cols, s};
+    for (j.first = 0; j.first < rows; j.first += piece) {
+        size_t n = rows - j.first < piece ? rows - j.first : piece;
+        vlk_for_ranges(t, windows, &j, n, 32);
+        if (vlk_gemm(vlk_tape_kernel(t), y->data + j.first * y->cols, col, n, &w->w, NULL, vlk_tape_err(t)) != 0)
+            return -1;
+    }
+    vlk_tape_reset(t, m);
+    return 0;
+}
+
+vlk_var *vlk_conv2d(vlk_tape *t, vlk_var *x, vlk_grid *g, vlk_param *w, size_t size, size_t stride)
+{
+    if (!x)
+        return NULL;
+    if (!vlk_param_given(w) || w->w.k != x->cols * size * size || x->rows != g->b * g->h * g->w || stride == 0)
+        return vlk_tape_fail(t, VLK_EUSAGE, "convolution %zux%zu: %zu channels in %zu rows", size, size, x->cols,
+                             x->rows);
+    struct conv_saved s = {.in = *g, .size = size, .stride = stride};
+    s.out = (vlk_grid){g->b, (g->h - 1) / stride + 1, (g->w - 1) / stride + 1};
+    vlk_var *y = vlk_var_new(t, s.out.b * s.out.h * s.out.w, w->w.n);
+    if (!y)
+        return NULL;
+    if (y->rows && convolve(t, y, x, &s, w) != 0)
+        return vlk_tape_broken(t);
+    vlk_node n = {&op_conv2d, y, {x}, {w}, NULL};
+    if (vlk_tape_wants(t, &n)) {
+        struct conv_saved *saved = vlk_tape_alloc(t, 1, sizeof *saved);
+        if (!saved)
+            return NULL;
+        *saved = s;
+        n.saved = saved;
+    }
+    *g = s.out;
+    vlk_tape_push(t, &n);
+    return y;
+}

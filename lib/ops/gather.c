@@ -1,0 +1,176 @@
+/* gather.c - moving rows: embedding tables, picking rows, class tokens, positions, means of sequences. */
+#include "ops_internal.h"
+
+#include <string.h>
+
+static const vlk_op op_param_rows = {"param_rows"};
+static const vlk_op op_embed = {"embed"};
+static const vlk_op op_gather_rows = {"gather_rows"};
+static const vlk_op op_prepend = {"prepend"};
+static const vlk_op op_add_positions = {"add_positions"};
+static const vlk_op op_mean_rows = {"mean_rows"};
+
+vlk_var *vlk_param_rows(vlk_tape *t, vlk_param *p)
+{
+    if (!vlk_param_given(p))
+        return vlk_tape_fail(t, VLK_EUSAGE, "a parameter that is not there");
+    vlk_var *y = vlk_var_new(t, p->w.n, p->w.k);
+    if (!y)
+        return NULL;
+    if (p->f32)
+        memcpy(y->data, p->f32, p->w.n * p->w.k * sizeof(float));
+    else
+        for (size_t i = 0; i < p->w.n; i++)
+            vlk_to_f32(y->data + i * p->w.k,
+                       (const unsigned char *)p->w.data + i * p->w.stride * vlk_dtype_size(p->w.dtype), p->w.dtype,
+                       p->w.k);
+    vlk_tape_push(t, &(vlk_node){&op_param_rows, y, {NULL}, {p}, NULL});
+    return y;
+}
+
+struct embed_saved {
+    const int32_t *id, *at;
+};
+
+/* Keeps a copy in the arena, since the caller's array may be gone when backward runs. */
+static void *keep(vlk_tape *t, const void *p, size_t n, size_t size)
+{
+    void *copy = vlk_tape_alloc(t, n, size);
+    if (copy && n)
+        memcpy(copy, p, n * size);
+    return copy;
+}
+
+vlk_var *vlk_embed(vlk_tape *t, const int32_t *id, const int32_t *at, size_t n, vlk_param *token, vlk_param *position)
+{
+    const vlk_weight *w = &token->w;
+    size_t d = w->k;
+    if (w->transposed || position->w.k != d || !position->f32)
+        return vlk_tape_fail(t, VLK_EUSAGE, "embedding: tables of width %zu and %zu", d, position->w.k);
+    vlk_var *y = vlk_var_new(t, n, d);
+    if (!y)
+        return NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (id[i] < 0 || (size_t)id[i] >= w->n)
+            return vlk_tape_fail(t, VLK_EUSAGE, "token id %d is not in [0, %zu)", (int)id[i], w->n);
+        if (at[i] < 0 || (size_t)at[i] >= position->w.n)
+            return vlk_tape_fail(t, VLK_ELIMIT, "a text of more than %zu tokens", position->w.n);
+        float *row = y->data + i * d;
+        const float *pos = position->f32 + (size_t)at[i] * d;
+        vlk_to_f32(row, (const unsigned char *)w->data + (size_t)id[i] * w->stride * vlk_dtype_size(w->dtype), w->dtype,
+                   d);
+        for (size_t j = 0; j < d; j++)
+            row[j] += pos[j];
+    }
+    vlk_node node = {&op_embed, y, {NULL}, {token, position}, NULL};
+    if (vlk_tape_wants(t, &node)) {
+        struct embed_saved *s = vlk_tape_alloc(t, 1, sizeof *s);
+        if (!s)
+            return NULL;
+        *s = (struct embed_saved){keep(t, id, n, sizeof *id), keep(t, at, n, sizeof *at)};
+        if (!s->id || !s->at)
+            return NULL;
+        node.saved = s;
+    }
+    vlk_tape_push(t, &node);
+    return y;
+}
+
+/* y[i] = x[row[i]]. Saved: row. */
+vlk_var *vlk_gather_rows(vlk_tape *t, vlk_var *x, const size_t *row, size_t n)
+{
+    vlk_var *y = x ? vlk_var_new(t, n, x->cols) : NULL;
+    if (!y)
+        return NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (row[i] >= x->rows)
+            return vlk_tape_fail(t, VLK_EUSAGE, "row %zu of %zu", row[i], x->rows);
+        memcpy(y->data + i * x->cols, x->data + row[i] * x->cols, x->cols * sizeof(float));
+    }
+    vlk_node node = {&op_gather_rows, y, {x}, {NULL}, NULL};
+    if (vlk_tape_wants(t, &node) && !(node.saved = keep(t, row, n, sizeof *row)))
+        return NULL;
+    vlk_tape_push(t, &node);
+    return y;
+}
+
+vlk_var *vlk_prepend(vlk_tape *t, vlk_var *first, vlk_var *x, size_t b)
+{
+    if (!first || !x)
+        return NULL;
+    if (b == 0 || x->rows % b || first->cols != x->cols || (first->rows != 1 && first->rows != b))
+        return vlk_tape_fail(t, VLK_EUSAGE, "%zu rows of %zu in front of %zu sequences in %zu rows of %zu", first->rows,
+                             first->cols, b, x->rows, x->cols);
+    size_t d = x->cols, len = x->rows / b;
+    vlk_var *y = vlk_var_new(t, x->rows + b, d);
+    if (!y)
+        return NULL;
+    for (size_t i = 0; i < b; i++) {
+        float *to = y->data + i * (len + 1) * d;
+        memcpy(to, first->data + (first->rows == 1 ? 0 : i) * d, d * sizeof(float));
+        memcpy(to + d, x->data + i * len * d, len * d * sizeof(float));
+    }
+    vlk_tape_push(t, &(vlk_node){&op_prepend, y, {first, x}, {NULL}, NULL});
+    return y;
+}
+
+struct positions {
+    float *y;
+    const float *x, *pos;
+    size_t d, tokens;
+};
+
+static void add_positions(void *arg, size_t from, size_t to)
+{
+    const struct positions *p = arg;
+    for (size_t i = from; i < to; i++) {
+        const float *x = p->x + i * p->d, *pos = p->pos + i % p->tokens * p->d;
+        float *y = p->y + i * p->d;
+        for (size_t j = 0; j < p->d; j++)
+            y[j] = x[j] + pos[j];
+    }
+}
+
+vlk_var *vlk_add_positions(vlk_tape *t, vlk_var *x, vlk_param *position)
+{
+    if (!x)
+        return NULL;
+    if (!vlk_param_given(position) || !position->f32 || position->w.k != x->cols || x->rows % position->w.n)
+        return vlk_tape_fail(t, VLK_EUSAGE, "positions (%zu,%zu) for %zu rows of %zu", position->w.n, position->w.k,
+                             x->rows, x->cols);
+    vlk_var *y = vlk_tape_recording(t) ? vlk_var_new(t, x->rows, x->cols) : x;
+    if (!y)
+        return NULL;
+    vlk_for_ranges(t, add_positions, &(struct positions){y->data, x->data, position->f32, x->cols, position->w.n},
+                   x->rows, 32);
+    vlk_tape_push(t, &(vlk_node){&op_add_positions, y, {x}, {position}, NULL});
+    return y;
+}
+
+/* y[i] = sum of the rows of sequence i / their number. Saved: start. */
+vlk_var *vlk_mean_rows(vlk_tape *t, vlk_var *x, const vlk_packed *s)
+{
+    if (!x)
+        return NULL;
+    if (s->start[s->n] != x->rows)
+        return vlk_tape_fail(t, VLK_EUSAGE, "means of sequences in %zu rows, the value has %zu", s->start[s->n],
+                             x->rows);
+    vlk_var *y = vlk_var_new(t, s->n, x->cols);
+    if (!y)
+        return NULL;
+    for (size_t i = 0; i < s->n; i++) {
+        float *to = y->data + i * x->cols;
+        size_t from = s->start[i], end = s->start[i + 1];
+        memset(to, 0, x->cols * sizeof *to);
+        for (size_t r = from; r < end; r++)
+            for (size_t j = 0; j < x->cols; j++)
+                to[j] += x->data[r * x->cols + j];
+        for (size_t j = 0; j < x->cols && end > from; j++)
+            to[j] /= (float)(end - from);
+    }
+    vlk_node node = {&op_mean_rows, y, {x}, {NULL}, NULL};
+    if (vlk_tape_wants(t, &node) && !(node.saved = keep(t, s->start, s->n + 1, sizeof *s->start)))
+        return NULL;
+    vlk_tape_push(t, &node);
+    return y;
+}

@@ -1,0 +1,128 @@
+/* rows.c - operations on whole rows: layer norm, l2 norm, softmax, scale, add. */
+#include "ops_internal.h"
+
+static const vlk_op op_layer_norm = {"layer_norm"};
+static const vlk_op op_l2_normalize = {"l2_normalize"};
+static const vlk_op op_softmax = {"softmax"};
+static const vlk_op op_scale = {"scale"};
+static const vlk_op op_add = {"add"};
+
+enum { BLOCK = 32768 }; /* elements of a task */
+
+/* y = (x - mu) rstd gamma + beta. Saved: (rows,2) mu and rstd. (arXiv 1607.06450) */
+vlk_var *vlk_layer_norm(vlk_tape *t, vlk_var *x, vlk_param *gamma, vlk_param *beta, float eps)
+{
+    if (!x)
+        return NULL;
+    if (!vlk_param_given(gamma) || !vlk_param_given(beta) || gamma->w.k != x->cols || beta->w.k != x->cols)
+        return vlk_tape_fail(t, VLK_EUSAGE, "layer norm: gain or bias does not have the %zu columns of the value",
+                             x->cols);
+    vlk_var *y = vlk_var_new(t, x->rows, x->cols);
+    if (!y)
+        return NULL;
+    vlk_node n = {&op_layer_norm, y, {x}, {gamma, beta}, NULL};
+    float *stats = NULL;
+    if (vlk_tape_wants(t, &n) && !(stats = vlk_tape_alloc(t, x->rows * 2, sizeof *stats)))
+        return NULL;
+    n.saved = stats;
+    vlk_layer_norm_rows(vlk_tape_kernel(t), y->data, x->data, x->rows, x->cols, gamma->f32, beta->f32, eps, stats);
+    vlk_tape_push(t, &n);
+    return y;
+}
+
+/* y = x / max(|x|, 1e-12). Saved: (rows) |x|. */
+vlk_var *vlk_l2_normalize(vlk_tape *t, vlk_var *x)
+{
+    vlk_var *y = x ? vlk_var_new(t, x->rows, x->cols) : NULL;
+    if (!y)
+        return NULL;
+    vlk_node n = {&op_l2_normalize, y, {x}, {NULL}, NULL};
+    float *norms = NULL;
+    if (vlk_tape_wants(t, &n) && !(norms = vlk_tape_alloc(t, x->rows, sizeof *norms)))
+        return NULL;
+    n.saved = norms;
+    vlk_l2_normalize_rows(vlk_tape_kernel(t), y->data, x->data, x->rows, x->cols, norms);
+    vlk_tape_push(t, &n);
+    return y;
+}
+
+vlk_var *vlk_softmax(vlk_tape *t, vlk_var *x)
+{
+    vlk_var *y = x ? vlk_var_new(t, x->rows, x->cols) : NULL;
+    if (!y)
+        return NULL;
+    vlk_softmax_rows(vlk_tape_kernel(t), y->data, x->data, x->rows, x->cols);
+    vlk_tape_push(t, &(vlk_node){&op_softmax, y, {x}, {NULL}, NULL});
+    return y;
+}
+
+struct elements {
+    float *y;
+    const float *a, *b;
+    float by;
+};
+
+static void scale_range(void *arg, size_t from, size_t to)
+{
+    const struct elements *e = arg;
+    for (size_t i = from; i < to; i++)
+        e->y[i] = e->a[i] * e->by;
+}
+
+/* y = by x. Saved: by. */
+vlk_var *vlk_scale(vlk_tape *t, vlk_var *x, float by)
+{
+    vlk_var *y = x ? vlk_var_new(t, x->rows, x->cols) : NULL;
+    if (!y)
+        return NULL;
+    vlk_node n = {&op_scale, y, {x}, {NULL}, NULL};
+    if (vlk_tape_wants(t, &n)) {
+        float *saved = vlk_tape_alloc(t, 1, sizeof *saved);
+        if (!saved)
+            return NULL;
+        *saved = by;
+        n.saved = saved;
+    }
+    vlk_for_ranges(t, scale_range, &(struct elements){y->data, x->data, NULL, by}, x->rows * x->cols, BLOCK);
+    vlk_tape_push(t, &n);
+    return y;
+}
+
+static void add_range(void *arg, size_t from, size_t to)
+{
+    const struct elements *e = arg;
+    for (size_t i = from; i < to; i++)
+        e->y[i] = e->a[i] + e->b[i];
+}
+
+struct add_saved {
+    vlk_act act;
+    const float *pre; /* a + b, where act is not NONE */
+};
+
+/* y = act(a + b). */
+vlk_var *vlk_add(vlk_tape *t, vlk_var *a, vlk_var *b, vlk_act act)
+{
+    if (!a || !b)
+        return NULL;
+    if (a->rows != b->rows || a->cols != b->cols)
+        return vlk_tape_fail(t, VLK_EUSAGE, "a sum of %zu by %zu and %zu by %zu", a->rows, a->cols, b->rows, b->cols);
+    vlk_var *y = vlk_var_new(t, a->rows, a->cols);
+    if (!y)
+        return NULL;
+    size_t n = a->rows * a->cols;
+    vlk_node node = {&op_add, y, {a, b}, {NULL}, NULL};
+    float *pre = y->data;
+    if (vlk_tape_wants(t, &node)) {
+        struct add_saved *s = vlk_tape_alloc(t, 1, sizeof *s);
+        if (!s || (act != VLK_ACT_NONE && !(pre = vlk_tape_alloc(t, n, sizeof *pre))))
+            return NULL;
+        *s = (struct add_saved){act, act != VLK_ACT_NONE ? pre : NULL};
+        node.saved = s;
+    }
+    vlk_for_ranges(t, add_range, &(struct elements){pre, a->data, b->data, 0}, n, BLOCK);
+    if (act != VLK_ACT_NONE)
+        vlk_act_apply(vlk_tape_kernel(t), y->data, pre, n, act);
+    vlk_tape_push(t, &node);
+    return y;
+}
