@@ -18,8 +18,8 @@ may() {
     feed) echo base stream prep ;;
     kernel) echo base ;;
     ops) echo base kernel ;;
-    model) echo base stream prep ops kernel ;; # kernel: types only, through ops.h
-    head) echo base ops model kernel ;;
+    model) echo base stream prep ops ;;
+    head) echo base ops model ;;
     train) echo base stream feed kernel ops ;;
     esac
 }
