@@ -1,0 +1,22 @@
+/* cli_internal.h - what the cli_*.c files share. */
+#ifndef VLK_CLI_INTERNAL_H
+#define VLK_CLI_INTERNAL_H
+
+#include "cli.h"
+
+/* The rows of all common options, of which `bit` tells the group; offsets into cli_common. */
+extern const cli_option cli_common_options[];
+/* The option tables of a program in the order of --help: its own, then the common ones that it has. Calls fn for
+ * each; stops when fn gives other than 0. */
+int cli_each_option(const cli_program *p, int (*fn)(const cli_option *o, int common, void *arg), void *arg);
+void cli_print_help(const cli_program *p);
+void cli_print_options(const cli_program *p);
+void cli_print_version(const cli_program *p);
+/* Flushes and closes standard output; 0, or -1 with the reason in err. */
+int cli_close_stdout(vlk_err *err);
+/* Bytes from outside for a terminal or log: what is not printable UTF-8 becomes \xNN. */
+void cli_put_name(FILE *f, const char *s, size_t n);
+/* Opens descriptors 0-2 if they are closed, so that no file of ours takes their number. */
+void cli_guard_stdio(void);
+
+#endif
