@@ -1,0 +1,155 @@
+/* test_json.c - the JSON face: what is accepted, what is refused, accessors on everything, quoting. */
+#include "../tap.h"
+
+#include "../../lib/stream/stream.h"
+
+static vlk_json *parse(const char *s)
+{
+    vlk_err err = {0};
+    return vlk_json_parse(s, strlen(s), "test", &err);
+}
+
+static void test_refused(void)
+{
+    static const char *const bad[] = {"",        " ",         "{",          "{\"a\":1,\"a\":2}",  "{\"a\":1} x",
+                                      "[1,]",    "{\"a\" 1}", "[NaN]",      "[Infinity]",         "[01]",
+                                      "[+1]",    "['a']",     "[\"\xff\"]", "[\"\xed\xa0\x80\"]", "[\"\\ud800\"]",
+                                      "[1e999]", "\"\\x41\"", "[\"a\nb\"]", "\xef\xbb\xbf"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        vlk_err err = {0};
+        vlk_json *j = vlk_json_parse(bad[i], strlen(bad[i]), "some.json", &err);
+        CHECK(!j, "accepted: %s", bad[i]);
+        CHECK(strstr(err.msg, "some.json") && !strchr(err.msg, '\n'), "message: %s", err.msg);
+        vlk_json_free(j);
+    }
+    vlk_err err = {0};
+    CHECK(!vlk_json_parse("{\n\n\"a\":}", 9, "x.json", &err) && strstr(err.msg, "line 3"), "line: %s", err.msg);
+    CHECK(!vlk_json_load("tests/data/no-such.json", &err) && err.code == VLK_EIO, "missing file: %s", err.msg);
+}
+
+static void test_depth(void)
+{
+    static char deep[120001];
+    for (size_t n = 511; n <= 60000; n += n < 513 ? 1 : 59487) {
+        memset(deep, '[', n);
+        memset(deep + n, ']', n);
+        vlk_err err = {0};
+        vlk_json *j = vlk_json_parse(deep, 2 * n, "deep", &err);
+        CHECK((j != NULL) == (n <= 512), "%zu levels: %s", n, err.msg);
+        CHECK(j || err.code == VLK_ELIMIT, "%zu levels: %s", n, err.msg);
+        vlk_json_free(j);
+    }
+    memset(deep, '[', sizeof deep); /* brackets in a string are no nesting */
+    memcpy(deep, "[\"\\\"", 4);
+    memcpy(deep + 5000, "\"]", 2);
+    vlk_err err = {0};
+    vlk_json *j = vlk_json_parse(deep, 5002, "deep", &err);
+    CHECK(j, "brackets in a string: %s", err.msg);
+    vlk_json_free(j);
+}
+
+static void test_numbers(void)
+{
+    static const struct {
+        const char *text;
+        int ok;
+        int64_t value;
+    } t[] = {{"7", 1, 7},
+             {"-0", 1, 0},
+             {"1.0", 1, 1},
+             {"1e2", 1, 100},
+             {"1.5", 0, 0},
+             {"\"1\"", 0, 0},
+             {"true", 0, 0},
+             {"null", 0, 0},
+             {"[1]", 0, 0},
+             {"1000", 1, 1000},
+             {"1001", 0, 0},
+             {"-11", 0, 0},
+             {"-10", 1, -10},
+             {"1e300", 0, 0},
+             {"9223372036854775808", 0, 0},
+             {"9223372036854775807", 0, 0}};
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        vlk_err err = {0};
+        int64_t v = 0;
+        vlk_json *j = parse(t[i].text);
+        int r = vlk_json_int(j, -10, 1000, &v, "config.json: width", &err);
+        CHECK(j && (r == 0) == t[i].ok && v == t[i].value, "int of %s", t[i].text);
+        CHECK(r == 0 || strstr(err.msg, "config.json: width: expected an integer"), "%s", err.msg);
+        vlk_json_free(j);
+    }
+    vlk_json *j = parse("{\"big\": 1000000000000000019884624838656, \"n\": 77, \"x\": 0.1, \"b\": false}");
+    int64_t v = 0;
+    double d = 0;
+    int b = 1;
+    vlk_err err = {0};
+    CHECK(vlk_json_int(vlk_json_get(j, "n"), 0, 100, &v, "n", &err) == 0 && v == 77, "a huge number beside others");
+    CHECK(vlk_json_num(vlk_json_get(j, "big"), &d, "big", &err) == 0 && d > 9.9e29, "the huge number");
+    CHECK(vlk_json_num(vlk_json_get(j, "x"), &d, "x", &err) == 0 && d == 0.1, "a number");
+    CHECK(vlk_json_num(vlk_json_get(j, "b"), &d, "b", &err) == -1, "false is no number");
+    CHECK(vlk_json_bool(vlk_json_get(j, "b"), &b, "b", &err) == 0 && b == 0, "a bool");
+    CHECK(vlk_json_bool(vlk_json_get(j, "n"), &b, "n", &err) == -1, "a number is no bool");
+    CHECK(vlk_json_int(vlk_json_get(j, "none"), 0, 1, &v, "none", &err) == -1 && strstr(err.msg, "nothing"), "%s",
+          err.msg);
+    vlk_json_free(j);
+}
+
+static void test_walk(void)
+{
+    vlk_json *j = parse("\xef\xbb\xbf{\"z\": [1, 2, 3], \"a\": \"x\\u0000y\", \"m\": {\"k\": null}, \"b\": \"\"}");
+    char keys[16] = "";
+    const char *key;
+    const vlk_json *value;
+    for (const void *it = vlk_json_next(j, NULL, &key, &value); it; it = vlk_json_next(j, it, &key, &value))
+        strncat(keys, key, 1);
+    CHECK_STR(keys, "zamb", "members in the order of the file");
+    CHECK(vlk_json_len(j) == 4 && vlk_json_len(vlk_json_get(j, "z")) == 3, "lengths");
+    CHECK(vlk_json_at(vlk_json_get(j, "z"), 2) && !vlk_json_at(vlk_json_get(j, "z"), 3), "elements");
+    size_t n = 0;
+    const char *s = vlk_json_str(vlk_json_get(j, "a"), &n);
+    CHECK(s && n == 3 && memcmp(s, "x\0y", 3) == 0, "a string with NUL");
+    CHECK(!vlk_json_str(vlk_json_get(j, "a"), NULL), "is not given to who asks for no length");
+    s = vlk_json_str(vlk_json_get(j, "b"), &n);
+    CHECK(s && n == 0, "an empty string");
+    CHECK(vlk_json_type(j) == VLK_JSON_OBJECT && vlk_json_type(vlk_json_get(j, "a")) == VLK_JSON_STRING &&
+              vlk_json_type(vlk_json_get(j, "z")) == VLK_JSON_ARRAY &&
+              vlk_json_type(vlk_json_at(vlk_json_get(j, "z"), 0)) == VLK_JSON_INT,
+          "kinds");
+    vlk_json_free(j);
+    CHECK(vlk_json_type(NULL) == VLK_JSON_NULL && !vlk_json_get(NULL, "a") && !vlk_json_at(NULL, 0) &&
+              vlk_json_len(NULL) == 0 && !vlk_json_str(NULL, &n) && n == 0 && !vlk_json_next(NULL, NULL, &key, &value),
+          "NULL answers nothing");
+}
+
+static void test_quote(void)
+{
+    static const struct {
+        const char *in, *out;
+        size_t n;
+    } t[] = {{"", "\"\"", 0},
+             {"plain text", "\"plain text\"", 10},
+             {"a\"b\\c/", "\"a\\\"b\\\\c/\"", 6},
+             {"\b\t\n\v\f\r\x01\x7f", "\"\\b\\t\\n\\u000b\\f\\r\\u0001\\u007f\"", 8},
+             {"x\0y", "\"x\\u0000y\"", 3},
+             {"\xc3\xa9\xf0\x9f\x98\x80", "\"\xc3\xa9\xf0\x9f\x98\x80\"", 6},
+             {"a\xff\xc3", "\"a\\udcff\\udcc3\"", 3},
+             {"\xed\xa0\x80", "\"\\udced\\udca0\\udc80\"", 3}};
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        vlk_buf b = {0};
+        vlk_err err = {0};
+        CHECK(vlk_json_quote(&b, t[i].in, t[i].n, &err) == 0, "%s", err.msg);
+        CHECK_STR(b.data, t[i].out, "quoting");
+        vlk_buf_clear(&b);
+    }
+}
+
+int main(void)
+{
+    test_refused();
+    test_depth();
+    test_numbers();
+    test_walk();
+    test_quote();
+    return tap_end();
+}
