@@ -45,6 +45,19 @@ static size_t too_deep(const char *s, size_t n)
     return 0;
 }
 
+/* The string that ends at the place where the library stopped: the key that stands twice, without its quotes. */
+static size_t last_string(const char *s, size_t n, const json_error_t *why, const char **start)
+{
+    size_t end = why->position > 0 && (size_t)why->position <= n ? (size_t)why->position : 0;
+    while (end > 0 && s[end - 1] != '"')
+        end--;
+    size_t at = end > 0 ? end - 1 : 0;
+    while (at > 0 && s[at - 1] != '"')
+        at--;
+    *start = s + at;
+    return end > at ? end - 1 - at : 0;
+}
+
 vlk_json *vlk_json_parse(const char *s, size_t n, const char *name, vlk_err *err)
 {
     if (n >= 3 && memcmp(s, "\xef\xbb\xbf", 3) == 0) {
@@ -67,7 +80,12 @@ vlk_json *vlk_json_parse(const char *s, size_t n, const char *name, vlk_err *err
         root = json_loadb(s, n, flags | JSON_DECODE_INT_AS_REAL, &why);
     if (!root && json_error_code(&why) == json_error_out_of_memory)
         vlk_fail(err, VLK_EMEM, "%s: no memory for %zu bytes of JSON", name, n);
-    else if (!root)
+    else if (!root && json_error_code(&why) == json_error_duplicate_key) {
+        const char *key;
+        size_t k = last_string(s, n, &why, &key);
+        vlk_fail(err, VLK_EFORMAT, "%s: line %d: expected every key once, found \"%.*s\" twice", name, why.line,
+                 k > 300 ? 300 : (int)k, key);
+    } else if (!root)
         vlk_fail(err, VLK_EFORMAT, "%s: line %d: not valid JSON: %s", name, why.line, why.text);
     return (vlk_json *)root;
 }

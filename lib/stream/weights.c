@@ -1,0 +1,342 @@
+/* weights.c - the named tensors of a checkpoint, whatever file holds them.
+ *
+ * A file is known by its first bytes, not by its name. An index names the shard of every tensor:
+ *     {"metadata": {...}, "weight_map": {"TENSOR": "model-00001-of-00002.safetensors", ...}}
+ * and has to agree with what the shards hold, both ways. Names are looked up by bisection in a sorted table, in which
+ * a name that stands twice shows as well. */
+#include "weights_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NAME_BLOCK 65536
+#define MAX_SHARDS 1000
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+int vlk_weights_own(vlk_weights *w, void *p, vlk_err *err)
+{
+    if (vlk_grow(&w->owned, &w->owned_cap, w->owns + 1, sizeof *w->owned, err)) {
+        free(p);
+        return -1;
+    }
+    w->owned[w->owns++] = p;
+    return 0;
+}
+
+static char *copy_name(vlk_weights *w, const char *s, size_t n, vlk_err *err)
+{
+    if (n >= w->name_room) {
+        size_t room = n + 1 > NAME_BLOCK ? n + 1 : NAME_BLOCK;
+        char *block = (char *)vlk_calloc(room, 1, err);
+        if (!block || vlk_weights_own(w, block, err))
+            return NULL;
+        w->name_block = block;
+        w->name_room = room;
+    }
+    char *name = w->name_block;
+    if (n > 0)
+        memcpy(name, s, n);
+    name[n] = '\0';
+    w->name_block += n + 1;
+    w->name_room -= n + 1;
+    return name;
+}
+
+int vlk_weights_add(vlk_weights *w, const vlk_tensor *t, const char *name, size_t n, const char *path, vlk_err *err)
+{
+    if (n == 0 || memchr(name, '\0', n))
+        return vlk_fail(err, VLK_EFORMAT, "%s: tensor %zu: expected a name, found %s", path, w->count,
+                        n ? "one with a NUL byte" : "an empty one");
+    char *copy = copy_name(w, name, n, err);
+    if (!copy || vlk_grow(&w->t, &w->cap, w->count + 1, sizeof *w->t, err))
+        return -1;
+    w->t[w->count] = *t;
+    w->t[w->count++].name = copy;
+    return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(const vlk_tensor *const *)a)->name, (*(const vlk_tensor *const *)b)->name);
+}
+
+/* Distributed training puts "module." before every name; without it the order of names is the same. */
+static int cut_module(vlk_weights *w, vlk_err *err)
+{
+    static const char prefix[] = "module.";
+    size_t n = sizeof prefix - 1;
+    if (strncmp(w->t[0].name, prefix, n) != 0)
+        return 0;
+    for (size_t i = 0; i < w->count; i++) {
+        if (strncmp(w->t[i].name, prefix, n) != 0 || w->t[i].name[n] == '\0')
+            return vlk_fail(err, VLK_EFORMAT, "%s: tensor %s: expected \"%s\" and a name, as for the first tensor %s",
+                            w->path, w->t[i].name, prefix, w->t[0].name);
+    }
+    for (size_t i = 0; i < w->count; i++)
+        w->t[i].name += n;
+    return 0;
+}
+
+static int sort_names(vlk_weights *w, vlk_err *err)
+{
+    if (w->count == 0)
+        return vlk_fail(err, VLK_EFORMAT, "%s: expected a checkpoint, found no tensor in it", w->path);
+    w->sorted = (const vlk_tensor **)vlk_calloc(w->count, sizeof *w->sorted, err);
+    if (!w->sorted)
+        return -1;
+    for (size_t i = 0; i < w->count; i++)
+        w->sorted[i] = &w->t[i];
+    qsort(w->sorted, w->count, sizeof *w->sorted, by_name);
+    for (size_t i = 1; i < w->count; i++)
+        if (strcmp(w->sorted[i - 1]->name, w->sorted[i]->name) == 0)
+            return vlk_fail(err, VLK_EFORMAT, "%s: tensor %s: expected once, found twice", w->path, w->sorted[i]->name);
+    return 0;
+}
+
+const vlk_tensor *vlk_weights_find(const vlk_weights *w, const char *name)
+{
+    vlk_tensor key = {0};
+    const vlk_tensor *p = &key;
+    key.name = name;
+    const vlk_tensor **hit = (const vlk_tensor **)bsearch(&p, w->sorted, w->count, sizeof *w->sorted, by_name);
+    return hit ? *hit : NULL;
+}
+
+/* ---- what is it? ------------------------------------------------------------------------------ */
+
+static int starts(const vlk_map *m, size_t at, const char *s)
+{
+    size_t n = strlen(s);
+    return m->size >= at + n && memcmp(m->data + at, s, n) == 0;
+}
+
+/* Files that are met under the names of checkpoints; NULL if it is none that we know. */
+static const char *known_stranger(const vlk_map *m)
+{
+    size_t blank = 0;
+    while (blank < m->size && blank < 64 && strchr(" \t\r\n", m->data[blank]) && m->data[blank])
+        blank++;
+    if (m->size == 0)
+        return "an empty file";
+    if (starts(m, 0, "version https://git-lfs"))
+        return "a git-lfs pointer: the weights themselves were not downloaded (git lfs pull)";
+    if (starts(m, blank, "<"))
+        return "an HTML or XML page: the download went wrong";
+    if (starts(m, 0, "GGUF"))
+        return "a GGUF file";
+    if (starts(m, 0, "\x89HDF"))
+        return "an HDF5 file";
+    if (starts(m, 0, "\x93NUMPY"))
+        return "a .npy file";
+    if (starts(m, 0, "\x1f\x8b") || starts(m, 0, "\x28\xb5\x2f\xfd"))
+        return "a compressed file: unpack it first";
+    if (starts(m, 257, "ustar"))
+        return "a tar archive";
+    return NULL;
+}
+
+static int ends(const char *s, const char *suffix)
+{
+    size_t n = strlen(s), k = strlen(suffix);
+    return n >= k && strcmp(s + n - k, suffix) == 0;
+}
+
+/* Maps one file and appends its tensors. */
+static int read_file(vlk_weights *w, const char *path, vlk_err *err)
+{
+    if (vlk_grow(&w->file, &w->file_cap, w->files + 1, sizeof *w->file, err))
+        return -1;
+    vlk_weights_source *f = &w->file[w->files];
+    f->path = vlk_strndup(path, strlen(path), err);
+    if (!f->path)
+        return -1;
+    if (vlk_map_open(&f->map, path, err)) {
+        free(f->path);
+        return -1;
+    }
+    w->files++;
+    const vlk_map m = f->map;
+    if (vlk_safetensors_is(&m))
+        return vlk_safetensors_read(w, &m, path, err);
+    const char *what = known_stranger(&m);
+    if (!what && ends(path, ".safetensors")) /* a broken one: its reader says what is broken */
+        return vlk_safetensors_read(w, &m, path, err);
+    return vlk_fail(err, VLK_EFORMAT, "%s: expected a checkpoint (safetensors or PyTorch), found %s", path,
+                    what ? what : "something else");
+}
+
+/* ---- shards ----------------------------------------------------------------------------------- */
+
+/* The shards in the order in which the index first names them; owned by the caller, names borrowed from map. */
+static int list_shards(const char ***out, size_t *count, const vlk_json *map, const char *path, vlk_err *err)
+{
+    const char **shard = NULL, *key;
+    const vlk_json *value;
+    size_t n = 0, cap = 0;
+    for (const void *it = vlk_json_next(map, NULL, &key, &value); it; it = vlk_json_next(map, it, &key, &value)) {
+        const char *s = vlk_json_str(value, NULL);
+        size_t i = n;
+        if (!s || *s == '\0' || strchr(s, '/') || strcmp(s, ".") == 0 || strcmp(s, "..") == 0) {
+            vlk_fail(err, VLK_EFORMAT, "%s: tensor %s: expected the name of a file beside the index, found %s%s%s",
+                     path, key, s ? "\"" : "", s ? s : "no string", s ? "\"" : "");
+            goto fail;
+        }
+        while (i > 0 && strcmp(shard[i - 1], s) != 0) /* the last one is nearly always the one */
+            i--;
+        if (i > 0)
+            continue;
+        if (n == MAX_SHARDS) {
+            vlk_fail(err, VLK_ELIMIT, "%s: expected at most %d shards, found more", path, MAX_SHARDS);
+            goto fail;
+        }
+        if (vlk_grow(&shard, &cap, n + 1, sizeof *shard, err))
+            goto fail;
+        shard[n++] = s;
+    }
+    *out = shard;
+    *count = n;
+    return 0;
+fail:
+    free(shard);
+    return -1;
+}
+
+/* Tensors from `first` on come from the shard: the index must say so of each. */
+static int check_shard(const vlk_weights *w, size_t first, const vlk_json *map, const char *shard, vlk_err *err)
+{
+    for (size_t i = first; i < w->count; i++) {
+        const char *s = vlk_json_str(vlk_json_get(map, w->t[i].name), NULL);
+        if (!s)
+            return vlk_fail(err, VLK_EFORMAT, "%s: tensor %s of %s: expected in the weight_map, found nothing", w->path,
+                            w->t[i].name, shard);
+        if (strcmp(s, shard) != 0)
+            return vlk_fail(err, VLK_EFORMAT, "%s: tensor %s: expected in %s as the index says, found in %s", w->path,
+                            w->t[i].name, s, shard);
+    }
+    return 0;
+}
+
+static int read_shard(vlk_weights *w, const char *dir, const char *shard, const vlk_json *map, vlk_err *err)
+{
+    size_t first = w->count;
+    char *file = vlk_path_join(dir, shard, err);
+    int status = -1;
+    if (file && read_file(w, file, err) == 0)
+        status = check_shard(w, first, map, shard, err);
+    else
+        vlk_err_prefix(err, "%s", w->path);
+    free(file);
+    return status;
+}
+
+static int read_index(vlk_weights *w, vlk_err *err)
+{
+    int status = -1;
+    const char **shard = NULL, *slash = strrchr(w->path, '/'), *key;
+    const vlk_json *value;
+    size_t n = 0;
+    char *dir =
+        slash ? vlk_strndup(w->path, slash == w->path ? 1 : (size_t)(slash - w->path), err) : vlk_strndup(".", 1, err);
+    vlk_json *root = dir ? vlk_json_load(w->path, err) : NULL;
+    const vlk_json *map = vlk_json_get(root, "weight_map");
+    if (!root)
+        goto out;
+    if (vlk_json_type(map) != VLK_JSON_OBJECT || vlk_json_len(map) == 0) {
+        vlk_fail(err, VLK_EFORMAT, "%s: expected an index with a \"weight_map\" of tensors to files, found none",
+                 w->path);
+        goto out;
+    }
+    if (list_shards(&shard, &n, map, w->path, err))
+        goto out;
+    for (size_t i = 0; i < n; i++)
+        if (read_shard(w, dir, shard[i], map, err))
+            goto out;
+    if (sort_names(w, err))
+        goto out;
+    for (const void *it = vlk_json_next(map, NULL, &key, &value); it; it = vlk_json_next(map, it, &key, &value)) {
+        if (!vlk_weights_find(w, key)) {
+            vlk_fail(err, VLK_EFORMAT, "%s: tensor %s: expected in %s as the index says, found nothing", w->path, key,
+                     vlk_json_str(value, NULL));
+            goto out;
+        }
+    }
+    status = 0;
+out:
+    free(shard);
+    free(dir);
+    vlk_json_free(root);
+    return status;
+}
+
+/* ---- the face --------------------------------------------------------------------------------- */
+
+vlk_weights *vlk_weights_open(const char *path, vlk_err *err)
+{
+    vlk_weights *w = (vlk_weights *)vlk_calloc(1, sizeof *w, err);
+    if (!w)
+        return NULL;
+    w->path = vlk_strndup(path, strlen(path), err);
+    if (!w->path)
+        goto fail;
+    if (ends(path, ".json") ? read_index(w, err) : read_file(w, path, err) || sort_names(w, err))
+        goto fail;
+    if (cut_module(w, err) == 0)
+        return w;
+fail:
+    vlk_weights_close(w);
+    return NULL;
+}
+
+void vlk_weights_close(vlk_weights *w)
+{
+    if (!w)
+        return;
+    for (size_t i = 0; i < w->files; i++) {
+        vlk_map_close(&w->file[i].map);
+        free(w->file[i].path);
+    }
+    for (size_t i = 0; i < w->owns; i++)
+        free(w->owned[i]);
+    free(w->owned);
+    free(w->file);
+    free(w->sorted);
+    free(w->t);
+    free(w->path);
+    free(w);
+}
+
+size_t vlk_weights_count(const vlk_weights *w)
+{
+    return w->count;
+}
+
+const vlk_tensor *vlk_weights_at(const vlk_weights *w, size_t i)
+{
+    return i < w->count ? &w->t[i] : NULL;
+}
+
+vlk_container vlk_weights_container(const vlk_weights *w)
+{
+    return w->container;
+}
+
+const char *vlk_weights_path(const vlk_weights *w)
+{
+    return w->path;
+}
+
+size_t vlk_weights_files(const vlk_weights *w)
+{
+    return w->files;
+}
+
+const char *vlk_weights_file(const vlk_weights *w, size_t i, size_t *bytes)
+{
+    if (i >= w->files)
+        return NULL;
+    if (bytes)
+        *bytes = w->file[i].map.size;
+    return w->file[i].path;
+}
