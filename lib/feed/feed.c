@@ -1,0 +1,359 @@
+/* feed.c - the ring between the expander, the decoders and the caller (feed_internal.h), and batches out of it.
+ *
+ * The caller gets a batch when it is full, when the input has ended, or when everything that has come so far is decoded
+ * and the input itself is slow: names that still trickle in through a pipe do not hold back what is ready. How batches
+ * are cut changes no value. */
+#include "feed_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const long SLICE_NS = 50 * 1000 * 1000;
+
+/* ---- the expander's side --------------------------------------------------------------------- */
+
+vlk_slot *vlk_feed_slot(vlk_feed *f)
+{
+    vlk_slot *s = NULL;
+    pthread_mutex_lock(&f->lock);
+    while (!f->quit && (f->head - f->tail == f->slots || (f->bytes > VLK_FEED_IN_FLIGHT && f->head != f->tail)))
+        pthread_cond_wait(&f->space, &f->lock);
+    if (!f->quit) {
+        s = &f->slot[f->head % f->slots];
+        f->waiting_input = 1;
+    }
+    pthread_mutex_unlock(&f->lock);
+    if (s)
+        vlk_slot_reset(s);
+    return s;
+}
+
+void vlk_feed_put(vlk_feed *f, vlk_slot *s)
+{
+    s->item.key = (vlk_span){s->key.data ? s->key.data : "", s->key.len};
+    s->item.sample = f->opt.keep_samples && s->sample_used ? &s->sample : NULL;
+    s->cost = s->sample_used ? s->sample.store.len : s->file.len;
+    pthread_mutex_lock(&f->lock);
+    s->state = s->picture ? SLOT_READY : SLOT_DONE;
+    f->head++;
+    f->bytes += s->cost;
+    f->waiting_input = 0;
+    if (s->picture && f->decoders)
+        pthread_cond_signal(&f->ready);
+    pthread_cond_signal(&f->done);
+    pthread_mutex_unlock(&f->lock);
+}
+
+void vlk_feed_fatal(vlk_feed *f, const vlk_err *err)
+{
+    pthread_mutex_lock(&f->lock);
+    if (!f->fatal)
+        f->err = *err;
+    f->fatal = 1;
+    pthread_cond_signal(&f->done);
+    pthread_mutex_unlock(&f->lock);
+}
+
+static void *expander_main(void *arg)
+{
+    vlk_feed *f = arg;
+    vlk_feed_expand(f);
+    pthread_mutex_lock(&f->lock);
+    f->ended = 1;
+    f->expander_on = 0;
+    pthread_cond_broadcast(&f->done);
+    pthread_mutex_unlock(&f->lock);
+    return NULL;
+}
+
+/* ---- decoders -------------------------------------------------------------------------------- */
+
+/* With the lock held: the next slot to decode, or NULL. */
+static vlk_slot *take_work(vlk_feed *f)
+{
+    if (f->work < f->tail)
+        f->work = f->tail; /* nobody came for those that needed no work */
+    while (f->work < f->head) {
+        vlk_slot *s = &f->slot[f->work++ % f->slots];
+        if (s->state == SLOT_READY) {
+            s->state = SLOT_WORK;
+            return s;
+        }
+    }
+    return NULL;
+}
+
+/* With the lock held, which is given up meanwhile. */
+static void work_on(vlk_feed *f, vlk_slot *s, vlk_decoder *d)
+{
+    pthread_mutex_unlock(&f->lock);
+    vlk_slot_decode(f, s, d);
+    pthread_mutex_lock(&f->lock);
+    s->state = SLOT_DONE;
+    f->counts.other_files += (size_t)s->no_item;
+    pthread_cond_signal(&f->done);
+}
+
+typedef struct decoder_arg {
+    vlk_feed *f;
+    vlk_decoder *d;
+} decoder_arg;
+
+static void *decoder_main(void *arg)
+{
+    decoder_arg a = *(decoder_arg *)arg;
+    free(arg);
+    pthread_mutex_lock(&a.f->lock);
+    while (!a.f->quit) {
+        vlk_slot *s = take_work(a.f);
+        if (s)
+            work_on(a.f, s, a.d);
+        else
+            pthread_cond_wait(&a.f->ready, &a.f->lock);
+    }
+    pthread_mutex_unlock(&a.f->lock);
+    return NULL;
+}
+
+/* Signals are for the caller's thread. */
+static int start_threads(vlk_feed *f, vlk_err *err)
+{
+    sigset_t all, old;
+    int rc = 0;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &old);
+    rc = pthread_create(&f->expander, NULL, expander_main, f);
+    if (rc == 0)
+        f->started = f->expander_on = 1;
+    for (; rc == 0 && f->running < f->decoders; f->running++) {
+        decoder_arg *a = vlk_calloc(1, sizeof *a, err);
+        if (!a) {
+            rc = ENOMEM;
+            break;
+        }
+        *a = (decoder_arg){f, &f->dec[f->running]};
+        rc = pthread_create(&f->decoder[f->running], NULL, decoder_main, a);
+        if (rc != 0) {
+            free(a);
+            break;
+        }
+    }
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return rc == 0 ? 0 : vlk_fail(err, VLK_EIO, "cannot start a thread: %s", strerror(rc));
+}
+
+/* ---- the caller's side ------------------------------------------------------------------------- */
+
+static void release_batch(vlk_feed *f)
+{
+    for (; f->taken > 0; f->taken--) {
+        vlk_slot *s = &f->slot[f->tail % f->slots];
+        f->bytes -= s->cost;
+        s->state = SLOT_FREE;
+        f->tail++;
+    }
+    pthread_cond_signal(&f->space);
+}
+
+static void timed_wait(vlk_feed *f, pthread_cond_t *c)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_nsec += SLICE_NS;
+    if (t.tv_nsec >= 1000000000) {
+        t.tv_sec++;
+        t.tv_nsec -= 1000000000;
+    }
+    pthread_cond_timedwait(c, &f->lock, &t);
+}
+
+static int stopped(const vlk_feed *f)
+{
+    return f->opt.stop && *f->opt.stop;
+}
+
+/* With the lock held: waits until the slot behind those taken is done. 1 it is; 0 the end, or stopped; 2 nothing more
+ * for now, although the batch holds something. */
+static int wait_slot(vlk_feed *f)
+{
+    int waited = 0;
+    for (;;) {
+        size_t at = f->tail + f->taken;
+        if (stopped(f) || f->fatal)
+            return 0;
+        if (at != f->head) {
+            vlk_slot *s = &f->slot[at % f->slots];
+            if (s->state == SLOT_DONE)
+                return 1;
+            vlk_slot *w = f->decoders == 0 ? take_work(f) : NULL;
+            if (w) {
+                work_on(f, w, &f->dec[0]);
+                continue;
+            }
+        } else if (f->ended) {
+            return 0;
+        } else if (waited && f->taken > 0 && f->waiting_input) {
+            return 2;
+        }
+        timed_wait(f, &f->done);
+        waited = 1;
+    }
+}
+
+static void take_slot(vlk_feed *f, vlk_batch *b)
+{
+    vlk_slot *s = &f->slot[(f->tail + f->taken) % f->slots];
+    f->taken++;
+    if (s->no_item)
+        return;
+    vlk_item *it = &s->item;
+    f->batch_item[b->items++] = it;
+    if (it->stage || (it->kind != VLK_ITEM_IMAGE && it->kind != VLK_ITEM_TEXT))
+        return;
+    it->row = b->rows++;
+    size_t bytes = f->height * f->width * 3;
+    if (it->kind == VLK_ITEM_IMAGE)
+        memcpy(f->batch_pixels + it->row * bytes, s->pixels, bytes);
+}
+
+int vlk_feed_next(vlk_feed *f, vlk_batch *b, vlk_err *err)
+{
+    int r = 1;
+    memset(b, 0, sizeof *b);
+    b->item = f->batch_item;
+    b->pixels = f->batch_pixels;
+    if (!f->started && start_threads(f, err) != 0)
+        return -1;
+    pthread_mutex_lock(&f->lock);
+    release_batch(f);
+    do {
+        while (b->rows < f->opt.batch && f->taken < f->max_items && (r = wait_slot(f)) == 1)
+            take_slot(f, b);
+        if (b->items == 0 && f->taken > 0 && r == 1)
+            release_batch(f); /* a run of files that are no items */
+        else
+            break;
+    } while (r == 1);
+    int fatal = f->fatal;
+    if (fatal && err)
+        *err = f->err;
+    pthread_mutex_unlock(&f->lock);
+    return fatal ? -1 : stopped(f) ? 0 : b->items > 0;
+}
+
+vlk_feed_counts vlk_feed_count(vlk_feed *f)
+{
+    pthread_mutex_lock(&f->lock);
+    vlk_feed_counts c = f->counts;
+    pthread_mutex_unlock(&f->lock);
+    return c;
+}
+
+/* ---- life -------------------------------------------------------------------------------------- */
+
+static int init_sync(vlk_feed *f, vlk_err *err)
+{
+    pthread_condattr_t attr;
+    if (pthread_condattr_init(&attr) != 0)
+        return vlk_fail(err, VLK_EIO, "cannot make a condition variable");
+    int rc = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    rc |= pthread_mutex_init(&f->lock, NULL);
+    rc |= pthread_cond_init(&f->space, NULL) | pthread_cond_init(&f->ready, NULL) | pthread_cond_init(&f->done, &attr);
+    pthread_condattr_destroy(&attr);
+    f->sync_init = 1;
+    return rc == 0 ? 0 : vlk_fail(err, VLK_EIO, "cannot make a lock");
+}
+
+static int init_memory(vlk_feed *f, vlk_err *err)
+{
+    size_t bytes = 0, threads = (size_t)(f->decoders ? f->decoders : 1);
+    f->max_items = 2 * f->opt.batch;
+    f->slots = 3 * f->opt.batch + 2 * threads + 4;
+    f->slot = vlk_calloc(f->slots, sizeof *f->slot, err);
+    f->batch_item = vlk_calloc(f->max_items, sizeof *f->batch_item, err);
+    f->decoder = vlk_calloc(threads, sizeof *f->decoder, err);
+    f->dec = vlk_calloc(threads, sizeof *f->dec, err);
+    if (!f->slot || !f->batch_item || !f->decoder || !f->dec)
+        return -1;
+    if (f->opt.mode == VLK_FEED_TEXTS)
+        return 0;
+    if (vlk_recipe_output(&f->opt.recipe, &f->width, &f->height, err) != 0)
+        return -1;
+    if (vlk_mul(f->width * 3, f->height, &bytes) != 0)
+        return vlk_fail(err, VLK_ELIMIT, "pictures of %zux%zu are too large", f->width, f->height);
+    f->batch_pixels = vlk_calloc(f->opt.batch, bytes, err);
+    for (size_t i = 0; i < threads && f->batch_pixels; i++)
+        if (!(f->dec[i].scratch = vlk_pixel_scratch_new(err)))
+            return -1;
+    return f->batch_pixels ? 0 : -1;
+}
+
+vlk_feed *vlk_feed_open(const vlk_feed_options *opt, vlk_err *err)
+{
+    vlk_feed *f = vlk_calloc(1, sizeof *f, err);
+    if (!f)
+        return NULL;
+    f->opt = *opt;
+    if (f->opt.batch == 0)
+        f->opt.batch = 1;
+    f->decoders = opt->threads > 1 && opt->mode != VLK_FEED_TEXTS ? opt->threads : 0;
+    if (init_sync(f, err) != 0 || init_memory(f, err) != 0) {
+        vlk_feed_close(f);
+        return NULL;
+    }
+    return f;
+}
+
+/* 1 when all threads have ended; 0 if the expander hangs in a read. */
+static int stop_threads(vlk_feed *f)
+{
+    pthread_mutex_lock(&f->lock);
+    f->quit = 1;
+    pthread_cond_broadcast(&f->space);
+    pthread_cond_broadcast(&f->ready);
+    for (int i = 0; i < 4 && f->expander_on; i++)
+        timed_wait(f, &f->done);
+    int hangs = f->expander_on;
+    pthread_mutex_unlock(&f->lock);
+    for (int i = 0; i < f->running; i++)
+        pthread_join(f->decoder[i], NULL);
+    if (hangs) {
+        pthread_detach(f->expander);
+        return 0;
+    }
+    pthread_join(f->expander, NULL);
+    return 1;
+}
+
+void vlk_feed_close(vlk_feed *f)
+{
+    if (!f || (f->started && !stop_threads(f)))
+        return;
+    for (size_t i = 0; f->slot && i < f->slots; i++)
+        vlk_slot_clear(&f->slot[i]);
+    for (int i = 0; f->dec && i < (f->decoders ? f->decoders : 1); i++) {
+        vlk_pixel_scratch_free(f->dec[i].scratch);
+        vlk_buf_clear(&f->dec[i].file);
+        vlk_buf_clear(&f->dec[i].side);
+    }
+    for (size_t i = 0; i < f->sources; i++) {
+        free((void *)(uintptr_t)f->source[i]->path);
+        free((void *)(uintptr_t)f->source[i]->stem);
+        free(f->source[i]);
+    }
+    if (f->sync_init) {
+        pthread_mutex_destroy(&f->lock);
+        pthread_cond_destroy(&f->space);
+        pthread_cond_destroy(&f->ready);
+        pthread_cond_destroy(&f->done);
+    }
+    free(f->source);
+    free(f->slot);
+    free(f->batch_item);
+    free(f->batch_pixels);
+    free(f->decoder);
+    free(f->dec);
+    free(f);
+}
