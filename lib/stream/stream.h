@@ -36,15 +36,17 @@ int vlk_in_read(vlk_in *in, void *p, size_t n, size_t *got, vlk_err *err) VLK_MU
 /* The next bytes without taking them, up to n <= 4096; fewer only at the end. */
 int vlk_in_peek(vlk_in *in, const unsigned char **p, size_t n, size_t *got, vlk_err *err) VLK_MUST_USE;
 /* One line without its end (LF or CRLF), or one record up to `end` (NUL for -0). 1, 0, -1. A leading
- * UTF-8 byte order mark of the stream is dropped. A line longer than 1 MiB is VLK_ELIMIT. */
+ * UTF-8 byte order mark of the stream is dropped. A line longer than 1 MiB is -1 with VLK_ELIMIT; the stream
+ * then stands at the next line, so that a reader may go on. */
 int vlk_in_line(vlk_in *in, vlk_buf *line, int end, vlk_err *err) VLK_MUST_USE;
-/* Unpacks raw deflate (zip members), at most max bytes. */
+/* Unpacks raw deflate (zip members), at most max bytes; out is emptied first. All n bytes must belong to it. */
 int vlk_inflate_raw(vlk_buf *out, const void *p, size_t n, size_t max, vlk_err *err) VLK_MUST_USE;
 
 /* ---- bytes out (output.c) ----------------------------------------------------------------- */
 
 /* A file that appears whole or not at all: written under a temporary name in the same folder, fsynced,
- * renamed. "-" is standard output: written as it comes. */
+ * renamed. "-" is standard output: written as it comes, as are devices and named pipes. A folder is refused; of
+ * a link the file behind it is replaced; a file that may not be written is not replaced. */
 typedef struct vlk_out vlk_out;
 vlk_out *vlk_out_open(const char *path, vlk_err *err) VLK_MUST_USE;
 /* The name of a temporary is deterministic (".NAME.vlk-tmp"), so a rerun after a kill replaces it and
@@ -54,6 +56,8 @@ int vlk_out_flush(vlk_out *o, vlk_err *err) VLK_MUST_USE;
 /* Overwrites n bytes at `offset` of what was written; only files, not standard output. */
 int vlk_out_patch(vlk_out *o, size_t offset, const void *p, size_t n, vlk_err *err) VLK_MUST_USE;
 int vlk_out_can_seek(const vlk_out *o);
+size_t vlk_out_tell(const vlk_out *o);      /* bytes written so far */
+const char *vlk_out_name(const vlk_out *o); /* for messages */
 /* Flush, fsync, rename, fsync of the folder; frees o in any case. */
 int vlk_out_commit(vlk_out *o, vlk_err *err) VLK_MUST_USE;
 /* Removes the temporary and frees o; NULL is allowed. Standard output is flushed as far as it got. */

@@ -1,0 +1,95 @@
+/* keys.c - the names of a matrix's rows: X.keys beside X.npy, one a line, same order.
+ * A key is any bytes; backslash, tab, newline and carriage return stand as \\ \t \n \r, so that a line is a key
+ * and a key never breaks a TSV. An empty line is an empty key. */
+#include "stream.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct vlk_keys {
+    vlk_map map;
+    size_t *start; /* of line i; start[count] is the end of the file, plus 1 if its last newline is missing */
+    size_t count;
+};
+
+int vlk_escape(vlk_buf *out, const char *s, size_t n, vlk_err *err)
+{
+    static const char raw[] = "\\\t\n\r", letter[] = "\\tnr";
+    size_t from = 0;
+    for (size_t i = 0; i < n; i++) {
+        const char *p = s[i] ? strchr(raw, s[i]) : NULL;
+        if (p == NULL)
+            continue;
+        char pair[2] = {'\\', letter[p - raw]};
+        if (vlk_buf_add(out, s + from, i - from, err) != 0 || vlk_buf_add(out, pair, 2, err) != 0)
+            return -1;
+        from = i + 1;
+    }
+    return vlk_buf_add(out, s + from, n - from, err);
+}
+
+int vlk_unescape(vlk_buf *out, const char *s, size_t n, vlk_err *err)
+{
+    static const char raw[] = "\\\t\n\r", letter[] = "\\tnr";
+    size_t from = 0;
+    for (size_t i = 0; i + 1 < n; i++) {
+        if (s[i] != '\\')
+            continue;
+        const char *p = s[i + 1] ? strchr(letter, s[i + 1]) : NULL;
+        if (p == NULL)
+            continue;
+        if (vlk_buf_add(out, s + from, i - from, err) != 0 || vlk_buf_add(out, &raw[p - letter], 1, err) != 0)
+            return -1;
+        from = i + 2;
+        i++;
+    }
+    return vlk_buf_add(out, s + from, n - from, err);
+}
+
+vlk_keys *vlk_keys_open(const char *path, vlk_err *err)
+{
+    size_t cap = 0, at = 0;
+    vlk_keys *k = vlk_calloc(1, sizeof *k, err);
+    if (k == NULL)
+        return NULL;
+    if (vlk_map_open(&k->map, path, err) != 0)
+        goto out;
+    while (at < k->map.size) {
+        const unsigned char *p = k->map.data + at, *stop = memchr(p, '\n', k->map.size - at);
+        if (vlk_grow(&k->start, &cap, k->count + 2, sizeof *k->start, err) != 0)
+            goto out;
+        k->start[k->count++] = at;
+        at = stop ? (size_t)(stop - k->map.data) + 1 : k->map.size + 1;
+        k->start[k->count] = at;
+    }
+    return k;
+out:
+    vlk_keys_close(k);
+    return NULL;
+}
+
+void vlk_keys_close(vlk_keys *k)
+{
+    if (k == NULL)
+        return;
+    vlk_map_close(&k->map);
+    free(k->start);
+    free(k);
+}
+
+size_t vlk_keys_count(const vlk_keys *k)
+{
+    return k->count;
+}
+
+int vlk_keys_get(const vlk_keys *k, size_t i, vlk_buf *out, vlk_err *err)
+{
+    out->len = 0;
+    if (i >= k->count)
+        return vlk_fail(err, VLK_EUSAGE, "key %zu asked, there are %zu", i, k->count);
+    const char *p = (const char *)k->map.data + k->start[i];
+    size_t n = k->start[i + 1] - k->start[i] - 1;
+    if (n > 0 && p[n - 1] == '\r') /* ours are escaped: this one was made by an editor */
+        n--;
+    return vlk_unescape(out, p, n, err);
+}

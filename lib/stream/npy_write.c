@@ -1,0 +1,163 @@
+/* npy_write.c - writes NumPy's .npy 1.0, C order; the layout stands in npy.c.
+ *
+ * The bytes are those of numpy.save since NumPy 1.23: behind the dictionary room is left for 21 digits of the first
+ * dimension, then blanks and a newline up to a multiple of 64. So the header of a matrix has the same length for
+ * any number of rows, and a writer that does not know it yet rewrites the header in place at the end. */
+#include "stream.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ALIGN = 64, GROWTH_DIGITS = 21 };
+
+static const char *descr(vlk_dtype type)
+{
+    switch (type) {
+    case VLK_F32:
+        return "<f4";
+    case VLK_F16:
+        return "<f2";
+    case VLK_I32:
+        return "<i4";
+    case VLK_I64:
+        return "<i8";
+    case VLK_U8:
+        return "|u1";
+    default:
+        return NULL;
+    }
+}
+
+/* Appends magic, length and dictionary. */
+static int header(vlk_buf *out, vlk_dtype type, const size_t *dim, int rank, vlk_err *err)
+{
+    size_t at = out->len;
+    char first[32];
+    if (descr(type) == NULL)
+        return vlk_fail(err, VLK_EUSAGE, "npy: type %s is not written", vlk_dtype_name(type));
+    if (rank < 0 || rank > VLK_MAX_RANK)
+        return vlk_fail(err, VLK_EUSAGE, "npy: %d dimensions, at most %d are written", rank, VLK_MAX_RANK);
+    if (vlk_buf_add(out, "\x93NUMPY\1\0\0\0", 10, err) != 0 ||
+        vlk_buf_addf(out, err, "{'descr': '%s', 'fortran_order': False, 'shape': (", descr(type)) != 0)
+        return -1;
+    for (int i = 0; i < rank; i++)
+        if (vlk_buf_addf(out, err, i ? ", %zu" : "%zu", dim[i]) != 0)
+            return -1;
+    if (vlk_buf_adds(out, rank == 1 ? ",), }" : "), }", err) != 0)
+        return -1;
+    int digits = rank ? snprintf(first, sizeof first, "%zu", dim[0]) : GROWTH_DIGITS;
+    size_t len = out->len - at + (size_t)(GROWTH_DIGITS - digits) + 1; /* 1: the newline */
+    size_t total = (len + ALIGN - 1) / ALIGN * ALIGN;
+    while (out->len - at < total - 1)
+        if (vlk_buf_adds(out, " ", err) != 0)
+            return -1;
+    if (vlk_buf_adds(out, "\n", err) != 0)
+        return -1;
+    out->data[at + 8] = (char)((total - 10) & 255);
+    out->data[at + 9] = (char)((total - 10) >> 8);
+    return 0;
+}
+
+static int count_bytes(vlk_dtype type, const size_t *dim, int rank, size_t *bytes)
+{
+    *bytes = vlk_dtype_size(type);
+    for (int i = 0; i < rank; i++)
+        if (vlk_mul(*bytes, dim[i], bytes) != 0)
+            return -1;
+    return 0;
+}
+
+int vlk_npy_encode(vlk_buf *out, vlk_dtype type, const size_t *dim, int rank, const void *data, vlk_err *err)
+{
+    size_t bytes;
+    if (header(out, type, dim, rank, err) != 0)
+        return -1;
+    if (count_bytes(type, dim, rank, &bytes) != 0)
+        return vlk_fail(err, VLK_ELIMIT, "npy: the shape is larger than memory");
+    return vlk_buf_add(out, data, bytes, err);
+}
+
+struct vlk_npy_writer {
+    vlk_out *out;
+    vlk_dtype type;
+    size_t dim[VLK_MAX_RANK]; /* dim[0] counts the rows written */
+    int rank;
+    size_t row_bytes;
+    size_t header_bytes;
+};
+
+static int put_header(vlk_npy_writer *w, vlk_err *err)
+{
+    vlk_buf b = {0};
+    int rc = header(&b, w->type, w->dim, w->rank, err);
+    if (rc == 0 && w->header_bytes == 0) {
+        rc = vlk_out_write(w->out, b.data, b.len, err);
+        w->header_bytes = b.len;
+    } else if (rc == 0 && b.len != w->header_bytes) {
+        rc = vlk_fail(err, VLK_ELIMIT, "%s: the number of rows does not fit the header", vlk_out_name(w->out));
+    } else if (rc == 0) {
+        rc = vlk_out_patch(w->out, 0, b.data, b.len, err);
+    }
+    vlk_buf_clear(&b);
+    return rc;
+}
+
+vlk_npy_writer *vlk_npy_writer_open(const char *path, vlk_dtype type, const size_t *dim, int rank, vlk_err *err)
+{
+    vlk_npy_writer *w = vlk_calloc(1, sizeof *w, err);
+    if (w == NULL)
+        return NULL;
+    w->type = type;
+    w->rank = rank + 1;
+    if (rank < 0 || rank >= VLK_MAX_RANK || count_bytes(type, dim, rank, &w->row_bytes) != 0) {
+        vlk_fail(err, VLK_EUSAGE, "%s: rows of such a shape cannot be written as npy", path);
+        goto out;
+    }
+    for (int i = 0; i < rank; i++)
+        w->dim[i + 1] = dim[i];
+    w->out = vlk_out_open(path, err);
+    if (w->out == NULL)
+        goto out;
+    if (!vlk_out_can_seek(w->out)) {
+        vlk_fail(err, VLK_EUSAGE, "%s: cannot be rewound, and npy needs that; use tsv, jsonl or tar there",
+                 vlk_out_name(w->out));
+        goto out;
+    }
+    if (put_header(w, err) == 0)
+        return w;
+out:
+    vlk_npy_writer_abort(w);
+    return NULL;
+}
+
+int vlk_npy_write_rows(vlk_npy_writer *w, const void *rows, size_t n, vlk_err *err)
+{
+    size_t bytes;
+    if (vlk_mul(n, w->row_bytes, &bytes) != 0 || w->dim[0] + n < n)
+        return vlk_fail(err, VLK_ELIMIT, "%s: too many rows", vlk_out_name(w->out));
+    if (vlk_out_write(w->out, rows, bytes, err) != 0)
+        return -1;
+    w->dim[0] += n;
+    return 0;
+}
+
+int vlk_npy_writer_commit(vlk_npy_writer *w, vlk_err *err)
+{
+    int rc = put_header(w, err);
+    if (rc == 0) {
+        vlk_out *o = w->out;
+        w->out = NULL;
+        rc = vlk_out_commit(o, err);
+    }
+    vlk_npy_writer_abort(w);
+    return rc;
+}
+
+void vlk_npy_writer_abort(vlk_npy_writer *w)
+{
+    if (w == NULL)
+        return;
+    vlk_out_abort(w->out);
+    free(w);
+}

@@ -1,0 +1,305 @@
+/* output.c - files that appear whole or not at all, and standard output.
+ *
+ * NAME is written as .NAME.vlk-tmp in the same folder (same file system, so that rename is atomic):
+ *   open, flock, truncate | write ... | fsync, rename, fsync of the folder
+ * The lock is on the temporary: a second run on the same output is refused while the first lives, and what a
+ * killed run has left is taken over by the next. A device or named pipe is written directly, like standard output.
+ * A link is followed: the file it leads to is replaced, and the link stays. */
+#define _DEFAULT_SOURCE /* flock: a lock that belongs to the open file and ends with the process */
+#include "stream.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { OUT_BUF = 256 * 1024, NAME_ROOM = 240 };
+
+struct vlk_out {
+    char *path; /* as given, for messages */
+    char *dest; /* where the file will stand; NULL where it is written directly */
+    char *tmp, *dir;
+    int fd;
+    size_t base; /* bytes already handed to the system */
+    size_t len;  /* bytes in buf */
+    unsigned char *buf;
+};
+
+static void out_free(vlk_out *o)
+{
+    if (o == NULL)
+        return;
+    if (o->fd > STDERR_FILENO)
+        close(o->fd);
+    free(o->path);
+    free(o->dest);
+    free(o->tmp);
+    free(o->dir);
+    free(o->buf);
+    free(o);
+}
+
+/* Splits dest into folder and name, and makes the temporary's name. */
+static int name_temporary(vlk_out *o, vlk_err *err)
+{
+    const char *slash = strrchr(o->dest, '/');
+    const char *name = slash ? slash + 1 : o->dest;
+    size_t n = strlen(name);
+    vlk_buf b = {0};
+    int rc = -1;
+    o->dir = slash == NULL ? vlk_strndup(".", 1, err)
+                           : vlk_strndup(o->dest, slash == o->dest ? 1 : (size_t)(slash - o->dest), err);
+    if (o->dir == NULL)
+        goto out;
+    /* Names may have 255 bytes. A very long one is cut, and a hash of all of it keeps temporaries apart. */
+    if (n <= NAME_ROOM)
+        rc = vlk_buf_addf(&b, err, ".%s.vlk-tmp", name);
+    else
+        rc = vlk_buf_addf(&b, err, ".%.200s-%016llx.vlk-tmp", name, (unsigned long long)vlk_fnv1a64(name, n));
+    if (rc != 0)
+        goto out;
+    o->tmp = vlk_path_join(o->dir, b.data, err);
+    rc = o->tmp ? 0 : -1;
+out:
+    vlk_buf_clear(&b);
+    return rc;
+}
+
+/* Opens and locks the temporary. A run that ended between our open and our lock has renamed or removed what we
+ * opened: then the name leads to another file (or none), and we try again. */
+static int open_temporary(vlk_out *o, vlk_err *err)
+{
+    for (int tries = 0; tries < 100; tries++) {
+        struct stat here, there;
+        o->fd = open(o->tmp, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0666);
+        if (o->fd < 0 && errno == EINTR)
+            continue;
+        if (o->fd < 0)
+            return vlk_fail_errno(err, "%s: cannot create its temporary file %s", o->path, o->tmp);
+        if (fstat(o->fd, &here) != 0 || !S_ISREG(here.st_mode))
+            return vlk_fail(err, VLK_EIO, "%s: its temporary name %s is taken by something else", o->path, o->tmp);
+        if (flock(o->fd, LOCK_EX | LOCK_NB) != 0) {
+            int busy = errno == EWOULDBLOCK;
+            vlk_fail_errno(err, "%s: cannot lock its temporary file %s", o->path, o->tmp);
+            return busy ? vlk_fail(err, VLK_EIO, "%s: another run is writing it now (%s is locked)", o->path, o->tmp)
+                        : -1;
+        }
+        if (lstat(o->tmp, &there) == 0 && there.st_dev == here.st_dev && there.st_ino == here.st_ino) {
+            if (ftruncate(o->fd, 0) != 0)
+                return vlk_fail_errno(err, "%s: cannot empty its temporary file %s", o->path, o->tmp);
+            return 0;
+        }
+        close(o->fd);
+        o->fd = -1;
+    }
+    return vlk_fail(err, VLK_EIO, "%s: its temporary file %s changes hands all the time", o->path, o->tmp);
+}
+
+/* What stands there already: a folder is refused, a device or pipe written directly (1), a link followed. */
+static int look_at_target(vlk_out *o, struct stat *st, int *exists, vlk_err *err)
+{
+    size_t n = strlen(o->path);
+    *exists = stat(o->path, st) == 0;
+    if (!*exists && errno != ENOENT)
+        return vlk_fail_errno(err, "%s: cannot write there", o->path);
+    if (*exists && S_ISDIR(st->st_mode))
+        return vlk_fail(err, VLK_EUSAGE, "%s: is a folder, expected the name of a file to write", o->path);
+    if (n == 0 || o->path[n - 1] == '/')
+        return vlk_fail(err, VLK_EUSAGE, "\"%s\": is not the name of a file", o->path);
+    if (*exists && !S_ISREG(st->st_mode))
+        return 1;
+    if (*exists && access(o->path, W_OK) != 0)
+        return vlk_fail_errno(err, "%s: will not be replaced", o->path);
+    struct stat link;
+    if (lstat(o->path, &link) != 0 || !S_ISLNK(link.st_mode)) {
+        o->dest = vlk_strndup(o->path, n, err);
+        return o->dest ? 0 : -1;
+    }
+    o->dest = realpath(o->path, NULL);
+    if (o->dest == NULL)
+        return vlk_fail_errno(err, "%s: is a link that leads nowhere", o->path);
+    return 0;
+}
+
+static int open_direct(vlk_out *o, vlk_err *err)
+{
+    do {
+        o->fd = open(o->path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    } while (o->fd < 0 && errno == EINTR);
+    return o->fd < 0 ? vlk_fail_errno(err, "%s: cannot open for writing", o->path) : 0;
+}
+
+vlk_out *vlk_out_open(const char *path, vlk_err *err)
+{
+    struct stat st;
+    int exists = 0, std = strcmp(path, "-") == 0, direct = 1;
+    vlk_out *o = vlk_calloc(1, sizeof *o, err);
+    if (o == NULL)
+        return NULL;
+    o->fd = -1;
+    o->path = std ? vlk_strndup("standard output", 15, err) : vlk_strndup(path, strlen(path), err);
+    o->buf = vlk_calloc(1, OUT_BUF, err);
+    if (o->path == NULL || o->buf == NULL)
+        goto out;
+    if (std) {
+        o->fd = STDOUT_FILENO;
+        if (fcntl(o->fd, F_GETFL) < 0) {
+            vlk_fail_errno(err, "%s: cannot be written", o->path);
+            goto out;
+        }
+        return o;
+    }
+    direct = look_at_target(o, &st, &exists, err);
+    if (direct < 0)
+        goto out;
+    if (direct) {
+        if (open_direct(o, err) != 0)
+            goto out;
+        return o;
+    }
+    if (name_temporary(o, err) != 0 || open_temporary(o, err) != 0)
+        goto out;
+    if (exists) /* who may read the file stays as it was */
+        (void)fchmod(o->fd, st.st_mode & 0777);
+    return o;
+out:
+    out_free(o);
+    return NULL;
+}
+
+static int write_all(vlk_out *o, const unsigned char *p, size_t n, vlk_err *err)
+{
+    while (n > 0) {
+        ssize_t r = write(o->fd, p, n < INT_MAX / 2 ? n : INT_MAX / 2);
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0)
+            return vlk_fail_errno(err, "%s: cannot write", o->path);
+        p += r;
+        n -= (size_t)r;
+        o->base += (size_t)r;
+    }
+    return 0;
+}
+
+int vlk_out_flush(vlk_out *o, vlk_err *err)
+{
+    size_t n = o->len;
+    o->len = 0; /* what the system refused is not offered again */
+    return write_all(o, o->buf, n, err);
+}
+
+int vlk_out_write(vlk_out *o, const void *p, size_t n, vlk_err *err)
+{
+    if (n > OUT_BUF - o->len && vlk_out_flush(o, err) != 0)
+        return -1;
+    if (n >= OUT_BUF)
+        return write_all(o, p, n, err);
+    if (n > 0)
+        memcpy(o->buf + o->len, p, n);
+    o->len += n;
+    return 0;
+}
+
+int vlk_out_can_seek(const vlk_out *o)
+{
+    return o->dest != NULL;
+}
+
+size_t vlk_out_tell(const vlk_out *o)
+{
+    return o->base + o->len;
+}
+
+const char *vlk_out_name(const vlk_out *o)
+{
+    return o->path;
+}
+
+int vlk_out_patch(vlk_out *o, size_t offset, const void *p, size_t n, vlk_err *err)
+{
+    const unsigned char *q = p;
+    size_t end = vlk_out_tell(o);
+    if (!vlk_out_can_seek(o))
+        return vlk_fail(err, VLK_EUSAGE, "%s: cannot be rewound, and this form needs that", o->path);
+    if (offset > end || n > end - offset)
+        return vlk_fail(err, VLK_EUSAGE, "%s: bytes %zu to %zu were not written yet", o->path, offset, offset + n);
+    if (vlk_out_flush(o, err) != 0)
+        return -1;
+    while (n > 0) {
+        ssize_t r = pwrite(o->fd, q, n, (off_t)offset);
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0)
+            return vlk_fail_errno(err, "%s: cannot write", o->path);
+        q += r;
+        n -= (size_t)r;
+        offset += (size_t)r;
+    }
+    return 0;
+}
+
+/* The rename is safe on disk only when the folder is. Some file systems cannot sync a folder (EINVAL). */
+static int sync_folder(const vlk_out *o, vlk_err *err)
+{
+    int fd = open(o->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == EACCES ? 0 : vlk_fail_errno(err, "%s: cannot open its folder", o->path);
+    int rc = 0;
+    if (fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP)
+        rc = vlk_fail_errno(err, "%s: cannot sync its folder", o->path);
+    close(fd);
+    return rc;
+}
+
+/* Errors that the system keeps for close() (network file systems) are asked for without closing fd. */
+static int finish_direct(vlk_out *o, vlk_err *err)
+{
+    int copy = dup(o->fd);
+    if (copy < 0 || close(copy) != 0)
+        return vlk_fail_errno(err, "%s: cannot finish writing", o->path);
+    return 0;
+}
+
+int vlk_out_commit(vlk_out *o, vlk_err *err)
+{
+    int rc = -1;
+    if (vlk_out_flush(o, err) != 0)
+        goto out;
+    if (o->dest == NULL) {
+        rc = finish_direct(o, err);
+        goto out;
+    }
+    if (fsync(o->fd) != 0) {
+        vlk_fail_errno(err, "%s: cannot write to disk", o->path);
+        goto out;
+    }
+    if (rename(o->tmp, o->dest) != 0) {
+        vlk_fail_errno(err, "%s: cannot rename %s to it", o->path, o->tmp);
+        goto out;
+    }
+    free(o->tmp);
+    o->tmp = NULL;
+    rc = sync_folder(o, err);
+out:
+    if (rc != 0 && o->tmp != NULL)
+        unlink(o->tmp);
+    out_free(o);
+    return rc;
+}
+
+void vlk_out_abort(vlk_out *o)
+{
+    if (o == NULL)
+        return;
+    if (o->dest == NULL)
+        (void)vlk_out_flush(o, NULL);
+    else
+        unlink(o->tmp);
+    out_free(o);
+}
