@@ -73,8 +73,8 @@ static int descr(scan *s, vlk_dtype *type, vlk_err *err)
             if (memcmp(d + 1, known[i].text, 2) != 0)
                 continue;
             if (d[0] == '>' && known[i].type != VLK_U8)
-                return vlk_fail(err, VLK_EUNSUPPORTED, "%s: npy of big-endian numbers (%.3s): only little-endian is read",
-                                s->name, d);
+                return vlk_fail(err, VLK_EUNSUPPORTED,
+                                "%s: npy of big-endian numbers (%.3s): only little-endian is read", s->name, d);
             *type = known[i].type;
             return 0;
         }
@@ -209,7 +209,7 @@ static int preamble(const unsigned char *p, size_t n, size_t *start, size_t *end
 
 int vlk_npy_parse(vlk_tensor *t, const void *p, size_t n, const char *name, vlk_err *err)
 {
-    size_t start, end, bytes;
+    size_t start = 0, end = 0, bytes = 0;
     int fortran = 0;
     memset(t, 0, sizeof *t);
     if (preamble(p, n, &start, &end, name, err) != 0)
@@ -219,8 +219,9 @@ int vlk_npy_parse(vlk_tensor *t, const void *p, size_t n, const char *name, vlk_
         return -1;
     if (n - end != bytes) {
         char text[160];
-        return vlk_fail(err, VLK_EFORMAT, "%s: npy of shape %s and type %s: %zu bytes of data expected, %zu found", name,
-                        vlk_shape_text(t->dim, t->rank, text, sizeof text), vlk_dtype_name(t->dtype), bytes, n - end);
+        return vlk_fail(err, VLK_EFORMAT, "%s: npy of shape %s and type %s: %zu bytes of data expected, %zu found",
+                        name, vlk_shape_text(t->dim, t->rank, text, sizeof text), vlk_dtype_name(t->dtype), bytes,
+                        n - end);
     }
     t->data = (const char *)p + end;
     return 0;

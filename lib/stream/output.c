@@ -297,9 +297,9 @@ void vlk_out_abort(vlk_out *o)
 {
     if (o == NULL)
         return;
-    if (o->dest == NULL)
-        (void)vlk_out_flush(o, NULL);
-    else
+    if (o->dest != NULL)
         unlink(o->tmp);
+    else if (vlk_out_flush(o, NULL) != 0)
+        o->len = 0; /* the run has failed already: nothing to add */
     out_free(o);
 }

@@ -180,28 +180,35 @@ void vlk_tar_close(vlk_tar *t);
  * member, a missing end mark. */
 int vlk_tar_next(vlk_tar *t, vlk_tar_member *m, vlk_err *err) VLK_MUST_USE;
 
+/* Whether bytes (512 or more of them) begin a tar: a header with a right checksum, or an end mark. */
+int vlk_tar_probe(const unsigned char *p, size_t n);
+
 /* WebDataset: members with one key, adjacent. The key is the path up to the first dot of the basename, the
- * rest is the extension. Folders, links and members without an extension belong to no sample. */
-int vlk_tar_split(const char *name, size_t *key_len, const char **ext); /* 1, or 0 if it has no extension */
+ * rest is the extension. Folders, hidden files and members without an extension belong to no sample; a few of
+ * them between members of one key do not tear it apart. Links and sparse members with an extension are parts
+ * of their sample that are never found by vlk_sample_part_find. */
+int vlk_tar_split(const char *name, size_t *key_len, const char **ext); /* 1, or 0 if it belongs to no sample */
 
 typedef struct vlk_sample_part {
-    char *name, *ext; /* ext points behind the first dot of the basename */
-    char type;
-    unsigned char *head, *data;
+    char *name, *ext; /* ext points behind the first dot of the basename; "" where there is none */
+    char type;        /* '0' a file; '1' '2' links, 'S' sparse ... as vlk_tar_member has it */
+    unsigned char *head, *data; /* data has a NUL behind data_padded bytes */
     size_t head_size, size, data_padded;
 } vlk_sample_part;
 typedef struct vlk_sample { /* owned by the caller, re-used by each call; starts as {0} */
-    char *key;
+    char *key; /* "" if keyless */
     vlk_sample_part *part;
     size_t parts, cap;
     size_t offset; /* of its first header block */
-    int keyless;   /* a folder, a link, a member without extension: only to be passed on */
+    int keyless;   /* holds no file with a key: only to be passed on */
     vlk_buf store;
 } vlk_sample;
-/* The next sample in order. 1, 0, -1. */
+/* The next sample in order. 1, 0, -1. At most 1024 members and 2 GiB a sample. Where the archive breaks behind whole
+ * members of a sample, that sample is given first, the error by the next call. */
 int vlk_tar_sample(vlk_tar *t, vlk_sample *s, vlk_err *err) VLK_MUST_USE;
 void vlk_sample_clear(vlk_sample *s);
-const vlk_sample_part *vlk_sample_part_find(const vlk_sample *s, const char *ext); /* case-insensitive */
+/* The file with that extension ("png", "clip.npy"), case-insensitive; NULL if there is none. */
+const vlk_sample_part *vlk_sample_part_find(const vlk_sample *s, const char *ext);
 
 /* Writing: given members byte for byte, and members of our own (ustar; pax for long names; mtime, owner 0). */
 int vlk_tar_put_raw(vlk_out *o, const vlk_sample_part *p, vlk_err *err) VLK_MUST_USE;

@@ -1,0 +1,302 @@
+/* tar.c - reads tar archives member by member; the header's layout and sources stand in tar_head.c.
+ *
+ * What belongs to a member is kept as raw blocks, so that it can be written again byte for byte:
+ *   head: [pax 'x' or GNU 'L' 'K' header and its data ...] the member's own header [old GNU sparse maps ...]
+ * A pax 'g' header speaks of all that follow, and is given as a member of its own (type 'g', keyless).
+ *
+ * Strict where others are lenient: a header whose checksum is wrong, a member that is cut, bytes between members and
+ * a missing end mark (two zero blocks) are errors, since a pipe does not tell that its writer died. What stands
+ * behind the end mark is read to the end (so that a checksum of the packed stream is seen) and ignored. */
+#include "tar_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct vlk_tar {
+    vlk_in *in;
+    size_t offset; /* of the next byte in the unpacked archive */
+    int ended, broken;
+    tar_pax global, local;
+    vlk_buf name, head, data;
+    tar_held held;
+};
+
+vlk_tar *vlk_tar_open(vlk_in *in, vlk_err *err)
+{
+    vlk_tar *t = vlk_calloc(1, sizeof *t, err);
+    if (t != NULL)
+        t->in = in;
+    return t;
+}
+
+void vlk_tar_close(vlk_tar *t)
+{
+    if (t == NULL)
+        return;
+    vlk_buf_clear(&t->global.path);
+    vlk_buf_clear(&t->local.path);
+    vlk_buf_clear(&t->name);
+    vlk_buf_clear(&t->head);
+    vlk_buf_clear(&t->data);
+    vlk_sample_clear(&t->held.s);
+    free(t);
+}
+
+const char *tar_name(const vlk_tar *t)
+{
+    return vlk_in_name(t->in);
+}
+
+tar_held *tar_held_of(vlk_tar *t)
+{
+    return &t->held;
+}
+
+int vlk_tar_probe(const unsigned char *p, size_t n)
+{
+    return n >= TAR_BLOCK && (tar_block_is_zero(p) || tar_checksum_ok(p));
+}
+
+/* Appends n bytes of the archive to `into`, which grows as they come: a header may lie. */
+static int take(vlk_tar *t, vlk_buf *into, size_t n, size_t *got, vlk_err *err)
+{
+    *got = 0;
+    while (*got < n) {
+        size_t step = n - *got < (size_t)4 << 20 ? n - *got : (size_t)4 << 20, r;
+        if (vlk_buf_reserve(into, step, err) != 0 || vlk_in_read(t->in, into->data + into->len, step, &r, err) != 0)
+            return -1;
+        if (r == 0)
+            break;
+        into->len += r;
+        *got += r;
+        t->offset += r;
+    }
+    if (into->data != NULL)
+        into->data[into->len] = 0;
+    return 0;
+}
+
+/* One block behind t->head. 1; 0 at the end of the bytes; -1. */
+static int take_block(vlk_tar *t, vlk_err *err)
+{
+    size_t got, at = t->offset;
+    if (take(t, &t->head, TAR_BLOCK, &got, err) != 0)
+        return -1;
+    if (got > 0 && got < TAR_BLOCK)
+        return vlk_fail(err, VLK_EFORMAT,
+                        "%s: tar is cut inside the header at offset %zu: %d bytes expected, %zu found", tar_name(t), at,
+                        TAR_BLOCK, got);
+    return got > 0;
+}
+
+static size_t padded(size_t n)
+{
+    return (n + TAR_BLOCK - 1) / TAR_BLOCK * TAR_BLOCK;
+}
+
+/* The data of a pax or long-name header, behind t->head; *at is where they begin in it. */
+static int take_meta(vlk_tar *t, const tar_block *b, size_t *at, vlk_err *err)
+{
+    size_t got, from = t->offset - TAR_BLOCK;
+    *at = t->head.len;
+    if (b->size > TAR_META_MAX || t->head.len > 4 * (size_t)TAR_META_MAX)
+        return vlk_fail(err, VLK_ELIMIT,
+                        "%s: tar header of type '%c' at offset %zu has %llu bytes; at most %d are read", tar_name(t),
+                        b->type, from, (unsigned long long)b->size, TAR_META_MAX);
+    size_t n = padded((size_t)b->size);
+    if (take(t, &t->head, n, &got, err) != 0)
+        return -1;
+    if (got < n)
+        return vlk_fail(err, VLK_EFORMAT,
+                        "%s: tar is cut inside the header at offset %zu: %zu bytes expected, %zu found", tar_name(t),
+                        from, n, got);
+    return 0;
+}
+
+/* Reads everything that stands behind the end mark. */
+static int drain(vlk_tar *t, vlk_err *err)
+{
+    size_t got;
+    if (vlk_buf_reserve(&t->data, 1 << 16, err) != 0)
+        return -1;
+    do {
+        if (vlk_in_read(t->in, t->data.data, 1 << 16, &got, err) != 0)
+            return -1;
+    } while (got > 0);
+    return 0;
+}
+
+/* t->head ends in the first zero block; the second must follow. */
+static int end_mark(vlk_tar *t, size_t first, vlk_err *err)
+{
+    if (t->head.len != TAR_BLOCK)
+        return vlk_fail(err, VLK_EFORMAT, "%s: tar ends at offset %zu, but the headers before it belong to a member",
+                        tar_name(t), first);
+    int rc = take_block(t, err);
+    if (rc < 0)
+        return -1;
+    if (rc == 0)
+        return vlk_fail(err, VLK_EFORMAT,
+                        "%s: tar has only half of its end mark: two zero blocks expected at offset %zu, one found",
+                        tar_name(t), first);
+    if (!tar_block_is_zero((unsigned char *)t->head.data + TAR_BLOCK))
+        return vlk_fail(err, VLK_EFORMAT, "%s: tar has a single zero block at offset %zu, and more behind it",
+                        tar_name(t), first);
+    t->ended = 1;
+    return drain(t, err);
+}
+
+static void pax_forget(tar_pax *x)
+{
+    vlk_buf keep = x->path;
+    keep.len = 0;
+    *x = (tar_pax){.path = keep};
+}
+
+static int bad(const vlk_tar *t, size_t offset, int rc, const char *why, vlk_err *err)
+{
+    if (rc == -2)
+        return vlk_fail(err, VLK_EMEM, "%s: no memory for a tar header", tar_name(t));
+    return vlk_fail(err, VLK_EFORMAT, "%s: tar: %s at offset %zu%s", tar_name(t), why, offset,
+                    offset == 0 ? " (is it a tar?)" : "");
+}
+
+/* A header that speaks of the next member: 'x' 'X' 'L' 'K', or 'g' for all. */
+static int meta(vlk_tar *t, const tar_block *b, vlk_err *err)
+{
+    size_t at, from = t->offset - TAR_BLOCK;
+    const char *why = "";
+    int rc = 0;
+    if (take_meta(t, b, &at, err) != 0)
+        return -1;
+    const char *p = t->head.data + at;
+    if (b->type == 'x' || b->type == 'X' || b->type == 'g') {
+        rc = tar_pax_parse(b->type == 'g' ? &t->global : &t->local, p, (size_t)b->size, &why);
+    } else if (b->type == 'L') {
+        const char *stop = memchr(p, 0, (size_t)b->size);
+        t->local.path.len = 0;
+        rc = vlk_buf_add(&t->local.path, p, stop ? (size_t)(stop - p) : (size_t)b->size, NULL) != 0 ? -2 : 0;
+        t->local.has_path = t->local.path.len > 0;
+    }
+    return rc ? bad(t, from, rc, why, err) : 0;
+}
+
+static int is_meta(char type)
+{
+    return type == 'x' || type == 'X' || type == 'g' || type == 'L' || type == 'K';
+}
+
+/* The member's own header is read: its name, size and type from b and the pax records. */
+static int settle(vlk_tar *t, const tar_block *b, vlk_tar_member *m, vlk_err *err)
+{
+    const tar_pax *l = &t->local, *g = &t->global;
+    uint64_t size = b->size;
+    size_t from = t->offset - TAR_BLOCK;
+    int data = b->type < '1' || b->type > '6';
+    m->type = b->type;
+    if (data && (l->has_size || g->has_size))
+        size = l->has_size ? l->size : g->size;
+    if (m->type == '0' && (l->sparse || g->sparse))
+        m->type = 'S';
+    if (size > TAR_MEMBER_MAX)
+        return vlk_fail(err, VLK_ELIMIT, "%s: tar member at offset %zu has %llu bytes; at most %zu are read",
+                        tar_name(t), from, (unsigned long long)size, TAR_MEMBER_MAX);
+    t->name.len = 0;
+    const char *name = l->has_path ? l->path.data : g->has_path ? g->path.data : b->name;
+    if (vlk_buf_adds(&t->name, name, err) != 0)
+        return -1;
+    for (int more = b->type == 'S' && tar_sparse_more((unsigned char *)t->head.data + t->head.len - TAR_BLOCK, 1);
+         more;) {
+        if (t->head.len > 4 * (size_t)TAR_META_MAX)
+            return vlk_fail(err, VLK_ELIMIT, "%s: sparse map of the tar member at offset %zu is too long", tar_name(t),
+                            from);
+        int rc = take_block(t, err);
+        if (rc <= 0)
+            return rc < 0 ? -1 : bad(t, from, 0, "sparse map cut", err);
+        more = tar_sparse_more((unsigned char *)t->head.data + t->head.len - TAR_BLOCK, 0);
+    }
+    m->name = t->name.data;
+    m->size = (size_t)size;
+    m->data_padded = padded(m->size);
+    return 1;
+}
+
+/* The blocks up to the next member's own header. */
+static int read_head(vlk_tar *t, vlk_tar_member *m, vlk_err *err)
+{
+    t->head.len = 0;
+    pax_forget(&t->local);
+    m->offset = t->offset;
+    for (;;) {
+        size_t from = t->offset, at = t->head.len;
+        tar_block b;
+        const char *why;
+        int rc = take_block(t, err);
+        if (rc < 0)
+            return -1;
+        if (rc == 0)
+            return vlk_fail(err, VLK_EFORMAT, "%s: tar ends at offset %zu without its end mark: it is cut", tar_name(t),
+                            from);
+        const unsigned char *h = (unsigned char *)t->head.data + at;
+        if (tar_block_is_zero(h))
+            return end_mark(t, from, err);
+        if (tar_block_parse(&b, h, &why) != 0)
+            return bad(t, from, -1, why, err);
+        if (!is_meta(b.type))
+            return settle(t, &b, m, err);
+        if (meta(t, &b, err) != 0)
+            return -1;
+        if (b.type == 'g' && at == 0) {
+            t->name.len = 0;
+            if (vlk_buf_adds(&t->name, b.name, err) != 0)
+                return -1;
+            m->name = t->name.data;
+            m->type = 'g';
+            m->size = m->data_padded = 0; /* its records count as header blocks */
+            return 1;
+        }
+    }
+}
+
+int tar_next_head(vlk_tar *t, vlk_tar_member *m, vlk_err *err)
+{
+    memset(m, 0, sizeof *m);
+    if (t->ended)
+        return 0;
+    if (t->broken)
+        return vlk_fail(err, VLK_EFORMAT, "%s: tar is broken", tar_name(t));
+    int rc = read_head(t, m, err);
+    t->broken = rc < 0;
+    m->head = (unsigned char *)t->head.data;
+    m->head_size = t->head.len;
+    return rc;
+}
+
+int tar_take_body(vlk_tar *t, vlk_tar_member *m, vlk_buf *into, vlk_err *err)
+{
+    size_t got, from = t->offset;
+    if (vlk_buf_reserve(into, 0, err) != 0)
+        return -1;
+    if (take(t, into, m->data_padded, &got, err) != 0) {
+        t->broken = 1;
+        return -1;
+    }
+    if (got == m->data_padded)
+        return 0;
+    t->broken = 1;
+    return vlk_fail(err, VLK_EFORMAT,
+                    "%s: tar is cut inside the member %s: %zu bytes expected at offset %zu, %zu found", tar_name(t),
+                    m->name, m->data_padded, from, got);
+}
+
+int vlk_tar_next(vlk_tar *t, vlk_tar_member *m, vlk_err *err)
+{
+    int rc = tar_next_head(t, m, err);
+    if (rc <= 0)
+        return rc;
+    t->data.len = 0;
+    if (tar_take_body(t, m, &t->data, err) != 0)
+        return -1;
+    m->data = (unsigned char *)t->data.data;
+    return 1;
+}
