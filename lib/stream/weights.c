@@ -160,6 +160,10 @@ static int read_file(vlk_weights *w, const char *path, vlk_err *err)
     const vlk_map m = f->map;
     if (vlk_safetensors_is(&m))
         return vlk_safetensors_read(w, &m, path, err);
+    if (starts(&m, 0, "PK\x03\x04"))
+        return vlk_torch_zip_read(w, &m, path, err);
+    if (starts(&m, 0, "\x80"))
+        return vlk_torch_legacy_read(w, &m, path, err);
     const char *what = known_stranger(&m);
     if (!what && ends(path, ".safetensors")) /* a broken one: its reader says what is broken */
         return vlk_safetensors_read(w, &m, path, err);

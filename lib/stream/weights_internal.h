@@ -39,4 +39,133 @@ int vlk_torch_legacy_read(vlk_weights *w, const vlk_map *m, const char *path, vl
 /* Is this the start of a safetensors file (a length that can be, then a brace)? */
 int vlk_safetensors_is(const vlk_map *m);
 
+/* ---- zip (zip.c) ------------------------------------------------------------------------------ */
+
+typedef struct vlk_zip_member {
+    const char *name; /* n bytes in the map, no NUL behind them */
+    size_t n;
+    const unsigned char *data; /* packed bytes in the map */
+    size_t packed, size;
+    size_t head;    /* offset of its local header */
+    int method;     /* 0 stored, 8 deflated, others cannot be read */
+    void *unpacked; /* of a deflated member that was read; borrowed from who took it over */
+} vlk_zip_member;
+
+typedef struct vlk_zip {
+    vlk_zip_member *m; /* sorted by name */
+    size_t count;
+    const char *path; /* borrowed, for messages */
+} vlk_zip;
+
+/* Reads the central directory of a mapped archive. Every member lies inside the file, none twice, none over another,
+ * no name leaves the folder. */
+int vlk_zip_open(vlk_zip *z, const vlk_map *m, const char *path, vlk_err *err) VLK_MUST_USE;
+void vlk_zip_close(vlk_zip *z);
+vlk_zip_member *vlk_zip_find(const vlk_zip *z, const char *name, size_t n); /* NULL if there is none */
+/* Its m->size bytes: in the map if it is stored, else unpacked once, into memory that w owns. */
+int vlk_zip_data(const vlk_zip *z, vlk_zip_member *m, const unsigned char **out, vlk_weights *w,
+                 vlk_err *err) VLK_MUST_USE;
+
+/* ---- pickle (pickle.c, pickle_call.c) --------------------------------------------------------- */
+
+typedef enum vlk_pkl_kind {
+    VLK_PKL_NONE,
+    VLK_PKL_BOOL,
+    VLK_PKL_INT,
+    VLK_PKL_LONG, /* more than 8 bytes: the bytes, little endian */
+    VLK_PKL_FLOAT,
+    VLK_PKL_STR,
+    VLK_PKL_BYTES,
+    VLK_PKL_TUPLE,
+    VLK_PKL_LIST,
+    VLK_PKL_DICT, /* seq: key, value, key, value ... */
+    VLK_PKL_GLOBAL,
+    VLK_PKL_OBJECT, /* of a TorchScript class: a dict of attributes, or NULL */
+    VLK_PKL_STORAGE,
+    VLK_PKL_TENSOR,
+    VLK_PKL_OPAQUE /* allowed, but nothing that we look into */
+} vlk_pkl_kind;
+
+/* What an allowed global stands for. */
+typedef enum vlk_pkl_call {
+    VLK_CALL_OPAQUE,
+    VLK_CALL_DICT,
+    VLK_CALL_TENSOR,
+    VLK_CALL_PARAMETER,
+    VLK_CALL_STORAGE,
+    VLK_CALL_CLASS
+} vlk_pkl_call;
+
+typedef struct vlk_pkl_value vlk_pkl_value;
+typedef struct vlk_pkl_cell {
+    vlk_pkl_value *v;
+    struct vlk_pkl_cell *next;
+} vlk_pkl_cell;
+
+struct vlk_pkl_value {
+    vlk_pkl_kind kind;
+    vlk_pkl_call call; /* GLOBAL */
+    vlk_dtype dtype;   /* GLOBAL that is a storage type, STORAGE */
+    union {
+        int64_t i; /* BOOL, INT */
+        struct {
+            const char *s; /* in the pickle's bytes */
+            size_t n;
+        } str; /* STR, BYTES, LONG */
+        struct {
+            vlk_pkl_cell *first, *last;
+            size_t count;     /* of cells */
+        } seq;                /* TUPLE, LIST, DICT */
+        vlk_pkl_value *state; /* OBJECT */
+        struct {
+            const char *key;
+            size_t key_n, view; /* view: elements from the start of the root storage */
+            size_t count;       /* elements of the root storage */
+        } storage;
+        struct {
+            const vlk_pkl_value *storage, *size, *stride; /* the last two are tuples of INT */
+            int64_t offset;
+        } tensor;
+    } u;
+};
+
+/* An interpreter that builds values and calls nothing: the few names that may be called are listed in pickle_call.c
+ * and only make values. Memory is bounded by a limit, the stack of C does not grow with nesting. */
+typedef struct vlk_pkl {
+    const char *name; /* for messages, borrowed */
+    const unsigned char *p;
+    size_t n, at; /* at: behind the last byte read */
+    size_t op;    /* where the present instruction began */
+    struct vlk_pkl_block *block;
+    size_t bytes; /* in blocks */
+    vlk_pkl_value **stack, **memo;
+    size_t depth, stack_cap, memos, memo_cap;
+    size_t *mark, marks, mark_cap;
+    vlk_pkl_value none, empty;     /* shared by all Nones and all empty tuples */
+    const vlk_pkl_value **storage; /* every STORAGE made, in order */
+    size_t storages, storage_cap;
+} vlk_pkl;
+
+void vlk_pkl_init(vlk_pkl *k, const char *name, const unsigned char *p, size_t n);
+void vlk_pkl_clear(vlk_pkl *k);
+/* Runs to STOP, from k->at, and gives the one value. Values live until vlk_pkl_clear. */
+int vlk_pkl_run(vlk_pkl *k, const vlk_pkl_value **out, vlk_err *err) VLK_MUST_USE;
+/* "the string "x"", "a list": for messages. Returns out. */
+const char *vlk_pkl_describe(const vlk_pkl_value *v, char *out, size_t size);
+int vlk_pkl_is(const vlk_pkl_value *v, const char *s); /* is it that string? */
+
+/* For pickle_call.c. */
+int vlk_pkl_bad(const vlk_pkl *k, vlk_err *err, const char *fmt, ...) VLK_PRINTF(3, 4);
+vlk_pkl_value *vlk_pkl_make(vlk_pkl *k, vlk_pkl_kind kind, vlk_err *err) VLK_MUST_USE;
+int vlk_pkl_append(vlk_pkl *k, vlk_pkl_value *seq, vlk_pkl_value *v, vlk_err *err) VLK_MUST_USE;
+const vlk_pkl_value *vlk_pkl_at(const vlk_pkl_value *seq, size_t i); /* NULL behind the end */
+/* Each makes the value that the instruction leaves on the stack. */
+int vlk_pkl_global(vlk_pkl *k, const char *module, size_t m, const char *name, size_t n, vlk_pkl_value **out,
+                   vlk_err *err) VLK_MUST_USE;
+int vlk_pkl_reduce(vlk_pkl *k, const vlk_pkl_value *f, const vlk_pkl_value *args, vlk_pkl_value **out,
+                   vlk_err *err) VLK_MUST_USE;
+int vlk_pkl_newobj(vlk_pkl *k, const vlk_pkl_value *cls, vlk_pkl_value **out, vlk_err *err) VLK_MUST_USE;
+int vlk_pkl_build(vlk_pkl *k, vlk_pkl_value *v, vlk_pkl_value *state, vlk_err *err) VLK_MUST_USE;
+int vlk_pkl_persid(vlk_pkl *k, const vlk_pkl_value *id, vlk_pkl_value **out, vlk_err *err) VLK_MUST_USE;
+
 #endif
