@@ -1,0 +1,290 @@
+/* bpe.c - a text to token ids: cut into words by CLIP's pattern, each word's bytes merged pair by pair.
+ * Pattern (Radford et al. 2021, simple_tokenizer.py), tried in this order at each place, white space dropped:
+ *   specials | 's | 't | 're | 've | 'm | 'll | 'd | [\p{L}]+ | [\p{N}] | [^\s\p{L}\p{N}]+
+ * Merging (Sennrich et al. 2016): the adjacent pair with the lowest rank, from left to right. A heap of (rank,
+ * place) finds it, so that a word of n bytes costs n log n: words have no length limit. */
+#include "bpe_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CACHE_SLOTS 65536u /* a power of two; at most half are used */
+#define CACHE_WORD 64      /* longer words are not kept */
+#define TEXT_MAX 0x10000000 /* bytes; cleaned it stays below 2^32 */
+
+/* ---- ids ---------------------------------------------------------------------------------- */
+
+static int ids_add(vlk_ids *out, const int32_t *id, size_t n, vlk_err *err)
+{
+    if (out->cap - out->len < n && vlk_grow(&out->id, &out->cap, out->len + n, sizeof *out->id, err))
+        return -1;
+    if (n)
+        memcpy(out->id + out->len, id, n * sizeof *id);
+    out->len += n;
+    return 0;
+}
+
+/* ---- the heap ----------------------------------------------------------------------------- */
+
+static int heap_push(vlk_bpe *b, uint64_t key, vlk_err *err)
+{
+    if (b->heap_len == b->heap_cap && vlk_grow(&b->heap, &b->heap_cap, b->heap_len + 1, sizeof *b->heap, err))
+        return -1;
+    size_t i = b->heap_len++;
+    while (i > 0 && b->heap[(i - 1) / 2] > key) {
+        b->heap[i] = b->heap[(i - 1) / 2];
+        i = (i - 1) / 2;
+    }
+    b->heap[i] = key;
+    return 0;
+}
+
+static uint64_t heap_pop(vlk_bpe *b)
+{
+    uint64_t top = b->heap[0], last = b->heap[--b->heap_len];
+    size_t i = 0, child;
+    while ((child = 2 * i + 1) < b->heap_len) {
+        if (child + 1 < b->heap_len && b->heap[child + 1] < b->heap[child])
+            child++;
+        if (b->heap[child] >= last)
+            break;
+        b->heap[i] = b->heap[child];
+        i = child;
+    }
+    b->heap[i] = last;
+    return top;
+}
+
+/* ---- merging ------------------------------------------------------------------------------ */
+
+size_t vlk_bpe_slot(const vlk_bpe *b, uint32_t left, uint32_t right)
+{
+    uint64_t h = ((uint64_t)left << 32 | right) * 0x9E3779B97F4A7C15u;
+    size_t i = (size_t)(h >> 32) & b->pair_mask;
+    while (b->pair[i].rank != VLK_BPE_NONE && (b->pair[i].left != left || b->pair[i].right != right))
+        i = (i + 1) & b->pair_mask;
+    return i;
+}
+
+/* The pair of the symbol at place i and the one behind it goes on the heap, if it has a rank. */
+static int consider(vlk_bpe *b, uint32_t i, vlk_err *err)
+{
+    const vlk_bpe_symbol *s = b->symbol;
+    if (i == VLK_BPE_NONE || s[i].next == VLK_BPE_NONE)
+        return 0;
+    uint32_t rank = b->pair[vlk_bpe_slot(b, s[i].id, s[s[i].next].id)].rank;
+    return rank == VLK_BPE_NONE ? 0 : heap_push(b, (uint64_t)rank << 32 | i, err);
+}
+
+/* Merges the word's n > 0 bytes and appends what is left to out. */
+static int merge_word(vlk_bpe *b, vlk_ids *out, const unsigned char *word, size_t n, vlk_err *err)
+{
+    if (b->symbol_cap < n && vlk_grow(&b->symbol, &b->symbol_cap, n, sizeof *b->symbol, err))
+        return -1;
+    vlk_bpe_symbol *s = b->symbol;
+    for (uint32_t i = 0; i < n; i++)
+        s[i] = (vlk_bpe_symbol){b->base[word[i] + (i + 1 == n ? 256 : 0)], i - 1, i + 1 == n ? VLK_BPE_NONE : i + 1};
+    b->heap_len = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (consider(b, i, err))
+            return -1;
+    while (b->heap_len) {
+        uint64_t key = heap_pop(b);
+        uint32_t left = (uint32_t)key, right = s[left].next;
+        if (s[left].id == VLK_BPE_NONE || right == VLK_BPE_NONE)
+            continue; /* one of the two is gone */
+        const vlk_bpe_pair *p = &b->pair[vlk_bpe_slot(b, s[left].id, s[right].id)];
+        if (p->rank != (uint32_t)(key >> 32))
+            continue; /* another pair by now */
+        s[left].id = p->id;
+        s[left].next = s[right].next;
+        s[right].id = VLK_BPE_NONE;
+        if (s[right].next != VLK_BPE_NONE)
+            s[s[right].next].prev = left;
+        if (consider(b, s[left].prev, err) || consider(b, left, err))
+            return -1;
+    }
+    for (uint32_t i = 0; i != VLK_BPE_NONE; i = s[i].next) {
+        int32_t id = (int32_t)s[i].id;
+        if (ids_add(out, &id, 1, err))
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- the cache ---------------------------------------------------------------------------- */
+
+static uint32_t hash_word(const char *s, size_t n)
+{
+    uint32_t h = 2166136261u;
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ (unsigned char)s[i]) * 16777619u;
+    return h ^ h >> 15;
+}
+
+static vlk_bpe_word *cache_slot(const vlk_bpe *b, const char *s, size_t n, uint32_t hash)
+{
+    size_t i = hash & (CACHE_SLOTS - 1);
+    for (;; i = (i + 1) & (CACHE_SLOTS - 1)) {
+        vlk_bpe_word *w = &b->word[i];
+        if (w->len == 0 || (w->hash == hash && w->len == n && memcmp(b->word_text.data + w->text, s, n) == 0))
+            return w;
+    }
+}
+
+static int encode_word(vlk_bpe *b, vlk_ids *out, const char *s, size_t n, vlk_err *err)
+{
+    if (n > CACHE_WORD)
+        return merge_word(b, out, (const unsigned char *)s, n, err);
+    if (!b->word && !(b->word = vlk_calloc(CACHE_SLOTS, sizeof *b->word, err)))
+        return -1;
+    uint32_t hash = hash_word(s, n);
+    vlk_bpe_word *w = cache_slot(b, s, n, hash);
+    if (w->len)
+        return ids_add(out, b->word_ids.id + w->ids, w->count, err);
+    if (b->words == CACHE_SLOTS / 2) {
+        memset(b->word, 0, CACHE_SLOTS * sizeof *b->word);
+        b->words = b->word_text.len = b->word_ids.len = 0;
+        w = cache_slot(b, s, n, hash);
+    }
+    size_t first = out->len;
+    vlk_bpe_word word = {hash, (uint32_t)n, (uint32_t)b->word_text.len, (uint32_t)b->word_ids.len, 0};
+    if (merge_word(b, out, (const unsigned char *)s, n, err) || vlk_buf_add(&b->word_text, s, n, err) ||
+        ids_add(&b->word_ids, out->id + first, out->len - first, err))
+        return -1;
+    word.count = (uint32_t)(out->len - first);
+    *w = word;
+    b->words++;
+    return 0;
+}
+
+/* ---- the pattern -------------------------------------------------------------------------- */
+
+static vlk_char_class class_at(const char *s, size_t n, size_t *len)
+{
+    uint32_t cp = (unsigned char)*s;
+    *len = cp < 0x80 ? 1 : (size_t)vlk_utf8_next(s, n, &cp);
+    return vlk_char_classify(cp);
+}
+
+/* Does `what` stand at s? Python's patterns ignore case, by which U+017F is an s too: *exact is then 0. */
+static size_t match(const char *s, size_t n, const char *what, int python, int *exact)
+{
+    size_t i = 0;
+    *exact = 1;
+    for (; *what; what++) {
+        if (i < n && s[i] == *what) {
+            i++;
+        } else if (python && *what == 's' && n - i >= 2 && memcmp(s + i, "\xC5\xBF", 2) == 0) {
+            i += 2;
+            *exact = 0;
+        } else {
+            return 0;
+        }
+    }
+    return i;
+}
+
+/* A special token at s: its length and id; id -1 where only its spelling matches, which makes it a word. */
+static size_t special(const vlk_bpe *b, const char *s, size_t n, int32_t *id)
+{
+    int clip = b->dialect == VLK_BPE_OPEN_CLIP, python = b->dialect != VLK_BPE_HF, exact;
+    size_t k = match(s, n, clip ? "<start_of_text>" : "<|startoftext|>", python, &exact);
+    if (k) {
+        *id = exact ? b->start : -1;
+        return k;
+    }
+    k = match(s, n, clip ? "<end_of_text>" : "<|endoftext|>", python, &exact);
+    *id = exact ? b->end : -1;
+    return k;
+}
+
+/* Length of the contraction at s, which is a quote; 0 if there is none. */
+static size_t contraction(const char *s, size_t n, int python)
+{
+    static const char *const all[] = {"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        int exact;
+        size_t k = match(s, n, all[i], python, &exact);
+        if (k)
+            return k;
+    }
+    return 0;
+}
+
+/* The match at s, which is no space: its length; *id the special token that it is, or -1. */
+static size_t next_word(const vlk_bpe *b, const char *s, size_t n, int32_t *id)
+{
+    int hf = b->dialect == VLK_BPE_HF;
+    size_t len, k;
+    *id = -1;
+    if (*s == '<' && (k = special(b, s, n, id)) > 0)
+        return k;
+    if (*s == '\'' && (k = contraction(s, n, !hf)) > 0)
+        return k;
+    vlk_char_class kind = class_at(s, n, &len);
+    if (kind == VLK_CHAR_NUMBER)
+        return len;
+    for (size_t i = len; i < n; i += k, len = i) {
+        int32_t other;
+        if (class_at(s + i, n - i, &k) != kind)
+            break;
+        if (hf && s[i] == '<' && special(b, s + i, n - i, &other)) /* Rust cuts these out before the pattern */
+            break;
+    }
+    return len;
+}
+
+int vlk_bpe_encode(vlk_bpe *b, vlk_ids *out, const char *text, size_t n, vlk_err *err)
+{
+    out->len = 0;
+    if (n > TEXT_MAX)
+        return vlk_fail(err, VLK_ELIMIT, "a text of %zu bytes, more than %d", n, TEXT_MAX);
+    if (vlk_clean_text(&b->text, text, n, b->dialect, &b->clean, err) || ids_add(out, &b->start, 1, err))
+        return -1;
+    const char *s = b->text.data;
+    for (size_t i = 0, k; i < b->text.len; i += k) {
+        int32_t id = -1;
+        if (class_at(s + i, b->text.len - i, &k) == VLK_CHAR_SPACE)
+            continue;
+        k = next_word(b, s + i, b->text.len - i, &id);
+        if (id >= 0 ? ids_add(out, &id, 1, err) : encode_word(b, out, s + i, k, err))
+            return -1;
+    }
+    return ids_add(out, &b->end, 1, err);
+}
+
+int vlk_bpe_truncate(const vlk_bpe *b, vlk_ids *ids, size_t context)
+{
+    if (ids->len <= context)
+        return 0;
+    ids->len = context;
+    if (context)
+        ids->id[context - 1] = b->end;
+    return 1;
+}
+
+int32_t vlk_bpe_start(const vlk_bpe *b)
+{
+    return b->start;
+}
+
+int32_t vlk_bpe_end(const vlk_bpe *b)
+{
+    return b->end;
+}
+
+void vlk_bpe_free(vlk_bpe *b)
+{
+    if (!b)
+        return;
+    free(b->pair);
+    free(b->word);
+    vlk_buf_clear(&b->word_text);
+    free(b->word_ids.id);
+    vlk_clean_clear(&b->clean);
+    vlk_buf_clear(&b->text);
+    free(b->symbol);
+    free(b->heap);
+    free(b);
+}

@@ -1,0 +1,76 @@
+/* bpe_internal.h - CLIP's byte-pair encoder from the inside: bpe_vocab.c fills it, bpe.c works with it. */
+#ifndef VLK_BPE_INTERNAL_H
+#define VLK_BPE_INTERNAL_H
+
+#include "text_internal.h"
+
+#define VLK_BPE_BASE 512 /* 256 byte symbols, and 256 that end a word */
+#define VLK_BPE_NONE UINT32_MAX
+
+/* Symbols left and right become the symbol `id`; of all pairs in a word the lowest rank goes first. */
+typedef struct vlk_bpe_pair {
+    uint32_t left, right, rank, id; /* rank VLK_BPE_NONE: an empty slot */
+} vlk_bpe_pair;
+
+/* Words seen before: open addressing, emptied when it is full. */
+typedef struct vlk_bpe_word {
+    uint32_t hash, len; /* len 0: an empty slot */
+    uint32_t text, ids; /* offsets into the two stores */
+    uint32_t count;
+} vlk_bpe_word;
+
+typedef struct vlk_bpe_symbol { /* of the word being merged: a doubly linked list in an array */
+    uint32_t id, prev, next;
+} vlk_bpe_symbol;
+
+struct vlk_bpe {
+    vlk_bpe_dialect dialect;
+    size_t vocab;
+    int32_t start, end;
+    uint32_t base[VLK_BPE_BASE]; /* id of a byte; of a byte that ends a word at + 256 */
+
+    vlk_bpe_pair *pair; /* pair_mask + 1 slots */
+    size_t pair_mask;
+
+    vlk_bpe_word *word; /* the cache */
+    size_t words;
+    vlk_buf word_text;
+    vlk_ids word_ids;
+
+    vlk_clean clean; /* scratch */
+    vlk_buf text;
+    vlk_bpe_symbol *symbol;
+    uint64_t *heap; /* rank << 32 | place of the left symbol */
+    size_t symbol_cap, heap_len, heap_cap;
+};
+
+/* Token texts while an encoder is being opened: in a pool, found by text and by id. */
+typedef struct vlk_vocab {
+    vlk_buf pool;
+    struct vlk_vocab_token {
+        uint32_t at, len, hash; /* len 0: no token has this id yet */
+    } *token;
+    uint32_t *slot; /* open addressing: id + 1, or 0 */
+    size_t mask, size, count;
+    const char *name; /* the file, for messages */
+} vlk_vocab;
+
+int vlk_vocab_init(vlk_vocab *v, size_t size, const char *name, vlk_err *err) VLK_MUST_USE;
+void vlk_vocab_clear(vlk_vocab *v);
+/* VLK_EMODEL for a text or an id that is there already, an id not below size, an empty text. */
+int vlk_vocab_add(vlk_vocab *v, const char *text, size_t n, uint64_t id, vlk_err *err) VLK_MUST_USE;
+uint32_t vlk_vocab_find(const vlk_vocab *v, const char *text, size_t n); /* the id, or VLK_BPE_NONE */
+
+/* ---- bpe_json.c --------------------------------------------------------------------------- */
+
+/* vocab.json: {"token": id, ...} into v. */
+int vlk_vocab_read_json(vlk_vocab *v, const char *path, vlk_err *err) VLK_MUST_USE;
+/* tokenizer.json: its tokens into v, its merges into `merges`, "left right" a line. */
+int vlk_vocab_read_tokenizer(vlk_vocab *v, vlk_buf *merges, const char *path, vlk_err *err) VLK_MUST_USE;
+
+/* ---- bpe.c -------------------------------------------------------------------------------- */
+
+/* The slot of a pair, or the empty slot where it belongs. */
+size_t vlk_bpe_slot(const vlk_bpe *b, uint32_t left, uint32_t right);
+
+#endif
