@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CACHE_SLOTS 65536u /* a power of two; at most half are used */
-#define CACHE_WORD 64      /* longer words are not kept */
+#define CACHE_SLOTS 65536u  /* a power of two; at most half are used */
+#define CACHE_WORD 64       /* longer words are not kept */
 #define TEXT_MAX 0x10000000 /* bytes; cleaned it stays below 2^32 */
 
 /* ---- ids ---------------------------------------------------------------------------------- */
@@ -160,11 +160,13 @@ static int encode_word(vlk_bpe *b, vlk_ids *out, const char *s, size_t n, vlk_er
 
 /* ---- the pattern -------------------------------------------------------------------------- */
 
-static vlk_char_class class_at(const char *s, size_t n, size_t *len)
+/* U+0345, alone of all, is dropped by Python's pattern: it is no letter, and its upper case U+0399 is one, so that
+ * the negated class does not take it either when case is ignored. */
+static vlk_char_class class_at(const vlk_bpe *b, const char *s, size_t n, size_t *len)
 {
     uint32_t cp = (unsigned char)*s;
     *len = cp < 0x80 ? 1 : (size_t)vlk_utf8_next(s, n, &cp);
-    return vlk_char_classify(cp);
+    return cp == 0x345 && b->dialect != VLK_BPE_HF ? VLK_CHAR_SPACE : vlk_char_classify(cp);
 }
 
 /* Does `what` stand at s? Python's patterns ignore case, by which U+017F is an s too: *exact is then 0. */
@@ -195,7 +197,7 @@ static size_t special(const vlk_bpe *b, const char *s, size_t n, int32_t *id)
         return k;
     }
     k = match(s, n, clip ? "<end_of_text>" : "<|endoftext|>", python, &exact);
-    *id = exact ? b->end : -1;
+    *id = k && exact ? b->end : -1;
     return k;
 }
 
@@ -222,12 +224,12 @@ static size_t next_word(const vlk_bpe *b, const char *s, size_t n, int32_t *id)
         return k;
     if (*s == '\'' && (k = contraction(s, n, !hf)) > 0)
         return k;
-    vlk_char_class kind = class_at(s, n, &len);
+    vlk_char_class kind = class_at(b, s, n, &len);
     if (kind == VLK_CHAR_NUMBER)
         return len;
     for (size_t i = len; i < n; i += k, len = i) {
         int32_t other;
-        if (class_at(s + i, n - i, &k) != kind)
+        if (class_at(b, s + i, n - i, &k) != kind)
             break;
         if (hf && s[i] == '<' && special(b, s + i, n - i, &other)) /* Rust cuts these out before the pattern */
             break;
@@ -245,7 +247,7 @@ int vlk_bpe_encode(vlk_bpe *b, vlk_ids *out, const char *text, size_t n, vlk_err
     const char *s = b->text.data;
     for (size_t i = 0, k; i < b->text.len; i += k) {
         int32_t id = -1;
-        if (class_at(s + i, b->text.len - i, &k) == VLK_CHAR_SPACE)
+        if (class_at(b, s + i, b->text.len - i, &k) == VLK_CHAR_SPACE)
             continue;
         k = next_word(b, s + i, b->text.len - i, &id);
         if (id >= 0 ? ids_add(out, &id, 1, err) : encode_word(b, out, s + i, k, err))

@@ -49,7 +49,7 @@ typedef struct vlk_vocab {
     vlk_buf pool;
     struct vlk_vocab_token {
         uint32_t at, len, hash; /* len 0: no token has this id yet */
-    } *token;
+    } * token;
     uint32_t *slot; /* open addressing: id + 1, or 0 */
     size_t mask, size, count;
     const char *name; /* the file, for messages */

@@ -17,14 +17,12 @@ static size_t ligature(uint32_t cp, uint32_t out[4])
 {
     static const struct {
         uint16_t cp, to[3];
-    } table[] = {{0x132, {'I', 'J'}},         {0x133, {'i', 'j'}},      {0x149, {0x2BC, 'n'}},
-                 {0x1C4, {'D', 0x17D}},       {0x1C5, {'D', 0x17E}},    {0x1C6, {'d', 0x17E}},
-                 {0x1C7, {'L', 'J'}},         {0x1C8, {'L', 'j'}},      {0x1C9, {'l', 'j'}},
-                 {0x1CA, {'N', 'J'}},         {0x1CB, {'N', 'j'}},      {0x1CC, {'n', 'j'}},
-                 {0x1F1, {'D', 'Z'}},         {0x1F2, {'D', 'z'}},      {0x1F3, {'d', 'z'}},
-                 {0xFB00, {'f', 'f'}},        {0xFB01, {'f', 'i'}},     {0xFB02, {'f', 'l'}},
-                 {0xFB03, {'f', 'f', 'i'}},   {0xFB04, {'f', 'f', 'l'}}, {0xFB05, {0x17F, 't'}},
-                 {0xFB06, {'s', 't'}}};
+    } table[] = {{0x132, {'I', 'J'}},    {0x133, {'i', 'j'}},   {0x149, {0x2BC, 'n'}},     {0x1C4, {'D', 0x17D}},
+                 {0x1C5, {'D', 0x17E}},  {0x1C6, {'d', 0x17E}}, {0x1C7, {'L', 'J'}},       {0x1C8, {'L', 'j'}},
+                 {0x1C9, {'l', 'j'}},    {0x1CA, {'N', 'J'}},   {0x1CB, {'N', 'j'}},       {0x1CC, {'n', 'j'}},
+                 {0x1F1, {'D', 'Z'}},    {0x1F2, {'D', 'z'}},   {0x1F3, {'d', 'z'}},       {0xFB00, {'f', 'f'}},
+                 {0xFB01, {'f', 'i'}},   {0xFB02, {'f', 'l'}},  {0xFB03, {'f', 'f', 'i'}}, {0xFB04, {'f', 'f', 'l'}},
+                 {0xFB05, {0x17F, 't'}}, {0xFB06, {'s', 't'}}};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (table[i].cp == cp) {
             size_t n = 0;

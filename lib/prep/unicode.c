@@ -132,8 +132,7 @@ static int is_cased(uint32_t cp)
         return 1;
     default:
         return cp == 0xAA || cp == 0xBA || (cp >= 0x2160 && cp <= 0x217F) || (cp >= 0x24B6 && cp <= 0x24E9) ||
-               (cp >= 0x1F130 && cp <= 0x1F149) || (cp >= 0x1F150 && cp <= 0x1F169) ||
-               (cp >= 0x1F170 && cp <= 0x1F189);
+               (cp >= 0x1F130 && cp <= 0x1F149) || (cp >= 0x1F150 && cp <= 0x1F169) || (cp >= 0x1F170 && cp <= 0x1F189);
     }
 }
 
@@ -283,8 +282,8 @@ int vlk_cps_nfc(vlk_cps *t, size_t from, vlk_err *err)
     if (decompose(&d, t->at + from, t->len - from, &spare, err))
         goto out;
     /* A signed type of the same width may alias: utf8proc speaks int32_t. */
-    utf8proc_ssize_t n = utf8proc_normalize_utf32((utf8proc_int32_t *)d.at, (utf8proc_ssize_t)d.len,
-                                                  UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+    utf8proc_ssize_t n =
+        utf8proc_normalize_utf32((utf8proc_int32_t *)d.at, (utf8proc_ssize_t)d.len, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
     if (n < 0) {
         vlk_fail(err, VLK_EFORMAT, "a text cannot be normalised: %s", utf8proc_errmsg(n));
         goto out;
