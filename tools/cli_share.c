@@ -1,4 +1,4 @@
-/* cli_place.c - where things are, and what the system says: share/, time, memory.
+/* cli_share.c - where things are, and what the system says: share/, time, memory.
  *
  * share/vlkit is looked for beside the program first, so that an installation can be moved as a whole:
  *   EXE/../share/vlkit          installed
