@@ -26,11 +26,13 @@ typedef struct vlk_image {
     size_t width, height;
     uint8_t *data; /* rows behind one another; owned, re-used by the next decode */
     size_t cap;
-    uint8_t palette[256][4]; /* VLK_MODE_P: r g b alpha */
-    int has_alpha;           /* an alpha channel, or transparent palette entries */
+    uint8_t *spare; /* what turning and resizing need beside data; kept for the next time */
+    size_t spare_cap;
+    uint8_t palette[256][4]; /* VLK_MODE_P: r g b alpha; entries that the file lacks are black */
+    int has_alpha;           /* an alpha channel, transparent palette entries, or trns_set */
     int orientation;         /* EXIF, 1..8; 1 if none */
     int trns_set;            /* a single transparent grey or RGB value (tRNS of colour types 0 and 2) */
-    uint16_t trns[3];
+    uint16_t trns[3];        /* in the levels of data; trns[0] alone for 1, L and I16 */
 } vlk_image;
 
 typedef enum vlk_filter { /* Pillow's numbers, as preprocessor_config.json spells them */
@@ -93,12 +95,15 @@ void vlk_recipe_table(const vlk_recipe *r, float table[3][256]);
 int vlk_image_decode(vlk_image *img, const void *bytes, size_t n, const vlk_pixel_options *opt,
                      vlk_err *err) VLK_MUST_USE;
 void vlk_image_clear(vlk_image *img);
-/* Is there a decoder for the kind that these first bytes show: "png", "jpeg", "webp"; "gif", "bmp", "tiff"
+/* The kind that these first bytes show (32 are enough): "png", "jpeg", "webp", which are read; "gif", "bmp", "tiff"
  * ... for kinds that are known and not read; NULL if it is no picture. */
 const char *vlk_image_kind(const void *bytes, size_t n);
-/* Pillow's convert("RGB") in place; turns by EXIF first unless opt says no; composites alpha if asked. */
+/* Pillow's convert("RGB"), in place: alpha is dropped, 16-bit grey is clipped at 255, CMYK without profiles. */
 int vlk_image_to_rgb(vlk_image *img, vlk_err *err) VLK_MUST_USE;
+/* Turns by img->orientation, which becomes 1 (Pillow's exif_transpose, in the image's own mode). */
 int vlk_image_orient(vlk_image *img, vlk_err *err) VLK_MUST_USE;
+/* To RGB on a white or black ground: (c * a + ground * (255 - a)) / 255, rounded to nearest. VLK_ALPHA_DROP is
+ * vlk_image_to_rgb. */
 int vlk_image_composite(vlk_image *img, vlk_alpha alpha, vlk_err *err) VLK_MUST_USE;
 /* Pillow 11's resize in the image's own mode (1 and P: nearest; RGBA, LA: premultiplied). */
 int vlk_image_resize(vlk_image *img, size_t w, size_t h, vlk_filter filter, vlk_err *err) VLK_MUST_USE;

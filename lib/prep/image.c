@@ -1,0 +1,182 @@
+/* image.c - a picture in memory: which kind of file it is, its room, turning it upright.
+ *
+ * The kind is told by the first bytes, never by the name. Turning follows TIFF 6.0's orientation tag, as
+ * Pillow's exif_transpose does: 2 mirrored, 3 half a turn, 4 upside down mirrored, 5 transposed, 6 a quarter
+ * clockwise, 7 transposed over the other diagonal, 8 a quarter counter-clockwise. */
+#include "picture_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+size_t vlk_mode_bytes(vlk_mode mode)
+{
+    switch (mode) {
+    case VLK_MODE_LA:
+    case VLK_MODE_I16:
+        return 2;
+    case VLK_MODE_RGB:
+        return 3;
+    case VLK_MODE_RGBA:
+    case VLK_MODE_CMYK:
+        return 4;
+    default:
+        return 1;
+    }
+}
+
+int vlk_pixel_room(uint8_t **p, size_t *cap, size_t n, vlk_err *err)
+{
+    if (n > SIZE_MAX - VLK_PIXEL_SLACK)
+        return vlk_fail(err, VLK_ELIMIT, "a picture of %zu bytes", n);
+    if (vlk_grow(p, cap, n + VLK_PIXEL_SLACK, 1, err))
+        return -1;
+    memset(*p + n, 0, VLK_PIXEL_SLACK);
+    return 0;
+}
+
+int vlk_image_start(vlk_image *img, vlk_mode mode, size_t w, size_t h, size_t max_pixels, const char *kind,
+                    vlk_err *err)
+{
+    size_t limit = max_pixels ? max_pixels : VLK_MAX_PIXELS, n, bytes;
+    if (w == 0 || h == 0)
+        return vlk_fail(err, VLK_EFORMAT, "%s: a picture of %zu x %zu", kind, w, h);
+    if (vlk_mul(w, h, &n) || n > limit || vlk_mul(n, vlk_mode_bytes(mode), &bytes))
+        return vlk_fail(err, VLK_ELIMIT, "%s: %zu x %zu pixels are more than the limit of %zu", kind, w, h, limit);
+    img->mode = mode;
+    img->width = w;
+    img->height = h;
+    img->has_alpha = img->trns_set = 0;
+    img->orientation = 1;
+    return vlk_pixel_room(&img->data, &img->cap, bytes, err);
+}
+
+void vlk_image_clear(vlk_image *img)
+{
+    free(img->data);
+    free(img->spare);
+    *img = (vlk_image){0};
+}
+
+void vlk_image_swap(vlk_image *img)
+{
+    uint8_t *p = img->data;
+    size_t cap = img->cap;
+    img->data = img->spare;
+    img->cap = img->spare_cap;
+    img->spare = p;
+    img->spare_cap = cap;
+}
+
+static const struct magic {
+    const char *kind;
+    size_t at, len;
+    const char *bytes;
+} magics[] = {
+    {"png", 0, 8, "\211PNG\r\n\032\n"},
+    {"jpeg", 0, 3, "\377\330\377"},
+    {"webp", 8, 4, "WEBP"},
+    {"gif", 0, 6, "GIF87a"},
+    {"gif", 0, 6, "GIF89a"},
+    {"tiff", 0, 4, "II*\0"},
+    {"tiff", 0, 4, "MM\0*"},
+    {"tiff", 0, 4, "II+\0"},
+    {"tiff", 0, 4, "MM\0+"},
+    {"avif", 4, 8, "ftypavif"},
+    {"avif", 4, 8, "ftypavis"},
+    {"heif", 4, 8, "ftypheic"},
+    {"heif", 4, 8, "ftypheix"},
+    {"heif", 4, 8, "ftypmif1"},
+    {"jxl", 0, 2, "\377\012"},
+    {"jxl", 0, 12, "\0\0\0\014JXL \r\n\207\n"},
+    {"jp2", 0, 12, "\0\0\0\014jP  \r\n\207\n"},
+    {"jp2", 0, 4, "\377\117\377\121"},
+    {"psd", 0, 4, "8BPS"},
+    {"qoi", 0, 4, "qoif"},
+    {"exr", 0, 4, "\166\057\061\001"},
+    {"farbfeld", 0, 8, "farbfeld"},
+    {"ico", 0, 4, "\0\0\001\0"},
+    {"svg", 0, 4, "<svg"},
+    {"bmp", 0, 2, "BM"},
+    {"pnm", 0, 3, "P1\n"},
+    {"pnm", 0, 3, "P2\n"},
+    {"pnm", 0, 3, "P3\n"},
+    {"pnm", 0, 3, "P4\n"},
+    {"pnm", 0, 3, "P5\n"},
+    {"pnm", 0, 3, "P6\n"},
+};
+
+const char *vlk_image_kind(const void *bytes, size_t n)
+{
+    const uint8_t *p = bytes;
+    for (size_t i = 0; i < sizeof magics / sizeof magics[0]; i++) {
+        const struct magic *m = &magics[i];
+        if (n >= m->at + m->len && memcmp(p + m->at, m->bytes, m->len) == 0 &&
+            (m->at != 8 || memcmp(p, "RIFF", 4) == 0))
+            return m->kind;
+    }
+    return NULL;
+}
+
+int vlk_image_decode(vlk_image *img, const void *bytes, size_t n, const vlk_pixel_options *opt, vlk_err *err)
+{
+    const vlk_pixel_options none = {0};
+    opt = opt ? opt : &none;
+    if (n == 0)
+        return vlk_fail(err, VLK_EFORMAT, "the file is empty");
+    const char *kind = vlk_image_kind(bytes, n);
+    int ret = -1;
+    if (!kind)
+        return vlk_fail(err, VLK_EFORMAT, "not a picture: the first bytes are of no known kind");
+    if (strcmp(kind, "png") == 0)
+        ret = vlk_png_decode(img, bytes, n, opt, err);
+    else if (strcmp(kind, "jpeg") == 0)
+        ret = vlk_jpeg_decode(img, bytes, n, opt, err);
+    else if (strcmp(kind, "webp") == 0)
+        ret = vlk_webp_decode(img, bytes, n, opt, err);
+    else
+        vlk_fail(err, VLK_EUNSUPPORTED, "a %s picture: png, jpeg and webp are read", kind);
+    if (ret == 0 && !opt->no_exif)
+        img->orientation = vlk_exif_orientation(kind, bytes, n);
+    return ret;
+}
+
+/* Where output pixel (0, 0) comes from, and the steps through the source for one to the right and one down. */
+static void walk_of(int orientation, size_t w, size_t h, size_t *start, ptrdiff_t *right, ptrdiff_t *down)
+{
+    ptrdiff_t row = (ptrdiff_t)w;
+    size_t last_col = w - 1, last_row = (h - 1) * w;
+    static const struct {
+        signed char right_x, right_y, down_x, down_y, from_right, from_bottom;
+    } turns[9] = {{1, 0, 0, 1, 0, 0},  {1, 0, 0, 1, 0, 0},  {-1, 0, 0, 1, 1, 0}, {-1, 0, 0, -1, 1, 1}, {1, 0, 0, -1, 0, 1},
+                  {0, 1, 1, 0, 0, 0},  {0, -1, 1, 0, 0, 1}, {0, -1, -1, 0, 1, 1}, {0, 1, -1, 0, 1, 0}};
+    *start = (turns[orientation].from_right ? last_col : 0) + (turns[orientation].from_bottom ? last_row : 0);
+    *right = turns[orientation].right_x + turns[orientation].right_y * row;
+    *down = turns[orientation].down_x + turns[orientation].down_y * row;
+}
+
+int vlk_image_orient(vlk_image *img, vlk_err *err)
+{
+    int o = img->orientation;
+    img->orientation = 1;
+    if (o < 2 || o > 8)
+        return 0;
+    size_t w = img->width, h = img->height, size = vlk_mode_bytes(img->mode);
+    size_t ow = o >= 5 ? h : w, oh = o >= 5 ? w : h, start;
+    ptrdiff_t right, down;
+    if (vlk_pixel_room(&img->spare, &img->spare_cap, w * h * size, err))
+        return -1;
+    walk_of(o, w, h, &start, &right, &down);
+    uint8_t *out = img->spare;
+    for (size_t y = 0; y < oh; y++) {
+        const uint8_t *in = img->data + ((ptrdiff_t)start + (ptrdiff_t)y * down) * (ptrdiff_t)size;
+        for (size_t x = 0; x < ow; x++) {
+            for (size_t i = 0; i < size; i++)
+                *out++ = in[i];
+            in += right * (ptrdiff_t)size;
+        }
+    }
+    vlk_image_swap(img);
+    img->width = ow;
+    img->height = oh;
+    return 0;
+}

@@ -1,0 +1,83 @@
+/* picture_internal.h - what the files of the pictures half of this folder share.
+ *
+ * The way of a picture: png.c, jpeg.c and webp.c fill a vlk_image in the mode that Pillow would open the
+ * file in; image.c chooses among them and turns; convert.c changes modes; resize.c resamples a window of the
+ * resized picture; pixels.c puts the steps in the order of the recipe. */
+#ifndef VLK_PICTURE_INTERNAL_H
+#define VLK_PICTURE_INTERNAL_H
+
+#include "prep.h"
+
+#define VLK_MAX_PIXELS 100000000 /* the default of vlk_pixel_options.max_pixels */
+/* Bytes behind the pixels that may be read (not used): wide loads run over the last pixel. */
+#define VLK_PIXEL_SLACK 64
+
+size_t vlk_mode_bytes(vlk_mode mode); /* of one pixel */
+
+/* Gives img its mode and size and room for its pixels, after width * height was checked against the limit.
+ * What an earlier picture left (palette, alpha, orientation) is reset. `kind` is for the message. */
+int vlk_image_start(vlk_image *img, vlk_mode mode, size_t w, size_t h, size_t max_pixels, const char *kind,
+                    vlk_err *err) VLK_MUST_USE;
+/* Room for n bytes and the slack in *p; what was there stays. */
+int vlk_pixel_room(uint8_t **p, size_t *cap, size_t n, vlk_err *err) VLK_MUST_USE;
+void vlk_image_swap(vlk_image *img); /* exchanges data and spare */
+
+/* The decoders: `opt` is not NULL. */
+int vlk_png_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_options *opt, vlk_err *err) VLK_MUST_USE;
+int vlk_jpeg_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_options *opt,
+                    vlk_err *err) VLK_MUST_USE;
+int vlk_webp_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_options *opt,
+                    vlk_err *err) VLK_MUST_USE;
+/* Orientation 1..8 that a whole PNG, JPEG or WebP file carries; 1 when there is none or it makes no sense. */
+int vlk_exif_orientation(const char *kind, const uint8_t *p, size_t n);
+
+/* One axis of a resize from `in` to `out` pixels, of which the window first .. first+count-1 is wanted. Output
+ * i of the window is sum over j < taps[i] of k[i * stride + j] * source[lo[i] + j]. */
+typedef struct vlk_axis {
+    size_t in, out, first, count;
+    size_t stride;         /* a multiple of 4; weights behind taps[i] are 0 */
+    size_t src_lo, src_hi; /* source positions that the window touches: [src_lo, src_hi) */
+    uint32_t *lo, *taps;
+    double *w;    /* the weights before they were rounded: 16-bit pictures */
+    int32_t *k;   /* weights * 2^22, rounded half away from zero */
+    int16_t *k15; /* the same as pairs for the wide loops, see resize_avx2.c; only for horizontal passes */
+    size_t cap_lo, cap_taps, cap_w, cap_k, cap_k15;
+} vlk_axis;
+
+#define VLK_WEIGHT_BITS 22
+
+/* Memory of the resizer, kept between pictures. Starts as {0}. */
+typedef struct vlk_resizer {
+    vlk_axis x, y;
+    uint8_t *rows; /* between the passes */
+    size_t cap_rows;
+    int wide; /* use the AVX2 loops */
+} vlk_resizer;
+
+void vlk_resizer_init(vlk_resizer *rz); /* chooses the loops: the CPU's, capped by the variable VLK_CPU */
+void vlk_resizer_clear(vlk_resizer *rz);
+
+/* The part (x, y, cw, ch) of what `src` becomes when it is resized to w x h, in its own mode, into dst (mode,
+ * palette and pixels). w x h = the size of src: a copy of the part. The same values as the whole resize gives.
+ * src's pixels may change (alpha is multiplied in). */
+typedef struct vlk_part {
+    size_t w, h;          /* of the whole resized picture */
+    size_t x, y, cw, ch; /* inside it */
+} vlk_part;
+int vlk_resize_part(vlk_image *dst, vlk_image *src, const vlk_part *part, vlk_filter filter, vlk_resizer *rz,
+                    vlk_err *err) VLK_MUST_USE;
+
+/* Plans one axis: the weights of Pillow's precompute_coeffs. */
+int vlk_axis_plan(vlk_axis *a, size_t in, size_t out, size_t first, size_t count, vlk_filter filter,
+                  vlk_err *err) VLK_MUST_USE;
+void vlk_axis_clear(vlk_axis *a);
+
+#ifdef __x86_64__
+/* The loops of resize.c for 3 and 4 channels, with the same results. */
+int vlk_axis_pairs(vlk_axis *a, vlk_err *err) VLK_MUST_USE; /* fills k15 */
+void vlk_hpass_avx2(uint8_t *dst, size_t dst_stride, const uint8_t *src, size_t src_stride, size_t rows,
+                    const vlk_axis *a, size_t channels);
+void vlk_vpass_avx2(uint8_t *dst, const uint8_t *src, size_t stride, size_t n, const int32_t *k, size_t taps);
+#endif
+
+#endif

@@ -1,0 +1,160 @@
+/* pixels.c - the whole way from the bytes of a file to the grey levels that a tower sees.
+ *
+ *   decode - turn by EXIF - composite (only if asked) - [to RGB] - resize - crop or pad - [to RGB] - (H,W,3)
+ * Hugging Face changes to RGB before the resize; OpenAI and open_clip resize and pad in the file's own mode and
+ * change to RGB at the end.
+ *
+ * Sizes: SHORTEST the short side to S, the long one S * long / short, cut to an integer; SHORTEST to a rectangle
+ * (open_clip only) and LONGEST: round(side / ratio), half to even, ratio the smaller or larger of the sides'
+ * ratios. Crop of d superfluous pixels: d / 2 at the start (Hugging Face), or d / 2 rounded half to even. Where the
+ * picture is smaller than the crop it is padded: (d + 1) / 2 at the start (Hugging Face), or d / 2. */
+#include "picture_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct vlk_pixel_scratch {
+    vlk_image img, part, canvas;
+    vlk_resizer rz;
+};
+
+vlk_pixel_scratch *vlk_pixel_scratch_new(vlk_err *err)
+{
+    vlk_pixel_scratch *s = vlk_calloc(1, sizeof *s, err);
+    if (s)
+        vlk_resizer_init(&s->rz);
+    return s;
+}
+
+void vlk_pixel_scratch_free(vlk_pixel_scratch *s)
+{
+    if (!s)
+        return;
+    vlk_image_clear(&s->img);
+    vlk_image_clear(&s->part);
+    vlk_image_clear(&s->canvas);
+    vlk_resizer_clear(&s->rz);
+    free(s);
+}
+
+static void by_ratio(const vlk_recipe *r, const vlk_image *img, vlk_part *part)
+{
+    double ratio_h = (double)img->height / (double)r->size_h, ratio_w = (double)img->width / (double)r->size_w;
+    int longest = r->resize == VLK_RESIZE_LONGEST;
+    double ratio = (ratio_h > ratio_w) == longest ? ratio_h : ratio_w;
+    part->h = (size_t)nearbyint((double)img->height / ratio);
+    part->w = (size_t)nearbyint((double)img->width / ratio);
+}
+
+/* The size of the resized picture. */
+static int target_size(const vlk_recipe *r, const vlk_image *img, vlk_part *part, vlk_err *err)
+{
+    size_t w = img->width, h = img->height, shortest = w < h ? w : h, longest = w < h ? h : w, product;
+    part->w = w;
+    part->h = h;
+    switch (r->resize) {
+    case VLK_RESIZE_NONE:
+        break;
+    case VLK_RESIZE_SQUASH:
+        part->w = r->size_w;
+        part->h = r->size_h;
+        break;
+    case VLK_RESIZE_SHORTEST:
+        if (r->size_w == r->size_h) {
+            if (vlk_mul(r->size_w, longest, &product))
+                return vlk_fail(err, VLK_ELIMIT, "a picture of %zu x %zu is too large to be resized", w, h);
+            longest = product / shortest;
+            part->w = w <= h ? r->size_w : longest;
+            part->h = w <= h ? longest : r->size_h;
+            break;
+        } /* fall through */
+    case VLK_RESIZE_LONGEST:
+        by_ratio(r, img, part);
+    }
+    if (part->w < 1 || part->h < 1)
+        return vlk_fail(err, VLK_EFORMAT, "a picture of %zu x %zu has no pixels left when it is fitted into %zu x %zu", w,
+                        h, r->size_w, r->size_h);
+    return 0;
+}
+
+/* One axis: which part of `size` pixels is kept, and where it lies in `crop` pixels. */
+static void crop_axis(const vlk_recipe *r, size_t size, size_t crop, size_t *first, size_t *count, size_t *place)
+{
+    *first = *place = 0;
+    if (crop <= size) {
+        size_t d = size - crop;
+        *first = r->crop_floor ? d / 2 : d / 2 + (d % 4 == 3);
+        *count = crop;
+    } else {
+        size_t d = crop - size;
+        *place = r->crop_floor ? (d + 1) / 2 : d / 2;
+        *count = size;
+    }
+}
+
+/* Grey of level `fill` in a mode's own terms, as torchvision pads: every channel, the palette's index. */
+static int fill_canvas(vlk_image *canvas, const vlk_image *like, size_t w, size_t h, int fill, vlk_err *err)
+{
+    if (vlk_image_start(canvas, like->mode, w, h, SIZE_MAX, "padded picture", err))
+        return -1;
+    memcpy(canvas->palette, like->palette, sizeof canvas->palette);
+    if (like->mode == VLK_MODE_1)
+        fill = fill ? 255 : 0;
+    size_t n = w * h;
+    if (like->mode != VLK_MODE_I16) {
+        memset(canvas->data, fill, n * vlk_mode_bytes(like->mode));
+        return 0;
+    }
+    uint16_t v = (uint16_t)fill;
+    for (size_t i = 0; i < n; i++)
+        memcpy(canvas->data + 2 * i, &v, 2);
+    return 0;
+}
+
+/* Resize, crop and pad: leaves the picture of the recipe's size in *result. */
+static int shape(vlk_pixel_scratch *s, const vlk_recipe *r, vlk_image **result, vlk_err *err)
+{
+    vlk_part part;
+    size_t place_x = 0, place_y = 0;
+    if (target_size(r, &s->img, &part, err))
+        return -1;
+    size_t w = r->crop ? r->crop_w : part.w, h = r->crop ? r->crop_h : part.h;
+    crop_axis(r, part.w, w, &part.x, &part.cw, &place_x);
+    crop_axis(r, part.h, h, &part.y, &part.ch, &place_y);
+    if (vlk_resize_part(&s->part, &s->img, &part, r->filter, &s->rz, err))
+        return -1;
+    *result = &s->part;
+    if (part.cw == w && part.ch == h)
+        return 0;
+    *result = &s->canvas;
+    if (fill_canvas(&s->canvas, &s->part, w, h, r->resize == VLK_RESIZE_LONGEST ? r->fill : 0, err))
+        return -1;
+    size_t c = vlk_mode_bytes(s->part.mode);
+    for (size_t y = 0; y < part.ch; y++)
+        memcpy(s->canvas.data + ((place_y + y) * w + place_x) * c, s->part.data + y * part.cw * c, part.cw * c);
+    return 0;
+}
+
+int vlk_pixels(uint8_t *out, const void *bytes, size_t n, const vlk_recipe *r, const vlk_pixel_options *opt,
+               vlk_pixel_scratch *s, vlk_err *err)
+{
+    const vlk_pixel_options none = {0};
+    vlk_image *result;
+    size_t w, h;
+    opt = opt ? opt : &none;
+    if (vlk_recipe_output(r, &w, &h, err) || vlk_image_decode(&s->img, bytes, n, opt, err) ||
+        vlk_image_orient(&s->img, err))
+        return -1;
+    if (opt->alpha != VLK_ALPHA_DROP && s->img.has_alpha && vlk_image_composite(&s->img, opt->alpha, err))
+        return -1;
+    if (r->rgb_first && vlk_image_to_rgb(&s->img, err))
+        return -1;
+    if (shape(s, r, &result, err) || vlk_image_to_rgb(result, err))
+        return -1;
+    if (result->width != w || result->height != h)
+        return vlk_fail(err, VLK_EMODEL, "the recipe gives %zu x %zu pixels, expected %zu x %zu", result->width,
+                        result->height, w, h);
+    memcpy(out, result->data, w * h * 3);
+    return 0;
+}

@@ -1,0 +1,127 @@
+/* webp.c - WebP files to pictures: the only user of libwebp, and without it the answer that there is none.
+ *
+ * As Pillow: RGBA when the file says that it has alpha, else RGB; of an animation the first frame on its
+ * canvas, which is transparent black where the frame does not reach. The container: "RIFF" size "WEBP", then
+ * chunks name(4) length(4) data; an animated file begins with VP8X (flags; width - 1 and height - 1 in 3 bytes
+ * each) and keeps its frames in ANMF chunks (x / 2, y / 2, width - 1, height - 1, duration: 3 bytes each; 1 byte
+ * of flags; then the chunks of a still picture). */
+#include "picture_internal.h"
+
+#ifdef VLK_HAVE_WEBP
+
+#include <string.h>
+#include <webp/decode.h>
+
+static size_t le24(const uint8_t *p)
+{
+    return (size_t)p[2] << 16 | (size_t)p[1] << 8 | p[0];
+}
+
+static size_t le32(const uint8_t *p)
+{
+    return (size_t)p[3] << 24 | le24(p);
+}
+
+static const char *status_text(VP8StatusCode s)
+{
+    switch (s) {
+    case VP8_STATUS_OUT_OF_MEMORY:
+        return "no memory";
+    case VP8_STATUS_NOT_ENOUGH_DATA:
+    case VP8_STATUS_SUSPENDED:
+        return "the file ends inside the picture";
+    case VP8_STATUS_UNSUPPORTED_FEATURE:
+        return "a feature that the library does not know";
+    default:
+        return "broken data";
+    }
+}
+
+static int fail(VP8StatusCode s, vlk_err *err)
+{
+    vlk_code code = s == VP8_STATUS_OUT_OF_MEMORY          ? VLK_EMEM
+                    : s == VP8_STATUS_UNSUPPORTED_FEATURE ? VLK_EUNSUPPORTED
+                                                          : VLK_EFORMAT;
+    return vlk_fail(err, code, "WebP: %s", status_text(s));
+}
+
+/* Decodes one bitstream to (x, y) of the picture that img already is. */
+static int decode_at(vlk_image *img, const uint8_t *p, size_t n, size_t x, size_t y, vlk_err *err)
+{
+    WebPDecoderConfig cfg;
+    if (!WebPInitDecoderConfig(&cfg))
+        return vlk_fail(err, VLK_EUNSUPPORTED, "WebP: another version of the library than at build time");
+    VP8StatusCode s = WebPGetFeatures(p, n, &cfg.input);
+    if (s != VP8_STATUS_OK)
+        return fail(s, err);
+    size_t w = (size_t)cfg.input.width, h = (size_t)cfg.input.height, size = vlk_mode_bytes(img->mode);
+    if (x > img->width || y > img->height || w > img->width - x || h > img->height - y)
+        return vlk_fail(err, VLK_EFORMAT, "WebP: a frame of %zu x %zu at %zu, %zu leaves the canvas of %zu x %zu", w, h,
+                        x, y, img->width, img->height);
+    cfg.output.colorspace = img->mode == VLK_MODE_RGBA ? MODE_RGBA : MODE_RGB;
+    cfg.output.is_external_memory = 1;
+    cfg.output.u.RGBA.rgba = img->data + (y * img->width + x) * size;
+    cfg.output.u.RGBA.stride = (int)(img->width * size);
+    cfg.output.u.RGBA.size = ((h - 1) * img->width + w) * size;
+    s = WebPDecode(p, n, &cfg);
+    WebPFreeDecBuffer(&cfg.output);
+    return s == VP8_STATUS_OK ? 0 : fail(s, err);
+}
+
+/* The first ANMF chunk of an animation: 1 and its place, 0 if there is none whole. */
+static int first_frame(const uint8_t *p, size_t n, const uint8_t **frame, size_t *len)
+{
+    size_t at = 12;
+    while (n - at >= 8) {
+        size_t k = le32(p + at + 4);
+        if (k > n - at - 8)
+            return 0;
+        if (memcmp(p + at, "ANMF", 4) == 0 && k > 16) {
+            *frame = p + at + 8;
+            *len = k;
+            return 1;
+        }
+        at += 8 + k;
+        if (k & 1 && at < n)
+            at++;
+    }
+    return 0;
+}
+
+int vlk_webp_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_options *opt, vlk_err *err)
+{
+    WebPBitstreamFeatures f;
+    VP8StatusCode s = WebPGetFeatures(p, n, &f);
+    if (s != VP8_STATUS_OK)
+        return fail(s, err);
+    /* The library reads what is there of a cut file; the container says how much there should be. */
+    if (n < 12 || le32(p + 4) > n - 8)
+        return vlk_fail(err, VLK_EFORMAT, "WebP: the file ends after %zu bytes: its header says %zu", n,
+                        n < 12 ? 12 : le32(p + 4) + 8);
+    n = le32(p + 4) + 8;
+    vlk_mode mode = f.has_alpha ? VLK_MODE_RGBA : VLK_MODE_RGB;
+    if (vlk_image_start(img, mode, (size_t)f.width, (size_t)f.height, opt->max_pixels, "WebP", err))
+        return -1;
+    img->has_alpha = f.has_alpha != 0;
+    if (!f.has_animation)
+        return decode_at(img, p, n, 0, 0, err);
+    const uint8_t *frame;
+    size_t len;
+    if (n < 12 || !first_frame(p, n, &frame, &len))
+        return vlk_fail(err, VLK_EFORMAT, "WebP: an animation without a whole first frame");
+    memset(img->data, 0, img->width * img->height * vlk_mode_bytes(mode));
+    return decode_at(img, frame + 16, len - 16, le24(frame) * 2, le24(frame + 3) * 2, err);
+}
+
+#else
+
+int vlk_webp_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_options *opt, vlk_err *err)
+{
+    (void)img;
+    (void)p;
+    (void)n;
+    (void)opt;
+    return vlk_fail(err, VLK_EUNSUPPORTED, "a webp picture: this build has no libwebp; png and jpeg are read");
+}
+
+#endif
