@@ -147,8 +147,9 @@ static void walk_of(int orientation, size_t w, size_t h, size_t *start, ptrdiff_
     size_t last_col = w - 1, last_row = (h - 1) * w;
     static const struct {
         signed char right_x, right_y, down_x, down_y, from_right, from_bottom;
-    } turns[9] = {{1, 0, 0, 1, 0, 0},  {1, 0, 0, 1, 0, 0},  {-1, 0, 0, 1, 1, 0}, {-1, 0, 0, -1, 1, 1}, {1, 0, 0, -1, 0, 1},
-                  {0, 1, 1, 0, 0, 0},  {0, -1, 1, 0, 0, 1}, {0, -1, -1, 0, 1, 1}, {0, 1, -1, 0, 1, 0}};
+    } turns[9] = {{1, 0, 0, 1, 0, 0},   {1, 0, 0, 1, 0, 0},   {-1, 0, 0, 1, 1, 0},
+                  {-1, 0, 0, -1, 1, 1}, {1, 0, 0, -1, 0, 1},  {0, 1, 1, 0, 0, 0},
+                  {0, -1, 1, 0, 0, 1},  {0, -1, -1, 0, 1, 1}, {0, 1, -1, 0, 1, 0}};
     *start = (turns[orientation].from_right ? last_col : 0) + (turns[orientation].from_bottom ? last_row : 0);
     *right = turns[orientation].right_x + turns[orientation].right_y * row;
     *down = turns[orientation].down_x + turns[orientation].down_y * row;

@@ -61,7 +61,7 @@ void vlk_resizer_clear(vlk_resizer *rz);
  * palette and pixels). w x h = the size of src: a copy of the part. The same values as the whole resize gives.
  * src's pixels may change (alpha is multiplied in). */
 typedef struct vlk_part {
-    size_t w, h;          /* of the whole resized picture */
+    size_t w, h;         /* of the whole resized picture */
     size_t x, y, cw, ch; /* inside it */
 } vlk_part;
 int vlk_resize_part(vlk_image *dst, vlk_image *src, const vlk_part *part, vlk_filter filter, vlk_resizer *rz,

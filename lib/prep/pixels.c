@@ -1,8 +1,9 @@
 /* pixels.c - the whole way from the bytes of a file to the grey levels that a tower sees.
  *
- *   decode - turn by EXIF - composite (only if asked) - [to RGB] - resize - crop or pad - [to RGB] - (H,W,3)
- * Hugging Face changes to RGB before the resize; OpenAI and open_clip resize and pad in the file's own mode and
- * change to RGB at the end.
+ *   decode - turn by EXIF - composite - [to RGB] - resize - crop or pad - [to RGB] - (H,W,3)
+ * Hugging Face changes to RGB before the resize, transparent pixels onto white (its processors since version 5;
+ * earlier ones dropped alpha); OpenAI and open_clip resize and pad in the file's own mode, change to RGB at the
+ * end and drop alpha. A ground that the user asks for comes before the resize in every dialect.
  *
  * Sizes: SHORTEST the short side to S, the long one S * long / short, cut to an integer; SHORTEST to a rectangle
  * (open_clip only) and LONGEST: round(side / ratio), half to even, ratio the smaller or larger of the sides'
@@ -73,8 +74,8 @@ static int target_size(const vlk_recipe *r, const vlk_image *img, vlk_part *part
         by_ratio(r, img, part);
     }
     if (part->w < 1 || part->h < 1)
-        return vlk_fail(err, VLK_EFORMAT, "a picture of %zu x %zu has no pixels left when it is fitted into %zu x %zu", w,
-                        h, r->size_w, r->size_h);
+        return vlk_fail(err, VLK_EFORMAT, "a picture of %zu x %zu has no pixels left when it is fitted into %zu x %zu",
+                        w, h, r->size_w, r->size_h);
     return 0;
 }
 
@@ -139,14 +140,15 @@ static int shape(vlk_pixel_scratch *s, const vlk_recipe *r, vlk_image **result, 
 int vlk_pixels(uint8_t *out, const void *bytes, size_t n, const vlk_recipe *r, const vlk_pixel_options *opt,
                vlk_pixel_scratch *s, vlk_err *err)
 {
-    const vlk_pixel_options none = {0};
+    vlk_pixel_options o = opt ? *opt : (vlk_pixel_options){0};
     vlk_image *result;
     size_t w, h;
-    opt = opt ? opt : &none;
-    if (vlk_recipe_output(r, &w, &h, err) || vlk_image_decode(&s->img, bytes, n, opt, err) ||
+    if (o.alpha == VLK_ALPHA_DROP && r->on_white)
+        o.alpha = VLK_ALPHA_WHITE;
+    if (vlk_recipe_output(r, &w, &h, err) || vlk_image_decode(&s->img, bytes, n, &o, err) ||
         vlk_image_orient(&s->img, err))
         return -1;
-    if (opt->alpha != VLK_ALPHA_DROP && s->img.has_alpha && vlk_image_composite(&s->img, opt->alpha, err))
+    if (o.alpha != VLK_ALPHA_DROP && s->img.has_alpha && vlk_image_composite(&s->img, o.alpha, err))
         return -1;
     if (r->rgb_first && vlk_image_to_rgb(&s->img, err))
         return -1;

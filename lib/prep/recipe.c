@@ -20,9 +20,9 @@
 static const double clip_mean[3] = {0.48145466, 0.4578275, 0.40821073};
 static const double clip_std[3] = {0.26862954, 0.26130258, 0.27577711};
 
-static const char *const filter_names[] = {[VLK_NEAREST] = "nearest",   [VLK_LANCZOS] = "lanczos",
-                                           [VLK_BILINEAR] = "bilinear", [VLK_BICUBIC] = "bicubic",
-                                           [VLK_BOX] = "box",           [VLK_HAMMING] = "hamming"};
+static const char *const filter_names[] = {
+    [VLK_NEAREST] = "nearest", [VLK_LANCZOS] = "lanczos", [VLK_BILINEAR] = "bilinear",
+    [VLK_BICUBIC] = "bicubic", [VLK_BOX] = "box",         [VLK_HAMMING] = "hamming"};
 #define FILTERS (sizeof filter_names / sizeof filter_names[0])
 
 /* What a key names in messages: the file, and the key in it. */
@@ -203,7 +203,7 @@ static int hf_values(vlk_recipe *r, const vlk_json *config, place *p, vlk_err *e
 static void hf_defaults(vlk_recipe *r, const vlk_json *config)
 {
     vlk_recipe_openai(r, 224);
-    r->rgb_first = r->crop_floor = 1;
+    r->rgb_first = r->crop_floor = r->on_white = 1;
     const char *name = vlk_json_str(vlk_json_get(config, "image_processor_type"), NULL);
     if (!name)
         name = vlk_json_str(vlk_json_get(config, "feature_extractor_type"), NULL);
@@ -338,9 +338,10 @@ void vlk_recipe_openai(vlk_recipe *r, size_t image_size)
 int vlk_recipe_output(const vlk_recipe *r, size_t *w, size_t *h, vlk_err *err)
 {
     if (!r->crop && r->resize != VLK_RESIZE_SQUASH)
-        return vlk_fail(err, VLK_EMODEL,
-                        "the pictures would keep their own size or shape: expected a centre crop, or a size with height "
-                        "and width");
+        return vlk_fail(
+            err, VLK_EMODEL,
+            "the pictures would keep their own size or shape: expected a centre crop, or a size with height "
+            "and width");
     *w = r->crop ? r->crop_w : r->size_w;
     *h = r->crop ? r->crop_h : r->size_h;
     return 0;

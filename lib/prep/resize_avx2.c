@@ -45,13 +45,13 @@ static inline int32_t narrow(__m256i low, __m256i high)
 }
 
 /* R rows at once; R and c are constants where this is inlined. */
-static inline void hpass_rows(uint8_t *dst, size_t dst_stride, const uint8_t *src, size_t src_stride,
-                              const vlk_axis *a, const int R, const size_t c)
+static inline void hpass_rows(uint8_t *dst, size_t dst_stride, const uint8_t *src, size_t src_stride, const vlk_axis *a,
+                              const int R, const size_t c)
 {
     const __m256i pick3 = _mm256_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1, 6, -1, 9, -1, 7,
                                            -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1);
-    const __m256i pick4 = _mm256_setr_epi8(0, -1, 4, -1, 1, -1, 5, -1, 2, -1, 6, -1, 3, -1, 7, -1, 8, -1, 12, -1, 9,
-                                           -1, 13, -1, 10, -1, 14, -1, 11, -1, 15, -1);
+    const __m256i pick4 = _mm256_setr_epi8(0, -1, 4, -1, 1, -1, 5, -1, 2, -1, 6, -1, 3, -1, 7, -1, 8, -1, 12, -1, 9, -1,
+                                           13, -1, 10, -1, 14, -1, 11, -1, 15, -1);
     const __m256i pick = c == 3 ? pick3 : pick4;
     for (size_t i = 0; i < a->count; i++) {
         const uint8_t *p = src + a->lo[i] * c;

@@ -39,7 +39,7 @@ static const char *status_text(VP8StatusCode s)
 
 static int fail(VP8StatusCode s, vlk_err *err)
 {
-    vlk_code code = s == VP8_STATUS_OUT_OF_MEMORY          ? VLK_EMEM
+    vlk_code code = s == VP8_STATUS_OUT_OF_MEMORY         ? VLK_EMEM
                     : s == VP8_STATUS_UNSUPPORTED_FEATURE ? VLK_EUNSUPPORTED
                                                           : VLK_EFORMAT;
     return vlk_fail(err, code, "WebP: %s", status_text(s));
