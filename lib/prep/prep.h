@@ -55,6 +55,7 @@ typedef enum vlk_resize_mode {
 typedef struct vlk_recipe {
     int rgb_first;  /* 1 Hugging Face: RGB, then resize; 0 OpenAI, open_clip: resize in the file's mode */
     int crop_floor; /* 1 Hugging Face: d / 2; 0 torchvision: half to even */
+    int on_white;   /* 1 Hugging Face (5.x): transparent pixels on white before the rest; 0: alpha is dropped */
     vlk_resize_mode resize;
     size_t size_w, size_h; /* SHORTEST: size_h = size_w = the short side */
     vlk_filter filter;
