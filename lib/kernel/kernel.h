@@ -26,6 +26,8 @@ void vlk_kernel_free(vlk_kernel *k);
 vlk_pool *vlk_kernel_pool(const vlk_kernel *k);
 /* "oneDNN 2.6.3, brg:avx512_core" and the like, for --version and --explain. Returns out. */
 const char *vlk_kernel_text(const vlk_kernel *k, char *out, size_t size);
+/* Something the user should know ("OpenBLAS runs its kernels for Prescott ..."), or NULL. Returns out. */
+const char *vlk_kernel_note(const vlk_kernel *k, char *out, size_t size);
 vlk_dtype vlk_kernel_arith(const vlk_kernel *k);
 /* Which backends were built in: bit 1 << vlk_backend. */
 unsigned vlk_kernel_backends(void);
@@ -42,12 +44,15 @@ typedef struct vlk_weight {
     size_t n, k;           /* outputs, inputs */
     size_t stride;         /* elements between the rows of what is stored */
     int transposed;        /* stored (K,N): OpenAI's proj and text_projection */
+    int mapped;            /* data lies in a read-only mapping of a file: its pages may be given back after packing */
     struct vlk_pack *pack; /* made on the way, owned; vlk_weight_clear frees it */
-    size_t rows_seen;
+    size_t rows_seen;      /* what decides when it pays to pack */
+    int checked;           /* all values were found finite */
 } vlk_weight;
 
-/* Ready to use after {name, data, dtype, n, k, stride, transposed} are set and the rest is zero. */
-void vlk_weight_clear(vlk_weight *w);
+/* Ready to use after {name, data, dtype, n, k, stride, transposed, mapped} are set and the rest is zero.
+ * Data that changes (training): vlk_weight_clear after each change. */
+void vlk_weight_clear(vlk_weight *w); /* frees what was made; may be used again */
 /* 1 if all values are finite, 0 if not (*at: the index of the first that is not). Reads the data once. */
 int vlk_weight_finite(vlk_kernel *kn, const vlk_weight *w, size_t *at);
 /* Says that many rows will come (a long run): packs at the first use. Same bits either way. */
@@ -64,7 +69,9 @@ typedef struct vlk_epilogue {
     const float *residual; /* (M,N), may be y itself, or NULL */
 } vlk_epilogue;
 
-/* y (M,N) = epilogue(x (M,K) W^T). Dense rows. ep may be NULL. Fails only for lack of memory. */
+/* y (M,N) = epilogue(x (M,K) W^T). Dense rows; y is not x. ep may be NULL. The first product with a weight looks at all
+ * its values on the way (no other pass is needed): VLK_EVALUE names the weight and the first value that is not finite.
+ * Else it fails only for lack of memory. One caller at a time on a kernel. */
 int vlk_gemm(vlk_kernel *kn, float *y, const float *x, size_t m, vlk_weight *w, const vlk_epilogue *ep,
              vlk_err *err) VLK_MUST_USE;
 

@@ -1,0 +1,164 @@
+/* gemm_blas.c - products by OpenBLAS: the only user of cblas.h.
+ *
+ * Its kernels give a row other bits when the number of rows or the row's place in a block of the kernel changes.
+ * So every call has one shape: a tile of H rows by a panel of 64 columns; fewer rows are padded with zeros. H is the
+ * largest height at which a row's place does not matter, found by multiplying a tile of equal rows at the first use
+ * of a depth (64 with the SkylakeX kernels, 8 with Haswell's). */
+#include "kernel_internal.h"
+
+#include <cblas.h>
+#include <stdio.h>
+
+struct vlk_product {
+    size_t k, height;
+    struct vlk_product *next;
+};
+
+typedef struct blas {
+    struct vlk_product *first;
+} blas;
+
+static void *blas_open(int threads, vlk_err *err)
+{
+    (void)threads;
+    openblas_set_num_threads(1); /* our pool cuts the work */
+    return vlk_calloc(1, sizeof(blas), err);
+}
+
+static void blas_close(void *state)
+{
+    blas *b = state;
+    while (b->first) {
+        struct vlk_product *p = b->first;
+        b->first = p->next;
+        free(p);
+    }
+    free(b);
+}
+
+static const char *blas_text(void *state, char *out, size_t size)
+{
+    const char *config = openblas_get_config(); /* "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH ..." */
+    int n = 0;
+    (void)state;
+    while (config[n] && !(n > 8 && config[n] == ' '))
+        n++;
+    snprintf(out, size, "%.*s, %s", n, config, openblas_get_corename());
+    return out;
+}
+
+/* Versions before a CPU take the kernels of a far older one for it, several times slower. */
+static const char *blas_note(void *state, char *out, size_t size)
+{
+    static const char *const old[] = {"Prescott", "Core2",   "Penryn",    "Dunnington", "Nehalem", "Atom",
+                                      "Athlon",   "Opteron", "Barcelona", "Bobcat",     "Nano",    "Northwood"};
+    const char *core = openblas_get_corename(), *better = NULL;
+    (void)state;
+#if VLK_X86
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl"))
+        better = "SkylakeX";
+    else if (__builtin_cpu_supports("avx2"))
+        better = "Haswell";
+#endif
+    for (size_t i = 0; better && i < sizeof old / sizeof *old; i++) {
+        if (strncmp(core, old[i], strlen(old[i])) != 0)
+            continue;
+        snprintf(out, size,
+                 "OpenBLAS does not know this CPU and uses its kernels for %s; OPENBLAS_CORETYPE=%s is faster", core,
+                 better);
+        return out;
+    }
+    return NULL;
+}
+
+static int blas_has_bf16(void *state)
+{
+    (void)state;
+    return 0;
+}
+
+static void multiply(float *y, const float *x, const float *panel, size_t m, size_t k)
+{
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)m, VLK_PANEL, (blasint)k, 1.0f, x, (blasint)k,
+                panel, VLK_PANEL, 0.0f, y, VLK_PANEL);
+}
+
+static int find_height(struct vlk_product *p, vlk_err *err)
+{
+    static const size_t heights[] = {64, 48, 32, 24, 16, 12, 8, 6, 4, 2};
+    const size_t k = p->k;
+    float *x = vlk_calloc((VLK_TILE_PAD + VLK_PANEL) * k + VLK_TILE_PAD * VLK_PANEL, sizeof *x, err);
+    if (!x)
+        return -1;
+    float *panel = x + VLK_TILE_PAD * k, *y = panel + VLK_PANEL * k;
+    vlk_same_rows_fill(x, VLK_TILE_PAD, k);
+    vlk_same_rows_fill(panel, 1, VLK_PANEL * k);
+    p->height = 1;
+    for (size_t i = 0; p->height == 1 && i < sizeof heights / sizeof *heights; i++) {
+        multiply(y, x, panel, heights[i], k);
+        if (vlk_same_rows(y, heights[i]))
+            p->height = heights[i];
+    }
+    free(x);
+    return 0;
+}
+
+static const struct vlk_product *blas_prepare(void *state, vlk_dtype type, size_t k, size_t m, vlk_err *err)
+{
+    blas *b = state;
+    (void)type;
+    (void)m;
+    for (struct vlk_product *p = b->first; p; p = p->next)
+        if (p->k == k)
+            return p;
+    if (k > INT32_MAX / VLK_PANEL) {
+        vlk_fail(err, VLK_ELIMIT, "a product of depth %zu is too deep for OpenBLAS", k);
+        return NULL;
+    }
+    struct vlk_product *p = vlk_calloc(1, sizeof *p, err);
+    if (!p)
+        return NULL;
+    p->k = k;
+    if (find_height(p, err) < 0) {
+        free(p);
+        return NULL;
+    }
+    p->next = b->first;
+    b->first = p;
+    return p;
+}
+
+static size_t blas_scratch(const struct vlk_product *p)
+{
+    return p->height * p->k * sizeof(float);
+}
+
+static int blas_run(void *state, const struct vlk_product *p, int thread, float *y, const void *x, size_t m,
+                    const void *panel, void *scratch)
+{
+    const float *row = x;
+    (void)state;
+    (void)thread;
+    for (; m >= p->height; m -= p->height, row += p->height * p->k, y += p->height * VLK_PANEL)
+        multiply(y, row, panel, p->height, p->k);
+    if (m > 0) {
+        float *pad = scratch;
+        memcpy(pad, row, m * p->k * sizeof *pad);
+        memset(pad + m * p->k, 0, (p->height - m) * p->k * sizeof *pad);
+        multiply(y, pad, panel, p->height, p->k);
+    }
+    return 0;
+}
+
+const vlk_gemm_ops vlk_gemm_blas = {
+    .id = VLK_GEMM_OPENBLAS,
+    .open = blas_open,
+    .close = blas_close,
+    .text = blas_text,
+    .note = blas_note,
+    .has_bf16 = blas_has_bf16,
+    .prepare = blas_prepare,
+    .scratch = blas_scratch,
+    .run = blas_run,
+};

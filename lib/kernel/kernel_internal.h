@@ -1,0 +1,64 @@
+/* kernel_internal.h - what the files of this room share: the context, scratch of the threads, and the face that
+ * the backends of the matrix product show to gemm.c. */
+#ifndef VLK_KERNEL_INTERNAL_H
+#define VLK_KERNEL_INTERNAL_H
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernel.h"
+#include "loops_internal.h"
+
+/* A product of one depth: y (m,64) = x (m,k) panel. Made by the backend at its first use, kept until the end. */
+struct vlk_product;
+
+/* What a backend can do. Types: VLK_F32 and VLK_BF16 (both factors, sums in f32); a place for VLK_I8. */
+typedef struct vlk_gemm_ops {
+    vlk_backend id;
+    /* State for `threads` threads. */
+    void *(*open)(int threads, vlk_err *err);
+    void (*close)(void *state);
+    const char *(*text)(void *state, char *out, size_t size);
+    const char *(*note)(void *state, char *out, size_t size); /* or NULL */
+    /* Does it multiply bf16 by bf16 itself? */
+    int (*has_bf16)(void *state);
+    /* The product of depth k, ready for m rows: made at its first use, owned by the state. bf16: k a multiple of 32. */
+    const struct vlk_product *(*prepare)(void *state, vlk_dtype type, size_t k, size_t m, vlk_err *err);
+    /* Bytes of scratch (aligned to pages) that run needs. */
+    size_t (*scratch)(const struct vlk_product *p);
+    /* y (m,64) = x (m,k) panel. Called by tasks; y has room for m + VLK_TILE_PAD rows. 0 or -1. */
+    int (*run)(void *state, const struct vlk_product *p, int thread, float *y, const void *x, size_t m,
+               const void *panel, void *scratch);
+} vlk_gemm_ops;
+
+/* Rows of the largest fixed tile of a backend whose rows are not independent. */
+#define VLK_TILE_PAD 64
+
+extern const vlk_gemm_ops vlk_gemm_dnnl, vlk_gemm_blas;
+
+struct vlk_kernel {
+    vlk_pool *pool;
+    int threads;
+    vlk_dtype arith;
+    vlk_cpu cpu;
+    const vlk_loops *loops;
+    const vlk_gemm_ops *gemm;
+    void *state; /* of gemm */
+    struct vlk_scratch {
+        unsigned char *data;
+        size_t size;
+    } * scratch;               /* a thread */
+    struct vlk_scratch shared; /* x in bf16 */
+};
+
+/* Each thread's scratch has at least so many bytes; call before vlk_pool_run. 64-byte aligned, not kept. */
+int vlk_kernel_reserve(vlk_kernel *kn, size_t bytes, vlk_err *err) VLK_MUST_USE;
+void *vlk_kernel_scratch(const vlk_kernel *kn, int thread);
+/* Grows one scratch; its content is lost. */
+int vlk_scratch_grow(struct vlk_scratch *s, size_t bytes, vlk_err *err) VLK_MUST_USE;
+
+/* The self-test of a tile: x (m,k) has the same row m times; y (m,64) must, too. */
+void vlk_same_rows_fill(float *x, size_t m, size_t k);
+int vlk_same_rows(const float *y, size_t m);
+
+#endif

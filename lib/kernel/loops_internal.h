@@ -1,0 +1,83 @@
+/* loops_internal.h - the loops that exist once for each kind of CPU, as a table that is chosen at start.
+ * rows_internal.h, attention_internal.h and pack_internal.h hold the code; NAME_generic.c, NAME_avx2.c and
+ * NAME_avx512.c compile it. */
+#ifndef VLK_LOOPS_INTERNAL_H
+#define VLK_LOOPS_INTERNAL_H
+
+#include "kernel.h"
+
+#if (defined(__x86_64__) || defined(__amd64__)) && defined(__GNUC__)
+#define VLK_X86 1
+#else
+#define VLK_X86 0
+#endif
+
+/* Columns of a panel, the unit in which weights are packed: f32 (K,64), bf16 (K/2,64,2). */
+#define VLK_PANEL 64
+
+/* What a panel is made from: n <= 64 outputs of k inputs. */
+typedef struct vlk_panel_src {
+    const unsigned char *data; /* the first output's first input; any alignment */
+    vlk_dtype dtype;           /* F32, F16, BF16 */
+    size_t n, k, stride;       /* stride in elements between what is stored as rows */
+    int transposed;            /* stored (k, n) */
+} vlk_panel_src;
+
+/* One head of one sequence, some of its queries. Rows of q, k, v and out are ld floats apart. */
+typedef struct vlk_attend {
+    float *out;
+    const float *q, *k, *v;
+    float *probs;    /* (rows, tk) or NULL */
+    size_t ld, dim;  /* floats between rows; floats of a head */
+    size_t rows, tk; /* queries of this task; keys of the sequence */
+    size_t first;    /* keys that the first query sees; each further one sees `step` more */
+    size_t step;     /* 1 causal, 0 not (then first = tk) */
+    float scale;
+    float *scratch; /* vlk_attend_scratch floats */
+} vlk_attend;
+
+typedef struct vlk_loops {
+    const char *name;
+    /* y (rows, cols; ldy) = epilogue(acc (rows, 64)); pre and res have y's shape and ldy. */
+    void (*epilogue)(float *y, size_t ldy, const float *acc, size_t rows, size_t cols, const float *bias, float *pre,
+                     vlk_act act, const float *res);
+    void (*act)(float *y, const float *x, size_t n, vlk_act act);
+    void (*layer_norm)(float *y, const float *x, size_t m, size_t d, const float *gamma, const float *beta, float eps,
+                       float *stats);
+    void (*l2)(float *y, const float *x, size_t m, size_t d, float *norms);
+    void (*softmax)(float *y, const float *x, size_t m, size_t d);
+    void (*dot)(float *scores, const float *q, const unsigned char *c, vlk_dtype type, size_t stride, size_t m,
+                size_t d);
+    void (*attend)(const vlk_attend *a);
+    /* dst (k,64) or bf16 (kp/2,64,2), kp >= k; what lies behind n and k is zero. 1 if all values are finite, else 0:
+     * the check costs nothing here, and no other pass over the weights is needed. */
+    int (*pack_f32)(float *dst, const vlk_panel_src *s);
+    int (*pack_bf16)(uint16_t *dst, size_t kp, const vlk_panel_src *s);
+    /* dst (m,kp) = x (m,k) rounded to nearest even; zeros behind k. */
+    void (*to_bf16)(uint16_t *dst, size_t kp, const float *x, size_t m, size_t k);
+} vlk_loops;
+
+extern const vlk_loops vlk_loops_generic;
+#if VLK_X86
+extern const vlk_loops vlk_loops_avx2, vlk_loops_avx512;
+#endif
+
+/* The parts of the tables that live in other files. */
+void vlk_attend_generic(const vlk_attend *a);
+void vlk_attend_avx2(const vlk_attend *a);
+void vlk_attend_avx512(const vlk_attend *a);
+int vlk_pack_f32_generic(float *dst, const vlk_panel_src *s);
+int vlk_pack_f32_avx2(float *dst, const vlk_panel_src *s);
+int vlk_pack_bf16_generic(uint16_t *dst, size_t kp, const vlk_panel_src *s);
+int vlk_pack_bf16_avx2(uint16_t *dst, size_t kp, const vlk_panel_src *s);
+/* Outputs i0..i1 and inputs j0..j1 of the above, which is what the edges of the fast ones need. */
+int vlk_pack_f32_part(float *dst, const vlk_panel_src *s, size_t i0, size_t i1, size_t j0, size_t j1);
+int vlk_pack_bf16_part(uint16_t *dst, const vlk_panel_src *s, size_t i0, size_t i1, size_t j0, size_t j1);
+void vlk_to_bf16_generic(uint16_t *dst, size_t kp, const float *x, size_t m, size_t k);
+void vlk_to_bf16_avx2(uint16_t *dst, size_t kp, const float *x, size_t m, size_t k);
+
+/* Queries that one task takes at most, and the scratch that it needs, in floats. */
+size_t vlk_attend_rows(size_t tk);
+size_t vlk_attend_scratch(size_t rows, size_t tk, size_t dim);
+
+#endif

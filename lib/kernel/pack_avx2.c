@@ -1,0 +1,177 @@
+/* pack_avx2.c - panels of weights with 8x8 transposes; see pack_generic.c for the layouts.
+ *
+ * Weights stored as (n,k) are read in runs of 64 inputs of each output, so that the panel's lines stay in the first
+ * cache while they fill; the next runs are fetched ahead, for 64 streams are too many for the hardware to follow. */
+#include "loops_internal.h"
+
+#if VLK_X86
+#include <immintrin.h>
+#include <string.h>
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+enum { RUN = 64 };
+
+ALWAYS_INLINE __m256 load8(const unsigned char *p, vlk_dtype t)
+{
+    switch (t) {
+    case VLK_F16:
+        return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
+    case VLK_BF16: {
+        __m128i h = _mm_loadu_si128((const __m128i *)(const void *)p);
+        return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
+    }
+    default:
+        return _mm256_loadu_ps((const float *)(const void *)p);
+    }
+}
+
+/* x * 0 is 0 for finite x, else NaN. */
+ALWAYS_INLINE __m256 watch(__m256 bad, __m256 x)
+{
+    return _mm256_fmadd_ps(x, _mm256_setzero_ps(), bad);
+}
+
+ALWAYS_INLINE int finite(__m256 bad)
+{
+    return _mm256_movemask_ps(_mm256_cmp_ps(bad, bad, _CMP_UNORD_Q)) == 0;
+}
+
+/* Rows of r become columns. */
+ALWAYS_INLINE void transpose8(__m256 r[8])
+{
+    __m256 t[8], u[8];
+    for (int i = 0; i < 4; i++) {
+        t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+        t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+    }
+    for (int i = 0; i < 2; i++) {
+        u[4 * i] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
+        u[4 * i + 1] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
+        u[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
+        u[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; i++) {
+        r[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
+        r[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
+    }
+}
+
+/* Eight floats to eight bf16 in the low halves of 32 bits: nearest even, NaN stays one. */
+ALWAYS_INLINE __m256i round_bf16(__m256 x)
+{
+    __m256i u = _mm256_castps_si256(x), high = _mm256_srli_epi32(u, 16);
+    __m256i odd = _mm256_and_si256(high, _mm256_set1_epi32(1));
+    __m256i y = _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(u, _mm256_set1_epi32(0x7fff)), odd), 16);
+    __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+    return _mm256_blendv_epi8(y, _mm256_or_si256(high, _mm256_set1_epi32(0x40)), nan);
+}
+
+ALWAYS_INLINE __m256i pair_bf16(__m256 a, __m256 b)
+{
+    return _mm256_permute4x64_epi64(_mm256_packus_epi32(round_bf16(a), round_bf16(b)), 0xd8);
+}
+
+/* Eight outputs from i, eight inputs from j. */
+ALWAYS_INLINE __m256 block_f32(float *dst, const vlk_panel_src *s, vlk_dtype t, size_t i, size_t j, __m256 bad)
+{
+    const size_t size = t == VLK_F32 ? 4 : 2, row = s->stride * size;
+    const unsigned char *p = s->data + i * row + j * size;
+    __m256 r[8];
+    for (int u = 0; u < 8; u++) {
+        r[u] = load8(p + (size_t)u * row, t);
+        bad = watch(bad, r[u]);
+    }
+    transpose8(r);
+    for (int u = 0; u < 8; u++)
+        _mm256_storeu_ps(dst + (j + (size_t)u) * VLK_PANEL + i, r[u]);
+    return bad;
+}
+
+/* Eight outputs from i, sixteen inputs from j: eight pairs. */
+ALWAYS_INLINE __m256 block_bf16(uint16_t *dst, const vlk_panel_src *s, vlk_dtype t, size_t i, size_t j, __m256 bad)
+{
+    const size_t size = t == VLK_F32 ? 4 : 2, row = s->stride * size;
+    const unsigned char *p = s->data + i * row + j * size;
+    __m256 r[8];
+    for (int u = 0; u < 8; u++) {
+        __m256 a = load8(p + (size_t)u * row, t), b = load8(p + (size_t)u * row + 8 * size, t);
+        bad = watch(watch(bad, a), b);
+        r[u] = _mm256_castsi256_ps(pair_bf16(a, b));
+    }
+    transpose8(r);
+    for (int u = 0; u < 8; u++)
+        _mm256_storeu_ps((float *)(void *)(dst + ((j / 2 + (size_t)u) * VLK_PANEL + i) * 2), r[u]);
+    return bad;
+}
+
+ALWAYS_INLINE void fetch(const vlk_panel_src *s, vlk_dtype t, size_t i, size_t j)
+{
+    const size_t size = t == VLK_F32 ? 4 : 2, row = s->stride * size;
+    const unsigned char *p = s->data + i * row + j * size;
+    for (size_t u = 0; u < 8; u++)
+        for (size_t b = 0; b < RUN * size; b += 64)
+            _mm_prefetch((const char *)p + u * row + b, _MM_HINT_T0);
+}
+
+/* The part of a panel stored as (n,k) that is whole blocks; the edges follow. */
+ALWAYS_INLINE int rows_to_panel(void *dst, const vlk_panel_src *s, vlk_dtype t, int bf16)
+{
+    const size_t step = bf16 ? 16 : 8, n = s->n / 8 * 8, k = s->k / step * step;
+    __m256 bad = _mm256_setzero_ps();
+    for (size_t j0 = 0; j0 < k; j0 += RUN) {
+        size_t j1 = j0 + RUN < k ? j0 + RUN : k;
+        for (size_t i = 0; i < n; i += 8) {
+            if (j1 + RUN <= k)
+                fetch(s, t, i, j1);
+            for (size_t j = j0; j < j1; j += step)
+                bad = bf16 ? block_bf16(dst, s, t, i, j, bad) : block_f32(dst, s, t, i, j, bad);
+        }
+    }
+    int ok = finite(bad);
+    if (bf16)
+        return ok & vlk_pack_bf16_part(dst, s, n, s->n, 0, k) & vlk_pack_bf16_part(dst, s, 0, s->n, k, s->k);
+    return ok & vlk_pack_f32_part(dst, s, n, s->n, 0, k) & vlk_pack_f32_part(dst, s, 0, s->n, k, s->k);
+}
+
+int vlk_pack_f32_avx2(float *dst, const vlk_panel_src *s)
+{
+    if (s->transposed)
+        return vlk_pack_f32_generic(dst, s);
+    for (size_t j = 0; s->n < VLK_PANEL && j < s->k; j++)
+        memset(dst + j * VLK_PANEL + s->n, 0, (VLK_PANEL - s->n) * sizeof *dst);
+    if (s->dtype == VLK_F32)
+        return rows_to_panel(dst, s, VLK_F32, 0);
+    if (s->dtype == VLK_F16)
+        return rows_to_panel(dst, s, VLK_F16, 0);
+    return rows_to_panel(dst, s, VLK_BF16, 0);
+}
+
+int vlk_pack_bf16_avx2(uint16_t *dst, size_t kp, const vlk_panel_src *s)
+{
+    if (s->transposed)
+        return vlk_pack_bf16_generic(dst, kp, s);
+    if (s->n < VLK_PANEL)
+        memset(dst, 0, kp * VLK_PANEL * sizeof *dst);
+    else
+        memset(dst + s->k / 2 * VLK_PANEL * 2, 0, (kp - s->k / 2 * 2) * VLK_PANEL * sizeof *dst);
+    if (s->dtype == VLK_F32)
+        return rows_to_panel(dst, s, VLK_F32, 1);
+    if (s->dtype == VLK_F16)
+        return rows_to_panel(dst, s, VLK_F16, 1);
+    return rows_to_panel(dst, s, VLK_BF16, 1);
+}
+
+void vlk_to_bf16_avx2(uint16_t *dst, size_t kp, const float *x, size_t m, size_t k)
+{
+    for (size_t r = 0; r < m; r++, dst += kp, x += k) {
+        size_t j = 0;
+        for (; j + 16 <= k; j += 16) {
+            __m256i y = pair_bf16(_mm256_loadu_ps(x + j), _mm256_loadu_ps(x + j + 8));
+            _mm256_storeu_si256((__m256i *)(void *)(dst + j), y);
+        }
+        for (; j < k; j++)
+            dst[j] = vlk_f32_to_bf16(x[j]);
+        memset(dst + k, 0, (kp - k) * sizeof *dst);
+    }
+}
+#endif

@@ -1,0 +1,100 @@
+/* rows.c - row operations of the face: cut into runs of whole rows for the threads; the loops are in rows_internal.h.
+ * The cut never shows in the bits, since no sum crosses a row. */
+#include "kernel_internal.h"
+
+#include <math.h>
+
+enum { GRAIN = 16384 }; /* elements of one task: some microseconds */
+
+typedef struct rows_job {
+    const vlk_loops *loops;
+    int what;
+    float *y, *extra;
+    const float *x, *gamma, *beta;
+    const unsigned char *c;
+    float eps;
+    size_t m, d, stride, step;
+    vlk_dtype type;
+    vlk_act act;
+} rows_job;
+
+enum { LAYER_NORM, L2, SOFTMAX, DOT, ACT };
+
+static void rows_task(void *arg, size_t task, int thread)
+{
+    const rows_job *j = arg;
+    const vlk_loops *l = j->loops;
+    const size_t r = task * j->step, n = j->m - r < j->step ? j->m - r : j->step, at = r * j->d;
+    (void)thread;
+    switch (j->what) {
+    case LAYER_NORM:
+        l->layer_norm(j->y + at, j->x + at, n, j->d, j->gamma, j->beta, j->eps, j->extra ? j->extra + 2 * r : NULL);
+        break;
+    case L2:
+        l->l2(j->y + at, j->x + at, n, j->d, j->extra ? j->extra + r : NULL);
+        break;
+    case SOFTMAX:
+        l->softmax(j->y + at, j->x + at, n, j->d);
+        break;
+    case DOT:
+        l->dot(j->y + r, j->x, j->c + r * j->stride * vlk_dtype_size(j->type), j->type, j->stride, n, j->d);
+        break;
+    default:
+        l->act(j->y + at, j->x + at, n, j->act);
+    }
+}
+
+static void run(vlk_kernel *kn, rows_job *j)
+{
+    if (j->m == 0 || j->d == 0)
+        return;
+    j->loops = kn->loops;
+    j->step = j->d < GRAIN ? GRAIN / j->d : 1;
+    vlk_pool_run(kn->pool, rows_task, j, (j->m + j->step - 1) / j->step);
+}
+
+void vlk_layer_norm_rows(vlk_kernel *kn, float *y, const float *x, size_t m, size_t d, const float *gamma,
+                         const float *beta, float eps, float *stats)
+{
+    run(kn, &(rows_job){.what = LAYER_NORM,
+                        .y = y,
+                        .x = x,
+                        .m = m,
+                        .d = d,
+                        .gamma = gamma,
+                        .beta = beta,
+                        .eps = eps,
+                        .extra = stats});
+}
+
+void vlk_act_apply(vlk_kernel *kn, float *y, const float *x, size_t n, vlk_act act)
+{
+    run(kn, &(rows_job){.what = ACT, .y = y, .x = x, .m = n, .d = 1, .act = act});
+}
+
+void vlk_l2_normalize_rows(vlk_kernel *kn, float *y, const float *x, size_t m, size_t d, float *norms)
+{
+    run(kn, &(rows_job){.what = L2, .y = y, .x = x, .m = m, .d = d, .extra = norms});
+}
+
+void vlk_softmax_rows(vlk_kernel *kn, float *y, const float *x, size_t m, size_t d)
+{
+    run(kn, &(rows_job){.what = SOFTMAX, .y = y, .x = x, .m = m, .d = d});
+}
+
+void vlk_dot_rows(vlk_kernel *kn, float *scores, const float *q, const void *c, vlk_dtype type, size_t stride, size_t m,
+                  size_t d)
+{
+    run(kn, &(rows_job){.what = DOT, .y = scores, .x = q, .c = c, .type = type, .stride = stride, .m = m, .d = d});
+}
+
+int vlk_all_finite(const float *x, size_t n)
+{
+    uint32_t bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t u;
+        memcpy(&u, x + i, sizeof u);
+        bad |= ((u & 0x7f800000u) + 0x00800000u) & 0x80000000u; /* an exponent of all ones carries over */
+    }
+    return bad == 0;
+}
