@@ -1,0 +1,171 @@
+/* rank.h - what the files of clip-rank share.
+ *
+ *   clip-rank.c     options, main
+ *   rank_query.c    texts, pictures or rows of a file to query vectors
+ *   rank_corpus.c   the corpus, block by block: mapped .npy files, or pictures that are embedded on the way
+ *   rank_topk.c     the best k rows, exactly
+ *   rank_find.c     --query: the ranked table
+ *   rank_label.c    --labels: zero-shot classification
+ *   rank_recall.c   --recall
+ *   rank_sheet.c    --sheet: pictures found again by their keys;  sheet.c draws
+ *   rank_out.c      TSV and JSONL */
+#ifndef VLK_RANK_H
+#define VLK_RANK_H
+
+#include "../lib/feed/feed.h"
+#include "../lib/head/head.h"
+#include "../lib/stream/stream.h"
+#include "cli.h"
+#include "engine.h"
+#include "provenance.h"
+#include "rank_topk.h"
+
+typedef struct rank_options {
+    cli_strs query, like, pictures;
+    const char *queries, *labels, *templates, *truth, *sheet;
+    size_t k; /* 0: not given */
+    struct rank_min {
+        double value;
+        int set;
+    } min;
+    int recall, all_captions;
+} rank_options;
+
+/* ---- rank_out.c ------------------------------------------------------------------------------------- */
+
+typedef struct rank_writer {
+    cli_run *run;
+    vlk_out *file; /* NULL: standard output */
+    int jsonl;
+    size_t fields; /* of the row so far */
+    vlk_buf line;
+} rank_writer;
+
+int rank_writer_open(rank_writer *w, cli_run *run, const cli_common *c, int jsonl, vlk_err *err) VLK_MUST_USE;
+/* A row: fields in the order of the table, then rank_row_end. Names are JSON members; TSV has the values only.
+ * decimals < 0: as many digits as a float needs (%.9g). */
+int rank_put_text(rank_writer *w, const char *name, const char *s, size_t n, vlk_err *err) VLK_MUST_USE;
+int rank_put_count(rank_writer *w, const char *name, size_t v, vlk_err *err) VLK_MUST_USE;
+int rank_put_number(rank_writer *w, const char *name, int decimals, double v, vlk_err *err) VLK_MUST_USE;
+int rank_row_end(rank_writer *w, vlk_err *err) VLK_MUST_USE;
+int rank_writer_flush(rank_writer *w, vlk_err *err) VLK_MUST_USE;
+/* Commits the file if `whole`, else removes it. */
+int rank_writer_close(rank_writer *w, int whole, vlk_err *err) VLK_MUST_USE;
+
+/* ---- rank_query.c ------------------------------------------------------------------------------------- */
+
+/* An open X.npy with what stands beside it. */
+typedef struct rank_file {
+    const char *path;
+    vlk_npy npy;
+    vlk_keys *keys;  /* NULL: there is no X.keys; rows are named by their number */
+    provenance made; /* X.json; model "" if there is none */
+    int normalize;   /* raw or unknown: scale rows on the way */
+} rank_file;
+
+int rank_is_npy(const char *path);
+int rank_file_open(rank_file *f, const char *path, vlk_err *err) VLK_MUST_USE;
+void rank_file_close(rank_file *f);
+rank_rows rank_file_rows(const rank_file *f);
+int rank_file_key(const rank_file *f, size_t row, vlk_buf *key, vlk_err *err) VLK_MUST_USE;
+
+/* Named vectors of unit length. */
+typedef struct rank_vectors {
+    float *v; /* (n,dim) */
+    size_t n, dim, cap;
+    char **name;
+    size_t *len;
+    size_t name_cap, len_cap;
+    provenance made;   /* model "" if not known */
+    const char *where; /* the file, or "the model" */
+} rank_vectors;
+
+void rank_vectors_clear(rank_vectors *q);
+int rank_vectors_add_name(rank_vectors *q, const char *s, size_t n, vlk_err *err) VLK_MUST_USE;
+
+/* ---- the job ------------------------------------------------------------------------------------------ */
+
+/* Operands in order: a run of pictures (folders, tars, lists) is one part, an .npy is one part. */
+typedef struct rank_part {
+    rank_file *file; /* NULL: pictures */
+    char *const *operand;
+    size_t operands;
+    uint64_t base, rows; /* index of its first row; rows so far */
+} rank_part;
+
+typedef struct rank_kept { /* the key of a picture that is among the best */
+    uint64_t index;
+    size_t part, source; /* source: vlk_source.index */
+    char *key;
+    size_t len;
+} rank_kept;
+
+typedef struct rank_job {
+    const cli_program *prog;
+    const cli_common *c;
+    const rank_options *o;
+    cli_run *run;
+    engine e;           /* e.model NULL: no model was needed */
+    vlk_kernel *kernel; /* the engine's, or own */
+    rank_part *part;
+    size_t parts;
+    rank_kept *kept;
+    size_t nkept, kept_cap, kept_limit;
+    char **names; /* operands read from -T */
+    size_t nnames, names_cap;
+} rank_job;
+
+int rank_job_open(rank_job *j, vlk_err *err) VLK_MUST_USE;
+void rank_job_close(rank_job *j);
+/* Refuses vectors of another width or another model than the rest, naming both. */
+int rank_job_check(const rank_job *j, const rank_vectors *q, vlk_err *err) VLK_MUST_USE;
+void rank_feed_options(const rank_job *j, vlk_feed_options *f, vlk_feed_mode mode, char *const *operand,
+                       size_t operands);
+/* Tells good and bad items of a batch to the run. */
+void rank_count_items(const rank_job *j, const vlk_batch *b);
+
+/* --query, --queries, --like to vectors. */
+int rank_queries(rank_job *j, rank_vectors *q, vlk_err *err) VLK_MUST_USE;
+/* The classifier of --labels, --templates. */
+int rank_labels(rank_job *j, rank_vectors *q, vlk_err *err) VLK_MUST_USE;
+/* n texts (s[i], len[i]) to rows at out (n,E), not normalised if raw. */
+int rank_encode_texts(rank_job *j, float *out, char *const *s, const size_t *len, size_t n, int normalize,
+                      vlk_err *err) VLK_MUST_USE;
+
+/* What a walk sees: rows with keys. */
+typedef struct rank_block {
+    rank_rows rows;
+    uint64_t base;
+    size_t part;
+    const rank_file *file;  /* or */
+    const vlk_batch *batch; /* whose good items are the rows, in order */
+} rank_block;
+int rank_block_key(const rank_block *b, size_t row, vlk_buf *key, size_t *source, vlk_err *err) VLK_MUST_USE;
+/* Every row of the corpus in order, a whole file or a batch of pictures at once. */
+typedef int rank_visit(void *arg, const rank_block *b, vlk_err *err);
+int rank_walk(rank_job *j, rank_visit *fn, void *arg, vlk_err *err) VLK_MUST_USE;
+/* Keeps the keys of this block's pictures that stand in the heaps, and forgets those that do not any more. */
+int rank_keep(rank_job *j, const rank_block *b, const rank_top *tops, size_t n, vlk_err *err) VLK_MUST_USE;
+/* The key of a hit, and its part and source. */
+int rank_key(const rank_job *j, uint64_t index, vlk_buf *key, size_t *part, size_t *source, vlk_err *err) VLK_MUST_USE;
+
+/* ---- the modes: 0, or -1 with err; what is wrong with items is told to the run ----------------------------- */
+
+int rank_find(rank_job *j, rank_writer *w, vlk_err *err) VLK_MUST_USE;
+int rank_label(rank_job *j, rank_writer *w, vlk_err *err) VLK_MUST_USE;
+int rank_recall(rank_job *j, rank_writer *w, vlk_err *err) VLK_MUST_USE;
+/* Draws --sheet; tops are sorted; names of the rows. */
+int rank_sheet(rank_job *j, const rank_top *tops, const rank_vectors *q, vlk_err *err) VLK_MUST_USE;
+
+/* ---- recall, apart from programs and files ------------------------------------------------------------------ */
+
+/* What is true: pairs of text and image, in any order. */
+typedef struct rank_truth {
+    size_t text, image;
+} rank_truth;
+/* Shares of queries whose k best hits hold a true one: value[0..2] image to text at 1, 5, 10, value[3..5] text to
+ * image. Sorts `truth`. Images or texts without anything true do not count; *left_out tells how many. */
+int rank_recall_values(vlk_kernel *kn, double value[6], const rank_rows *images, const rank_rows *texts,
+                       rank_truth *truth, size_t n, size_t *left_out, vlk_err *err) VLK_MUST_USE;
+
+#endif

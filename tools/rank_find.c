@@ -1,0 +1,64 @@
+/* rank_find.c - the ranked table: query, rank, score, key, for the k rows of the corpus nearest to each query.
+ *
+ * score = cosine of query and row. --min S leaves out what is under S; the exit status is grep's then. */
+#include "rank.h"
+
+#include <math.h>
+
+#define DEFAULT_K 10
+
+typedef struct finder {
+    rank_job *j;
+    const rank_vectors *q;
+    rank_top *tops;
+    float floor;
+} finder;
+
+static int look(void *arg, const rank_block *b, vlk_err *err)
+{
+    finder *f = arg;
+    if (rank_scan(f->j->kernel, f->tops, f->q->v, f->q->n, &b->rows, b->base, f->floor, err))
+        return -1;
+    return rank_keep(f->j, b, f->tops, f->q->n, err);
+}
+
+static int write_hits(rank_job *j, rank_writer *w, const rank_vectors *q, size_t i, const rank_top *top, vlk_err *err)
+{
+    vlk_buf key = {0};
+    size_t part, source;
+    int rc = -1;
+    for (size_t k = 0; k < top->n; k++)
+        if (rank_key(j, top->hit[k].index, &key, &part, &source, err) ||
+            rank_put_text(w, "query", q->name[i], q->len[i], err) || rank_put_count(w, "rank", k + 1, err) ||
+            rank_put_number(w, "score", -1, (double)top->hit[k].score, err) ||
+            rank_put_text(w, "key", key.data ? key.data : "", key.len, err) || rank_row_end(w, err))
+            goto out;
+    rc = 0;
+out:
+    vlk_buf_clear(&key);
+    return rc;
+}
+
+int rank_find(rank_job *j, rank_writer *w, vlk_err *err)
+{
+    rank_vectors q = {0};
+    finder f = {.j = j, .q = &q, .floor = j->o->min.set ? (float)j->o->min.value : -INFINITY};
+    size_t any = 0;
+    int rc = -1;
+    if (rank_queries(j, &q, err) || !(f.tops = rank_tops_new(q.n, j->o->k ? j->o->k : DEFAULT_K, err)) ||
+        rank_walk(j, look, &f, err))
+        goto out;
+    for (size_t i = 0; i < q.n; i++) {
+        rank_top_sort(&f.tops[i]);
+        any += f.tops[i].n;
+    }
+    j->run->no_match = j->o->min.set && any == 0;
+    for (size_t i = 0; i < q.n && !cli_stop; i++) /* a ranking of a part of the corpus would be a wrong one */
+        if (write_hits(j, w, &q, i, &f.tops[i], err))
+            goto out;
+    rc = j->o->sheet && !cli_stop ? rank_sheet(j, f.tops, &q, err) : 0;
+out:
+    rank_tops_free(f.tops, q.n);
+    rank_vectors_clear(&q);
+    return rc;
+}

@@ -1,0 +1,315 @@
+/* rank_recall.c - --recall: how often the true partner is among the first 1, 5, 10; in both directions.
+ *
+ * Pairs come from samples or lists (embedded on the way, texts and pictures are held in memory), or from two .npy:
+ * row i belongs to row i, or a table says which text belongs to which picture. */
+#include "rank.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct pairs {
+    float *image, *text;
+    size_t images, texts, image_cap, text_cap, truth_cap, truths;
+    rank_truth *truth;
+    engine_ids ids;
+} pairs;
+
+static int write_values(rank_job *j, rank_writer *w, const rank_rows *images, const rank_rows *texts, rank_truth *truth,
+                        size_t n, vlk_err *err)
+{
+    static const char *const name[6] = {"i2t_R@1", "i2t_R@5", "i2t_R@10", "t2i_R@1", "t2i_R@5", "t2i_R@10"};
+    double value[6];
+    size_t left_out = 0;
+    if (rank_recall_values(j->kernel, value, images, texts, truth, n, &left_out, err))
+        return -1;
+    if (left_out)
+        cli_note(j->run, "%zu pictures and texts have no partner and do not count", left_out);
+    for (int i = 0; i < 6; i++)
+        if (rank_put_text(w, "measure", name[i], strlen(name[i]), err) ||
+            rank_put_number(w, "value", 4, value[i], err) || rank_row_end(w, err))
+            return -1;
+    return 0;
+}
+
+/* ---- pairs that are embedded on the way ------------------------------------------------------------------- */
+
+static int encode_batch_texts(rank_job *j, pairs *p, vlk_err *err)
+{
+    size_t dim = j->e.info->embed_dim, bad = SIZE_MAX, n = p->ids.n;
+    if (n == 0)
+        return 0;
+    if (vlk_grow(&p->text, &p->text_cap, (p->texts + n) * dim, sizeof *p->text, err) ||
+        engine_texts(&j->e, p->text + p->texts * dim, &p->ids, 1, &bad, err))
+        return -1;
+    p->texts += n;
+    engine_ids_reset(&p->ids);
+    return 0;
+}
+
+/* The captions of one good picture; those that cannot be encoded make the item a bad one. */
+static int add_captions(rank_job *j, pairs *p, const vlk_item *it, size_t image, vlk_err *err)
+{
+    for (size_t c = 0; c < it->captions; c++) {
+        vlk_err e = {0};
+        int r = engine_ids_add(&j->e, &p->ids, it->caption[c].s, it->caption[c].n, j->c->long_text, &e);
+        if (r < 0 && (e.code == VLK_EMEM || e.code == VLK_EMODEL || e.code == VLK_EUNSUPPORTED)) {
+            *err = e;
+            return -1;
+        }
+        if (r < 0) {
+            cli_item_bad(j->run, it->key.s, it->key.n, "caption", e.msg);
+            return 0;
+        }
+        j->run->cut += r == 2;
+        if (vlk_grow(&p->truth, &p->truth_cap, p->truths + 1, sizeof *p->truth, err))
+            return -1;
+        p->truth[p->truths++] = (rank_truth){p->texts + p->ids.n - 1, image};
+    }
+    cli_item_good(j->run);
+    return 0;
+}
+
+static int add_batch(rank_job *j, pairs *p, const vlk_batch *b, vlk_err *err)
+{
+    size_t dim = j->e.info->embed_dim, bad = SIZE_MAX;
+    for (size_t i = 0; i < b->items; i++) {
+        const vlk_item *it = b->item[i];
+        if (it->kind == VLK_ITEM_END && it->err.code)
+            cli_fail(j->run, it->source->path, "%s", it->err.msg);
+        if (it->kind != VLK_ITEM_IMAGE)
+            continue;
+        if (it->stage)
+            cli_item_bad(j->run, it->key.s, it->key.n, it->stage, it->err.msg);
+        else if (add_captions(j, p, it, p->images + it->row, err))
+            return -1;
+    }
+    cli_progress(j->run);
+    if (encode_batch_texts(j, p, err))
+        return -1;
+    if (b->rows == 0)
+        return 0;
+    if (vlk_grow(&p->image, &p->image_cap, (p->images + b->rows) * dim, sizeof *p->image, err) ||
+        engine_images(&j->e, p->image + p->images * dim, b->pixels, b->rows, 1, &bad, err))
+        return -1;
+    p->images += b->rows;
+    return 0;
+}
+
+static rank_rows dense_rows(vlk_tensor *t, const char *name, const float *data, size_t n, size_t dim)
+{
+    *t = (vlk_tensor){.name = name, .data = data, .dtype = VLK_F32, .rank = 2, .dim = {n, dim}};
+    vlk_tensor_set_dense(t);
+    return (rank_rows){name, t, 0};
+}
+
+static int recall_pairs(rank_job *j, rank_writer *w, vlk_err *err)
+{
+    vlk_feed_options f;
+    vlk_feed *feed = NULL;
+    vlk_batch b;
+    pairs p = {0};
+    vlk_tensor ti, tt;
+    int r = -1;
+    rank_feed_options(j, &f, VLK_FEED_PAIRS, j->c->operand, j->c->operands);
+    f.files_from = j->c->files_from;
+    if (!(feed = vlk_feed_open(&f, err)))
+        goto out;
+    while ((r = vlk_feed_next(feed, &b, err)) == 1)
+        if ((r = add_batch(j, &p, &b, err)) < 0)
+            break;
+    if (r == 0 && !cli_stop && p.images > 0) {
+        rank_rows images = dense_rows(&ti, "pictures", p.image, p.images, j->e.info->embed_dim);
+        rank_rows texts = dense_rows(&tt, "texts", p.text, p.texts, j->e.info->embed_dim);
+        r = write_values(j, w, &images, &texts, p.truth, p.truths, err);
+    }
+out:
+    vlk_feed_close(feed);
+    free(p.image);
+    free(p.text);
+    free(p.truth);
+    engine_ids_clear(&p.ids);
+    return r;
+}
+
+/* ---- two files ----------------------------------------------------------------------------------------------- */
+
+/* Keys to rows: sorted by bytes; several rows may have one key. */
+typedef struct name_row {
+    char *s;
+    size_t n, row;
+} name_row;
+
+static int compare_names(const void *a, const void *b)
+{
+    const name_row *x = a, *y = b;
+    int c = memcmp(x->s, y->s, x->n < y->n ? x->n : y->n);
+    if (c == 0 && x->n != y->n)
+        c = x->n < y->n ? -1 : 1;
+    return c;
+}
+
+static int compare_name_rows(const void *a, const void *b)
+{
+    const name_row *x = a, *y = b;
+    int c = compare_names(a, b);
+    return c ? c : x->row < y->row ? -1 : x->row > y->row;
+}
+
+/* The first row with this key, or NULL; those behind it may have it too. */
+static const name_row *find_name(const name_row *names, size_t n, const vlk_buf *key)
+{
+    name_row want = {key->data ? key->data : NULL, key->len, 0};
+    size_t lo = 0, hi = n;
+    if (!want.s)
+        return NULL;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (compare_names(&names[mid], &want) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < n && compare_names(&names[lo], &want) == 0 ? &names[lo] : NULL;
+}
+
+static void free_names(name_row *names, size_t n)
+{
+    for (size_t i = 0; names && i < n; i++)
+        free(names[i].s);
+    free(names);
+}
+
+static name_row *image_names(const rank_job *j, size_t n, vlk_err *err)
+{
+    name_row *names = vlk_calloc(n ? n : 1, sizeof *names, err);
+    vlk_buf key = {0};
+    for (size_t i = 0; names && i < n; i++) {
+        if (rank_file_key(j->part[0].file, i, &key, err) || !(names[i].s = vlk_strndup(key.data, key.len, err))) {
+            free_names(names, i);
+            names = NULL;
+            break;
+        }
+        names[i].n = key.len;
+        names[i].row = i;
+    }
+    vlk_buf_clear(&key);
+    if (names)
+        qsort(names, n, sizeof *names, compare_name_rows);
+    return names;
+}
+
+static name_row *text_names(const rank_vectors *q, vlk_err *err)
+{
+    name_row *names = vlk_calloc(q->n ? q->n : 1, sizeof *names, err);
+    for (size_t i = 0; names && i < q->n; i++) {
+        if (!(names[i].s = vlk_strndup(q->name[i], q->len[i], err))) {
+            free_names(names, i);
+            return NULL;
+        }
+        names[i].n = q->len[i];
+        names[i].row = i;
+    }
+    if (names)
+        qsort(names, q->n, sizeof *names, compare_name_rows);
+    return names;
+}
+
+typedef struct truth_table {
+    name_row *text, *image;
+    size_t texts, images;
+    rank_truth *pair;
+    size_t n, cap;
+} truth_table;
+
+/* One line: text TAB key of a picture, both escaped as in X.keys. */
+static int add_truth(truth_table *t, const char *path, size_t number, const vlk_buf *line, vlk_err *err)
+{
+    const char *tab = memchr(line->data, '\t', line->len);
+    vlk_buf text = {0}, key = {0};
+    int rc = -1;
+    if (!tab) {
+        vlk_fail(err, VLK_EFORMAT, "%s: line %zu has no tab, expected text<TAB>key", path, number);
+        goto out;
+    }
+    if (vlk_unescape(&text, line->data, (size_t)(tab - line->data), err) ||
+        vlk_unescape(&key, tab + 1, line->len - (size_t)(tab + 1 - line->data), err) || vlk_buf_adds(&text, "", err) ||
+        vlk_buf_adds(&key, "", err))
+        goto out;
+    const name_row *a = find_name(t->text, t->texts, &text), *b = find_name(t->image, t->images, &key);
+    if (!a || !b) {
+        vlk_fail(err, VLK_EFORMAT, "%s: line %zu: no %s \"%.100s\"", path, number, a ? "picture" : "text",
+                 a ? key.data : text.data);
+        goto out;
+    }
+    for (const name_row *x = a; x < t->text + t->texts && compare_names(x, a) == 0; x++)
+        for (const name_row *y = b; y < t->image + t->images && compare_names(y, b) == 0; y++) {
+            if (vlk_grow(&t->pair, &t->cap, t->n + 1, sizeof *t->pair, err))
+                goto out;
+            t->pair[t->n++] = (rank_truth){x->row, y->row};
+        }
+    rc = 0;
+out:
+    vlk_buf_clear(&text);
+    vlk_buf_clear(&key);
+    return rc;
+}
+
+static int read_truth(truth_table *t, const char *path, vlk_err *err)
+{
+    vlk_buf line = {0};
+    size_t number = 0;
+    int r;
+    vlk_in *in = vlk_in_open(path, err);
+    if (!in)
+        return -1;
+    while ((r = vlk_in_line(in, &line, '\n', err)) == 1) {
+        number++;
+        if (line.len > 0 && (r = add_truth(t, path, number, &line, err)) < 0)
+            break;
+    }
+    vlk_buf_clear(&line);
+    vlk_in_close(in);
+    return r;
+}
+
+/* Row i belongs to row i. */
+static int identity(truth_table *t, const rank_job *j, vlk_err *err)
+{
+    if (t->texts != t->images)
+        return vlk_fail(err, VLK_EUSAGE, "%s has %zu rows and %s has %zu: --truth has to say which belong together",
+                        j->o->queries, t->texts, j->part[0].file->path, t->images);
+    if (!(t->pair = vlk_calloc(t->texts ? t->texts : 1, sizeof *t->pair, err)))
+        return -1;
+    for (t->n = 0; t->n < t->texts; t->n++)
+        t->pair[t->n] = (rank_truth){t->n, t->n};
+    return 0;
+}
+
+static int recall_files(rank_job *j, rank_writer *w, vlk_err *err)
+{
+    rank_vectors q = {0};
+    truth_table t = {0};
+    vlk_tensor tt;
+    int rc = -1;
+    if (rank_queries(j, &q, err))
+        goto out;
+    rank_rows images = rank_file_rows(j->part[0].file), texts = dense_rows(&tt, q.where, q.v, q.n, q.dim);
+    t.texts = q.n;
+    t.images = images.t->dim[0];
+    if (!j->o->truth ? identity(&t, j, err)
+                     : !(t.text = text_names(&q, err)) || !(t.image = image_names(j, t.images, err)) ||
+                           read_truth(&t, j->o->truth, err))
+        goto out;
+    rc = write_values(j, w, &images, &texts, t.pair, t.n, err);
+out:
+    free_names(t.text, t.texts);
+    free_names(t.image, t.images);
+    free(t.pair);
+    rank_vectors_clear(&q);
+    return rc;
+}
+
+int rank_recall(rank_job *j, rank_writer *w, vlk_err *err)
+{
+    return j->o->queries ? recall_files(j, w, err) : recall_pairs(j, w, err);
+}
