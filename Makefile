@@ -31,10 +31,11 @@ $(error some packages are missing (above); `make deps` installs them)
 endif
 endif
 HAVE_WEBP := $(shell $(PKG_CONFIG) --exists libwebp 2>/dev/null && echo 1)
-HAVE_DNNL := $(shell printf '\#include <dnnl.h>\nint main(void){return dnnl_version()==0;}\n' | $(CC) -xc - -ldnnl -o /dev/null 2>/dev/null && echo 1)
+HASH := \#
+HAVE_DNNL := $(shell printf '$(HASH)include <dnnl.h>\nint main(void){return dnnl_version()==0;}\n' | $(CC) -xc - -ldnnl -o /dev/null 2>/dev/null && echo 1)
 PKGS += $(if $(HAVE_WEBP),libwebp)
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
-PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null) $(if $(HAVE_DNNL),-ldnnl -fopenmp)
+PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null) $(if $(HAVE_DNNL),-ldnnl -lgomp)
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual \
         -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wno-format-nonliteral
@@ -112,7 +113,7 @@ build/fuzz/%: tests/fuzz/%.c $(wildcard lib/*/*.[ch])
 	@mkdir -p $(@D)
 	$(Q)$(MAKE) -s B=build/fuzzlib CC=$(CLANG) CFLAGS='-O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' build/fuzzlib/libvlk.a
 	$(call say,FUZZ,$@)
-	$(Q)$(CLANG) $(ALL_CPPFLAGS) -std=c11 -g -fsanitize=fuzzer,address,undefined -o $@ $< build/fuzzlib/libvlk.a $(filter-out -fopenmp,$(ALL_LIBS)) -lgomp -pthread
+	$(Q)$(CLANG) $(ALL_CPPFLAGS) -std=c11 -g -fsanitize=fuzzer,address,undefined -o $@ $< build/fuzzlib/libvlk.a $(ALL_LIBS) -pthread
 fuzz: $(FUZZERS)
 	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) sh scripts/fuzz.sh $(FUZZERS)
 
@@ -125,7 +126,7 @@ install: all
 	cp $B/libvlk.a $D/lib/
 	set -e; for h in lib/*/*.h; do case $$h in *_internal.h) ;; *) d=$D/include/vlkit/$$(basename $$(dirname $$h)); \
 	  mkdir -p $$d; cp $$h $$d/ ;; esac; done
-	sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@PKGS@|$(PKGS)|; s|@LIBS@|$(if $(HAVE_DNNL),-ldnnl -fopenmp) -pthread -lm|' \
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@PKGS@|$(PKGS)|; s|@LIBS@|$(if $(HAVE_DNNL),-ldnnl -lgomp) -pthread -lm|' \
 	  scripts/vlkit.pc.in > $D/lib/pkgconfig/vlkit.pc
 	cp -R share/* $D/share/vlkit/
 	cp $(COMPLETIONS) $D/share/bash-completion/completions/
