@@ -79,11 +79,16 @@ $B/libvlk.a: $(LIB_OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(MAINS:%=$B/%): $B/%: $B/tools/%.o $(TOOL_OBJ) $B/libvlk.a
+# What programs share is an archive too, so that a test links only what it uses.
+$B/libtools.a: $(TOOL_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(MAINS:%=$B/%): $B/%: $B/tools/%.o $B/libtools.a $B/libvlk.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(ALL_LIBS)
 
-$B/tests/%: $B/tests/%.o $(TOOL_OBJ) $B/libvlk.a
+$B/tests/%: $B/tests/%.o $B/libtools.a $B/libvlk.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(ALL_LIBS)
