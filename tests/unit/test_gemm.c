@@ -109,7 +109,7 @@ static double worst(const float *y, const float *x, const stored *s, size_t m, c
 
 static void test_values(vlk_kernel *kn, const char *what)
 {
-    static const size_t shapes[][3] = {{1, 1, 1},    {3, 5, 7},     {50, 64, 96},  {2, 130, 33},
+    static const size_t shapes[][3] = {{1, 1, 1},    {3, 5, 7},      {50, 64, 96},  {2, 130, 33},
                                        {17, 65, 64}, {197, 70, 147}, {1, 100, 600}, {9, 64, 1100}};
     static const vlk_dtype types[] = {VLK_F32, VLK_F16, VLK_BF16};
     vlk_err err = {0};

@@ -1,0 +1,189 @@
+/* test_attention.c - attention against a double reference, and its bits: a full causal pass is the same as token by
+ * token with a cache of keys and values; a sequence is the same alone or packed between others; any threads.
+ *
+ * Tolerance: the result is a mean of values in [-1, 1] with weights whose relative error is that of exp (about 2^-23)
+ * plus the error of the scores (|s| up to 10 here, some 2^-24 each): 3e-6 absolute. */
+#include "../tap.h"
+
+#include <math.h>
+#include <stdint.h>
+
+#include "../../lib/kernel/kernel.h"
+
+static uint32_t seed = 7;
+
+static float rnd(void)
+{
+    seed = seed * 1664525u + 1013904223u;
+    return (float)(seed >> 8) / 8388608.0f - 1.0f;
+}
+
+static float *floats(size_t n)
+{
+    float *p = malloc((n + 1) * sizeof *p);
+    for (size_t i = 0; i < n; i++)
+        p[i] = rnd();
+    return p;
+}
+
+static vlk_kernel *kernel(vlk_cpu cpu, int threads)
+{
+    vlk_err err = {0};
+    vlk_kernel_options o = {.threads = threads, .backend = VLK_GEMM_OPENBLAS, .cpu = cpu};
+    vlk_kernel *kn = vlk_kernel_new(&o, &err);
+    if (!CHECK(kn != NULL, "%s", err.msg))
+        exit(1);
+    return kn;
+}
+
+typedef struct set {
+    size_t rows_q, rows_k, ld;
+    float *q, *k, *v, *out;
+} set;
+
+static set make_set(size_t rows_q, size_t rows_k, size_t ld)
+{
+    return (set){
+        rows_q, rows_k, ld, floats(rows_q * ld), floats(rows_k * ld), floats(rows_k * ld), floats(rows_q * ld)};
+}
+
+static void drop(set *s)
+{
+    free(s->q), free(s->k), free(s->v), free(s->out);
+}
+
+/* The worst error of out over all sequences; *prob that of the probabilities. */
+static double worst(const set *s, const vlk_seq *seq, size_t nseq, const vlk_attn *a, const float *probs, double *prob)
+{
+    double most = 0, *p = malloc(1000 * sizeof *p);
+    *prob = 0;
+    for (size_t n = 0; n < nseq; n++) {
+        for (size_t h = 0; h < a->heads; h++)
+            for (size_t i = 0; i < seq[n].tq; i++) {
+                const float *q = s->q + (seq[n].q + i) * s->ld + h * a->dim, *o = s->out + (q - s->q);
+                size_t keys = a->causal ? i + seq[n].tk - seq[n].tq + 1 : seq[n].tk;
+                double max = -1e300, sum = 0;
+                for (size_t j = 0; j < keys; j++) {
+                    const float *k = s->k + (seq[n].k + j) * s->ld + h * a->dim;
+                    p[j] = 0;
+                    for (size_t d = 0; d < a->dim; d++)
+                        p[j] += (double)q[d] * k[d];
+                    p[j] *= a->scale;
+                    max = p[j] > max ? p[j] : max;
+                }
+                for (size_t j = 0; j < keys; j++)
+                    sum += p[j] = exp(p[j] - max);
+                for (size_t j = 0; probs && j < seq[n].tk; j++) {
+                    double d = fabs((j < keys ? p[j] / sum : 0) - probs[(h * seq[n].tq + i) * seq[n].tk + j]);
+                    *prob = d > *prob || d != d ? d : *prob;
+                }
+                for (size_t d = 0; d < a->dim; d++) {
+                    double y = 0;
+                    for (size_t j = 0; j < keys; j++)
+                        y += p[j] / sum * s->v[(seq[n].k + j) * s->ld + h * a->dim + d];
+                    double e = fabs(y - o[d]);
+                    most = e > most || e != e ? e : most;
+                }
+            }
+        if (probs)
+            probs += a->heads * seq[n].tq * seq[n].tk;
+    }
+    free(p);
+    return most;
+}
+
+static void test_values(vlk_cpu cpu)
+{
+    static const size_t dims[] = {1, 3, 8, 15, 16, 24, 33, 64, 72, 80, 88, 104, 128, 256};
+    static const vlk_seq seqs[] = {{0, 5, 0, 5}, {5, 1, 5, 130}, {6, 70, 135, 70}, {76, 0, 0, 0}, {76, 7, 205, 65}};
+    const size_t nseq = sizeof seqs / sizeof *seqs;
+    vlk_kernel *kn = kernel(cpu, 2);
+    vlk_err err = {0};
+    for (size_t c = 0; c < sizeof dims / sizeof *dims; c++) {
+        size_t dim = dims[c], heads = c % 3 + 1;
+        set s = make_set(83, 270, heads * dim);
+        float *probs = floats(heads * (25 + 130 + 4900 + 455));
+        for (int causal = 0; causal < 2; causal++) {
+            vlk_attn a = {heads, dim, 3.0f / sqrtf((float)dim), causal, probs};
+            double p;
+            CHECK(vlk_attention_rows(kn, s.out, s.q, s.k, s.v, seqs, nseq, &a, &err) == 0, "%s", err.msg);
+            double d = worst(&s, seqs, nseq, &a, probs, &p);
+            CHECK(d < 3e-6 && p < 3e-6, "cpu %d, dim %zu, causal %d: off by %g, probabilities %g", cpu, dim, causal, d,
+                  p);
+            float *kept = malloc(83 * s.ld * sizeof *kept);
+            memcpy(kept, s.out, 83 * s.ld * sizeof *kept);
+            a.probs = NULL;
+            CHECK(vlk_attention_rows(kn, s.out, s.q, s.k, s.v, seqs, nseq, &a, &err) == 0, "%s", err.msg);
+            CHECK(memcmp(kept, s.out, 83 * s.ld * sizeof *kept) == 0, "keeping the probabilities changes no bit");
+            free(kept);
+        }
+        free(probs);
+        drop(&s);
+    }
+    vlk_kernel_free(kn);
+}
+
+/* Rows t of a causal pass over T tokens: all at once, one by one, in chunks, among other sequences. */
+static void test_bits(vlk_cpu cpu, size_t dim, size_t heads, size_t tokens)
+{
+    vlk_err err = {0};
+    const size_t ld = dim * heads, bytes = ld * sizeof(float);
+    set s = make_set(tokens, tokens, ld);
+    vlk_attn a = {heads, dim, 1.0f / sqrtf((float)dim), 1, NULL};
+    float *y = floats(tokens * ld), *z = floats(3 * tokens * ld);
+    for (int threads = 1; threads <= 3; threads++) {
+        vlk_kernel *kn = kernel(cpu, threads);
+        vlk_seq all = {0, tokens, 0, tokens};
+        CHECK(vlk_attention_rows(kn, threads == 1 ? y : z, s.q, s.k, s.v, &all, 1, &a, &err) == 0, "%s", err.msg);
+        CHECK(threads == 1 || memcmp(y, z, tokens * bytes) == 0, "threads change no bit");
+        size_t wrong = 0;
+        for (size_t t = 0; t < tokens; t++) { /* keys behind t are not even there */
+            vlk_seq one = {t, 1, 0, t + 1};
+            wrong += vlk_attention_rows(kn, z, s.q, s.k, s.v, &one, 1, &a, &err) != 0;
+            wrong += memcmp(y + t * ld, z + t * ld, bytes) != 0;
+        }
+        CHECK(wrong == 0, "cpu %d, dim %zu: %zu of %zu tokens differ one by one", cpu, dim, wrong, tokens);
+        for (size_t from = 0, step = 1; from < tokens; from += step, step = step % 13 + 3) {
+            size_t n = tokens - from < step ? tokens - from : step;
+            vlk_seq some = {from, n, 0, from + n};
+            CHECK(vlk_attention_rows(kn, z, s.q, s.k, s.v, &some, 1, &a, &err) == 0, "%s", err.msg);
+            CHECK(memcmp(y + from * ld, z + from * ld, n * bytes) == 0, "chunk %zu+%zu", from, n);
+        }
+        vlk_seq many[3] = {{0, 3, 0, 3}, {3, tokens, 3, tokens}, {3 + tokens, 1, 3 + tokens, 1}};
+        set m = make_set(tokens + 4, tokens + 4, ld);
+        memcpy(m.q + 3 * ld, s.q, tokens * bytes);
+        memcpy(m.k + 3 * ld, s.k, tokens * bytes);
+        memcpy(m.v + 3 * ld, s.v, tokens * bytes);
+        CHECK(vlk_attention_rows(kn, m.out, m.q, m.k, m.v, many, 3, &a, &err) == 0, "%s", err.msg);
+        CHECK(memcmp(y, m.out + 3 * ld, tokens * bytes) == 0, "packed among others");
+        drop(&m);
+        vlk_kernel_free(kn);
+    }
+    free(y), free(z);
+    drop(&s);
+}
+
+static void test_refused(void)
+{
+    vlk_err err = {0};
+    vlk_kernel *kn = kernel(VLK_CPU_AUTO, 1);
+    float x[8] = {0};
+    vlk_seq none = {0, 1, 0, 0}, short_keys = {0, 2, 0, 1};
+    vlk_attn a = {1, 2, 1.0f, 1, NULL};
+    CHECK(vlk_attention_rows(kn, x, x, x, x, &none, 1, &a, &err) == -1 && err.code == VLK_EUSAGE, "no keys");
+    CHECK(vlk_attention_rows(kn, x, x, x, x, &short_keys, 1, &a, &err) == -1, "causal with fewer keys than queries");
+    CHECK(vlk_attention_rows(kn, x, x, x, x, NULL, 0, &a, &err) == 0, "no sequences");
+    vlk_kernel_free(kn);
+}
+
+int main(void)
+{
+    for (int cpu = VLK_CPU_GENERIC; cpu <= VLK_CPU_AVX512; cpu++) {
+        test_values((vlk_cpu)cpu);
+        test_bits((vlk_cpu)cpu, 64, 2, 77);
+        test_bits((vlk_cpu)cpu, 20, 3, 150);
+        test_bits((vlk_cpu)cpu, 88, 1, 40);
+    }
+    test_refused();
+    return tap_end();
+}

@@ -1,0 +1,211 @@
+/* test_rows.c - row operations against double references at every CPU level, and their bits: a row is the same
+ * alone, among others, with any number of threads. */
+#include "../tap.h"
+
+#include <math.h>
+#include <stdint.h>
+
+#include "../../lib/kernel/kernel.h"
+
+static uint32_t seed = 3;
+
+static float rnd(void)
+{
+    seed = seed * 1664525u + 1013904223u;
+    return (float)(seed >> 8) / 8388608.0f - 1.0f;
+}
+
+static float *floats(size_t n)
+{
+    float *p = malloc((n + 1) * sizeof *p);
+    for (size_t i = 0; i < n; i++)
+        p[i] = rnd();
+    return p;
+}
+
+static vlk_kernel *kernel(vlk_cpu cpu, int threads)
+{
+    vlk_err err = {0};
+    vlk_kernel_options o = {.threads = threads, .backend = VLK_GEMM_OPENBLAS, .cpu = cpu};
+    vlk_kernel *kn = vlk_kernel_new(&o, &err);
+    if (!CHECK(kn != NULL, "%s", err.msg))
+        exit(1);
+    return kn;
+}
+
+static double exact(double x, vlk_act a)
+{
+    switch (a) {
+    case VLK_ACT_QUICK_GELU:
+        return x / (1 + exp(-1.702 * x));
+    case VLK_ACT_GELU:
+        return 0.5 * x * erfc(-x / sqrt(2));
+    case VLK_ACT_GELU_TANH:
+        return 0.5 * x * (1 + tanh(sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x)));
+    case VLK_ACT_RELU:
+        return x > 0 ? x : 0;
+    default:
+        return x;
+    }
+}
+
+/* Over [-12, 12]: within 2^-22 |y| (some 3 ulp) or 2^-24 |x| where the tail is small. */
+static void test_act(vlk_kernel *kn)
+{
+    enum { N = 48001 };
+    float *x = floats(N), *y = floats(N), one;
+    for (size_t i = 0; i < N; i++)
+        x[i] = (float)(-12.0 + (double)i / 2000);
+    for (int a = VLK_ACT_NONE; a <= VLK_ACT_RELU; a++) {
+        double most = 0, at = 0;
+        size_t differ = 0;
+        vlk_act_apply(kn, y, x, N, (vlk_act)a);
+        for (size_t i = 0; i < N; i++) {
+            double t = exact(x[i], (vlk_act)a), d = fabs(y[i] - t);
+            d /= fabs(t) / 4194304 + fabs((double)x[i]) / 16777216 + 1e-30;
+            if (d > most || d != d)
+                most = d, at = x[i];
+            if (i % 7 == 0) {
+                vlk_act_apply(kn, &one, x + i, 1, (vlk_act)a);
+                differ += memcmp(&one, y + i, sizeof one) != 0;
+            }
+        }
+        CHECK(most <= 1, "activation %d: %g of the tolerance at %g", a, most, at);
+        CHECK(differ == 0, "activation %d: %zu elements differ alone", a, differ);
+        x[5] = NAN;
+        vlk_act_apply(kn, y, x, N, (vlk_act)a);
+        CHECK(y[5] != y[5] && y[4] == y[4], "activation %d: NaN passes through", a);
+        x[5] = x[4];
+    }
+    float far[4] = {-1e30f, -300, 300, 1e30f};
+    for (int a = VLK_ACT_QUICK_GELU; a <= VLK_ACT_RELU; a++) {
+        vlk_act_apply(kn, y, far, 4, (vlk_act)a);
+        CHECK(fabs(y[0]) < 1e-6 && fabs(y[1]) < 1e-6 && y[2] == 300 && y[3] == 1e30f, "activation %d far out: %g %g", a,
+              y[0], y[1]);
+    }
+    free(x), free(y);
+}
+
+static void test_norms(vlk_kernel *kn, size_t m, size_t d)
+{
+    float *x = floats(m * d), *y = floats(m * d), *z = floats(d), *g = floats(d), *b = floats(d), *st = floats(2 * m);
+    double norm_off = 0, l2_off = 0, soft_off = 0, stat_off = 0;
+    size_t differ = 0;
+    for (size_t i = 0; i < m * d; i++)
+        x[i] = x[i] * 3 + 1;
+    vlk_layer_norm_rows(kn, y, x, m, d, g, b, 1e-5f, st);
+    for (size_t r = 0; r < m; r++) {
+        double mean = 0, var = 0;
+        for (size_t i = 0; i < d; i++)
+            mean += x[r * d + i] / (double)d;
+        for (size_t i = 0; i < d; i++)
+            var += (x[r * d + i] - mean) * (x[r * d + i] - mean) / (double)d;
+        double rs = 1 / sqrt(var + 1e-5f);
+        stat_off = fmax(stat_off, fabs(st[2 * r] - mean) + fabs(st[2 * r + 1] / rs - 1));
+        for (size_t i = 0; i < d; i++)
+            norm_off = fmax(norm_off, fabs((x[r * d + i] - mean) * rs * g[i] + b[i] - y[r * d + i]));
+        vlk_layer_norm_rows(kn, z, x + r * d, 1, d, g, b, 1e-5f, NULL);
+        differ += memcmp(z, y + r * d, d * sizeof *z) != 0;
+    }
+    /* one float has no deviation: what is left is the rounding of the mean over sqrt(eps) */
+    CHECK(d == 1 || (norm_off < 3e-6 && stat_off < 3e-6), "%zux%zu: layer norm is off by %g, stats %g", m, d, norm_off,
+          stat_off);
+    vlk_l2_normalize_rows(kn, y, x, m, d, st);
+    for (size_t r = 0; r < m; r++) {
+        double n = 0;
+        for (size_t i = 0; i < d; i++)
+            n += (double)x[r * d + i] * x[r * d + i];
+        for (size_t i = 0; i < d; i++)
+            l2_off = fmax(l2_off, fabs(x[r * d + i] / sqrt(n) - y[r * d + i]) + fabs(st[r] / sqrt(n) - 1));
+        vlk_l2_normalize_rows(kn, z, x + r * d, 1, d, NULL);
+        differ += memcmp(z, y + r * d, d * sizeof *z) != 0;
+    }
+    vlk_softmax_rows(kn, y, x, m, d);
+    for (size_t r = 0; r < m; r++) {
+        double s = 0;
+        for (size_t i = 0; i < d; i++)
+            s += exp(x[r * d + i]);
+        for (size_t i = 0; i < d; i++)
+            soft_off = fmax(soft_off, fabs(exp(x[r * d + i]) / s - y[r * d + i]) / (exp(x[r * d + i]) / s));
+        memcpy(z, x + r * d, d * sizeof *z);
+        vlk_softmax_rows(kn, z, z, 1, d);
+        differ += memcmp(z, y + r * d, d * sizeof *z) != 0;
+    }
+    CHECK(l2_off < 1e-6, "%zux%zu: l2 is off by %g", m, d, l2_off);
+    CHECK(soft_off < 2e-6, "%zux%zu: softmax is off by %g, relative", m, d, soft_off);
+    CHECK(differ == 0, "%zux%zu: %zu rows differ alone", m, d, differ);
+    free(x), free(y), free(z), free(g), free(b), free(st);
+}
+
+static void test_dot(vlk_kernel *kn, vlk_dtype type, size_t m, size_t d, size_t gap)
+{
+    size_t stride = d + gap, size = vlk_dtype_size(type), bytes = ((m - 1) * stride + d) * size;
+    unsigned char *c = malloc(bytes + 1); /* ends with the last row: a read behind it is seen under ASan */
+    float *q = floats(d), *s = floats(m), one;
+    double most = 0;
+    size_t differ = 0;
+    memset(c, 0, bytes + 1);
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < d; j++) {
+            float f = rnd();
+            uint16_t h = vlk_f32_to_f16(f);
+            memcpy(c + 1 + (i * stride + j) * size, type == VLK_F16 ? (void *)&h : (void *)&f, size);
+        }
+    vlk_dot_rows(kn, s, q, c + 1, type, stride, m, d);
+    for (size_t i = 0; i < m; i++) {
+        double sum = 0, abs = 0;
+        for (size_t j = 0; j < d; j++) {
+            float f;
+            vlk_to_f32(&f, c + 1 + (i * stride + j) * size, type, 1);
+            sum += (double)f * q[j];
+            abs += fabs((double)f * q[j]);
+        }
+        most = fmax(most, fabs(sum - s[i]) / (abs + 1));
+        vlk_dot_rows(kn, &one, q, c + 1 + i * stride * size, type, stride, 1, d);
+        differ += memcmp(&one, s + i, sizeof one) != 0;
+    }
+    CHECK(most < 3e-7 && differ == 0, "dot of %zu: off by %g, %zu differ alone", d, most, differ);
+    free(c), free(q), free(s);
+}
+
+static void test_edges(vlk_kernel *kn)
+{
+    float x[40] = {0}, y[40];
+    vlk_l2_normalize_rows(kn, y, x, 1, 40, NULL);
+    CHECK(y[0] == 0 && y[39] == 0, "a zero row stays zero");
+    for (int i = 0; i < 40; i++)
+        x[i] = -INFINITY;
+    x[3] = 2, x[39] = 2;
+    vlk_softmax_rows(kn, y, x, 1, 40);
+    CHECK(y[3] == 0.5f && y[39] == 0.5f && y[0] == 0, "masked by -inf: %g %g", y[3], y[0]);
+    x[8] = NAN;
+    vlk_softmax_rows(kn, y, x, 1, 40);
+    CHECK(y[3] != y[3], "a NaN spoils its row");
+    vlk_layer_norm_rows(kn, y, x, 0, 40, x, x, 1, NULL);
+    float f[37];
+    for (int at = 0; at < 37; at++) {
+        for (int i = 0; i < 37; i++)
+            f[i] = i % 2 ? 3.4028235e38f : -1e-45f;
+        CHECK(vlk_all_finite(f, 37) == 1, "finite");
+        f[at] = at % 3 == 0 ? NAN : at % 3 == 1 ? INFINITY : -INFINITY;
+        CHECK(vlk_all_finite(f, 37) == 0 && vlk_all_finite(f, (size_t)at) == 1, "not finite at %d", at);
+    }
+}
+
+int main(void)
+{
+    static const size_t widths[] = {1, 2, 5, 16, 37, 64, 100, 512, 768};
+    for (int cpu = VLK_CPU_GENERIC; cpu <= VLK_CPU_AVX512; cpu++)
+        for (int threads = 1; threads <= 2; threads++) {
+            vlk_kernel *kn = kernel((vlk_cpu)cpu, threads);
+            test_act(kn);
+            for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+                test_norms(kn, 40, widths[i]);
+                test_dot(kn, VLK_F32, 70, widths[i], i % 2);
+                test_dot(kn, VLK_F16, 70, widths[i], i % 2 * 3);
+            }
+            test_edges(kn);
+            vlk_kernel_free(kn);
+        }
+    return tap_end();
+}
