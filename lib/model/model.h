@@ -68,7 +68,18 @@ int vlk_model_encode_pixels(vlk_model *m, vlk_tape *t, float *out, const float *
                             vlk_err *err) VLK_MUST_USE;
 /* Texts packed behind one another: ids of text i are ids[start[i]] .. ids[start[i+1]-1], start has B+1 entries.
  * Causal towers may be given real lengths; SigLIP's need the whole context. */
+/* Each text is computed up to the row that its model pools; one without an end token is refused (VLK_EUSAGE), one
+ * longer than the context too (VLK_ELIMIT). */
 int vlk_model_encode_texts(vlk_model *m, vlk_tape *t, float *out, const int32_t *ids, const size_t *start, size_t b,
                            int normalize, vlk_err *err) VLK_MUST_USE;
+/* All rows of the text tower behind its last norm, out (start[b],D). `cache` is one vlk_kv a layer, whose texts go on
+ * where they stand; NULL: from the start. A pass at once = token by token with the cache, bit for bit. */
+int vlk_model_text_states(vlk_model *m, vlk_tape *t, float *out, const int32_t *ids, const size_t *start, size_t b,
+                          vlk_kv *cache, vlk_err *err) VLK_MUST_USE;
+
+/* Shows what passes through the towers: image_hidden and text_hidden (layer 0: the input of the first block),
+ * rn_avgpool, rn_layer, *_pooled, *_raw. All rows are computed then. fn NULL: nobody looks. */
+typedef void vlk_watch_fn(void *arg, const char *what, size_t layer, const float *x, size_t rows, size_t cols);
+void vlk_model_watch(vlk_model *m, vlk_watch_fn *fn, void *arg);
 
 #endif

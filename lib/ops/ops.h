@@ -60,10 +60,15 @@ void vlk_tape_reset(vlk_tape *t, vlk_mark m);
 void vlk_tape_clear(vlk_tape *t);
 size_t vlk_tape_peak(const vlk_tape *t); /* bytes, the most ever in use */
 
+/* n elements of memory that lives as values do (lists of rows, saved data); NULL with the error noted. */
+void *vlk_tape_alloc(vlk_tape *t, size_t n, size_t size);
 /* A value with undefined contents; a value that borrows `data`; the rows of a parameter as a value (n,k), widened. */
 vlk_var *vlk_var_new(vlk_tape *t, size_t rows, size_t cols);
 vlk_var *vlk_var_wrap(vlk_tape *t, float *data, size_t rows, size_t cols);
 vlk_var *vlk_param_rows(vlk_tape *t, vlk_param *p);
+/* Moves y to `room`, a value of the same shape made earlier, so that all behind room can be reset; returns it. A
+ * recording tape leaves y where it is and returns y. */
+vlk_var *vlk_settle(vlk_tape *t, vlk_var *room, vlk_var *y);
 
 /* ---- products --------------------------------------------------------------------------------- */
 

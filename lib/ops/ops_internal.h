@@ -20,8 +20,6 @@ typedef struct vlk_node {
     const void *saved; /* the op's own, in the arena: its file says what */
 } vlk_node;
 
-/* Bytes of the arena, or NULL with the error noted. */
-void *vlk_tape_alloc(vlk_tape *t, size_t n, size_t size);
 /* 1 if this call has to be recorded: the tape records, and an input or a parameter takes a gradient. */
 int vlk_tape_wants(const vlk_tape *t, const vlk_node *n);
 /* Appends the node if it is wanted; out->needs_grad is set. */

@@ -152,6 +152,17 @@ vlk_var *vlk_var_new(vlk_tape *t, size_t rows, size_t cols)
     return data ? vlk_var_wrap(t, data, rows, cols) : NULL;
 }
 
+vlk_var *vlk_settle(vlk_tape *t, vlk_var *room, vlk_var *y)
+{
+    if (!room || !y || t->recording)
+        return y;
+    if (room->rows != y->rows || room->cols != y->cols)
+        return vlk_tape_fail(t, VLK_EUSAGE, "room for %zu by %zu, not for %zu by %zu", room->rows, room->cols, y->rows,
+                             y->cols);
+    memcpy(room->data, y->data, y->rows * y->cols * sizeof *y->data);
+    return room;
+}
+
 /* ---- nodes -------------------------------------------------------------------------------------- */
 
 int vlk_tape_wants(const vlk_tape *t, const vlk_node *n)

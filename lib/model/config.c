@@ -1,0 +1,140 @@
+/* config.c - reading fields of a model's config with defaults and bounds, and what must hold of any config. */
+#include "model_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const vlk_json *vlk_field(const vlk_fields *f, const char *key)
+{
+    const vlk_json *j = vlk_json_get(f->over, key);
+    if (!j || vlk_json_type(j) == VLK_JSON_NULL)
+        j = vlk_json_get(f->base, key);
+    return j && vlk_json_type(j) != VLK_JSON_NULL ? j : NULL;
+}
+
+/* "config.json: text_config.hidden_size" */
+static void name_of(const vlk_fields *f, const char *key, char out[256])
+{
+    snprintf(out, 256, "%s%c%s", f->where, f->where[0] && f->where[strlen(f->where) - 1] == ':' ? ' ' : '.', key);
+}
+
+size_t vlk_field_size(vlk_fields *f, const char *key, size_t fallback, size_t max)
+{
+    const vlk_json *j = vlk_field(f, key);
+    char name[256];
+    int64_t v;
+    if (!j || f->failed)
+        return fallback;
+    name_of(f, key, name);
+    if (vlk_json_int(j, 1, (int64_t)max, &v, name, f->err) == 0)
+        return (size_t)v;
+    f->err->code = VLK_EMODEL;
+    f->failed = 1;
+    return fallback;
+}
+
+double vlk_field_num(vlk_fields *f, const char *key, double fallback)
+{
+    const vlk_json *j = vlk_field(f, key);
+    char name[256];
+    double v;
+    if (!j || f->failed)
+        return fallback;
+    name_of(f, key, name);
+    if (vlk_json_num(j, &v, name, f->err) == 0)
+        return v;
+    f->err->code = VLK_EMODEL;
+    f->failed = 1;
+    return fallback;
+}
+
+int vlk_field_bool(vlk_fields *f, const char *key, int fallback)
+{
+    const vlk_json *j = vlk_field(f, key);
+    char name[256];
+    int v;
+    if (!j || f->failed)
+        return fallback;
+    name_of(f, key, name);
+    if (vlk_json_bool(j, &v, name, f->err) == 0)
+        return v;
+    f->err->code = VLK_EMODEL;
+    f->failed = 1;
+    return fallback;
+}
+
+const char *vlk_field_str(vlk_fields *f, const char *key, const char *fallback)
+{
+    const vlk_json *j = vlk_field(f, key);
+    char name[256];
+    if (!j || f->failed)
+        return fallback;
+    const char *s = vlk_json_str(j, NULL);
+    if (s)
+        return s;
+    name_of(f, key, name);
+    f->failed = vlk_fail(f->err, VLK_EMODEL, "%s: expected a string", name) != 0;
+    return fallback;
+}
+
+static const struct {
+    const char *name;
+    vlk_act act;
+} acts[] = {{"quick_gelu", VLK_ACT_QUICK_GELU},
+            {"gelu", VLK_ACT_GELU},
+            {"gelu_pytorch_tanh", VLK_ACT_GELU_TANH},
+            {"gelu_new", VLK_ACT_GELU_TANH}};
+
+vlk_act vlk_field_act(vlk_fields *f, const char *key, const char *fallback)
+{
+    char name[256];
+    const char *s = vlk_field_str(f, key, fallback);
+    for (size_t i = 0; i < sizeof acts / sizeof acts[0]; i++)
+        if (strcmp(s, acts[i].name) == 0)
+            return acts[i].act;
+    if (!f->failed) {
+        name_of(f, key, name);
+        vlk_fail(f->err, VLK_EMODEL,
+                 "%s: activation \"%s\" is not known; expected quick_gelu, gelu or gelu_pytorch_tanh", name, s);
+        f->failed = 1;
+    }
+    return VLK_ACT_NONE;
+}
+
+const char *vlk_act_name(vlk_act a)
+{
+    for (size_t i = 0; i < sizeof acts / sizeof acts[0]; i++)
+        if (acts[i].act == a)
+            return acts[i].name;
+    return a == VLK_ACT_RELU ? "relu" : "none";
+}
+
+static int check_block(const vlk_block_config *b, const char *what, const char *where, vlk_err *err)
+{
+    if (b->heads == 0 || b->width % b->heads)
+        return vlk_fail(err, VLK_EMODEL, "%s: %s: %zu heads do not divide the width %zu", where, what, b->heads,
+                        b->width);
+    if (!(b->eps > 0 && b->eps < 1))
+        return vlk_fail(err, VLK_EMODEL, "%s: %s: layer norm eps %g is not in (0, 1)", where, what, (double)b->eps);
+    return 0;
+}
+
+int vlk_config_check(const vlk_clip_config *c, const char *where, vlk_err *err)
+{
+    const vlk_vision_config *v = &c->vision;
+    if (!v->resnet && check_block(&v->block, "the image tower", where, err) != 0)
+        return -1;
+    if (check_block(&c->text.block, "the text tower", where, err) != 0)
+        return -1;
+    if (!v->resnet && v->image < v->patch)
+        return vlk_fail(err, VLK_EMODEL, "%s: patches of %zu pixels in pictures of %zu", where, v->patch, v->image);
+    if (v->resnet && (v->image < 32 || v->image % 32))
+        return vlk_fail(err, VLK_EMODEL, "%s: image size %zu of a ResNet is not a multiple of 32", where, v->image);
+    if (v->resnet && (v->pool_heads == 0 || v->stem * 32 % v->pool_heads))
+        return vlk_fail(err, VLK_EMODEL, "%s: %zu heads do not divide the width %zu of the attention pool", where,
+                        v->pool_heads, v->stem * 32);
+    if (c->text.pool == VLK_POOL_END && (c->text.end < 0 || (size_t)c->text.end >= c->text.vocab))
+        return vlk_fail(err, VLK_EMODEL, "%s: the end token %d is not in a vocabulary of %zu", where, (int)c->text.end,
+                        c->text.vocab);
+    return 0;
+}

@@ -1,0 +1,232 @@
+/* config_open_clip.c - open_clip's model_cfg: vision_cfg, text_cfg, and what the keys of its towers mean here.
+ *
+ * Heads are width / head_width; the hidden width of the MLP is int(width * mlp_ratio); a list of four layers is a
+ * ResNet with heads = width * 32 / head_width. A key that changes the arithmetic in a way that these towers do not have
+ * is refused by name, unless it stands at the value that changes nothing. */
+#include "model_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Keys that are read below, or that mean nothing at inference. */
+static const char *const vision_keys[] = {"layers",
+                                          "width",
+                                          "head_width",
+                                          "mlp_ratio",
+                                          "patch_size",
+                                          "image_size",
+                                          "no_ln_pre",
+                                          "pool_type",
+                                          "act_kwargs",
+                                          "norm_kwargs",
+                                          "patch_dropout",
+                                          "output_tokens",
+                                          "final_ln_after_pool",
+                                          "pos_embed_type",
+                                          "attn_pooler_queries",
+                                          "attn_pooler_heads",
+                                          "n_queries",
+                                          NULL};
+static const char *const text_keys[] = {"context_length",
+                                        "vocab_size",
+                                        "width",
+                                        "heads",
+                                        "layers",
+                                        "mlp_ratio",
+                                        "pad_id",
+                                        "eos_id",
+                                        "pool_type",
+                                        "no_causal_mask",
+                                        "proj_type",
+                                        "proj_bias",
+                                        "act_kwargs",
+                                        "norm_kwargs",
+                                        "final_ln_after_pool",
+                                        "output_tokens",
+                                        "hf_tokenizer_name",
+                                        "tokenizer_kwargs",
+                                        "bos_id",
+                                        NULL};
+
+static int listed(const char *key, const char *const *list)
+{
+    for (; *list; list++)
+        if (strcmp(key, *list) == 0)
+            return 1;
+    return 0;
+}
+
+/* null, false, and zero say that a feature is off. */
+static int is_off(const vlk_json *v)
+{
+    int b = 1;
+    double d = 1;
+    switch (vlk_json_type(v)) {
+    case VLK_JSON_NULL:
+        return 1;
+    case VLK_JSON_BOOL:
+        return vlk_json_bool(v, &b, "", NULL) == 0 && !b;
+    case VLK_JSON_INT:
+    case VLK_JSON_REAL:
+        return vlk_json_num(v, &d, "", NULL) == 0 && d == 0;
+    default:
+        return 0;
+    }
+}
+
+static void refuse_others(vlk_fields *f, const char *const *known)
+{
+    const char *key;
+    const vlk_json *v;
+    if (f->failed)
+        return;
+    for (const void *it = NULL; (it = vlk_json_next(f->base, it, &key, &v)) != NULL;)
+        if (!listed(key, known) && !is_off(v)) {
+            f->failed =
+                vlk_fail(f->err, VLK_EUNSUPPORTED, "%s.%s: a tower with this is not supported", f->where, key) != 0;
+            return;
+        }
+}
+
+/* act_kwargs {"approximate": "tanh"}, norm_kwargs {"eps": x}. */
+static void read_kwargs(vlk_block_config *b, vlk_fields *f, int quick)
+{
+    vlk_fields act = {NULL, vlk_field(f, "act_kwargs"), f->where, f->err, f->failed};
+    vlk_fields norm = {NULL, vlk_field(f, "norm_kwargs"), f->where, f->err, f->failed};
+    const char *approximate = vlk_field_str(&act, "approximate", "none");
+    b->act = quick ? VLK_ACT_QUICK_GELU : VLK_ACT_GELU;
+    if (strcmp(approximate, "tanh") == 0)
+        b->act = VLK_ACT_GELU_TANH;
+    else if (strcmp(approximate, "none") != 0 && !act.failed)
+        act.failed = vlk_fail(f->err, VLK_EMODEL, "%s.act_kwargs: approximate \"%s\"", f->where, approximate) != 0;
+    b->eps = (float)vlk_field_num(&norm, "eps", 1e-5);
+    f->failed |= act.failed | norm.failed;
+}
+
+static size_t times(vlk_fields *f, size_t width, double ratio)
+{
+    double m = (double)width * ratio;
+    if (!f->failed && !(m >= 1 && m <= VLK_MAX_WIDTH * 4.0))
+        f->failed = vlk_fail(f->err, VLK_EMODEL, "%s.mlp_ratio: %g", f->where, ratio) != 0;
+    return f->failed ? 1 : (size_t)m;
+}
+
+static size_t square(vlk_fields *f, const char *key, size_t fallback)
+{
+    const vlk_json *j = vlk_field(f, key);
+    if (vlk_json_type(j) != VLK_JSON_ARRAY)
+        return vlk_field_size(f, key, fallback, VLK_MAX_IMAGE);
+    int64_t a = 0, b = 0;
+    if (vlk_json_len(j) != 2 || vlk_json_int(vlk_json_at(j, 0), 1, VLK_MAX_IMAGE, &a, key, f->err) != 0 ||
+        vlk_json_int(vlk_json_at(j, 1), 1, VLK_MAX_IMAGE, &b, key, f->err) != 0 || a != b) {
+        f->failed =
+            vlk_fail(f->err, VLK_EUNSUPPORTED, "%s.%s: expected one size, or two equal ones", f->where, key) != 0;
+        return fallback;
+    }
+    return (size_t)a;
+}
+
+static void read_resnet(vlk_vision_config *v, vlk_fields *f, const vlk_json *layers)
+{
+    int64_t n;
+    size_t head = vlk_field_size(f, "head_width", 64, VLK_MAX_WIDTH);
+    v->resnet = 1;
+    v->stem = vlk_field_size(f, "width", 768, VLK_MAX_WIDTH / 32);
+    v->pool_heads = v->stem * 32 / head;
+    for (size_t i = 0; i < 4 && !f->failed; i++) {
+        if (vlk_json_len(layers) != 4 || vlk_json_int(vlk_json_at(layers, i), 1, 256, &n, "layers", f->err) != 0)
+            f->failed =
+                vlk_fail(f->err, VLK_EMODEL, "%s.layers: expected a number, or four for a ResNet", f->where) != 0;
+        else
+            v->stage[i] = (size_t)n;
+    }
+    if (v->stem % 2 && !f->failed)
+        f->failed = vlk_fail(f->err, VLK_EMODEL, "%s.width: %zu is odd", f->where, v->stem) != 0;
+}
+
+static void read_vit(vlk_vision_config *v, vlk_fields *f, int quick)
+{
+    v->block.width = vlk_field_size(f, "width", 768, VLK_MAX_WIDTH);
+    v->block.heads = v->block.width / vlk_field_size(f, "head_width", 64, VLK_MAX_WIDTH);
+    v->block.mlp = times(f, v->block.width, vlk_field_num(f, "mlp_ratio", 4.0));
+    v->layers = vlk_field_size(f, "layers", 12, VLK_MAX_LAYERS);
+    v->patch = square(f, "patch_size", 16);
+    v->class_token = v->projection = 1;
+    v->ln_pre = !vlk_field_bool(f, "no_ln_pre", 0);
+    v->norm_after_pool = vlk_field_bool(f, "final_ln_after_pool", 0);
+    read_kwargs(&v->block, f, quick);
+    const char *pool = vlk_field_str(f, "pool_type", "tok"), *pos = vlk_field_str(f, "pos_embed_type", "learnable");
+    v->pool = strcmp(pool, "avg") == 0 ? VLK_POOL_MEAN : VLK_POOL_FIRST;
+    if (!f->failed && strcmp(pool, "avg") != 0 && strcmp(pool, "tok") != 0)
+        f->failed =
+            vlk_fail(f->err, VLK_EUNSUPPORTED, "%s.pool_type: \"%s\"; expected tok or avg", f->where, pool) != 0;
+    if (!f->failed && strcmp(pos, "learnable") != 0)
+        f->failed =
+            vlk_fail(f->err, VLK_EUNSUPPORTED, "%s.pos_embed_type: \"%s\"; expected learnable", f->where, pos) != 0;
+}
+
+static void read_text(vlk_text_config *t, vlk_fields *f, int quick)
+{
+    static const struct {
+        const char *name;
+        vlk_pooling pool;
+    } pools[] = {
+        {"argmax", VLK_POOL_LARGEST}, {"eos", VLK_POOL_END}, {"last", VLK_POOL_LAST}, {"first", VLK_POOL_FIRST}};
+    const char *pool = vlk_field_str(f, "pool_type", "argmax"), *proj = vlk_field_str(f, "proj_type", "linear");
+    size_t i;
+    t->block.width = vlk_field_size(f, "width", 512, VLK_MAX_WIDTH);
+    t->block.heads = vlk_field_size(f, "heads", 8, VLK_MAX_WIDTH);
+    t->block.mlp = times(f, t->block.width, vlk_field_num(f, "mlp_ratio", 4.0));
+    t->block.causal = !vlk_field_bool(f, "no_causal_mask", 0);
+    t->layers = vlk_field_size(f, "layers", 12, VLK_MAX_LAYERS);
+    t->context = vlk_field_size(f, "context_length", 77, VLK_MAX_WIDTH);
+    t->vocab = vlk_field_size(f, "vocab_size", 49408, VLK_MAX_VOCAB);
+    t->proj_bias = vlk_field_bool(f, "proj_bias", 0);
+    t->other_tokenizer = vlk_field(f, "hf_tokenizer_name") != NULL;
+    read_kwargs(&t->block, f, quick);
+    for (i = 0; i < 4 && strcmp(pool, pools[i].name) != 0; i++)
+        ;
+    if (i == 4 && !f->failed)
+        f->failed = vlk_fail(f->err, VLK_EMODEL, "%s.pool_type: \"%s\" is not known", f->where, pool) != 0;
+    if (strcmp(proj, "linear") != 0 && !f->failed)
+        f->failed = vlk_fail(f->err, VLK_EUNSUPPORTED, "%s.proj_type: \"%s\"; expected linear", f->where, proj) != 0;
+    t->pool = i < 4 ? pools[i].pool : VLK_POOL_LARGEST;
+    if (t->pool != VLK_POOL_END || f->failed)
+        return;
+    if (!vlk_field(f, "eos_id"))
+        f->failed = vlk_fail(f->err, VLK_EMODEL, "%s: pool_type eos without eos_id", f->where) != 0;
+    t->end = (int32_t)vlk_field_size(f, "eos_id", 1, VLK_MAX_VOCAB);
+}
+
+int vlk_config_open_clip(vlk_clip_config *c, const vlk_json *cfg, const char *path, vlk_err *err)
+{
+    char where[256];
+    *c = (vlk_clip_config){.family = VLK_CLIP};
+    snprintf(where, sizeof where, "%s: model_cfg", path);
+    vlk_fields top = {NULL, cfg, where, err, 0};
+    const vlk_json *vision = vlk_field(&top, "vision_cfg"), *text = vlk_field(&top, "text_cfg");
+    if (vlk_json_type(vision) != VLK_JSON_OBJECT || vlk_json_type(text) != VLK_JSON_OBJECT ||
+        !vlk_field(&top, "embed_dim"))
+        return vlk_fail(err, VLK_EMODEL, "%s: expected embed_dim, vision_cfg and text_cfg", where);
+    c->embed = vlk_field_size(&top, "embed_dim", 512, VLK_MAX_WIDTH);
+    int quick = vlk_field_bool(&top, "quick_gelu", 0);
+    c->logit_bias = vlk_field(&top, "init_logit_bias") != NULL;
+    if (top.failed)
+        return -1;
+    snprintf(where, sizeof where, "%s: vision_cfg", path);
+    vlk_fields f = {NULL, vision, where, err, 0};
+    const vlk_json *layers = vlk_field(&f, "layers");
+    refuse_others(&f, vision_keys);
+    c->vision.image = square(&f, "image_size", 224);
+    if (vlk_json_type(layers) == VLK_JSON_ARRAY)
+        read_resnet(&c->vision, &f, layers);
+    else
+        read_vit(&c->vision, &f, quick);
+    if (f.failed)
+        return -1;
+    snprintf(where, sizeof where, "%s: text_cfg", path);
+    f = (vlk_fields){NULL, text, where, err, 0};
+    refuse_others(&f, text_keys);
+    read_text(&c->text, &f, quick);
+    return f.failed ? -1 : vlk_config_check(c, path, err);
+}

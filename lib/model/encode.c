@@ -1,0 +1,206 @@
+/* encode.c - pictures and texts to embeddings, through the towers of a model.
+ *
+ * A batch of any size is computed in pieces whose activations fit into a fixed budget; since a row's bits depend on
+ * nothing but the row, the pieces change nothing. A recording tape gets the batch as one. */
+#include "model_internal.h"
+
+#include <string.h>
+
+enum { BUDGET = 48 << 20 }; /* bytes of activations */
+
+/* Bytes that a token needs at the widest place of a block: x and h with q, k, v and the attention's result, or with the
+ * hidden layer. */
+static size_t token_bytes(const vlk_block_config *b)
+{
+    size_t attention = 6 * b->width, mlp = 2 * b->width + b->mlp;
+    return sizeof(float) * (attention > mlp ? attention : mlp);
+}
+
+static size_t picture_bytes(const vlk_vision_config *v)
+{
+    if (!v->resnet) {
+        size_t grid = v->image / v->patch, patches = grid * grid * 3 * v->patch * v->patch * sizeof(float);
+        size_t blocks = (grid * grid + (size_t)v->class_token) * token_bytes(&v->block);
+        return blocks > patches ? blocks : patches;
+    }
+    /* the stem's full-width values at half size, and layer1's at a quarter: each about five times */
+    size_t half = v->image / 2 * (v->image / 2) * v->stem, quarter = half / 4 * 4;
+    return sizeof(float) * 5 * (half > quarter ? half : quarter);
+}
+
+/* One piece, from the tape to out. */
+static int give(vlk_tape *t, vlk_var *x, float *out, int normalize, vlk_err *err)
+{
+    if (normalize)
+        x = vlk_l2_normalize(t, x);
+    if (vlk_tape_failed(t, err) != 0)
+        return -1;
+    memcpy(out, x->data, x->rows * x->cols * sizeof *out);
+    return 0;
+}
+
+/* ---- pictures --------------------------------------------------------------------------------- */
+
+static int encode_pictures(vlk_model *m, vlk_tape *t, float *out, vlk_pictures pics, int normalize, vlk_err *err)
+{
+    const vlk_vision_config *v = &m->config.vision;
+    size_t b = pics.b, bytes = picture_bytes(v), piece = BUDGET / (bytes ? bytes : 1), size = pics.h * pics.w * 3;
+    if (piece == 0)
+        piece = 1;
+    if (vlk_tape_recording(t))
+        piece = b;
+    if (vlk_tower_ready(m, vlk_tape_kernel(t), VLK_TOWER_IMAGE, err) != 0)
+        return -1;
+    for (size_t at = 0; at < b; at += piece) {
+        vlk_mark mark = vlk_tape_mark(t);
+        pics.b = b - at < piece ? b - at : piece;
+        vlk_var *x =
+            v->resnet ? vlk_resnet(t, v, &m->resnet, &pics, &m->watch) : vlk_vit(t, v, &m->vit, &pics, &m->watch);
+        int status = give(t, x, out + at * m->config.embed, normalize, err);
+        vlk_tape_reset(t, mark);
+        if (status != 0)
+            return -1;
+        if (pics.f32)
+            pics.f32 += pics.b * size;
+        else
+            pics.u8 += pics.b * size;
+    }
+    return 0;
+}
+
+int vlk_model_encode_images(vlk_model *m, vlk_tape *t, float *out, const uint8_t *pixels, size_t b, int normalize,
+                            vlk_err *err)
+{
+    if (!m->has_recipe)
+        return vlk_fail(err, VLK_EMODEL, "%s: preprocessor_config.json is missing: how pictures are to be prepared",
+                        m->folder);
+    size_t s = m->config.vision.image;
+    return encode_pictures(m, t, out,
+                           (vlk_pictures){.b = b, .h = s, .w = s, .u8 = pixels, .table = (const float(*)[256])m->table},
+                           normalize, err);
+}
+
+int vlk_model_encode_pixels(vlk_model *m, vlk_tape *t, float *out, const float *pixels, size_t b, int normalize,
+                            vlk_err *err)
+{
+    size_t s = m->config.vision.image;
+    return encode_pictures(m, t, out, (vlk_pictures){.b = b, .h = s, .w = s, .f32 = pixels}, normalize, err);
+}
+
+/* ---- texts ------------------------------------------------------------------------------------ */
+
+/* Ids of a text that have to be computed: up to the pooled row where the tower is causal, else all of the context. */
+static int text_rows(const vlk_text_config *c, const int32_t *id, size_t n, size_t text, size_t *rows, vlk_err *err)
+{
+    size_t at = 0;
+    *rows = n;
+    if (n == 0)
+        return vlk_fail(err, VLK_EUSAGE, "text %zu has no tokens", text);
+    if (!c->block.causal || c->pool == VLK_POOL_LAST) {
+        if (n != c->context)
+            return vlk_fail(err, VLK_EUSAGE, "text %zu: this tower takes %zu tokens, padded; found %zu", text,
+                            c->context, n);
+        return 0;
+    }
+    if (c->pool == VLK_POOL_LARGEST) {
+        for (size_t i = 1; i < n; i++)
+            if (id[i] > id[at])
+                at = i;
+    } else if (c->pool == VLK_POOL_END) {
+        while (at < n && id[at] != c->end)
+            at++;
+        if (at == n)
+            return vlk_fail(err, VLK_EUSAGE, "text %zu has no end token (%d)", text, (int)c->end);
+    }
+    *rows = at + 1;
+    if (*rows > c->context)
+        return vlk_fail(err, VLK_ELIMIT, "text %zu has %zu tokens, the context is %zu", text, *rows, c->context);
+    return 0;
+}
+
+/* Texts of [at, ...) whose rows fit into the budget, at least one: copied behind one another, cut at the pooled row.
+ * Returns how many, 0 with the error noted. */
+static size_t pack(vlk_tape *t, const vlk_text_config *c, const int32_t *ids, const size_t *start, size_t at, size_t b,
+                   int32_t **packed, size_t **begin, vlk_err *err)
+{
+    size_t limit = vlk_tape_recording(t) ? SIZE_MAX : BUDGET / token_bytes(&c->block), n = 0, rows = 0, add;
+    while (at + n < b) {
+        const int32_t *id = ids + start[at + n];
+        if (text_rows(c, id, start[at + n + 1] - start[at + n], at + n, &add, err) != 0)
+            return 0;
+        if (n && rows + add > limit)
+            break;
+        rows += add;
+        n++;
+    }
+    *packed = vlk_tape_alloc(t, rows, sizeof **packed);
+    *begin = vlk_tape_alloc(t, n + 1, sizeof **begin);
+    if (!*packed || !*begin) {
+        (void)!vlk_tape_failed(t, err);
+        return 0;
+    }
+    rows = 0;
+    for (size_t i = 0; i < n; i++) {
+        const int32_t *id = ids + start[at + i];
+        if (text_rows(c, id, start[at + i + 1] - start[at + i], at + i, &add, err) != 0)
+            return 0;
+        memcpy(*packed + rows, id, add * sizeof *id);
+        (*begin)[i] = rows;
+        rows += add;
+    }
+    (*begin)[n] = rows;
+    return n;
+}
+
+int vlk_model_encode_texts(vlk_model *m, vlk_tape *t, float *out, const int32_t *ids, const size_t *start, size_t b,
+                           int normalize, vlk_err *err)
+{
+    const vlk_text_config *c = &m->config.text;
+    if (vlk_tower_ready(m, vlk_tape_kernel(t), VLK_TOWER_TEXT, err) != 0)
+        return -1;
+    for (size_t at = 0, n; at < b; at += n) {
+        vlk_mark mark = vlk_tape_mark(t);
+        int32_t *packed;
+        size_t *begin;
+        n = pack(t, c, ids, start, at, b, &packed, &begin, err);
+        int status = -1;
+        if (n) {
+            vlk_packed s = {begin, n};
+            status =
+                give(t, vlk_text(t, c, &m->text, packed, &s, &m->watch), out + at * m->config.embed, normalize, err);
+        }
+        vlk_tape_reset(t, mark);
+        if (status != 0)
+            return -1;
+    }
+    return 0;
+}
+
+int vlk_model_text_states(vlk_model *m, vlk_tape *t, float *out, const int32_t *ids, const size_t *start, size_t b,
+                          vlk_kv *cache, vlk_err *err)
+{
+    vlk_mark mark = vlk_tape_mark(t);
+    vlk_packed s = {start, b};
+    if (vlk_tower_ready(m, vlk_tape_kernel(t), VLK_TOWER_TEXT, err) != 0)
+        return -1;
+    int status = give(t, vlk_text_states(t, &m->config.text, &m->text, ids, &s, cache), out, 0, err);
+    vlk_tape_reset(t, mark);
+    return status;
+}
+
+/* ---- hints ------------------------------------------------------------------------------------- */
+
+void vlk_model_watch(vlk_model *m, vlk_watch_fn *fn, void *arg)
+{
+    m->watch = (vlk_watch){fn, arg};
+}
+
+void vlk_model_expect(vlk_model *m, size_t items)
+{
+    for (size_t i = 0; i < m->nbound; i++) {
+        const vlk_bound *b = &m->bound[i];
+        size_t rows = b->tower == VLK_TOWER_IMAGE ? m->info.image.tokens : (m->config.text.context + 3) / 4;
+        if (b->kind == VLK_MATRIX && m->want[b->tower])
+            vlk_weight_expect(&b->p->w, items > SIZE_MAX / rows ? SIZE_MAX : items * rows);
+    }
+}

@@ -1,0 +1,282 @@
+/* model.c - opening a model: find it, read its config, bind its weights, learn how it wants its pictures and texts.
+ *
+ * Where the architecture comes from, in this order: --arch; OpenAI's rules for a TorchScript archive; a config beside
+ * the weights; OpenAI's rules for a plain state dict with OpenAI's mix of f16 and f32. Anything else is refused:
+ * activation and number of heads are in no tensor. */
+#include "model_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ARENA_BYTES = 1 << 20, CONFIG_BYTES = 16 << 20 };
+
+/* ---- configs ------------------------------------------------------------------------------------ */
+
+/* Parses a config file and keeps its bytes for the id. */
+static vlk_json *load(vlk_model *m, const char *path, vlk_err *err)
+{
+    vlk_buf b = {0};
+    vlk_json *j = NULL;
+    if (vlk_read_file(&b, path, CONFIG_BYTES, err) == 0 && vlk_buf_add(&m->configs, b.data, b.len, err) == 0)
+        j = vlk_json_parse(b.data ? b.data : "", b.len, path, err);
+    if (!j && err)
+        err->code = err->code == VLK_EFORMAT ? VLK_EMODEL : err->code;
+    vlk_buf_clear(&b);
+    return j;
+}
+
+/* Pictures of a Hugging Face folder. A folder without the file serves texts. */
+static int hf_recipe(vlk_model *m, const char *folder, vlk_err *err)
+{
+    char *path = vlk_path_join(folder, "preprocessor_config.json", err);
+    vlk_json *j = NULL;
+    int status = -1;
+    if (!path)
+        return -1;
+    if (!vlk_is_file(path)) {
+        status = m->want[VLK_TOWER_IMAGE]
+                     ? vlk_fail(err, VLK_EMODEL, "%s: missing: how pictures are to be prepared", path)
+                     : 0;
+    } else if ((j = load(m, path, err)) != NULL && vlk_recipe_from_hf(&m->info.recipe, j, path, err) == 0) {
+        m->has_recipe = 1;
+        status = 0;
+    }
+    vlk_json_free(j);
+    free(path);
+    return status;
+}
+
+static int from_hf(vlk_model *m, const vlk_json *j, const char *path, const char *folder, vlk_err *err)
+{
+    m->info.dialect = VLK_DIALECT_HF;
+    return vlk_config_hf(&m->config, j, path, err) != 0 ? -1 : hf_recipe(m, folder, err);
+}
+
+/* Either the whole open_clip_config.json or a bare model_cfg. */
+static int from_open_clip(vlk_model *m, const vlk_json *j, const char *path, vlk_err *err)
+{
+    const vlk_json *cfg = vlk_json_get(j, "model_cfg");
+    m->info.dialect = VLK_DIALECT_OPEN_CLIP;
+    if (vlk_config_open_clip(&m->config, cfg ? cfg : j, path, err) != 0 ||
+        vlk_recipe_from_open_clip(&m->info.recipe, vlk_json_get(j, "preprocess_cfg"), m->config.vision.image, path,
+                                  err) != 0)
+        return -1;
+    m->has_recipe = 1;
+    return 0;
+}
+
+static int from_file(vlk_model *m, const char *path, vlk_err *err)
+{
+    vlk_json *j = load(m, path, err);
+    char *folder = NULL;
+    int status = -1;
+    if (!j)
+        return -1;
+    if (vlk_json_get(j, "model_cfg") || vlk_json_get(j, "vision_cfg")) {
+        status = from_open_clip(m, j, path, err);
+    } else {
+        const char *slash = strrchr(path, '/');
+        folder = vlk_strndup(slash ? path : ".", slash ? (size_t)(slash - path) + 1 : 1, err);
+        status = folder ? from_hf(m, j, path, folder, err) : -1;
+    }
+    free(folder);
+    vlk_json_free(j);
+    return status;
+}
+
+static int from_arch(vlk_model *m, const char *arch, vlk_err *err)
+{
+    if (vlk_config_arch(&m->config, arch)) {
+        m->info.dialect = VLK_DIALECT_OPEN_CLIP;
+        m->has_recipe = 1;
+        return vlk_buf_adds(&m->configs, arch, err) != 0 ||
+                       vlk_recipe_from_open_clip(&m->info.recipe, NULL, m->config.vision.image, arch, err) != 0
+                   ? -1
+                   : 0;
+    }
+    if (vlk_is_file(arch))
+        return from_file(m, arch, err);
+    return vlk_fail(err, VLK_EUSAGE, "--arch %s: neither an architecture that is known (ViT-B-32 ...) nor a file",
+                    arch);
+}
+
+static int from_openai(vlk_model *m, vlk_err *err)
+{
+    m->info.dialect = VLK_DIALECT_OPENAI;
+    if (vlk_config_openai(&m->config, m->weights, err) != 0)
+        return -1;
+    vlk_recipe_openai(&m->info.recipe, m->config.vision.image);
+    m->has_recipe = 1;
+    return 0;
+}
+
+static int configure(vlk_model *m, const vlk_place *p, const char *arch, vlk_err *err)
+{
+    m->keys = !vlk_weights_find(m->weights, "text_model.embeddings.token_embedding.weight") &&
+              !vlk_weights_find(m->weights, "vision_model.embeddings.patch_embedding.weight");
+    if (arch)
+        return from_arch(m, arch, err);
+    if (vlk_weights_container(m->weights) == VLK_TORCHSCRIPT)
+        return from_openai(m, err);
+    const char *own = m->keys ? p->open_clip : p->hf, *other = m->keys ? p->hf : p->open_clip;
+    if (own || other)
+        return from_file(m, own ? own : other, err);
+    if (vlk_config_is_openai(m->weights))
+        return from_openai(m, err);
+    return vlk_fail(
+        err, VLK_EMODEL,
+        "%s: weights without a config: expected config.json or open_clip_config.json beside them, or --arch",
+        p->weights);
+}
+
+/* ---- what it is ----------------------------------------------------------------------------------- */
+
+static void describe(vlk_model *m)
+{
+    const vlk_clip_config *c = &m->config;
+    vlk_model_info *i = &m->info;
+    i->family = c->family;
+    i->path = m->folder;
+    i->embed_dim = c->embed;
+    i->image_w = i->image_h = c->vision.image;
+    i->context = c->text.context;
+    i->vocab = c->text.vocab;
+    i->logit_scale = expf(i->logit_scale);
+    size_t grid = c->vision.resnet ? c->vision.image / 32 : c->vision.image / c->vision.patch;
+    vlk_tower_info *v = &i->image, *t = &i->text;
+    if (c->vision.resnet) {
+        v->kind = "resnet";
+        v->width = c->vision.stem;
+        v->layers = c->vision.stage[0] + c->vision.stage[1] + c->vision.stage[2] + c->vision.stage[3];
+        v->heads = c->vision.pool_heads;
+        v->activation = "relu";
+        v->tokens = grid * grid + 1;
+    } else {
+        v->kind = "vit";
+        v->width = c->vision.block.width;
+        v->layers = c->vision.layers;
+        v->heads = c->vision.block.heads;
+        v->mlp = c->vision.block.mlp;
+        v->patch = c->vision.patch;
+        v->activation = vlk_act_name(c->vision.block.act);
+        v->tokens = grid * grid + (size_t)c->vision.class_token;
+    }
+    t->kind = "text";
+    t->width = c->text.block.width;
+    t->layers = c->text.layers;
+    t->heads = c->text.block.heads;
+    t->mlp = c->text.block.mlp;
+    t->tokens = c->text.context;
+    t->activation = vlk_act_name(c->text.block.act);
+}
+
+static int check_recipe(vlk_model *m, vlk_err *err)
+{
+    size_t w, h;
+    if (!m->has_recipe)
+        return 0;
+    if (vlk_recipe_output(&m->info.recipe, &w, &h, err) != 0)
+        return vlk_err_prefix(err, "%s", m->folder);
+    if (w != m->config.vision.image || h != m->config.vision.image)
+        return vlk_fail(err, VLK_EMODEL, "%s: preprocessing gives pictures of %zux%zu, the model takes %zux%zu",
+                        m->folder, w, h, m->config.vision.image, m->config.vision.image);
+    vlk_recipe_table(&m->info.recipe, m->table);
+    return 0;
+}
+
+static int open_at(vlk_model *m, vlk_place *p, const char *arch, vlk_err *err)
+{
+    m->folder = p->folder;
+    p->folder = NULL;
+    if (!(m->arena = vlk_arena_new(ARENA_BYTES, err)) || !(m->weights = vlk_weights_open(p->weights, err)))
+        return -1;
+    if (configure(m, p, arch, err) != 0 || vlk_bind(m, err) != 0)
+        return -1;
+    describe(m);
+    if (!isfinite(m->info.logit_scale))
+        return vlk_fail(err, VLK_EVALUE, "%s: logit_scale: its exponential is not finite", p->weights);
+    return check_recipe(m, err) != 0 ? -1 : vlk_model_id(m, err);
+}
+
+vlk_model *vlk_model_open(const char *name, const vlk_model_options *options, vlk_err *err)
+{
+    static const vlk_model_options none = {0};
+    const vlk_model_options *opt = options ? options : &none;
+    vlk_place place;
+    vlk_model *m = vlk_calloc(1, sizeof *m, err);
+    if (!m)
+        return NULL;
+    m->want[VLK_TOWER_IMAGE] = opt->want_image;
+    m->want[VLK_TOWER_TEXT] = opt->want_text;
+    int status = vlk_locate(&place, name ? name : VLK_DEFAULT_MODEL, opt, err);
+    if (status == 0 && opt->share && !(m->share = vlk_strndup(opt->share, strlen(opt->share), err)))
+        status = -1;
+    if (status == 0)
+        status = open_at(m, &place, opt->arch, err);
+    vlk_place_clear(&place);
+    if (status == 0)
+        return m;
+    vlk_model_close(m);
+    return NULL;
+}
+
+void vlk_model_close(vlk_model *m)
+{
+    if (!m)
+        return;
+    for (size_t i = 0; i < m->nbound; i++)
+        vlk_weight_clear(&m->bound[i].p->w);
+    free(m->bound);
+    vlk_weights_close(m->weights);
+    vlk_arena_free(m->arena);
+    vlk_bpe_free(m->bpe);
+    vlk_buf_clear(&m->configs);
+    free(m->folder);
+    free(m->share);
+    free(m);
+}
+
+const vlk_model_info *vlk_model_describe(const vlk_model *m)
+{
+    return &m->info;
+}
+
+/* ---- texts ---------------------------------------------------------------------------------------- */
+
+/* OpenAI's merges: beside the model, else installed. */
+static int open_merges(vlk_model *m, vlk_err *err)
+{
+    static const char *const names[] = {"bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt", "merges.txt"};
+    const char *const dirs[] = {m->folder, m->share};
+    vlk_bpe_dialect dialect = m->info.dialect == VLK_DIALECT_OPENAI ? VLK_BPE_OPENAI : VLK_BPE_OPEN_CLIP;
+    for (size_t d = 0; d < 2; d++)
+        for (size_t i = 0; dirs[d] && i < sizeof names / sizeof names[0]; i++) {
+            char *path = vlk_path_join(dirs[d], names[i], err);
+            if (!path)
+                return -1;
+            int there = vlk_is_file(path);
+            if (there)
+                m->bpe = vlk_bpe_open_merges(path, m->config.text.vocab, dialect, err);
+            free(path);
+            if (there)
+                return m->bpe ? 0 : -1;
+        }
+    return vlk_fail(err, VLK_EMODEL, "%s: no vocabulary: looked for %s and merges.txt beside the model and in %s",
+                    m->folder, names[0], m->share ? m->share : "no other place");
+}
+
+vlk_bpe *vlk_model_tokenizer(vlk_model *m, vlk_err *err)
+{
+    if (m->bpe)
+        return m->bpe;
+    if (m->config.text.other_tokenizer) {
+        vlk_fail(err, VLK_EUNSUPPORTED, "%s: the texts of this model need %s, which is not built in", m->folder,
+                 m->config.family == VLK_SIGLIP ? "SigLIP's SentencePiece tokenizer" : "another tokenizer than CLIP's");
+        return NULL;
+    }
+    if (m->info.dialect != VLK_DIALECT_HF)
+        return open_merges(m, err) == 0 ? m->bpe : NULL;
+    m->bpe = vlk_bpe_open_hf(m->folder, m->config.text.vocab, err);
+    return m->bpe;
+}

@@ -1,0 +1,245 @@
+/* model_internal.h - what the files of this folder share: configs, parameters of towers, the binder's table, a place on
+ * disk. Letters: B batch, T tokens, D width, E embedding, P patches. */
+#ifndef VLK_MODEL_INTERNAL_H
+#define VLK_MODEL_INTERNAL_H
+
+#include "model.h"
+
+/* ---- configs: what differs between models is a field here, not a path in the towers -------------- */
+
+typedef struct vlk_block_config {
+    size_t width, heads, mlp;
+    vlk_act act;
+    float eps;
+    int causal;
+} vlk_block_config;
+
+typedef enum vlk_pooling {
+    VLK_POOL_FIRST,     /* pictures: the class token; texts: row 0 */
+    VLK_POOL_MEAN,      /* pictures: the mean of the patches, without the class token */
+    VLK_POOL_ATTENTION, /* pictures: SigLIP's probe, a learned query over all tokens */
+    VLK_POOL_LARGEST,   /* texts: the first row of the largest id */
+    VLK_POOL_END,       /* texts: the first row of the end token */
+    VLK_POOL_LAST       /* texts: the last row of the whole context */
+} vlk_pooling;
+
+typedef struct vlk_vision_config {
+    int resnet;
+    vlk_block_config block; /* ViT */
+    size_t layers, image, patch;
+    int class_token, patch_bias, ln_pre, projection;
+    int norm_after_pool; /* open_clip's final_ln_after_pool */
+    vlk_pooling pool;
+    size_t stage[4], stem, pool_heads; /* ResNet: blocks a stage, width of layer1's planes */
+} vlk_vision_config;
+
+typedef struct vlk_text_config {
+    vlk_block_config block;
+    size_t layers, context, vocab;
+    vlk_pooling pool;
+    int32_t end; /* VLK_POOL_END */
+    int proj_bias;
+    int other_tokenizer; /* not CLIP's byte pairs */
+} vlk_text_config;
+
+typedef struct vlk_clip_config {
+    vlk_family family;
+    size_t embed;
+    vlk_vision_config vision;
+    vlk_text_config text;
+    int logit_bias;
+} vlk_clip_config;
+
+/* config.c: fields of a JSON object with defaults and bounds; an explicit null is a default. `where` names the object.
+ */
+typedef struct vlk_fields {
+    const vlk_json *over, *base; /* `over` wins where it has the key (text_config_dict); may be NULL */
+    const char *where;           /* "config.json: text_config" */
+    vlk_err *err;
+    int failed;
+} vlk_fields;
+const vlk_json *vlk_field(const vlk_fields *f, const char *key); /* NULL if absent or null */
+size_t vlk_field_size(vlk_fields *f, const char *key, size_t fallback, size_t max);
+double vlk_field_num(vlk_fields *f, const char *key, double fallback);
+int vlk_field_bool(vlk_fields *f, const char *key, int fallback);
+const char *vlk_field_str(vlk_fields *f, const char *key, const char *fallback);
+/* Hugging Face's names of activations. */
+vlk_act vlk_field_act(vlk_fields *f, const char *key, const char *fallback);
+const char *vlk_act_name(vlk_act a);
+/* What must hold whatever the source: heads divide the width, a patch fits into the picture ... */
+int vlk_config_check(const vlk_clip_config *c, const char *where, vlk_err *err) VLK_MUST_USE;
+#define VLK_DEFAULT_MODEL "clip-emoji-5m"
+enum { VLK_MAX_WIDTH = 1 << 16, VLK_MAX_LAYERS = 1 << 10, VLK_MAX_IMAGE = 1 << 14, VLK_MAX_VOCAB = 1 << 24 };
+
+int vlk_config_hf(vlk_clip_config *c, const vlk_json *config, const char *path, vlk_err *err) VLK_MUST_USE;
+int vlk_config_open_clip(vlk_clip_config *c, const vlk_json *model_cfg, const char *path, vlk_err *err) VLK_MUST_USE;
+int vlk_config_openai(vlk_clip_config *c, const vlk_weights *w, vlk_err *err) VLK_MUST_USE;
+/* 1 if the tensors have OpenAI's mix of f16 and f32. */
+int vlk_config_is_openai(const vlk_weights *w);
+/* An open_clip or OpenAI name. 1 if it is known, 0 if not. */
+int vlk_config_arch(vlk_clip_config *c, const char *name);
+
+/* ---- parameters ---------------------------------------------------------------------------------- */
+
+typedef struct vlk_block_params {
+    vlk_param ln1_g, ln1_b, q_w, q_b, k_w, k_b, v_w, v_b, out_w, out_b; /* (D), (D,D) */
+    vlk_param ln2_g, ln2_b, fc1_w, fc1_b, fc2_w, fc2_b;                 /* (M,D), (D,M) */
+} vlk_block_params;
+
+typedef struct vlk_probe_params { /* SigLIP's pooling */
+    vlk_param probe, q_w, q_b, k_w, k_b, v_w, v_b, out_w, out_b, ln_g, ln_b, fc1_w, fc1_b, fc2_w, fc2_b;
+} vlk_probe_params;
+
+typedef struct vlk_vit_params {
+    vlk_param patch_w, patch_b, cls, pos, ln_pre_g, ln_pre_b, ln_post_g, ln_post_b, proj;
+    vlk_probe_params probe;
+    vlk_block_params *block;
+} vlk_vit_params;
+
+typedef struct vlk_text_params {
+    vlk_param token, pos, ln_g, ln_b, proj, proj_b;
+    vlk_block_params *block;
+} vlk_text_params;
+
+typedef struct vlk_bottleneck_params {
+    vlk_param conv1, conv2, conv3, down;
+    vlk_batch_norm_params bn1, bn2, bn3, bn_down;
+} vlk_bottleneck_params;
+
+typedef struct vlk_resnet_params {
+    vlk_param conv1, conv2, conv3;
+    vlk_batch_norm_params bn1, bn2, bn3;
+    vlk_bottleneck_params *block[4];
+    vlk_param pos, q_w, q_b, k_w, k_b, v_w, v_b, c_w, c_b; /* the attention pool */
+} vlk_resnet_params;
+
+/* ---- towers -------------------------------------------------------------------------------------- */
+
+/* Shows what passes through a tower: hidden states, last, pooled, raw. NULL fn: nobody looks. */
+typedef struct vlk_watch {
+    vlk_watch_fn *fn;
+    void *arg;
+} vlk_watch;
+void vlk_show(const vlk_watch *w, const char *what, size_t layer, const vlk_var *v);
+
+/* Only these rows are asked of a block: keys and values are made of all rows, the rest of these alone. qs are the
+ * picked rows as sequences. */
+typedef struct vlk_pick {
+    const size_t *row;
+    vlk_packed qs;
+} vlk_pick;
+
+/* x (rows,D) to the block's result (rows,D), or (picked,D); x is used up. cache may be NULL. */
+vlk_var *vlk_block(vlk_tape *t, const vlk_block_config *c, vlk_block_params *p, vlk_var *x, const vlk_packed *s,
+                   const vlk_pick *pick, vlk_kv *cache);
+/* n sequences of len rows each. s.start is NULL when there is no memory. */
+vlk_packed vlk_equal_sequences(vlk_tape *t, size_t n, size_t len);
+
+/* Pictures to (B,E), not normalised. */
+vlk_var *vlk_vit(vlk_tape *t, const vlk_vision_config *c, vlk_vit_params *p, const vlk_pictures *pics,
+                 const vlk_watch *w);
+vlk_var *vlk_resnet(vlk_tape *t, const vlk_vision_config *c, vlk_resnet_params *p, const vlk_pictures *pics,
+                    const vlk_watch *w);
+/* siglip.c: tokens (B*T,D) behind the last norm to (B,D). */
+vlk_var *vlk_probe_pool(vlk_tape *t, const vlk_block_config *c, vlk_probe_params *p, vlk_var *x, const vlk_packed *s);
+/* Packed ids to (B,E), not normalised. */
+vlk_var *vlk_text(vlk_tape *t, const vlk_text_config *c, vlk_text_params *p, const int32_t *ids, const vlk_packed *s,
+                  const vlk_watch *w);
+/* All rows after the final norm (rows,D); cache is one vlk_kv a layer, or NULL. */
+vlk_var *vlk_text_states(vlk_tape *t, const vlk_text_config *c, vlk_text_params *p, const int32_t *ids,
+                         const vlk_packed *s, vlk_kv *cache);
+
+/* ---- the binder ----------------------------------------------------------------------------------- */
+
+typedef enum vlk_kind {
+    VLK_MATRIX,   /* (n,k), stays as stored */
+    VLK_TABLE,    /* rows that are picked by id, stays as stored */
+    VLK_VECTOR,   /* widened to f32 when its tower is first used */
+    VLK_POSITIONS /* a table that is read as floats: widened too */
+} vlk_kind;
+typedef enum vlk_form { VLK_AS_IS, VLK_PART_Q, VLK_PART_K, VLK_PART_V, VLK_TURNED } vlk_form;
+
+/* One row of a family's table. Names: '#' is the layer, '@' the stage. Shapes: a letter a dimension, see vlk_dims. */
+typedef struct vlk_spelling {
+    const char *name, *shape;
+    vlk_form form;
+} vlk_spelling;
+typedef struct vlk_name {
+    const char *ours; /* the field */
+    size_t at;        /* offset of the vlk_param in its struct */
+    vlk_kind kind;
+    unsigned when;      /* VLK_HAS_ bits that must be set */
+    vlk_spelling in[2]; /* [0] Hugging Face, [1] OpenAI and open_clip */
+} vlk_name;
+typedef struct vlk_names {
+    const vlk_name *row;
+    size_t n;
+} vlk_names;
+enum {
+    VLK_HAS_PATCH_BIAS = 1,
+    VLK_HAS_CLASS = 2,
+    VLK_HAS_LN_PRE = 4,
+    VLK_HAS_PROJ = 8,
+    VLK_HAS_PROBE = 16,
+    VLK_HAS_PROJ_BIAS = 32,
+    VLK_HAS_NO_PROJ_BIAS = 64,
+    VLK_HAS_DOWN = 128
+};
+typedef enum vlk_table {
+    VLK_NAMES_BLOCK,
+    VLK_NAMES_VIT,
+    VLK_NAMES_TEXT,
+    VLK_NAMES_STEM,
+    VLK_NAMES_BOTTLENECK
+} vlk_table;
+vlk_names vlk_names_of(vlk_table t);
+/* Prefixes of the blocks, by dialect column. */
+extern const char *const vlk_vision_block_prefix[2], *const vlk_text_block_prefix[2];
+
+enum { VLK_TOWER_IMAGE, VLK_TOWER_TEXT, VLK_TOWERS };
+
+typedef struct vlk_bound {
+    vlk_param *p;
+    vlk_kind kind;
+    int tower;
+} vlk_bound;
+
+struct vlk_model {
+    vlk_model_info info;
+    vlk_clip_config config;
+    vlk_arena *arena; /* parameters' structs, widened vectors */
+    vlk_weights *weights;
+    vlk_vit_params vit;
+    vlk_resnet_params resnet;
+    vlk_text_params text;
+    vlk_bound *bound;
+    size_t nbound, cap_bound;
+    int ready[VLK_TOWERS], want[VLK_TOWERS];
+    int keys; /* column of the tables: 0 Hugging Face's names, 1 OpenAI's and open_clip's */
+    vlk_bpe *bpe;
+    char *folder, *share; /* where the tokenizer's files are looked for */
+    vlk_buf configs;      /* the bytes of the config files, for the id */
+    float table[3][256];  /* level to value, by channel */
+    int has_recipe;
+    vlk_watch watch;
+};
+
+/* Fills the parameters from the weights; every tensor of the file must be used or be known to mean nothing. */
+int vlk_bind(vlk_model *m, vlk_err *err) VLK_MUST_USE;
+/* Widens vectors and looks for values that are not finite, once a tower. */
+int vlk_tower_ready(vlk_model *m, vlk_kernel *k, int tower, vlk_err *err) VLK_MUST_USE;
+int vlk_model_id(vlk_model *m, vlk_err *err) VLK_MUST_USE;
+
+/* ---- where a model is ------------------------------------------------------------------------------ */
+
+typedef struct vlk_place {
+    char *folder;         /* that holds the weights */
+    char *weights;        /* file or index */
+    char *hf, *open_clip; /* config.json, open_clip_config.json beside them, or NULL */
+} vlk_place;
+int vlk_locate(vlk_place *p, const char *name, const vlk_model_options *opt, vlk_err *err) VLK_MUST_USE;
+void vlk_place_clear(vlk_place *p);
+int vlk_is_file(const char *path);
+int vlk_is_folder(const char *path);
+
+#endif

@@ -1,0 +1,55 @@
+/* ready.c - a tower's first use: vectors become floats, values that are not finite are found and named.
+ *
+ * Matrices and the token table stay as stored. The whole tower is read once; a cold process reads it anyway. */
+#include "model_internal.h"
+
+#include <math.h>
+#include <stdint.h>
+
+static int not_finite(const vlk_model *m, const vlk_weight *w, size_t at, vlk_err *err)
+{
+    return vlk_fail(err, VLK_EVALUE, "%s: %s: element %zu is not finite (NaN or Inf)", vlk_weights_path(m->weights),
+                    w->name, at);
+}
+
+/* The values as floats: where they stand, if they are floats there; else widened. */
+static int widen(vlk_model *m, vlk_param *p, vlk_err *err)
+{
+    size_t n = p->w.n * p->w.k;
+    if (p->w.dtype == VLK_F32 && (uintptr_t)p->w.data % sizeof(float) == 0) {
+        p->f32 = p->w.data;
+        return 0;
+    }
+    float *f = vlk_arena_alloc(m->arena, n * sizeof *f, err);
+    if (!f)
+        return -1;
+    vlk_to_f32(f, p->w.data, p->w.dtype, n);
+    p->f32 = f;
+    return 0;
+}
+
+static int make_ready(vlk_model *m, vlk_kernel *k, const vlk_bound *b, vlk_err *err)
+{
+    vlk_param *p = b->p;
+    size_t at = 0, n = p->w.n * p->w.k;
+    if (b->kind == VLK_MATRIX || b->kind == VLK_TABLE)
+        return vlk_weight_finite(k, &p->w, &at) ? 0 : not_finite(m, &p->w, at, err);
+    if (widen(m, p, err) != 0)
+        return -1;
+    if (vlk_all_finite(p->f32, n))
+        return 0;
+    while (isfinite(p->f32[at]))
+        at++;
+    return not_finite(m, &p->w, at, err);
+}
+
+int vlk_tower_ready(vlk_model *m, vlk_kernel *k, int tower, vlk_err *err)
+{
+    if (m->ready[tower])
+        return 0;
+    for (size_t i = 0; i < m->nbound; i++)
+        if (m->bound[i].tower == tower && make_ready(m, k, &m->bound[i], err) != 0)
+            return -1;
+    m->ready[tower] = 1;
+    return 0;
+}
