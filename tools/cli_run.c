@@ -82,6 +82,12 @@ cli_run *cli_run_open(const cli_program *p, const cli_common *c)
     return r;
 }
 
+/* What the library says often begins with the name that we print anyway. */
+static const char *without_subject(const char *reason, const char *subject, size_t n)
+{
+    return n > 0 && strncmp(reason, subject, n) == 0 && strncmp(reason + n, ": ", 2) == 0 ? reason + n + 2 : reason;
+}
+
 void cli_item_good(cli_run *r)
 {
     r->items++;
@@ -102,6 +108,7 @@ void cli_item_bad(cli_run *r, const char *key, size_t n, const char *stage, cons
 {
     r->items++;
     r->bad++;
+    reason = without_subject(reason, key, n);
     put_prefix(r);
     cli_put_name(stderr, key, n);
     fprintf(stderr, ": %s\n", reason);
@@ -126,11 +133,13 @@ void cli_fail(cli_run *r, const char *subject, const char *fmt, ...)
     va_end(ap);
     r->failed = 1;
     put_prefix(r);
+    const char *reason = msg;
     if (subject) {
+        reason = without_subject(msg, subject, strlen(subject));
         cli_put_name(stderr, subject, strlen(subject));
         fputs(": ", stderr);
     }
-    cli_put_name(stderr, msg, strlen(msg));
+    cli_put_name(stderr, reason, strlen(reason));
     fputc('\n', stderr);
 }
 

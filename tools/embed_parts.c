@@ -44,7 +44,7 @@ struct embed_parts {
     /* the output (the caller's thread) */
     embed_sink sink;
     int open, resumed;
-    size_t next_part;
+    size_t next_part, first_rows; /* rows of a finished part 0 */
     const char **stem;
     size_t stems, stem_cap;
 };
@@ -205,14 +205,14 @@ static int stale(embed_parts *p, const vlk_source *src, size_t part, const char 
 
 int embed_parts_begin(embed_parts *p, const vlk_source *src, vlk_err *err)
 {
-    size_t rows;
     for (size_t i = 0; i < p->stems; i++)
         if (strcmp(p->stem[i], src->stem) == 0)
             return vlk_fail(err, VLK_EUSAGE, "two inputs would be written to %s/%s%s", p->dir, src->stem, p->suffix);
     if (vlk_grow(&p->stem, &p->stem_cap, p->stems + 1, sizeof *p->stem, err) != 0)
         return -1;
     p->stem[p->stems++] = src->stem;
-    int r = finished(p, src, 0, &rows, NULL, err);
+    p->first_rows = 0;
+    int r = finished(p, src, 0, &p->first_rows, NULL, err);
     p->resumed = r == 1;
     p->next_part = 0;
     return r < 0 ? -1 : 0;
@@ -283,6 +283,18 @@ int embed_parts_flush(embed_parts *p, vlk_err *err)
     return 0;
 }
 
+/* A part behind the last one is from another run over a longer source: the parts in order would not be this run. */
+static int nothing_behind(embed_parts *p, const vlk_source *src, size_t part, vlk_err *err)
+{
+    vlk_buf b = {0};
+    int rc = p->job->c->rows ? part_path(p, &b, src, part, p->suffix, err) : 0;
+    if (rc == 0 && b.data && access(b.data, F_OK) == 0)
+        rc = vlk_fail(err, VLK_EMODEL, "%s: stands behind the last part of %s; remove it, it is from another run",
+                      b.data, src->path[0] ? src->path : src->stem);
+    vlk_buf_clear(&b);
+    return rc;
+}
+
 int embed_parts_end(embed_parts *p, const vlk_source *src, int whole, vlk_err *err)
 {
     source_state s = state_now(p, src);
@@ -292,11 +304,14 @@ int embed_parts_end(embed_parts *p, const vlk_source *src, int whole, vlk_err *e
         p->open = 0;
         return 0;
     }
-    if (p->resumed && s.parts > 0 && s.missing > 0)
-        return stale(p, src, s.parts - 1, "has items that its source does not have (any more, or in this order)", err);
+    if (p->resumed && (s.parts > 0 ? s.missing > 0 : p->first_rows > 0))
+        return stale(p, src, s.parts > 0 ? s.parts - 1 : 0,
+                     "has items that its source does not have (any more, or in this order)", err);
     if (!p->resumed && !p->open && open_part(p, src, err) != 0)
         return -1;
-    return p->open ? close_part(p, err) : 0;
+    if (p->open && close_part(p, err) != 0)
+        return -1;
+    return nothing_behind(p, src, p->resumed ? (s.parts ? s.parts : 1) : p->next_part, err);
 }
 
 void embed_parts_close(embed_parts *p)

@@ -7,6 +7,7 @@
  * A given member that stands under one of these names is an error of the item; with --replace it is left out. */
 #include "embed.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,6 +84,12 @@ int embed_tar_row(embed_sink *s, const embed_row *r, vlk_err *err)
         if (!is_ours(s, sample, sample->part[i].name))
             continue;
         vlk_fail(err, VLK_EUSAGE, "%s is there already (--replace replaces it)", sample->part[i].name);
+        return 1;
+    }
+    for (size_t i = 0; i < s->job->eng.info->embed_dim && s->job->o->half; i++) {
+        if (fabsf(r->vec[i]) < 65520) /* what rounds to a finite half */
+            continue;
+        vlk_fail(err, VLK_EVALUE, "its vector has %g, too large for --half", (double)r->vec[i]);
         return 1;
     }
     if (put_given(s, sample, s->job->o->replace, err) != 0 ||
