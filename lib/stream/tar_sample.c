@@ -107,8 +107,8 @@ static int finish(vlk_tar *t, vlk_sample *s, size_t key_len, size_t trailing, vl
     s->parts -= trailing;
     s->keyless = 1;
     for (size_t i = 0; i < s->parts; i++)
-        if (s->part[i].type == '0' && *s->part[i].ext)
-            s->keyless = 0;
+        if ((s->part[i].type == '0' || s->part[i].type == 'S') && *s->part[i].ext)
+            s->keyless = 0; /* a sparse file is an item, though one without a picture that we read */
     if (s->keyless)
         key_len = 0;
     s->store.len = layout(s);

@@ -185,7 +185,7 @@ static void pax_and_sparse(void)
     CHECK(samples(b.data, b.len, &got, &again) == 0 && again.len == b.len - 1024 &&
               !memcmp(again.data, b.data, again.len),
           "given again byte for byte");
-    CHECK_STR(got.data, "-(global)a(txt)-(old-sparse.png)-(real.png)", "sparse files are no pictures");
+    CHECK_STR(got.data, "-(global)a(txt)old-sparse(png)real(png)", "sparse files are items");
     static const char *const bad[] = {"19 comment=a commit\n",
                                       "5 a=b\n",
                                       "99 a=b\n",

@@ -1,0 +1,256 @@
+/* test_list.c - lists of every kind, good and broken: the rows as "line path [caption|caption]", "!N" for a bad row. */
+#include "../tap.h"
+#include "../../lib/stream/stream.h"
+
+static vlk_err err;
+static char bad_row[1024]; /* what the last bad row said */
+
+/* All rows as text; returns how the list ended. */
+static int rows(const char *name, vlk_list_kind kind, const char *text, size_t n, vlk_buf *out)
+{
+    vlk_row row = {0};
+    int rc, ok = 0;
+    char *copy = malloc(n ? n : 1); /* exact, for AddressSanitizer */
+    memcpy(copy, text, n);
+    vlk_in *in = vlk_in_memory(copy, n, name, &err);
+    vlk_list *l = vlk_list_from(in, kind, &err);
+    out->len = 0;
+    ok |= vlk_buf_adds(out, "", &err);
+    while ((rc = vlk_list_next(l, &row, &err)) > 0) {
+        if (rc == 2) {
+            snprintf(bad_row, sizeof bad_row, "%s", err.msg);
+            ok |= vlk_buf_adds(out, "!", &err);
+            continue;
+        }
+        ok |= vlk_buf_addf(out, &err, "%zu %s [", row.line, row.path.data);
+        const char *c = row.text.data;
+        for (size_t i = 0; i < row.captions; i++, c += strlen(c) + 1)
+            ok |= vlk_buf_addf(out, &err, i ? "|%s" : "%s", c);
+        ok |= vlk_buf_adds(out, "]", &err);
+    }
+    if (rc == 0 && vlk_list_next(l, &row, &err) != 0)
+        rc = -2; /* the end must stay the end */
+    vlk_row_clear(&row);
+    vlk_list_close(l);
+    vlk_in_close(in);
+    free(copy);
+    return ok == 0 ? rc : -3;
+}
+
+typedef struct sample {
+    const char *name, *text, *want;
+    int rc;
+} sample;
+
+static void check_all(const sample *s, size_t count)
+{
+    vlk_buf b = {0};
+    for (size_t i = 0; i < count; i++) {
+        int rc = rows(s[i].name, VLK_LIST_AUTO, s[i].text, strlen(s[i].text), &b);
+        CHECK(rc == s[i].rc, "%s %s: ended with %d: %s", s[i].name, s[i].text, rc, err.msg);
+        CHECK_STR(b.data, s[i].want, s[i].text);
+        if (rc == -1)
+            CHECK(strstr(err.msg, s[i].name) != NULL, "the list is named: %s", err.msg);
+    }
+    vlk_buf_clear(&b);
+}
+
+static void lines(void)
+{
+    static const sample s[] = {
+        {"x.tsv", "a.png\ta cat\nb/c.png\ta dog\n", "1 a.png [a cat]2 b/c.png [a dog]", 0},
+        {"x.tsv",
+         "\xef\xbb\xbf"
+         "a.png\ta cat\r\n\r\nb.png\tdog",
+         "1 a.png [a cat]3 b.png [dog]", 0},
+        {"x.tsv", "a.png\ta\\tb\t0.5\nb.png\nc.png\t\n", "1 a.png [a\\tb]2 b.png []3 c.png []", 0},
+        {"x.tsv", "filepath\ttitle\na.png\tx\n", "2 a.png [x]", 0},
+        {"x.tsv", "title\tid\tfilepath\nx\t1\ta.png\ny\t2\n", "2 a.png [x]!", 0},
+        {"x.tsv", "\tx\na.png\t\xe9\nb.png\t\xc3\xa9\n\xe9.png\tok\n", "!!3 b.png [\xc3\xa9]4 \xe9.png [ok]", 0},
+        {"x.tsv", "", "", 0},
+        {"x.txt", "a.png\nb c.png\r\n\n\xff.png", "1 a.png []2 b c.png []4 \xff.png []", 0},
+        {"standard input", "a.png\tx\n", "1 a.png [x]", 0},
+        {"standard input", "[abc].png\n{x.png\n", "1 [abc].png []2 {x.png []", 0},
+        {"x.csv", "image,caption\na.png,\"a, b \"\"c\"\"\nd\"\nb.png,x\n", "2 a.png [a, b \"c\"\nd]4 b.png [x]", 0},
+        {"x.csv", "id,Title,filepath\r\n1,x y,a.png\r\n2,,b.png\r\n", "2 a.png [x y]3 b.png []", 0},
+        {"x.csv", "filepath\ttitle\na.png\tone, two\n", "2 a.png [one, two]", 0},
+        {"x.csv", "image,caption\na.png,x,y\nb.png\nc.png,z\n", "!!4 c.png [z]", 0},
+        {"x.csv", "image,caption\n\"a\"b,x\nc.png,z\n", "!3 c.png [z]", 0},
+        {"x.csv", "image,caption\na.png,\xff\nc.png,z\n", "!3 c.png [z]", 0},
+        {"x.csv", "image\na.png\n", "2 a.png []", 0},
+        {"x.csv", "\"image\",\"caption\"\n\"a.png\",\"x\"\n", "2 a.png [x]", 0},
+        {"x.csv", "image,caption\na.png,\"never closed\nb.png,x\n", "", -1},
+        {"x.csv", "a.png,a cat\n", "", -1},
+        {"x.csv", "", "", 0},
+        {"standard input", "url,TEXT\nhttp://x/a.png,y\n", "2 http://x/a.png [y]", 0},
+        {"standard input", "a,b.png\n", "1 a,b.png []", 0},
+        {"x.tsv",
+         "\xff\xfe"
+         "a\0",
+         "", -1},
+    };
+    check_all(s, sizeof s / sizeof s[0]);
+}
+
+static void json(void)
+{
+    static const sample s[] = {
+        {"x.jsonl", "{\"image\": \"a.png\", \"caption\": \"x\"}\n\n{\"image\":\"b.png\",\"caption\":[\"y\",\"z\"]}\n",
+         "1 a.png [x]3 b.png [y|z]", 0},
+        {"x.jsonl",
+         "{\"image\": \"a.png\"\n{\"caption\":\"x\"}\n7\n{\"image\":3}\n{\"image\":\"b.png\",\"caption\":3}\n"
+         "{\"image\":\"c.png\",\"caption\":[\"x\",null]}\n{\"path\":\"d.png\"}\n",
+         "!!!!!!7 d.png []", 0},
+        {"x.jsonl", "{\"url\":\"u\",\"file_name\":\"f.png\",\"TEXT\":\"t\",\"extra\":{\"image\":1}}", "1 f.png [t]", 0},
+        {"x.jsonl", "[{\"image\":\"a.png\"}]", "1 a.png []", 0},
+        {"x.json", "{\"image\":\"a.png\",\"caption\":\"x\"}\n{\"image\":\"b.png\",\"caption\":\"y\"}\n",
+         "1 a.png [x]2 b.png [y]", 0},
+        {"x.json", "{\"image\":\"a.png\",\"caption\":\"x\"}", "1 a.png [x]", 0},
+        {"x.json",
+         "[\n{\"image\":\"a]}.png\",\n\"caption\":\"\\\"]}\"},\n\n{\"image\":\"b.png\",\"caption\":[\"y\"]}\n]\n",
+         "2 a]}.png [\"]}]5 b.png [y]", 0},
+        {"x.json", "\xef\xbb\xbf[\"a.png\", \"b.png\"]", "1 a.png []1 b.png []", 0},
+        {"x.json", "[]", "", 0},
+        {"x.json", " [ ] ", "", 0},
+        {"x.json", "[{\"image\":\"a.png\",},{\"image\":\"b.png\"},3,true,[1]]", "!1 b.png []!!!", 0},
+        {"x.json", "[{\"image\":\"a.png\"}", "1 a.png []", -1},
+        {"x.json", "[{\"image\":\"a.png\"},", "1 a.png []", -1},
+        {"x.json", "[{\"image\":\"a.png\"},]", "1 a.png []", -1},
+        {"x.json", "[{\"image\":\"a.png\"}{\"image\":\"b.png\"}]", "1 a.png []", -1},
+        {"x.json", "[{\"image\":\"a.png\"}] x", "1 a.png []", -1},
+        {"x.json", "[{\"image\":\"a.png", "", -1},
+        {"x.json", "[,]", "", -1},
+        {"x.json", "[3", "", -1},
+        {"x.json", "", "", -1},
+        {"x.json", "hello", "", -1},
+        {"x.json", "[{\"image\":\"a\\u0000.png\",\"caption\":\"x\"},{\"image\":\"b.png\",\"caption\":\"\\u0000\"}]",
+         "!!", 0},
+        {"x.json", "[{\"image\":\"\xff.png\"},{\"image\":\"\"}]", "!!", 0},
+        {"standard input", "[{\"image\":\"a.png\"}]", "1 a.png []", 0},
+        {"standard input", "{\"image\":\"a.png\"}\n", "1 a.png []", 0},
+    };
+    check_all(s, sizeof s / sizeof s[0]);
+}
+
+static void coco(void)
+{
+#define IMAGES                                                                                                         \
+    "\"images\":[{\"id\":1,\"file_name\":\"a.png\"},\n{\"id\":\"x\",\"file_name\":\"b.png\",\"coco_url\":\"u\"}]"
+#define NOTES                                                                                                          \
+    "\"annotations\":[{\"image_id\":\"x\",\"id\":9,\"caption\":\"c\"},{\"image_id\":1,\"caption\":\"d\"},"             \
+    "{\"image_id\":1,\"caption\":\"e\"}]"
+    static const sample s[] = {
+        {"x.json", "{\"info\":{\"images\":[]}," IMAGES ",\"licenses\":[1,{\"a\":\"]\"}]," NOTES "}",
+         "2 b.png [c]2 a.png [d]2 a.png [e]", 0},
+        {"x.json", "{" NOTES ",\n" IMAGES "}\n", "1 b.png [c]1 a.png [d]1 a.png [e]", 0},
+        {"x.json", "{" IMAGES "}", "1 a.png []2 b.png []", 0},
+        {"x.json", "{" IMAGES ",\"annotations\":[]}", "", 0},
+        {"x.json", "{" NOTES "}", "", -1},
+        {"x.json", "{\"images\":[],\"annotations\":[{\"image_id\":1,\"caption\":\"x\"}]}", "!", 0},
+        {"x.json",
+         "{" IMAGES ",\"annotations\":[{\"image_id\":1},{\"caption\":\"x\"},{\"image_id\":1,\"caption\":\"y\"}]}",
+         "!!2 a.png [y]", 0},
+        {"x.json",
+         "{\"images\":[{\"id\":1,\"file_name\":\"a.png\"},{\"id\":1,\"file_name\":\"b.png\"},{\"file_name\":\"c\"},"
+         "{\"id\":2}],\"annotations\":[]}",
+         "!!!", 0},
+        {"x.json",
+         "{\"images\":[{\"filepath\":\"val\",\"filename\":\"a.png\",\"sentences\":[{\"raw\":\"x\",\"tokens\":[]},"
+         "{\"raw\":\"y\"}],\"split\":\"test\"}],\"dataset\":\"coco\"}",
+         "1 val/a.png [x|y]", 0},
+        {"x.json", "{\"images\":[{\"filename\":\"a.png\",\"sentences\":[{\"raw\":\"x\"}]}]}", "1 a.png [x]", 0},
+        {"x.json", "{" IMAGES, "", -1},
+        {"x.json", "{" IMAGES ",", "", -1},
+        {"x.json", "{" IMAGES ",\"annotations\":[{\"image_id\":1,\"caption\":\"d\"}", "2 a.png [d]", -1},
+        {"x.json", "{" IMAGES "," IMAGES "}", "", -1},
+        {"x.json", "{" IMAGES ",\"annotations\":3}", "", -1},
+        {"x.json", "{\"images\" []}", "", -1},
+        {"x.json", "{\"images\":[]} x", "", -1},
+    };
+    check_all(s, sizeof s / sizeof s[0]);
+    vlk_buf list = {0}, b = {0};
+    int ok = vlk_buf_adds(&list, "{\"images\":[", &err); /* enough to make the table grow */
+    for (int i = 0; i < 5000; i++)
+        ok |= vlk_buf_addf(&list, &err, "%s{\"id\":%d,\"file_name\":\"%d.png\"}", i ? "," : "", i * 7919, i);
+    ok |= vlk_buf_adds(&list, "],\"annotations\":[", &err);
+    for (int i = 4999; i >= 0; i--)
+        ok |= vlk_buf_addf(&list, &err, "%s{\"image_id\":%d,\"caption\":\"%d\"}", i == 4999 ? "" : ",", i * 7919, i);
+    ok |= vlk_buf_adds(&list, "]}", &err);
+    CHECK(ok == 0 && rows("x.json", VLK_LIST_AUTO, list.data, list.len, &b) == 0, "%s", err.msg);
+    CHECK(strncmp(b.data, "1 4999.png [4999]1 4998.png [4998]", 34) == 0, "table of 5000");
+    vlk_buf_clear(&list);
+    vlk_buf_clear(&b);
+}
+
+static void kinds_and_limits(void)
+{
+    vlk_buf b = {0};
+    CHECK(rows("x", VLK_LIST_NAMES0, "a\nb\0c.png\0\0d", 12, &b) == 0, "%s", err.msg);
+    CHECK_STR(b.data, "1 a\nb []2 c.png []!4 d []", "NUL between names");
+    CHECK(rows("standard input", VLK_LIST_AUTO, "a.png\0b.png\0", 12, &b) == 0, "%s", err.msg);
+    CHECK_STR(b.data, "1 a.png []2 b.png []", "NUL seen in the bytes");
+    CHECK(rows("x.tsv", VLK_LIST_NAMES, "a.png\tx\n", 8, &b) == 0, "%s", err.msg);
+    CHECK_STR(b.data, "1 a.png\tx []", "the caller's kind wins");
+    CHECK(rows("x.tsv", VLK_LIST_AUTO, "a.png\tx\0y\nb\0.png\tx\nc.png\tz\n", 27, &b) == 0, "%s", err.msg);
+    CHECK_STR(b.data, "!!3 c.png [z]", "NUL in a line");
+    CHECK(strstr(bad_row, "x.tsv: line 2: the path holds a NUL") != NULL, "%s", bad_row);
+    CHECK(rows("x.csv", VLK_LIST_AUTO, "image,caption\na,\0\nb,c\n", 22, &b) == 0, "%s", err.msg);
+    CHECK_STR(b.data, "!3 b [c]", "NUL in CSV");
+    size_t n = (1 << 20) + 20;
+    char *text = malloc(n + 20);
+    memset(text, 'a', n);
+    memcpy(text + n, "\nb.png\tx\n", 9);
+    CHECK(rows("x.tsv", VLK_LIST_AUTO, text, n + 9, &b) == 0 && strcmp(b.data, "!2 b.png [x]") == 0, "long line: %s",
+          b.data);
+    CHECK(strstr(bad_row, "line 1") && strstr(bad_row, "1 MiB"), "%s", bad_row);
+    memcpy(text, "image,caption\nb,\"", 17);
+    for (size_t i = 1000; i < n; i += 1000)
+        text[i] = '\n';
+    CHECK(rows("x.csv", VLK_LIST_AUTO, text, n, &b) == -1 && strstr(err.msg, "line 2"), "%s", err.msg);
+    free(text);
+    vlk_buf_clear(&b);
+    CHECK(vlk_list_open("/no/such/list.tsv", VLK_LIST_AUTO, &err) == NULL, "absent");
+}
+
+/* Cut anywhere, flipped anywhere: rows, bad rows or an error, never a crash. */
+static void damaged(void)
+{
+    static const char *const lists[][2] = {
+        {"x.csv", "image,caption\na.png,\"a, b \"\"c\"\"\nd\"\nb.png,x\n"},
+        {"x.json",
+         "[\n{\"image\":\"a]}.png\",\n\"caption\":\"\\\"]}\"},\n\n{\"image\":\"b.png\",\"caption\":[\"y\"]}\n]\n"},
+        {"x.json", "{\"info\":{\"images\":[]}," IMAGES ",\"licenses\":[1,{\"a\":\"]\"}]," NOTES "}"},
+        {"x.jsonl", "{\"image\": \"a.png\", \"caption\": \"x\"}\n\n{\"image\":\"b.png\",\"caption\":[\"y\",\"z\"]}\n"},
+    };
+    vlk_buf b = {0};
+    char text[512];
+    for (size_t i = 0; i < 4; i++) {
+        size_t n = strlen(lists[i][1]);
+        for (size_t cut = 0; cut < n; cut++) {
+            int rc = rows(lists[i][0], VLK_LIST_AUTO, lists[i][1], cut, &b);
+            if (i == 2 || (i == 1 && cut + 1 < n))
+                CHECK(rc == -1, "%s cut to %zu ended with %d", lists[i][1], cut, rc);
+        }
+        memcpy(text, lists[i][1], n);
+        for (size_t k = 0; k < n; k++)
+            for (int bit = 0; bit < 8; bit++) {
+                text[k] = (char)(text[k] ^ (1 << bit));
+                int rc = rows(lists[i][0], VLK_LIST_AUTO, text, n, &b);
+                if (rc != 0 && rc != -1)
+                    CHECK(0, "byte %zu bit %d of %s: %d", k, bit, lists[i][1], rc);
+                text[k] = (char)(text[k] ^ (1 << bit));
+            }
+    }
+    CHECK(1, "no crash");
+    vlk_buf_clear(&b);
+}
+
+int main(void)
+{
+    lines();
+    json();
+    coco();
+    kinds_and_limits();
+    damaged();
+    return tap_end();
+}
