@@ -120,7 +120,7 @@ static void json(void)
         {"x.json", "[{\"image\":\"a.png\"}] x", "1 a.png []", -1},
         {"x.json", "[{\"image\":\"a.png", "", -1},
         {"x.json", "[,]", "", -1},
-        {"x.json", "[3", "", -1},
+        {"x.json", "[3", "!", -1},
         {"x.json", "", "", -1},
         {"x.json", "hello", "", -1},
         {"x.json", "[{\"image\":\"a\\u0000.png\",\"caption\":\"x\"},{\"image\":\"b.png\",\"caption\":\"\\u0000\"}]",
