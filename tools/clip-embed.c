@@ -1,0 +1,140 @@
+/* clip-embed.c - pictures and texts to vectors of CLIP. What it does is in embed.h; here is its command line. */
+#include "embed.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#define OPT(field) offsetof(embed_options, field)
+
+static const cli_option options[] = {
+    {0, "image", CLI_FLAG, OPT(image), NULL, "pictures to vectors (the default)", "What", 0, 0, NULL, NULL, 0},
+    {0, "text", CLI_FLAG, OPT(text), NULL, "texts to vectors, one text a line", NULL, 0, 0, NULL, NULL, 0},
+    {0, "pairs", CLI_FLAG, OPT(pairs), NULL, "the cosine of each picture and its text", NULL, 0, 0, NULL, NULL, 0},
+    {0, "tokens", CLI_FLAG, OPT(tokens), NULL, "texts to token ids, one text a line", NULL, 0, 0, NULL, NULL, 0},
+    {0, "pixels", CLI_FLAG, OPT(pixels), NULL, "pictures as the model sees them, u8", NULL, 0, 0, NULL, NULL, 0},
+    {0, "captions", CLI_FLAG, OPT(captions), NULL, "--pairs: also the list \"captions\" of KEY.json", NULL, 0, 0, NULL,
+     NULL, 0},
+    {0, "raw", CLI_FLAG, OPT(raw), NULL, "vectors without l2-normalisation", NULL, 0, 0, NULL, NULL, 0},
+    {0, "half", CLI_FLAG, OPT(half), NULL, "npy rows as half floats (<f2)", NULL, 0, 0, NULL, NULL, 0},
+    {0, "replace", CLI_FLAG, OPT(replace), NULL, "tar: replace members that stand under our names", NULL, 0, 0, NULL,
+     NULL, 0},
+    {0, NULL, CLI_FLAG, 0, NULL, NULL, NULL, 0, 0, NULL, NULL, 0},
+};
+
+static const cli_program program = {
+    "clip-embed",
+    "[OPTION]... [INPUT]...\n--text [OPTION]... [FILE]...\n--pairs [OPTION]... [INPUT]...\n"
+    "--tokens [OPTION]... [FILE]...\n--pixels [OPTION]... [INPUT]... -o FILE.npy",
+    "Embeds pictures and texts with a CLIP model. INPUT is a picture, a folder, a tar, a list (.tsv .csv .jsonl "
+    ".json),\n"
+    "or - : a tar or a list of names on standard input. Without INPUT, standard input.",
+    options,
+    CLI_ALL,
+    "  clip-embed photos/ -o photos.npy              vectors, keys and what made them\n"
+    "  find . -name '*.jpg' -print0 | clip-embed -0  names from a pipe, tsv to standard output\n"
+    "  clip-embed shard.tar -o shard-embedded.tar    every member as it was, vectors added\n"
+    "  clip-embed --text labels.txt -o labels.npy\n"
+    "  clip-embed big/*.tar -o out/ --rows 100000    in parts; a rerun skips finished ones\n",
+};
+
+static embed_mode choose_mode(const embed_options *o)
+{
+    int n = o->image + o->text + o->pairs + o->tokens + o->pixels;
+    if (n > 1)
+        cli_usage(&program, "only one of --image, --text, --pairs, --tokens and --pixels");
+    return o->text     ? EMBED_TEXTS
+           : o->pairs  ? EMBED_PAIRS
+           : o->tokens ? EMBED_TOKENS
+           : o->pixels ? EMBED_PIXELS
+                       : EMBED_IMAGES;
+}
+
+static cli_format choose_format(const cli_common *c, embed_mode mode)
+{
+    static const unsigned allowed[] = {
+        [EMBED_IMAGES] = 1 << CLI_NPY | 1 << CLI_TSV | 1 << CLI_JSONL | 1 << CLI_TAR,
+        [EMBED_TEXTS] = 1 << CLI_NPY | 1 << CLI_TSV | 1 << CLI_JSONL,
+        [EMBED_PAIRS] = 1 << CLI_TSV | 1 << CLI_JSONL | 1 << CLI_TAR,
+        [EMBED_TOKENS] = 1 << CLI_TSV | 1 << CLI_JSONL,
+        [EMBED_PIXELS] = 1 << CLI_NPY,
+    };
+    int dir = cli_output_is_dir(c), standard = !c->output || strcmp(c->output, "-") == 0;
+    cli_format fallback = mode == EMBED_PIXELS || (dir && allowed[mode] & 1 << CLI_NPY) ? CLI_NPY : CLI_TSV;
+    cli_format f = cli_output_format(&program, c, allowed[mode], fallback);
+    if (f == CLI_NPY && standard)
+        cli_usage(&program, "npy needs a file that can be rewound: say -o FILE.npy");
+    if (f == CLI_TAR && standard && isatty(STDOUT_FILENO))
+        cli_usage(&program, "a tar is not written to a terminal");
+    return f;
+}
+
+static void check_options(const cli_common *c, const embed_options *o, embed_mode mode, cli_format f)
+{
+    if (c->rows && !cli_output_is_dir(c))
+        cli_usage(&program, "--rows goes with -o DIR (an existing folder, or a name that ends in /)");
+    if (o->half && f != CLI_NPY && f != CLI_TAR)
+        cli_usage(&program, "--half goes with npy and tar");
+    if (o->half && mode == EMBED_PIXELS)
+        cli_usage(&program, "--half does not go with --pixels");
+    if (o->captions && mode != EMBED_PAIRS)
+        cli_usage(&program, "--captions goes with --pairs");
+    if (o->replace && f != CLI_TAR)
+        cli_usage(&program, "--replace goes with tar");
+}
+
+static void show(embed_job *job, int explain)
+{
+    vlk_buf b = {0};
+    vlk_err err = {0};
+    int rc = explain ? engine_explain(&job->eng, job->c, 1, 1, &b, &err) : engine_info(&job->eng, &b, &err);
+    if (rc == 0)
+        cli_write(job->run, b.data, b.len);
+    else
+        cli_fail(job->run, NULL, "%s", err.msg);
+    vlk_buf_clear(&b);
+}
+
+static void describe(embed_job *job)
+{
+    int texts = job->mode == EMBED_TEXTS || job->mode == EMBED_TOKENS;
+    provenance_make(&job->prov, &job->eng, job->c,
+                    job->mode == EMBED_PIXELS ? "pixels"
+                    : texts                   ? "text"
+                                              : "image",
+                    !job->o->raw);
+    snprintf(job->prov.dtype, sizeof job->prov.dtype, "%s",
+             job->mode == EMBED_PIXELS ? "|u1"
+             : job->o->half            ? "<f2"
+                                       : "<f4");
+}
+
+int main(int argc, char **argv)
+{
+    embed_options o = {0};
+    cli_common c;
+    vlk_err err = {0};
+    cli_parse(&program, &o, &c, argc, argv);
+    embed_job job = {.prog = &program, .c = &c, .o = &o, .mode = choose_mode(&o)};
+    int look = c.info || c.explain;
+    if (!look) {
+        job.format = choose_format(&c, job.mode);
+        check_options(&c, &o, job.mode, job.format);
+        cli_need_input(&program, &c);
+    }
+    job.run = cli_run_open(&program, &c);
+    int images = job.mode == EMBED_IMAGES || job.mode == EMBED_PAIRS || look;
+    int texts = job.mode == EMBED_TEXTS || job.mode == EMBED_PAIRS || look;
+    if (engine_open(&job.eng, &c, images, texts, &err) != 0) {
+        cli_fail(job.run, NULL, "%s", err.msg);
+        return cli_run_end(job.run);
+    }
+    if (look) {
+        show(&job, c.explain);
+    } else {
+        describe(&job);
+        embed_run(&job);
+    }
+    int status = cli_run_end(job.run);
+    engine_close(&job.eng);
+    return status;
+}
