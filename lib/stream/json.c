@@ -19,27 +19,38 @@ static json_t *raw(const vlk_json *j)
     return (json_t *)(uintptr_t)j;
 }
 
-/* The deepest nesting of brackets outside strings; 1-based line of the first place beyond the limit, or 0. */
+/* The quote that ends the string which begins behind s[i - 1]; n if none does. */
+static size_t string_end(const char *s, size_t n, size_t i)
+{
+    for (size_t from = i; from < n; from++) {
+        const char *q = (const char *)memchr(s + from, '"', n - from);
+        if (!q)
+            return n;
+        size_t slashes = 0; /* an odd number before it escapes the quote */
+        from = (size_t)(q - s);
+        while (from - slashes > i && s[from - slashes - 1] == '\\')
+            slashes++;
+        if (slashes % 2 == 0)
+            return from;
+    }
+    return n;
+}
+
+/* The line, from 1, of the first bracket that opens a level beyond the limit; 0 if there is none. */
 static size_t too_deep(const char *s, size_t n)
 {
     size_t depth = 0, line = 1;
-    int in_string = 0;
     for (size_t i = 0; i < n; i++) {
         char c = s[i];
-        if (c == '\n') {
-            line++;
-        } else if (in_string) {
-            if (c == '\\')
-                i++;
-            else if (c == '"')
-                in_string = 0;
-        } else if (c == '"') {
-            in_string = 1;
+        if (c == '"') {
+            i = string_end(s, n, i + 1);
         } else if (c == '[' || c == '{') {
             if (++depth > MAX_DEPTH)
                 return line;
-        } else if ((c == ']' || c == '}') && depth > 0) {
-            depth--;
+        } else if (c == ']' || c == '}') {
+            depth -= depth > 0;
+        } else if (c == '\n') {
+            line++;
         }
     }
     return 0;
