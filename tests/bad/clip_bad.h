@@ -1,5 +1,6 @@
 /* clip_bad.h - builds the folders of tests/data/clip-bad: one tiny model, damaged in as many ways as cases.tsv has
- * rows. base/ holds whole files; edits/CASE says how the case differs from base/:
+ * rows. base/ holds whole files; edits.txt says how each case differs from them:
+ *     case NAME               the lines below, up to the next case, are about this one
  *     delete NAME             the file is not there
  *     file NAME               the lines below make this file
  *     copy BASE OFFSET LENGTH bytes of a file of base/
@@ -101,13 +102,19 @@ static int clip_bad_make(const char *dir, const char *name)
         status |= clip_bad_write(path, p, n);
         free(p);
     }
-    snprintf(path, sizeof path, CLIP_BAD "/edits/%s", name);
-    FILE *in = fopen(path, "r");
+    int mine = 0, seen = 0;
+    FILE *in = fopen(CLIP_BAD "/edits.txt", "r");
     while (in && fgets(line, sizeof line, in)) {
         char op[16] = "", file[64] = "";
         int at = 0;
         sscanf(line, "%15s %n", op, &at);
-        if (strcmp(op, "delete") == 0 || strcmp(op, "file") == 0) {
+        if (strcmp(op, "case") == 0) {
+            sscanf(line + at, "%63s", file);
+            mine = strcmp(file, name) == 0;
+            seen |= mine;
+        } else if (!mine) {
+            continue;
+        } else if (strcmp(op, "delete") == 0 || strcmp(op, "file") == 0) {
             sscanf(line + at, "%63s", file);
             snprintf(path, sizeof path, "%s/%s", dir, file);
             if (out)
@@ -125,7 +132,7 @@ static int clip_bad_make(const char *dir, const char *name)
         status |= fclose(out);
     if (in)
         fclose(in);
-    return in ? status : -1;
+    return seen ? status : -1;
 }
 
 /* Removes the folder and what clip_bad_make put into it. */
