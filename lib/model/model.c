@@ -179,8 +179,9 @@ static int check_recipe(vlk_model *m, vlk_err *err)
     if (vlk_recipe_output(&m->info.recipe, &w, &h, err) != 0)
         return vlk_err_prefix(err, "%s", m->folder);
     if (w != m->config.vision.image || h != m->config.vision.image)
-        return vlk_fail(err, VLK_EMODEL, "%s: preprocessing gives pictures of %zux%zu, the model takes %zux%zu",
-                        m->folder, w, h, m->config.vision.image, m->config.vision.image);
+        return vlk_fail(err, VLK_EMODEL,
+                        "%s: preprocessing (its config) gives pictures of %zux%zu, the model takes %zux%zu", m->folder,
+                        w, h, m->config.vision.image, m->config.vision.image);
     vlk_recipe_table(&m->info.recipe, m->table);
     return 0;
 }
@@ -240,6 +241,11 @@ void vlk_model_close(vlk_model *m)
 const vlk_model_info *vlk_model_describe(const vlk_model *m)
 {
     return &m->info;
+}
+
+vlk_param *vlk_model_param(vlk_model *m, size_t i)
+{
+    return i < m->nbound ? m->bound[i].p : NULL;
 }
 
 /* ---- texts ---------------------------------------------------------------------------------------- */

@@ -77,6 +77,11 @@ int vlk_model_encode_texts(vlk_model *m, vlk_tape *t, float *out, const int32_t 
 int vlk_model_text_states(vlk_model *m, vlk_tape *t, float *out, const int32_t *ids, const size_t *start, size_t b,
                           vlk_kv *cache, vlk_err *err) VLK_MUST_USE;
 
+/* The i-th parameter, in the order of the towers (image first), or NULL behind the last. For a list of what is trained:
+ * a parameter takes a gradient once its `grad` is set. Views of one tensor (q, k, v of a stacked matrix) follow each
+ * other. */
+vlk_param *vlk_model_param(vlk_model *m, size_t i);
+
 /* Shows what passes through the towers: image_hidden and text_hidden (layer 0: the input of the first block),
  * rn_avgpool, rn_layer, *_pooled, *_raw. All rows are computed then. fn NULL: nobody looks. */
 typedef void vlk_watch_fn(void *arg, const char *what, size_t layer, const float *x, size_t rows, size_t cols);
