@@ -48,10 +48,13 @@ struct vlk_bpe {
 typedef struct vlk_vocab {
     vlk_buf pool;
     struct vlk_vocab_token {
-        uint32_t at, len, hash; /* len 0: no token has this id yet */
+        uint32_t at, len; /* len 0: no token has this id yet */
     } * token;
-    uint32_t *slot; /* open addressing: id + 1, or 0 */
+    struct vlk_vocab_slot { /* open addressing */
+        uint32_t id, hash;  /* id + 1; 0 is empty */
+    } * slot;
     size_t mask, size, count;
+    int given;        /* the file gives the ids; else they follow from the order of the merges */
     const char *name; /* the file, for messages */
 } vlk_vocab;
 

@@ -49,9 +49,9 @@ void vlk_vocab_clear(vlk_vocab *v)
 static size_t text_slot(const vlk_vocab *v, const char *text, size_t n, uint32_t hash)
 {
     size_t i = hash & v->mask;
-    for (; v->slot[i]; i = (i + 1) & v->mask) {
-        const struct vlk_vocab_token *t = &v->token[v->slot[i] - 1];
-        if (t->hash == hash && t->len == n && memcmp(v->pool.data + t->at, text, n) == 0)
+    for (; v->slot[i].id; i = (i + 1) & v->mask) {
+        const struct vlk_vocab_token *t = &v->token[v->slot[i].id - 1];
+        if (v->slot[i].hash == hash && t->len == n && memcmp(v->pool.data + t->at, text, n) == 0)
             break;
     }
     return i;
@@ -59,7 +59,7 @@ static size_t text_slot(const vlk_vocab *v, const char *text, size_t n, uint32_t
 
 uint32_t vlk_vocab_find(const vlk_vocab *v, const char *text, size_t n)
 {
-    uint32_t s = v->slot[text_slot(v, text, n, hash_text(text, n))];
+    uint32_t s = v->slot[text_slot(v, text, n, hash_text(text, n))].id;
     return s ? s - 1 : VLK_BPE_NONE;
 }
 
@@ -73,7 +73,7 @@ int vlk_vocab_add(vlk_vocab *v, const char *text, size_t n, uint64_t id, vlk_err
                         show, text, (unsigned long long)id, v->size - 1);
     uint32_t hash = hash_text(text, n);
     size_t i = text_slot(v, text, n, hash);
-    if (v->slot[i])
+    if (v->slot[i].id)
         return vlk_fail(err, VLK_EMODEL, "%s: token \"%.*s\" stands twice", v->name, show, text);
     struct vlk_vocab_token *t = &v->token[id];
     if (t->len)
@@ -81,10 +81,11 @@ int vlk_vocab_add(vlk_vocab *v, const char *text, size_t n, uint64_t id, vlk_err
                         (int)(t->len < 60 ? t->len : 60), v->pool.data + t->at, show, text, (unsigned long long)id);
     if (v->pool.len + n >= UINT32_MAX)
         return vlk_fail(err, VLK_ELIMIT, "%s: token texts of more than 4 GiB", v->name);
-    *t = (struct vlk_vocab_token){(uint32_t)v->pool.len, (uint32_t)n, hash};
+    *t = (struct vlk_vocab_token){(uint32_t)v->pool.len, (uint32_t)n};
     if (vlk_buf_add(&v->pool, text, n, err))
         return -1;
-    v->slot[i] = (uint32_t)id + 1;
+    v->slot[i].id = (uint32_t)id + 1;
+    v->slot[i].hash = hash;
     v->count++;
     return 0;
 }
@@ -108,7 +109,8 @@ static void byte_symbols(unsigned char byte[256], uint32_t cp[256])
         }
 }
 
-/* Finds (Hugging Face) or adds (OpenAI) the 512 base symbols. made[id] tells which tokens a merge may use. */
+/* Finds (ids are given) or adds (ids follow from the order) the 512 base symbols. made[id] tells which tokens a merge
+ * may use. */
 static int base_symbols(vlk_bpe *b, vlk_vocab *v, unsigned char *made, vlk_err *err)
 {
     unsigned char byte[256];
@@ -122,7 +124,7 @@ static int base_symbols(vlk_bpe *b, vlk_vocab *v, unsigned char *made, vlk_err *
             n += 4;
         }
         uint32_t id = i;
-        if (b->dialect == VLK_BPE_HF)
+        if (v->given)
             id = vlk_vocab_find(v, text, n);
         else if (vlk_vocab_add(v, text, n, i, err))
             return -1;
@@ -151,7 +153,7 @@ static int add_merge(vlk_bpe *b, vlk_vocab *v, unsigned char *made, const char *
     joined->len = 0;
     if (vlk_buf_add(joined, line, left_len, err) || vlk_buf_add(joined, blank + 1, right_len, err))
         return -1;
-    if (b->dialect == VLK_BPE_HF) {
+    if (v->given) {
         id = vlk_vocab_find(v, joined->data, joined->len);
         if (id == VLK_BPE_NONE)
             return vlk_fail(err, VLK_EMODEL, "merge %u, \"%.*s\", makes a token that is not in %s", rank + 1,
@@ -187,7 +189,7 @@ static int build(vlk_bpe *b, vlk_vocab *v, const char *text, size_t n, const cha
         b->pair[i].rank = VLK_BPE_NONE;
     if (base_symbols(b, v, made, err))
         goto out;
-    for (size_t i = 0; i < n && !(rank == merges && b->dialect != VLK_BPE_HF);) {
+    for (size_t i = 0; i < n && !(rank == merges && !v->given);) {
         const char *end = memchr(text + i, '\n', n - i);
         size_t len = end ? (size_t)(end - text) - i : n - i, next = i + len + 1;
         if (len && text[i + len - 1] == '\r')
@@ -323,6 +325,7 @@ vlk_bpe *vlk_bpe_open_hf(const char *folder, size_t vocab_size, vlk_err *err)
         vlk_fail(err, VLK_EMODEL, "%s: %zu tokens; the model has %zu", v.name, v.count, vocab_size);
         goto out;
     }
+    v.given = 1;
     if (hf_specials(b, &v, err) || build(b, &v, merges.data, merges.len, flat ? lines : both, err))
         goto out;
     rc = 0;
