@@ -45,6 +45,9 @@ static int batch_texts(embed_job *job, const vlk_batch *b, vlk_err *err)
         job->text_at[i] = SIZE_MAX;
         if (it->row == SIZE_MAX)
             continue;
+        /* A vocabulary that is broken is the model's fault, not the item's. */
+        if ((it->kind == VLK_ITEM_TEXT || it->captions > 0) && !vlk_model_tokenizer(job->eng.model, err))
+            return -1;
         if (item_texts(job, it, &job->text_at[i], &it->err) != 0)
             it->stage = "tokens";
     }
