@@ -14,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SPINS = 20000 };
+/* How long a thread waits before it sleeps: some 20 us of the core for itself, then up to a few hundred in which any
+ * other thread (a decoder, a neighbour's job) may have it. */
+enum { SPINS = 600, YIELDS = 400 };
 
 struct worker {
     vlk_pool *pool;
@@ -58,10 +60,13 @@ static void take_tasks(vlk_pool *p, int thread)
 
 static void wait_for_run(vlk_pool *p, unsigned seen)
 {
-    for (int i = 0; i < SPINS; i++) {
+    for (int i = 0; i < SPINS + YIELDS; i++) {
         if (atomic_load_explicit(&p->generation, memory_order_acquire) != seen)
             return;
-        relax();
+        if (i < SPINS)
+            relax();
+        else
+            sched_yield();
     }
     pthread_mutex_lock(&p->lock);
     atomic_fetch_add(&p->sleepers, 1);
