@@ -34,8 +34,7 @@ int vlk_pixel_room(uint8_t **p, size_t *cap, size_t n, vlk_err *err)
     return 0;
 }
 
-int vlk_image_start(vlk_image *img, vlk_mode mode, size_t w, size_t h, size_t max_pixels, const char *kind,
-                    vlk_err *err)
+int vlk_image_head(vlk_image *img, vlk_mode mode, size_t w, size_t h, size_t max_pixels, const char *kind, vlk_err *err)
 {
     size_t limit = max_pixels ? max_pixels : VLK_MAX_PIXELS, n, bytes;
     if (w == 0 || h == 0)
@@ -47,7 +46,29 @@ int vlk_image_start(vlk_image *img, vlk_mode mode, size_t w, size_t h, size_t ma
     img->height = h;
     img->has_alpha = img->trns_set = 0;
     img->orientation = 1;
-    return vlk_pixel_room(&img->data, &img->cap, bytes, err);
+    return 0;
+}
+
+int vlk_image_start(vlk_image *img, vlk_mode mode, size_t w, size_t h, size_t max_pixels, const char *kind,
+                    vlk_err *err)
+{
+    if (vlk_image_head(img, mode, w, h, max_pixels, kind, err))
+        return -1;
+    return vlk_pixel_room(&img->data, &img->cap, w * h * vlk_mode_bytes(mode), err);
+}
+
+int vlk_sink_start(vlk_sink *sink, vlk_image *img, vlk_err *err)
+{
+    size_t rows = img->height;
+    if (sink) {
+        int answer = sink->start(sink->arg, img, err);
+        if (answer < 0)
+            return -1;
+        sink->taken = answer;
+        if (answer && rows > VLK_SINK_ROWS)
+            rows = VLK_SINK_ROWS;
+    }
+    return vlk_pixel_room(&img->data, &img->cap, img->width * rows * vlk_mode_bytes(img->mode), err);
 }
 
 void vlk_image_clear(vlk_image *img)
@@ -117,10 +138,9 @@ const char *vlk_image_kind(const void *bytes, size_t n)
     return NULL;
 }
 
-int vlk_image_decode(vlk_image *img, const void *bytes, size_t n, const vlk_pixel_options *opt, vlk_err *err)
+int vlk_image_decode_to(vlk_image *img, const void *bytes, size_t n, const vlk_pixel_options *opt, vlk_sink *sink,
+                        vlk_err *err)
 {
-    const vlk_pixel_options none = {0};
-    opt = opt ? opt : &none;
     if (n == 0)
         return vlk_fail(err, VLK_EFORMAT, "the file is empty");
     const char *kind = vlk_image_kind(bytes, n);
@@ -128,9 +148,9 @@ int vlk_image_decode(vlk_image *img, const void *bytes, size_t n, const vlk_pixe
     if (!kind)
         return vlk_fail(err, VLK_EFORMAT, "not a picture: the first bytes are of no known kind");
     if (strcmp(kind, "png") == 0)
-        ret = vlk_png_decode(img, bytes, n, opt, err);
+        ret = vlk_png_decode(img, bytes, n, opt, sink, err);
     else if (strcmp(kind, "jpeg") == 0)
-        ret = vlk_jpeg_decode(img, bytes, n, opt, err);
+        ret = vlk_jpeg_decode(img, bytes, n, opt, sink, err);
     else if (strcmp(kind, "webp") == 0)
         ret = vlk_webp_decode(img, bytes, n, opt, err);
     else
@@ -138,6 +158,12 @@ int vlk_image_decode(vlk_image *img, const void *bytes, size_t n, const vlk_pixe
     if (ret == 0 && !opt->no_exif)
         img->orientation = vlk_exif_orientation(kind, bytes, n);
     return ret;
+}
+
+int vlk_image_decode(vlk_image *img, const void *bytes, size_t n, const vlk_pixel_options *opt, vlk_err *err)
+{
+    const vlk_pixel_options none = {0};
+    return vlk_image_decode_to(img, bytes, n, opt ? opt : &none, NULL, err);
 }
 
 /* Where output pixel (0, 0) comes from, and the steps through the source for one to the right and one down. */

@@ -16,7 +16,6 @@
 #include <string.h>
 
 #define MAX_SCANS 500 /* no encoder writes more; a file of many empty scans would take hours */
-#define ROWS_AT_ONCE 16
 
 typedef struct decoder {
     struct jpeg_decompress_struct cinfo;
@@ -95,21 +94,29 @@ static void setup(decoder *d, const uint8_t *p, size_t n)
     d->progress.progress_monitor = on_progress;
 }
 
-static void read_rows(vlk_image *img, decoder *d)
+static void read_rows(vlk_image *img, decoder *d, vlk_sink *sink)
 {
     size_t row = img->width * vlk_mode_bytes(img->mode);
+    int pass_on = sink && sink->taken;
     while (d->cinfo.output_scanline < d->cinfo.output_height) {
-        JSAMPROW rows[ROWS_AT_ONCE];
+        JSAMPROW rows[VLK_SINK_ROWS];
         size_t y = d->cinfo.output_scanline, n = d->cinfo.output_height - y;
-        n = n < ROWS_AT_ONCE ? n : ROWS_AT_ONCE;
+        n = n < VLK_SINK_ROWS ? n : VLK_SINK_ROWS;
+        uint8_t *to = img->data + (pass_on ? 0 : y * row);
         for (size_t i = 0; i < n; i++)
-            rows[i] = img->data + (y + i) * row;
-        jpeg_read_scanlines(&d->cinfo, rows, (JDIMENSION)n);
+            rows[i] = to + i * row;
+        /* The library gives a few rows a call. */
+        while (d->cinfo.output_scanline < y + n) {
+            size_t done = d->cinfo.output_scanline - y;
+            jpeg_read_scanlines(&d->cinfo, rows + done, (JDIMENSION)(n - done));
+        }
+        if (pass_on)
+            sink->rows(sink->arg, to, y, n);
     }
 }
 
 /* Everything that may jump out. */
-static int decode(vlk_image *img, decoder *d, const vlk_pixel_options *opt, vlk_err *err)
+static int decode(vlk_image *img, decoder *d, const vlk_pixel_options *opt, vlk_sink *sink, vlk_err *err)
 {
     struct jpeg_decompress_struct *c = &d->cinfo;
     jpeg_read_header(c, TRUE);
@@ -127,35 +134,37 @@ static int decode(vlk_image *img, decoder *d, const vlk_pixel_options *opt, vlk_
     default:
         return vlk_fail(err, VLK_EUNSUPPORTED, "JPEG: %d components: expected 1, 3 or 4", c->num_components);
     }
-    if (vlk_image_start(img, mode, c->image_width, c->image_height, opt->max_pixels, "JPEG", err))
+    if (vlk_image_head(img, mode, c->image_width, c->image_height, opt->max_pixels, "JPEG", err) ||
+        vlk_sink_start(sink, img, err))
         return -1;
     jpeg_start_decompress(c);
     if (c->output_width != img->width || c->output_height != img->height ||
         (size_t)c->output_components != vlk_mode_bytes(mode))
         return vlk_fail(err, VLK_EFORMAT, "JPEG: the decoder gives %u x %u x %d for a picture of %zu x %zu",
                         c->output_width, c->output_height, c->output_components, img->width, img->height);
-    read_rows(img, d);
+    read_rows(img, d, sink);
     jpeg_finish_decompress(c);
     return 0;
 }
 
 /* The only frame that jumps come back to; nothing local to it changes after setjmp. -2: the library gave up. */
-static int guarded(vlk_image *img, decoder *d, const vlk_pixel_options *opt, vlk_err *err)
+static int guarded(vlk_image *img, decoder *d, const vlk_pixel_options *opt, vlk_sink *sink, vlk_err *err)
 {
     if (setjmp(d->jump))
         return -2;
     jpeg_create_decompress(&d->cinfo);
     d->cinfo.src = &d->source;
     d->cinfo.progress = &d->progress;
-    return decode(img, d, opt, err);
+    return decode(img, d, opt, sink, err);
 }
 
-int vlk_jpeg_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_options *opt, vlk_err *err)
+int vlk_jpeg_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_options *opt, vlk_sink *sink,
+                    vlk_err *err)
 {
     decoder d;
     memset(&d, 0, sizeof d);
     setup(&d, p, n);
-    int ret = guarded(img, &d, opt, err);
+    int ret = guarded(img, &d, opt, sink, err);
     if (ret == -2) {
         if (d.cut)
             ret = vlk_fail(err, VLK_EFORMAT, "JPEG: the file ends after %zu bytes, before the end of the picture", n);

@@ -18,16 +18,38 @@ size_t vlk_mode_bytes(vlk_mode mode); /* of one pixel */
  * What an earlier picture left (palette, alpha, orientation) is reset. `kind` is for the message. */
 int vlk_image_start(vlk_image *img, vlk_mode mode, size_t w, size_t h, size_t max_pixels, const char *kind,
                     vlk_err *err) VLK_MUST_USE;
+/* The same without the room. */
+int vlk_image_head(vlk_image *img, vlk_mode mode, size_t w, size_t h, size_t max_pixels, const char *kind,
+                   vlk_err *err) VLK_MUST_USE;
 /* Room for n bytes and the slack in *p; what was there stays. */
 int vlk_pixel_room(uint8_t **p, size_t *cap, size_t n, vlk_err *err) VLK_MUST_USE;
 void vlk_image_swap(vlk_image *img); /* exchanges data and spare */
 
-/* The decoders: `opt` is not NULL. */
-int vlk_png_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_options *opt, vlk_err *err) VLK_MUST_USE;
-int vlk_jpeg_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_options *opt,
+/* Somebody who may want the rows as they come, so that the picture never lies in memory as a whole. `start` is
+ * called when the header is known (mode, size, transparency): 1 to have the rows, 0 to have the whole picture,
+ * -1 with err. `rows` then gets n whole rows from row y on, in order. */
+typedef struct vlk_sink {
+    int (*start)(void *arg, const vlk_image *img, vlk_err *err);
+    void (*rows)(void *arg, const uint8_t *rows, size_t y, size_t n);
+    void *arg;
+    int taken; /* `start` said 1 */
+} vlk_sink;
+
+#define VLK_SINK_ROWS 16 /* rows of a decoder's buffer when a sink takes them */
+
+/* Asks the sink (NULL allowed), then makes room for the whole picture or for VLK_SINK_ROWS rows. */
+int vlk_sink_start(vlk_sink *sink, vlk_image *img, vlk_err *err) VLK_MUST_USE;
+
+/* The decoders: `opt` is not NULL. Only PNG and JPEG ask a sink. */
+int vlk_png_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_options *opt, vlk_sink *sink,
+                   vlk_err *err) VLK_MUST_USE;
+int vlk_jpeg_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_options *opt, vlk_sink *sink,
                     vlk_err *err) VLK_MUST_USE;
 int vlk_webp_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_options *opt,
                     vlk_err *err) VLK_MUST_USE;
+/* vlk_image_decode with a sink. */
+int vlk_image_decode_to(vlk_image *img, const void *bytes, size_t n, const vlk_pixel_options *opt, vlk_sink *sink,
+                        vlk_err *err) VLK_MUST_USE;
 /* Orientation 1..8 that a whole PNG, JPEG or WebP file carries; 1 when there is none or it makes no sense. */
 int vlk_exif_orientation(const char *kind, const uint8_t *p, size_t n);
 
@@ -46,10 +68,20 @@ typedef struct vlk_axis {
 
 #define VLK_WEIGHT_BITS 22
 
-/* Memory of the resizer, kept between pictures. Starts as {0}. */
+/* What is kept of a picture after it was resized to w x h: the part (x, y, cw, ch). */
+typedef struct vlk_part {
+    size_t w, h;         /* of the whole resized picture */
+    size_t x, y, cw, ch; /* inside it */
+} vlk_part;
+
+/* A resize on its way, and its memory, which is kept between pictures. Starts with vlk_resizer_init. */
 typedef struct vlk_resizer {
     vlk_axis x, y;
-    uint8_t *rows; /* between the passes */
+    vlk_part part;
+    size_t width, channels; /* of the source */
+    int do_x, do_y;         /* the axis changes its length */
+    size_t row_lo, row_hi;  /* source rows that the part touches */
+    uint8_t *rows;          /* these rows after the first pass, part.cw pixels each */
     size_t cap_rows;
     int wide; /* use the AVX2 loops */
 } vlk_resizer;
@@ -57,15 +89,18 @@ typedef struct vlk_resizer {
 void vlk_resizer_init(vlk_resizer *rz); /* chooses the loops: the CPU's, capped by the variable VLK_CPU */
 void vlk_resizer_clear(vlk_resizer *rz);
 
-/* The part (x, y, cw, ch) of what `src` becomes when it is resized to w x h, in its own mode, into dst (mode,
- * palette and pixels). w x h = the size of src: a copy of the part. The same values as the whole resize gives.
- * src's pixels may change (alpha is multiplied in). */
-typedef struct vlk_part {
-    size_t w, h;         /* of the whole resized picture */
-    size_t x, y, cw, ch; /* inside it */
-} vlk_part;
+/* The part of what `src` becomes when it is resized, in its own mode, into dst (mode, palette and pixels). A
+ * resize to the size of src is a copy of the part. The same values as the whole resize gives. src's pixels may
+ * change (alpha is multiplied in). */
 int vlk_resize_part(vlk_image *dst, vlk_image *src, const vlk_part *part, vlk_filter filter, vlk_resizer *rz,
                     vlk_err *err) VLK_MUST_USE;
+
+/* The same for a w x h picture of c 8-bit channels without alpha, whose rows come in order: start; rows until all
+ * of [row_lo, row_hi) were given (others are passed over); end writes cw * ch pixels. Not for VLK_NEAREST. */
+int vlk_resize_start(vlk_resizer *rz, size_t w, size_t h, size_t c, const vlk_part *part, vlk_filter filter,
+                     vlk_err *err) VLK_MUST_USE;
+void vlk_resize_rows(vlk_resizer *rz, const uint8_t *rows, size_t y, size_t n);
+void vlk_resize_end(vlk_resizer *rz, uint8_t *dst);
 
 /* Plans one axis: the weights of Pillow's precompute_coeffs. */
 int vlk_axis_plan(vlk_axis *a, size_t in, size_t out, size_t first, size_t count, vlk_filter filter,

@@ -15,9 +15,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Where the picture goes: the part that is kept of the resized one, and its place on the recipe's canvas. */
+typedef struct layout {
+    vlk_part part;
+    size_t w, h, place_x, place_y;
+} layout;
+
 struct vlk_pixel_scratch {
     vlk_image img, part, canvas;
     vlk_resizer rz;
+    const vlk_recipe *recipe; /* of the call under way */
+    int keep_trns;            /* a transparent colour is composited, so the whole picture is needed */
+    layout at;
 };
 
 vlk_pixel_scratch *vlk_pixel_scratch_new(vlk_err *err)
@@ -113,46 +122,96 @@ static int fill_canvas(vlk_image *canvas, const vlk_image *like, size_t w, size_
     return 0;
 }
 
-/* Resize, crop and pad: leaves the picture of the recipe's size in *result. */
-static int shape(vlk_pixel_scratch *s, const vlk_recipe *r, vlk_image **result, vlk_err *err)
+/* Everything about sizes that follows from the recipe and the picture's own. */
+static int lay_out(layout *at, const vlk_recipe *r, const vlk_image *img, vlk_err *err)
 {
-    vlk_part part;
-    size_t place_x = 0, place_y = 0;
-    if (target_size(r, &s->img, &part, err))
+    if (target_size(r, img, &at->part, err))
         return -1;
-    size_t w = r->crop ? r->crop_w : part.w, h = r->crop ? r->crop_h : part.h;
-    crop_axis(r, part.w, w, &part.x, &part.cw, &place_x);
-    crop_axis(r, part.h, h, &part.y, &part.ch, &place_y);
-    if (vlk_resize_part(&s->part, &s->img, &part, r->filter, &s->rz, err))
+    if (at->part.w > INT32_MAX || at->part.h > INT32_MAX)
+        return vlk_fail(err, VLK_ELIMIT, "a picture of %zu x %zu cannot be resized to %zu x %zu", img->width,
+                        img->height, at->part.w, at->part.h);
+    at->w = r->crop ? r->crop_w : at->part.w;
+    at->h = r->crop ? r->crop_h : at->part.h;
+    crop_axis(r, at->part.w, at->w, &at->part.x, &at->part.cw, &at->place_x);
+    crop_axis(r, at->part.h, at->h, &at->part.y, &at->part.ch, &at->place_y);
+    return 0;
+}
+
+/* RGB pictures, most of all, go through the first pass while their rows come from the decoder. */
+static int sink_start(void *arg, const vlk_image *img, vlk_err *err)
+{
+    vlk_pixel_scratch *s = arg;
+    if (img->mode != VLK_MODE_RGB || s->recipe->filter == VLK_NEAREST || (s->keep_trns && img->trns_set))
+        return 0;
+    if (lay_out(&s->at, s->recipe, img, err) ||
+        vlk_resize_start(&s->rz, img->width, img->height, 3, &s->at.part, s->recipe->filter, err))
         return -1;
+    return 1;
+}
+
+static void sink_rows(void *arg, const uint8_t *rows, size_t y, size_t n)
+{
+    vlk_pixel_scratch *s = arg;
+    vlk_resize_rows(&s->rz, rows, y, n);
+}
+
+/* The way of a whole picture: s->img to s->part. */
+static int shape(vlk_pixel_scratch *s, const vlk_recipe *r, vlk_alpha alpha, vlk_err *err)
+{
+    if (vlk_image_orient(&s->img, err))
+        return -1;
+    if (alpha != VLK_ALPHA_DROP && s->img.has_alpha && vlk_image_composite(&s->img, alpha, err))
+        return -1;
+    if ((r->rgb_first && vlk_image_to_rgb(&s->img, err)) || lay_out(&s->at, r, &s->img, err))
+        return -1;
+    return vlk_resize_part(&s->part, &s->img, &s->at.part, r->filter, &s->rz, err);
+}
+
+/* s->part on the canvas, if it does not fill it; *result is what counts. */
+static int pad(vlk_pixel_scratch *s, const vlk_recipe *r, vlk_image **result, vlk_err *err)
+{
+    const layout *at = &s->at;
     *result = &s->part;
-    if (part.cw == w && part.ch == h)
+    if (at->part.cw == at->w && at->part.ch == at->h)
         return 0;
     *result = &s->canvas;
-    if (fill_canvas(&s->canvas, &s->part, w, h, r->resize == VLK_RESIZE_LONGEST ? r->fill : 0, err))
+    if (fill_canvas(&s->canvas, &s->part, at->w, at->h, r->resize == VLK_RESIZE_LONGEST ? r->fill : 0, err))
         return -1;
-    size_t c = vlk_mode_bytes(s->part.mode);
-    for (size_t y = 0; y < part.ch; y++)
-        memcpy(s->canvas.data + ((place_y + y) * w + place_x) * c, s->part.data + y * part.cw * c, part.cw * c);
+    size_t c = vlk_mode_bytes(s->part.mode), row = at->part.cw * c;
+    for (size_t y = 0; y < at->part.ch; y++)
+        memcpy(s->canvas.data + ((at->place_y + y) * at->w + at->place_x) * c, s->part.data + y * row, row);
     return 0;
+}
+
+static int is_turned(const void *bytes, size_t n, const vlk_pixel_options *opt)
+{
+    const char *kind = opt->no_exif ? NULL : vlk_image_kind(bytes, n);
+    return kind && vlk_exif_orientation(kind, bytes, n) != 1;
 }
 
 int vlk_pixels(uint8_t *out, const void *bytes, size_t n, const vlk_recipe *r, const vlk_pixel_options *opt,
                vlk_pixel_scratch *s, vlk_err *err)
 {
     vlk_pixel_options o = opt ? *opt : (vlk_pixel_options){0};
+    vlk_sink sink = {.start = sink_start, .rows = sink_rows, .arg = s};
     vlk_image *result;
     size_t w, h;
+    if (vlk_recipe_output(r, &w, &h, err))
+        return -1;
     if (o.alpha == VLK_ALPHA_DROP && r->on_white)
         o.alpha = VLK_ALPHA_WHITE;
-    if (vlk_recipe_output(r, &w, &h, err) || vlk_image_decode(&s->img, bytes, n, &o, err) ||
-        vlk_image_orient(&s->img, err))
+    s->recipe = r;
+    s->keep_trns = o.alpha != VLK_ALPHA_DROP;
+    if (vlk_image_decode_to(&s->img, bytes, n, &o, is_turned(bytes, n, &o) ? NULL : &sink, err))
         return -1;
-    if (o.alpha != VLK_ALPHA_DROP && s->img.has_alpha && vlk_image_composite(&s->img, o.alpha, err))
+    if (sink.taken) {
+        if (vlk_image_start(&s->part, VLK_MODE_RGB, s->at.part.cw, s->at.part.ch, SIZE_MAX, "resized picture", err))
+            return -1;
+        vlk_resize_end(&s->rz, s->part.data);
+    } else if (shape(s, r, o.alpha, err)) {
         return -1;
-    if (r->rgb_first && vlk_image_to_rgb(&s->img, err))
-        return -1;
-    if (shape(s, r, &result, err) || vlk_image_to_rgb(result, err))
+    }
+    if (pad(s, r, &result, err) || vlk_image_to_rgb(result, err))
         return -1;
     if (result->width != w || result->height != h)
         return vlk_fail(err, VLK_EMODEL, "the recipe gives %zu x %zu pixels, expected %zu x %zu", result->width,

@@ -135,10 +135,20 @@ static void read_transparent(vlk_image *img, png_structp png, png_infop info, in
     }
 }
 
-static void read_rows(vlk_image *img, png_structp png)
+/* Rows in order to the sink; interlaced pictures never come here. */
+static void pass_rows(vlk_image *img, png_structp png, vlk_sink *sink)
 {
-    int passes = png_set_interlace_handling(png);
-    png_start_read_image(png);
+    size_t row = img->width * vlk_mode_bytes(img->mode);
+    for (size_t y = 0; y < img->height; y += VLK_SINK_ROWS) {
+        size_t n = img->height - y < VLK_SINK_ROWS ? img->height - y : VLK_SINK_ROWS;
+        for (size_t i = 0; i < n; i++)
+            png_read_row(png, img->data + i * row, NULL);
+        sink->rows(sink->arg, img->data, y, n);
+    }
+}
+
+static void read_rows(vlk_image *img, png_structp png, int passes)
+{
     size_t row = img->width * vlk_mode_bytes(img->mode);
     for (int pass = 0; pass < passes; pass++) {
         for (size_t y = 0; y < img->height; y++)
@@ -147,7 +157,8 @@ static void read_rows(vlk_image *img, png_structp png)
 }
 
 /* Everything that may jump out. `code` is already in err when it returns -1 by itself. */
-static int decode(vlk_image *img, png_structp png, png_infop info, const vlk_pixel_options *opt, vlk_err *err)
+static int decode(vlk_image *img, png_structp png, png_infop info, const vlk_pixel_options *opt, vlk_sink *sink,
+                  vlk_err *err)
 {
     png_set_user_limits(png, 0x7fffffff, 0x7fffffff);
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
@@ -156,7 +167,7 @@ static int decode(vlk_image *img, png_structp png, png_infop info, const vlk_pix
     size_t w = png_get_image_width(png, info), h = png_get_image_height(png, info);
     int bits = png_get_bit_depth(png, info), type = png_get_color_type(png, info);
     vlk_mode mode = choose_mode(png, info, opt);
-    if (vlk_image_start(img, mode, w, h, opt->max_pixels, "PNG", err))
+    if (vlk_image_head(img, mode, w, h, opt->max_pixels, "PNG", err))
         return -1;
     if (mode == VLK_MODE_P)
         read_palette(img, png, info);
@@ -165,19 +176,28 @@ static int decode(vlk_image *img, png_structp png, png_infop info, const vlk_pix
         read_transparent(img, png, info, bits);
     else
         img->has_alpha = mode == VLK_MODE_RGBA || mode == VLK_MODE_LA;
-    read_rows(img, png);
+    int passes = png_set_interlace_handling(png);
+    png_start_read_image(png);
+    if (vlk_sink_start(passes == 1 ? sink : NULL, img, err))
+        return -1;
+    if (passes == 1 && sink && sink->taken)
+        pass_rows(img, png, sink);
+    else
+        read_rows(img, png, passes);
     return 0;
 }
 
 /* The only frame of reading that jumps come back to; nothing local to it changes after setjmp. -2: libpng gave up. */
-static int guarded(vlk_image *img, png_structp png, png_infop info, const vlk_pixel_options *opt, vlk_err *err)
+static int guarded(vlk_image *img, png_structp png, png_infop info, const vlk_pixel_options *opt, vlk_sink *sink,
+                   vlk_err *err)
 {
     if (setjmp(png_jmpbuf(png)))
         return -2;
-    return decode(img, png, info, opt, err);
+    return decode(img, png, info, opt, sink, err);
 }
 
-int vlk_png_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_options *opt, vlk_err *err)
+int vlk_png_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_options *opt, vlk_sink *sink,
+                   vlk_err *err)
 {
     source src = {.p = p, .left = n};
     png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &src, on_error, on_warning);
@@ -188,7 +208,7 @@ int vlk_png_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_o
         goto out;
     }
     png_set_read_fn(png, &src, read_bytes);
-    ret = guarded(img, png, info, opt, err);
+    ret = guarded(img, png, info, opt, sink, err);
     if (ret == -2 && src.cut)
         ret = vlk_fail(err, VLK_EFORMAT, "PNG: the file ends after %zu bytes, inside the picture", n);
     else if (ret == -2)

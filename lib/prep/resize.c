@@ -215,50 +215,86 @@ static void copy_part(vlk_image *dst, const vlk_image *src, const vlk_part *part
         memcpy(dst->data + y * part->cw * c, src->data + ((part->y + y) * src->width + part->x) * c, part->cw * c);
 }
 
-/* The two passes. Rows between them: [row_lo, row_hi) of the source, cw pixels each. */
-static int resample(vlk_image *dst, const vlk_image *src, const vlk_part *part, vlk_filter filter, vlk_resizer *rz,
+static int plan(vlk_resizer *rz, size_t w, size_t h, const vlk_part *part, vlk_filter filter, vlk_err *err)
+{
+    rz->part = *part;
+    rz->width = w;
+    rz->do_x = part->w != w;
+    rz->do_y = part->h != h;
+    if ((rz->do_x && vlk_axis_plan(&rz->x, w, part->w, part->x, part->cw, filter, err)) ||
+        (rz->do_y && vlk_axis_plan(&rz->y, h, part->h, part->y, part->ch, filter, err)))
+        return -1;
+    rz->row_lo = rz->do_y ? rz->y.src_lo : part->y;
+    rz->row_hi = rz->do_y ? rz->y.src_hi : part->y + part->ch;
+    return 0;
+}
+
+int vlk_resize_start(vlk_resizer *rz, size_t w, size_t h, size_t c, const vlk_part *part, vlk_filter filter,
+                     vlk_err *err)
+{
+    if (plan(rz, w, h, part, filter, err))
+        return -1;
+    rz->channels = c;
+#ifdef __x86_64__
+    if (rz->do_x && rz->wide && c >= 3 && vlk_axis_pairs(&rz->x, err))
+        return -1;
+#endif
+    return vlk_pixel_room(&rz->rows, &rz->cap_rows, (rz->row_hi - rz->row_lo) * part->cw * c, err);
+}
+
+void vlk_resize_rows(vlk_resizer *rz, const uint8_t *rows, size_t y, size_t n)
+{
+    size_t c = rz->channels, stride = rz->width * c, row = rz->part.cw * c, end = y + n;
+    size_t from = y > rz->row_lo ? y : rz->row_lo, to = end < rz->row_hi ? end : rz->row_hi;
+    if (from >= to)
+        return;
+    const uint8_t *src = rows + (from - y) * stride;
+    uint8_t *dst = rz->rows + (from - rz->row_lo) * row;
+    if (rz->do_x) {
+        hpass(dst, row, src, stride, to - from, rz, c);
+        return;
+    }
+    for (size_t i = from; i < to; i++, src += stride, dst += row)
+        memcpy(dst, src + rz->part.x * c, row);
+}
+
+void vlk_resize_end(vlk_resizer *rz, uint8_t *dst)
+{
+    size_t row = rz->part.cw * rz->channels;
+    if (rz->do_y)
+        vpass(dst, rz->rows, row, row, rz);
+    else
+        memcpy(dst, rz->rows, rz->part.ch * row);
+}
+
+/* I16: the same two passes in double. The rows' memory is from malloc, so it is aligned for 16 bits. */
+static int resize16(vlk_image *dst, const vlk_image *src, const vlk_part *part, vlk_filter filter, vlk_resizer *rz,
                     vlk_err *err)
 {
-    int do_x = part->w != src->width, do_y = part->h != src->height, wide16 = src->mode == VLK_MODE_I16;
-    size_t c = vlk_mode_bytes(src->mode), stride = src->width * c, row = part->cw * c;
-    if ((do_x && vlk_axis_plan(&rz->x, src->width, part->w, part->x, part->cw, filter, err)) ||
-        (do_y && vlk_axis_plan(&rz->y, src->height, part->h, part->y, part->ch, filter, err)))
+    if (plan(rz, src->width, src->height, part, filter, err))
         return -1;
-    size_t row_lo = do_y ? rz->y.src_lo : part->y, rows = do_y ? rz->y.src_hi - row_lo : part->ch;
-    const uint8_t *from = src->data + row_lo * stride + (do_x ? 0 : part->x * c);
-    if (do_x) {
-        uint8_t *to = dst->data;
-        if (do_y) {
-            if (vlk_pixel_room(&rz->rows, &rz->cap_rows, rows * row, err))
-                return -1;
-            to = rz->rows;
-        }
-#ifdef __x86_64__
-        if (rz->wide && c >= 3 && vlk_axis_pairs(&rz->x, err))
-            return -1;
-#endif
-        if (wide16)
-            pass16((uint16_t *)(void *)to, 1, part->cw, (const uint16_t *)(const void *)from, 1, src->width, rows,
-                   &rz->x, 0);
-        else
-            hpass(to, row, from, stride, rows, rz, c);
-        from = to;
-        stride = row;
+    size_t rows = rz->row_hi - rz->row_lo, stride = src->width;
+    const uint16_t *from = (const uint16_t *)(const void *)src->data + rz->row_lo * stride;
+    uint16_t *out = (uint16_t *)(void *)dst->data;
+    if (!rz->do_x) {
+        pass16(out, part->cw, 1, from + part->x, stride, 1, part->cw, &rz->y, rz->row_lo);
+        return 0;
     }
-    if (do_y && wide16)
-        pass16((uint16_t *)(void *)dst->data, part->cw, 1, (const uint16_t *)(const void *)from, stride / 2, 1,
-               part->cw, &rz->y, row_lo);
-    else if (do_y)
-        vpass(dst->data, from, stride, row, rz);
+    if (!rz->do_y) {
+        pass16(out, 1, part->cw, from, 1, stride, rows, &rz->x, 0);
+        return 0;
+    }
+    if (vlk_pixel_room(&rz->rows, &rz->cap_rows, rows * part->cw * 2, err))
+        return -1;
+    uint16_t *mid = (uint16_t *)(void *)rz->rows;
+    pass16(mid, 1, part->cw, from, 1, stride, rows, &rz->x, 0);
+    pass16(out, part->cw, 1, mid, part->cw, 1, part->cw, &rz->y, rz->row_lo);
     return 0;
 }
 
 int vlk_resize_part(vlk_image *dst, vlk_image *src, const vlk_part *part, vlk_filter filter, vlk_resizer *rz,
                     vlk_err *err)
 {
-    if (part->w < 1 || part->h < 1 || part->w > INT32_MAX || part->h > INT32_MAX)
-        return vlk_fail(err, VLK_ELIMIT, "a picture of %zu x %zu cannot be resized to %zu x %zu", src->width,
-                        src->height, part->w, part->h);
     if (vlk_image_start(dst, src->mode, part->cw, part->ch, SIZE_MAX, "resized picture", err))
         return -1;
     memcpy(dst->palette, src->palette, sizeof dst->palette);
@@ -272,11 +308,15 @@ int vlk_resize_part(vlk_image *dst, vlk_image *src, const vlk_part *part, vlk_fi
     }
     if (filter == VLK_NEAREST || src->mode == VLK_MODE_1 || src->mode == VLK_MODE_P)
         return resize_nearest(dst, src, part, rz, err);
+    if (src->mode == VLK_MODE_I16)
+        return resize16(dst, src, part, filter, rz, err);
     int alpha = src->mode == VLK_MODE_LA || src->mode == VLK_MODE_RGBA;
     if (alpha)
         multiply_alpha(src);
-    if (resample(dst, src, part, filter, rz, err))
+    if (vlk_resize_start(rz, src->width, src->height, vlk_mode_bytes(src->mode), part, filter, err))
         return -1;
+    vlk_resize_rows(rz, src->data, 0, src->height);
+    vlk_resize_end(rz, dst->data);
     if (alpha)
         divide_alpha(dst);
     return 0;
@@ -287,6 +327,9 @@ int vlk_image_resize(vlk_image *img, size_t w, size_t h, vlk_filter filter, vlk_
     vlk_resizer rz;
     vlk_image out = {.data = img->spare, .cap = img->spare_cap};
     vlk_part part = {.w = w, .h = h, .cw = w, .ch = h};
+    if (w < 1 || h < 1 || w > INT32_MAX || h > INT32_MAX)
+        return vlk_fail(err, VLK_ELIMIT, "a picture of %zu x %zu cannot be resized to %zu x %zu", img->width,
+                        img->height, w, h);
     vlk_resizer_init(&rz);
     int ret = vlk_resize_part(&out, img, &part, filter, &rz, err);
     img->spare = out.data;

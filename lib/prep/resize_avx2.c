@@ -35,44 +35,78 @@ int vlk_axis_pairs(vlk_axis *a, vlk_err *err)
     return 0;
 }
 
-static inline int32_t narrow(__m256i low, __m256i high)
+/* Sums of one row: 4 channels as int32, rounded and shifted, not yet clamped. */
+static inline __m128i total(__m256i low, __m256i high)
 {
     __m256i s = _mm256_add_epi32(low, _mm256_slli_epi32(high, LOW_BITS));
     __m128i t = _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
-    t = _mm_srai_epi32(_mm_add_epi32(t, _mm_set1_epi32(1 << (VLK_WEIGHT_BITS - 1))), VLK_WEIGHT_BITS);
-    t = _mm_packs_epi32(t, t);
-    return _mm_cvtsi128_si32(_mm_packus_epi16(t, t));
+    return _mm_srai_epi32(_mm_add_epi32(t, _mm_set1_epi32(1 << (VLK_WEIGHT_BITS - 1))), VLK_WEIGHT_BITS);
 }
 
-/* R rows at once; R and c are constants where this is inlined. */
-static inline void hpass_rows(uint8_t *dst, size_t dst_stride, const uint8_t *src, size_t src_stride, const vlk_axis *a,
-                              const int R, const size_t c)
+/* Four taps of one row. */
+static inline void add_taps(__m256i *low, __m256i *high, const uint8_t *p, __m256i pick, __m256i kl, __m256i kh)
+{
+    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m256i w = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(v), pick);
+    *low = _mm256_add_epi32(*low, _mm256_madd_epi16(w, kl));
+    *high = _mm256_add_epi32(*high, _mm256_madd_epi16(w, kh));
+}
+
+static inline void put(uint8_t *dst, int32_t v, size_t c, int last)
+{
+    memcpy(dst, &v, last ? c : 4); /* a byte too many is written over by the next pixel */
+}
+
+static inline __m256i pick_of(size_t c)
 {
     const __m256i pick3 = _mm256_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1, 6, -1, 9, -1, 7,
                                            -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1);
     const __m256i pick4 = _mm256_setr_epi8(0, -1, 4, -1, 1, -1, 5, -1, 2, -1, 6, -1, 3, -1, 7, -1, 8, -1, 12, -1, 9, -1,
                                            13, -1, 10, -1, 14, -1, 11, -1, 15, -1);
-    const __m256i pick = c == 3 ? pick3 : pick4;
-    for (size_t i = 0; i < a->count; i++) {
+    return c == 3 ? pick3 : pick4;
+}
+
+/* Four rows; c is a constant where this is inlined. Sums stand in variables of their own, not in arrays, so that
+ * they stay in registers without any unrolling by the compiler. */
+static inline void hpass4(uint8_t *dst, size_t dst_stride, const uint8_t *src, size_t src_stride, const vlk_axis *a,
+                          const size_t c)
+{
+    const __m256i pick = pick_of(c), zero = _mm256_setzero_si256();
+    for (size_t i = 0; i < a->count; i++, dst += c) {
+        const uint8_t *p = src + a->lo[i] * c, *q = p + 2 * src_stride;
+        const __m256i *k = (const __m256i *)(const void *)(a->k15 + i * a->stride * 8);
+        size_t groups = (a->taps[i] + 3) / 4;
+        __m256i l0 = zero, l1 = zero, l2 = zero, l3 = zero, h0 = zero, h1 = zero, h2 = zero, h3 = zero;
+        for (size_t g = 0; g < groups; g++, k += 2, p += 4 * c, q += 4 * c) {
+            __m256i kl = _mm256_loadu_si256(k), kh = _mm256_loadu_si256(k + 1);
+            add_taps(&l0, &h0, p, pick, kl, kh);
+            add_taps(&l1, &h1, p + src_stride, pick, kl, kh);
+            add_taps(&l2, &h2, q, pick, kl, kh);
+            add_taps(&l3, &h3, q + src_stride, pick, kl, kh);
+        }
+        __m128i v = _mm_packus_epi16(_mm_packs_epi32(total(l0, h0), total(l1, h1)),
+                                     _mm_packs_epi32(total(l2, h2), total(l3, h3)));
+        int last = i + 1 == a->count;
+        put(dst, _mm_extract_epi32(v, 0), c, last);
+        put(dst + dst_stride, _mm_extract_epi32(v, 1), c, last);
+        put(dst + 2 * dst_stride, _mm_extract_epi32(v, 2), c, last);
+        put(dst + 3 * dst_stride, _mm_extract_epi32(v, 3), c, last);
+    }
+}
+
+static inline void hpass1(uint8_t *dst, const uint8_t *src, const vlk_axis *a, const size_t c)
+{
+    const __m256i pick = pick_of(c);
+    for (size_t i = 0; i < a->count; i++, dst += c) {
         const uint8_t *p = src + a->lo[i] * c;
         const __m256i *k = (const __m256i *)(const void *)(a->k15 + i * a->stride * 8);
         size_t groups = (a->taps[i] + 3) / 4;
-        __m256i low[4], high[4];
-        for (int r = 0; r < R; r++)
-            low[r] = high[r] = _mm256_setzero_si256();
-        for (size_t g = 0; g < groups; g++, k += 2, p += 4 * c) {
-            __m256i kl = _mm256_loadu_si256(k), kh = _mm256_loadu_si256(k + 1);
-            for (int r = 0; r < R; r++) {
-                const __m128i *q = (const __m128i *)(const void *)(p + (size_t)r * src_stride);
-                __m256i v = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(q)), pick);
-                low[r] = _mm256_add_epi32(low[r], _mm256_madd_epi16(v, kl));
-                high[r] = _mm256_add_epi32(high[r], _mm256_madd_epi16(v, kh));
-            }
-        }
-        for (int r = 0; r < R; r++) {
-            int32_t v = narrow(low[r], high[r]);
-            memcpy(dst + (size_t)r * dst_stride + i * c, &v, c);
-        }
+        __m256i low = _mm256_setzero_si256(), high = low;
+        for (size_t g = 0; g < groups; g++, k += 2, p += 4 * c)
+            add_taps(&low, &high, p, pick, _mm256_loadu_si256(k), _mm256_loadu_si256(k + 1));
+        __m128i v = total(low, high);
+        v = _mm_packs_epi32(v, v);
+        put(dst, _mm_cvtsi128_si32(_mm_packus_epi16(v, v)), c, i + 1 == a->count);
     }
 }
 
@@ -81,15 +115,15 @@ void vlk_hpass_avx2(uint8_t *dst, size_t dst_stride, const uint8_t *src, size_t 
 {
     for (; rows >= 4; rows -= 4, dst += 4 * dst_stride, src += 4 * src_stride) {
         if (channels == 3)
-            hpass_rows(dst, dst_stride, src, src_stride, a, 4, 3);
+            hpass4(dst, dst_stride, src, src_stride, a, 3);
         else
-            hpass_rows(dst, dst_stride, src, src_stride, a, 4, 4);
+            hpass4(dst, dst_stride, src, src_stride, a, 4);
     }
     for (; rows > 0; rows--, dst += dst_stride, src += src_stride) {
         if (channels == 3)
-            hpass_rows(dst, dst_stride, src, src_stride, a, 1, 3);
+            hpass1(dst, src, a, 3);
         else
-            hpass_rows(dst, dst_stride, src, src_stride, a, 1, 4);
+            hpass1(dst, src, a, 4);
     }
 }
 
