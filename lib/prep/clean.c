@@ -228,7 +228,7 @@ int vlk_clean_text(vlk_buf *out, const char *s, size_t n, vlk_bpe_dialect dialec
     if (vlk_cps_decode(&c->text, s, n, err))
         return -1;
     if (dialect == VLK_BPE_HF) {
-        if (vlk_cps_nfc(&c->text, 0, err) || vlk_cps_lower(&c->text, 0, err))
+        if (vlk_cps_nfc(&c->text, 1, err) || vlk_cps_lower(&c->text, 0, err))
             return -1;
         return vlk_cps_encode(out, &c->text, err);
     }

@@ -27,8 +27,8 @@ int vlk_char_is_decimal(uint32_t cp); /* Nd */
 uint32_t vlk_char_upper(uint32_t cp); /* one to one */
 /* NFKC of one code point; returns how many of the (at most 4) are in out. */
 size_t vlk_char_nfkc(uint32_t cp, uint32_t out[4]);
-/* NFC of the code points from `from` on, in place. */
-int vlk_cps_nfc(vlk_cps *t, size_t from, vlk_err *err) VLK_MUST_USE;
+/* NFC, in place. unicode9: by the tables of Unicode 9.0, which Hugging Face's normaliser has. */
+int vlk_cps_nfc(vlk_cps *t, int unicode9, vlk_err *err) VLK_MUST_USE;
 /* Lower case, in place; U+0130 becomes two. final_sigma 1: as Python's str.lower(), U+03A3 at the end of a
  * word becomes U+03C2; 0: letter by letter. */
 int vlk_cps_lower(vlk_cps *t, int final_sigma, vlk_err *err) VLK_MUST_USE;

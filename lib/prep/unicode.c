@@ -241,57 +241,90 @@ static int order_marks(uint32_t *run, size_t n, vlk_cps *spare, vlk_err *err)
     return 0;
 }
 
-/* Appends the canonical decomposition of cp[0..n-1], in canonical order, to d. */
-static int decompose(vlk_cps *d, const uint32_t *cp, size_t n, vlk_cps *spare, vlk_err *err)
+/* Appends the NFC of cp[0..n-1] to out. */
+static int compose(vlk_cps *out, const uint32_t *cp, size_t n, vlk_cps *spare, vlk_err *err)
 {
+    const utf8proc_option_t form = UTF8PROC_STABLE | UTF8PROC_COMPOSE;
+    size_t from = out->len;
     for (size_t i = 0; i < n; i++) {
         utf8proc_int32_t one[DECOMPOSED];
+        uint32_t add[DECOMPOSED];
         int bound = 0;
-        utf8proc_ssize_t k = utf8proc_decompose_char((utf8proc_int32_t)cp[i], one, DECOMPOSED,
-                                                     UTF8PROC_STABLE | UTF8PROC_COMPOSE, &bound);
+        utf8proc_ssize_t k = utf8proc_decompose_char((utf8proc_int32_t)cp[i], one, DECOMPOSED, form, &bound);
         if (k < 0 || k > DECOMPOSED) {
             one[0] = (utf8proc_int32_t)cp[i];
             k = 1;
         }
-        uint32_t add[DECOMPOSED];
         for (utf8proc_ssize_t j = 0; j < k; j++)
             add[j] = (uint32_t)one[j];
-        if (vlk_cps_add(d, add, (size_t)k, err))
+        if (vlk_cps_add(out, add, (size_t)k, err))
             return -1;
     }
-    for (size_t i = 0; i < d->len;) {
-        size_t j = i;
-        while (j < d->len && combining_class(d->at[j]) != 0)
+    for (size_t i = from, j; i < out->len; i = j + 1) {
+        for (j = i; j < out->len && combining_class(out->at[j]) != 0;)
             j++;
-        if (j > i + 1 && order_marks(d->at + i, j - i, spare, err))
+        if (j > i + 1 && order_marks(out->at + i, j - i, spare, err))
             return -1;
-        i = j + 1;
     }
+    if (out->len == from)
+        return 0;
+    /* A signed type of the same width may alias: utf8proc speaks int32_t. */
+    utf8proc_ssize_t k =
+        utf8proc_normalize_utf32((utf8proc_int32_t *)(out->at + from), (utf8proc_ssize_t)(out->len - from), form);
+    if (k < 0)
+        return vlk_fail(err, VLK_EFORMAT, "a text cannot be normalised: %s", utf8proc_errmsg(k));
+    out->len = from + (size_t)k;
     return 0;
 }
 
-int vlk_cps_nfc(vlk_cps *t, size_t from, vlk_err *err)
+/* Combining marks that came after Unicode 9.0, and the second half of U+11938. */
+static int is_after_unicode9(uint32_t cp)
+{
+    static const uint32_t range[][2] = {
+        {0x7FD, 0x7FD},     {0x898, 0x89F},     {0x8CA, 0x8D3},     {0x9FE, 0x9FE},     {0xC3C, 0xC3C},
+        {0xD3B, 0xD3C},     {0xEBA, 0xEBA},     {0x1715, 0x1715},   {0x1ABF, 0x1ACE},   {0x1DF6, 0x1DFA},
+        {0xA82C, 0xA82C},   {0x10D24, 0x10D27}, {0x10EAB, 0x10EAC}, {0x10EFD, 0x10EFF}, {0x10F46, 0x10F50},
+        {0x10F82, 0x10F85}, {0x11070, 0x11070}, {0x1133B, 0x1133B}, {0x1145E, 0x1145E}, {0x11839, 0x1183A},
+        {0x11930, 0x11930}, {0x1193D, 0x1193E}, {0x11943, 0x11943}, {0x119E0, 0x119E0}, {0x11A34, 0x11A34},
+        {0x11A47, 0x11A47}, {0x11A99, 0x11A99}, {0x11D42, 0x11D42}, {0x11D44, 0x11D45}, {0x11D97, 0x11D97},
+        {0x11F41, 0x11F42}, {0x16FF0, 0x16FF1}, {0x1E08F, 0x1E08F}, {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE},
+        {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF}};
+    size_t lo = 0, hi = sizeof range / sizeof *range;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (cp > range[mid][1])
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < sizeof range / sizeof *range && cp >= range[lo][0];
+}
+
+int vlk_cps_nfc(vlk_cps *t, int unicode9, vlk_err *err)
 {
     int rc = -1;
-    vlk_cps d = {0}, spare = {0};
-    size_t i = from;
-    while (i < t->len && t->at[i] < 0x300) /* all of these are in NFC, and stay so before others of their kind */
+    vlk_cps out = {0}, spare = {0};
+    size_t i = 0;
+    while (i < t->len && t->at[i] < 0x300) /* these are in NFC, and stay so before others of their kind */
         i++;
     if (i == t->len)
         return 0;
-    if (decompose(&d, t->at + from, t->len - from, &spare, err))
-        goto out;
-    /* A signed type of the same width may alias: utf8proc speaks int32_t. */
-    utf8proc_ssize_t n =
-        utf8proc_normalize_utf32((utf8proc_int32_t *)d.at, (utf8proc_ssize_t)d.len, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
-    if (n < 0) {
-        vlk_fail(err, VLK_EFORMAT, "a text cannot be normalised: %s", utf8proc_errmsg(n));
-        goto out;
+    for (i = 0; i < t->len; i++) {
+        size_t j = i;
+        while (j < t->len && !(unicode9 && is_after_unicode9(t->at[j])))
+            j++;
+        if (compose(&out, t->at + i, j - i, &spare, err))
+            goto out;
+        if (j < t->len && vlk_cps_add(&out, t->at + j, 1, err)) /* to Unicode 9.0 it is a stranger: it stays, and */
+            goto out;                                           /* nothing moves past it */
+        i = j;
     }
-    t->len = from;
-    rc = vlk_cps_add(t, d.at, (size_t)n, err);
+    vlk_cps_clear(t);
+    *t = out;
+    out = (vlk_cps){0};
+    rc = 0;
 out:
-    vlk_cps_clear(&d);
+    vlk_cps_clear(&out);
     vlk_cps_clear(&spare);
     return rc;
 }
