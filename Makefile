@@ -63,6 +63,7 @@ all: $(MAINS:%=$B/%) $(COMPLETIONS)
 ifneq ($(filter x86_64 amd64,$(shell uname -m)),)
 $B/%_avx2.o: ISA := -mavx2 -mfma -mf16c
 $B/%_avx512.o: ISA := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c
+$B/%_avx512bf16.o: ISA := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mavx512bf16
 endif
 # A changed PREFIX rebuilds what holds it.
 $B/tools/cli_share.o: ALL_CPPFLAGS += -DVLK_PREFIX='"$(PREFIX)"'

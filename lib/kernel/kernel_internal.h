@@ -49,6 +49,8 @@ struct vlk_kernel {
         size_t size;
     } * scratch;               /* a thread */
     struct vlk_scratch shared; /* x in bf16 */
+    struct vlk_few *few;       /* what few.c has found out */
+    vlk_few_fn *few_bf16;      /* NULL where the CPU lacks AVX512_BF16 */
 };
 
 /* Each thread's scratch has at least so many bytes; call before vlk_pool_run. 64-byte aligned, not kept. */
@@ -60,5 +62,35 @@ int vlk_scratch_grow(struct vlk_scratch *s, size_t bytes, vlk_err *err) VLK_MUST
 /* The self-test of a tile: x (m,k) has the same row m times; y (m,64) must, too. */
 void vlk_same_rows_fill(float *x, size_t m, size_t k);
 int vlk_same_rows(const float *y, size_t m);
+
+/* ---- weights (weight.c) ---- */
+
+/* How a panel is stored. */
+typedef enum vlk_panel_kind {
+    VLK_PANEL_F32,
+    VLK_PANEL_BF16,  /* pairs, for a backend that multiplies bf16 */
+    VLK_PANEL_BF16_F /* rounded to bf16, stored and multiplied as f32 */
+} vlk_panel_kind;    /* (int8 would be another) */
+
+struct vlk_pack {
+    vlk_panel_kind kind;
+    size_t panel_bytes;
+    unsigned char *data;
+};
+
+size_t vlk_panel_count(const vlk_weight *w);
+/* Panel p into dst, depth kp with the padding that bf16 needs. 0 if a value is not finite, else 1. */
+int vlk_panel_make(const vlk_kernel *kn, void *dst, const vlk_weight *w, vlk_panel_kind kind, size_t kp, size_t p);
+/* Where panel p is stored, and its bytes; 0 bytes if they do not lie together. */
+const void *vlk_panel_stored(const vlk_weight *w, size_t p, size_t *bytes);
+/* Packs all panels into w->pack, if there is memory for it. -1 if a value is not finite. */
+int vlk_weight_pack(vlk_kernel *kn, vlk_weight *w, vlk_panel_kind kind, size_t kp);
+/* x rounded to bf16, still floats. */
+void vlk_round_bf16(float *x, size_t n);
+
+/* Does the loop for few rows give the backend's bits at this depth? *chunk is the length of its chains, 0 if not. -1
+ * for lack of memory. */
+int vlk_few_chunk(vlk_kernel *kn, vlk_dtype type, size_t k, size_t *chunk, vlk_err *err) VLK_MUST_USE;
+void vlk_few_clear(vlk_kernel *kn);
 
 #endif

@@ -36,6 +36,9 @@ typedef struct vlk_attend {
     float *scratch; /* vlk_attend_scratch floats */
 } vlk_attend;
 
+typedef void vlk_few_fn(float *y, const void *x, size_t ldx, size_t m, size_t k, size_t chunk, const void *panel,
+                        const void *next, size_t lines);
+
 typedef struct vlk_loops {
     const char *name;
     /* y (rows, cols; ldy) = epilogue(acc (rows, 64)); pre and res have y's shape and ldy. */
@@ -55,6 +58,9 @@ typedef struct vlk_loops {
     int (*pack_bf16)(uint16_t *dst, size_t kp, const vlk_panel_src *s);
     /* dst (m,kp) = x (m,k) rounded to nearest even; zeros behind k. */
     void (*to_bf16)(uint16_t *dst, size_t kp, const float *x, size_t m, size_t k);
+    /* A panel times few rows in chunks of chains (few_internal.h), or NULL: y (m,64); ldx, k and chunk in steps of
+     * the chain (bf16: pairs); `lines` of 64 bytes from `next` are fetched on the way. */
+    vlk_few_fn *few_f32, *few_bf16;
 } vlk_loops;
 
 extern const vlk_loops vlk_loops_generic;
@@ -75,6 +81,8 @@ int vlk_pack_f32_part(float *dst, const vlk_panel_src *s, size_t i0, size_t i1, 
 int vlk_pack_bf16_part(uint16_t *dst, const vlk_panel_src *s, size_t i0, size_t i1, size_t j0, size_t j1);
 void vlk_to_bf16_generic(uint16_t *dst, size_t kp, const float *x, size_t m, size_t k);
 void vlk_to_bf16_avx2(uint16_t *dst, size_t kp, const float *x, size_t m, size_t k);
+
+vlk_few_fn vlk_few_f32_avx2, vlk_few_f32_avx512, vlk_few_bf16_avx512;
 
 /* Queries that one task takes at most, and the scratch that it needs, in floats. */
 size_t vlk_attend_rows(size_t tk);

@@ -1,0 +1,108 @@
+/* few_internal.h - a panel times few rows, with the bits of the backend: y (m,64) = x (m,k) panel.
+ *
+ * The libraries' kernels compute an element as a sum of chunks, each a chain of fused multiply-adds over its inputs in
+ * order, from zero. This is that sum. gemm.c uses it only for products where a test found the very same bits, and
+ * where it is faster: with few rows a panel is read from memory, once, and a library's call waits for it; here each
+ * step of the chain also fetches a line of the panel that comes next, so that it is in the second-level cache when its
+ * turn comes. One row needs no padding to a tile of many.
+ *
+ * f32 in AVX2 and AVX-512; bf16, where VLK_FEW_BF16 is set, in pairs by AVX512_BF16's dot product. */
+#include "loops_internal.h"
+#include "vec_internal.h"
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 8")
+#define VMAX (VW == 16 ? 4 : 2)
+#define RMAX 6
+
+#ifdef VLK_FEW_BF16
+#define NAME(x) x##_bf16
+typedef uint32_t few_x;
+/* A step is a pair of inputs. */
+ALWAYS_INLINE vf step(few_x x, const few_x *b, vf acc)
+{
+    __m512i xv = _mm512_set1_epi32((int)x), bv = _mm512_loadu_si512(b);
+    return _mm512_dpbf16_ps(acc, (__m512bh)xv, (__m512bh)bv);
+}
+#else
+#define NAME(x) x##_f32
+typedef float few_x;
+ALWAYS_INLINE vf step(few_x x, const few_x *b, vf acc)
+{
+    return v_fma(v_set(x), v_load(b), acc);
+}
+#endif
+
+typedef struct ahead {
+    const char *at;
+    size_t lines;
+} ahead;
+
+/* nr rows, VMAX vectors, steps d0..d1 of a chain; `lines` of what comes next are fetched at each step. */
+ALWAYS_INLINE void chain(vf acc[RMAX][VMAX], int nr, const few_x *x, size_t ldx, const few_x *b, size_t d0, size_t d1,
+                         const char *next, int lines)
+{
+    for (size_t d = d0; d < d1; d++) {
+        const few_x *bd = b + d * VLK_PANEL;
+        UNROLL for (int r = 0; r < nr; r++)
+        {
+            UNROLL for (int v = 0; v < VMAX; v++) acc[r][v] = step(x[(size_t)r * ldx + d], bd + v * VW, acc[r][v]);
+        }
+        UNROLL for (int l = 0; l < lines; l++) __builtin_prefetch(next + l * 64, 0, 2);
+        next += lines * 64;
+    }
+}
+
+/* One block of rows, one group of vectors. */
+ALWAYS_INLINE void block(int nr, float *y, const few_x *x, size_t ldx, const few_x *b, size_t k, size_t chunk,
+                         ahead *next, int lines)
+{
+    for (size_t d0 = 0; d0 < k; d0 += chunk) {
+        size_t d1 = k - d0 < chunk ? k : d0 + chunk, fetch = next->lines / (size_t)lines;
+        vf acc[RMAX][VMAX];
+        UNROLL for (int r = 0; r < nr; r++)
+        {
+            UNROLL for (int v = 0; v < VMAX; v++) acc[r][v] = v_zero();
+        }
+        fetch = fetch < d1 - d0 ? fetch : d1 - d0;
+        chain(acc, nr, x, ldx, b, d0, d0 + fetch, next->at, lines);
+        next->at += fetch * (size_t)lines * 64;
+        next->lines -= fetch * (size_t)lines;
+        chain(acc, nr, x, ldx, b, d0 + fetch, d1, next->at, 0);
+        UNROLL for (int r = 0; r < nr; r++)
+        {
+            UNROLL for (int v = 0; v < VMAX; v++)
+            {
+                float *to = y + (size_t)r * VLK_PANEL + v * VW;
+                v_store(to, d0 ? v_add(v_load(to), acc[r][v]) : acc[r][v]);
+            }
+        }
+    }
+}
+
+/* ldx, k and chunk in steps. */
+static void NAME(few)(float *y, const void *xp, size_t ldx, size_t m, size_t k, size_t chunk, const void *panel,
+                      const void *next, size_t lines)
+{
+    const few_x *x = xp, *b = panel;
+    ahead a = {next, lines};
+    const int many = m >= 24; /* rows enough to spread the fetches over */
+    for (size_t r = 0; r < m;) {
+        size_t left = m - r, nr = left >= 6 ? 6 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+        for (size_t c = 0; c < VLK_PANEL; c += VMAX * VW) {
+            float *yr = y + r * VLK_PANEL + c;
+            const few_x *xr = x + r * ldx;
+            if (nr == 6 && many)
+                block(6, yr, xr, ldx, b + c, k, chunk, &a, 1);
+            else if (nr == 6)
+                block(6, yr, xr, ldx, b + c, k, chunk, &a, 4);
+            else if (nr == 4)
+                block(4, yr, xr, ldx, b + c, k, chunk, &a, 4);
+            else if (nr == 2)
+                block(2, yr, xr, ldx, b + c, k, chunk, &a, 4);
+            else
+                block(1, yr, xr, ldx, b + c, k, chunk, &a, 4);
+        }
+        r += nr;
+    }
+}

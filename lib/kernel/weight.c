@@ -1,0 +1,164 @@
+/* weight.c - weights: panels made from what is stored, the packed form, the search for values that are not finite.
+ *
+ * A panel is the same whether it is kept or made anew for each product: packed = plain, bit for bit. Packing pays when
+ * a weight is used often: it costs a pass over W and memory of its size; the pages of a mapped file that it was made
+ * from are given back. A picture from a cold process packs nothing. With f16 and bf16 weights the panel is what widens
+ * them; a packed f16 weight in f32 arithmetic takes twice its stored size. */
+#define _DEFAULT_SOURCE /* madvise: posix_madvise's DONTNEED keeps the pages of a file mapping */
+#include "kernel_internal.h"
+
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+size_t vlk_panel_count(const vlk_weight *w)
+{
+    return (w->n + VLK_PANEL - 1) / VLK_PANEL;
+}
+
+void vlk_round_bf16(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = vlk_bf16_to_f32(vlk_f32_to_bf16(x[i]));
+}
+
+/* The outputs of panel p. */
+static vlk_panel_src source(const vlk_weight *w, size_t p)
+{
+    const size_t at = p * VLK_PANEL, left = w->n - at, size = vlk_dtype_size(w->dtype);
+    vlk_panel_src s = {.dtype = w->dtype, .k = w->k, .stride = w->stride, .transposed = w->transposed};
+    s.n = left < VLK_PANEL ? left : VLK_PANEL;
+    s.data = (const unsigned char *)w->data + (w->transposed ? at : at * w->stride) * size;
+    return s;
+}
+
+int vlk_panel_make(const vlk_kernel *kn, void *dst, const vlk_weight *w, vlk_panel_kind kind, size_t kp, size_t p)
+{
+    const vlk_panel_src s = source(w, p);
+    if (kind == VLK_PANEL_BF16)
+        return kn->loops->pack_bf16(dst, kp, &s);
+    int ok = kn->loops->pack_f32(dst, &s);
+    if (kind == VLK_PANEL_BF16_F)
+        vlk_round_bf16(dst, w->k * VLK_PANEL);
+    return ok;
+}
+
+const void *vlk_panel_stored(const vlk_weight *w, size_t p, size_t *bytes)
+{
+    const vlk_panel_src s = source(w, p);
+    *bytes = w->transposed || w->stride != w->k ? 0 : s.n * w->k * vlk_dtype_size(w->dtype);
+    return s.data;
+}
+
+/* ---- the packed form ----------------------------------------------------------------------------- */
+
+typedef struct pack_job {
+    const vlk_kernel *kn;
+    const vlk_weight *w;
+    struct vlk_pack *p;
+    size_t kp;
+    atomic_int bad;
+} pack_job;
+
+static void pack_task(void *arg, size_t task, int thread)
+{
+    pack_job *j = arg;
+    (void)thread;
+    if (!vlk_panel_make(j->kn, j->p->data + task * j->p->panel_bytes, j->w, j->p->kind, j->kp, task))
+        atomic_store(&j->bad, 1);
+}
+
+/* Gives back the pages that lie wholly in the weight: they will be read from the file again if ever needed. */
+static void release_pages(const vlk_weight *w)
+{
+    size_t rows = w->transposed ? w->k : w->n, cols = w->transposed ? w->n : w->k;
+    size_t bytes = rows * cols * vlk_dtype_size(w->dtype), page = (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t)w->data + page - 1) / page * page, to = ((uintptr_t)w->data + bytes) / page * page;
+    if (w->mapped && w->stride == cols && from < to)
+        (void)madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
+static void pack_free(struct vlk_pack *p)
+{
+    if (p)
+        free(p->data);
+    free(p);
+}
+
+int vlk_weight_pack(vlk_kernel *kn, vlk_weight *w, vlk_panel_kind kind, size_t kp)
+{
+    const size_t bytes = kp * VLK_PANEL * (kind == VLK_PANEL_BF16 ? 2 : 4), panels = vlk_panel_count(w);
+    struct vlk_pack *p = calloc(1, sizeof *p);
+    if (!p || bytes > SIZE_MAX / 2 / panels)
+        goto out;
+    p->kind = kind;
+    p->panel_bytes = bytes; /* a multiple of 64 */
+    p->data = aligned_alloc(4096, (bytes * panels + 4095) / 4096 * 4096);
+    if (!p->data)
+        goto out;
+    pack_job j = {.kn = kn, .w = w, .p = p, .kp = kp};
+    vlk_pool_run(kn->pool, pack_task, &j, panels);
+    pack_free(w->pack);
+    w->pack = p;
+    release_pages(w);
+    return atomic_load(&j.bad) ? -1 : 0;
+out: /* without memory for it panels are made on the way */
+    pack_free(p);
+    return 0;
+}
+
+/* ---- the face -------------------------------------------------------------------------------------- */
+
+void vlk_weight_clear(vlk_weight *w)
+{
+    pack_free(w->pack);
+    w->pack = NULL;
+    w->rows_seen = 0;
+    w->checked = 0;
+}
+
+void vlk_weight_expect(vlk_weight *w, size_t rows)
+{
+    w->rows_seen = w->rows_seen > SIZE_MAX - rows ? SIZE_MAX : w->rows_seen + rows;
+}
+
+typedef struct search {
+    const vlk_weight *w;
+    size_t rows, cols;
+    atomic_size_t at; /* the least index that is not finite; SIZE_MAX if none */
+} search;
+
+enum { SEARCH_ROWS = 16 };
+
+static void search_task(void *arg, size_t task, int thread)
+{
+    search *s = arg;
+    float t[256];
+    const size_t size = vlk_dtype_size(s->w->dtype), r0 = task * SEARCH_ROWS;
+    (void)thread;
+    for (size_t r = r0; r < s->rows && r < r0 + SEARCH_ROWS; r++)
+        for (size_t c = 0; c < s->cols; c += 256) {
+            size_t n = s->cols - c < 256 ? s->cols - c : 256, i = 0;
+            vlk_to_f32(t, (const unsigned char *)s->w->data + (r * s->w->stride + c) * size, s->w->dtype, n);
+            if (vlk_all_finite(t, n))
+                continue;
+            while (vlk_all_finite(t + i, 1))
+                i++;
+            size_t at = r * s->cols + c + i, least = atomic_load(&s->at);
+            while (at < least && !atomic_compare_exchange_weak(&s->at, &least, at))
+                ;
+            return;
+        }
+}
+
+int vlk_weight_finite(vlk_kernel *kn, const vlk_weight *w, size_t *at)
+{
+    search s = {.w = w, .rows = w->transposed ? w->k : w->n, .cols = w->transposed ? w->n : w->k};
+    atomic_init(&s.at, SIZE_MAX);
+    if (w->checked)
+        return 1;
+    vlk_pool_run(kn->pool, search_task, &s, (s.rows + SEARCH_ROWS - 1) / SEARCH_ROWS);
+    if (at)
+        *at = atomic_load(&s.at);
+    return atomic_load(&s.at) == SIZE_MAX;
+}
