@@ -124,9 +124,11 @@ static int start_threads(vlk_feed *f, vlk_err *err)
     int rc = 0;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &old);
+    f->expander_on = 1; /* before it can end */
     rc = pthread_create(&f->expander, NULL, expander_main, f);
-    if (rc == 0)
-        f->started = f->expander_on = 1;
+    f->started = rc == 0;
+    if (rc != 0)
+        f->expander_on = 0;
     for (; rc == 0 && f->running < f->decoders; f->running++) {
         decoder_arg *a = vlk_calloc(1, sizeof *a, err);
         if (!a) {
@@ -313,7 +315,12 @@ static int stop_threads(vlk_feed *f)
     f->quit = 1;
     pthread_cond_broadcast(&f->space);
     pthread_cond_broadcast(&f->ready);
-    for (int i = 0; i < 4 && f->expander_on; i++)
+    /* `done` is signalled for other reasons too: count time, not wakes. */
+    struct timespec from, now;
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    for (now = from;
+         f->expander_on && (now.tv_sec - from.tv_sec) * 1000000000 + now.tv_nsec - from.tv_nsec < 4 * SLICE_NS;
+         clock_gettime(CLOCK_MONOTONIC, &now))
         timed_wait(f, &f->done);
     int hangs = f->expander_on;
     pthread_mutex_unlock(&f->lock);
