@@ -216,7 +216,8 @@ static int start(vlk_list *l, vlk_err *err)
 {
     const unsigned char *p = NULL;
     size_t n;
-    if (vlk_in_peek(l->in, &p, 4096, &n, err) != 0)
+    /* Where the kind is known, a few bytes will do: a slow writer's first name must not wait for the next ones. */
+    if (vlk_in_peek(l->in, &p, l->kind == VLK_LIST_AUTO || l->kind == VLK_LIST_JSON ? 4096 : 4, &n, err) != 0)
         return -1;
     size_t bom = n >= 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
     if (n > bom + 1 && ((p[0] == 0xff && p[1] == 0xfe) || (p[0] == 0xfe && p[1] == 0xff)))

@@ -186,7 +186,8 @@ int vlk_tar_probe(const unsigned char *p, size_t n);
 /* WebDataset: members with one key, adjacent. The key is the path up to the first dot of the basename, the
  * rest is the extension. Folders, hidden files and members without an extension belong to no sample; a few of
  * them between members of one key do not tear it apart. Links and sparse members with an extension are parts
- * of their sample that are never found by vlk_sample_part_find. */
+ * of their sample, but are never found by vlk_sample_part_find: their bytes are not in the archive as they are. So a
+ * picture that is a link is an item that fails, not one that goes missing. */
 int vlk_tar_split(const char *name, size_t *key_len, const char **ext); /* 1, or 0 if it belongs to no sample */
 
 typedef struct vlk_sample_part {
@@ -200,7 +201,7 @@ typedef struct vlk_sample { /* owned by the caller, re-used by each call; starts
     vlk_sample_part *part;
     size_t parts, cap;
     size_t offset; /* of its first header block */
-    int keyless;   /* holds no file with a key: only to be passed on */
+    int keyless;   /* a folder, a hidden file, a member without extension: only to be passed on */
     vlk_buf store;
 } vlk_sample;
 /* The next sample in order. 1, 0, -1. At most 1024 members and 2 GiB a sample. Where the archive breaks behind whole

@@ -105,12 +105,7 @@ static int finish(vlk_tar *t, vlk_sample *s, size_t key_len, size_t trailing, vl
             return -1;
     layout(&h->s);
     s->parts -= trailing;
-    s->keyless = 1;
-    for (size_t i = 0; i < s->parts; i++)
-        if ((s->part[i].type == '0' || s->part[i].type == 'S') && *s->part[i].ext)
-            s->keyless = 0; /* a sparse file is an item, though one without a picture that we read */
-    if (s->keyless)
-        key_len = 0;
+    s->keyless = key_len == 0;
     s->store.len = layout(s);
     size_t key = s->store.len;
     if (vlk_buf_reserve(&s->store, key_len + 1, err) != 0)

@@ -3,10 +3,9 @@
 #include "../tap.h"
 #include "../../lib/stream/stream.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/file.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static char dir[] = "/tmp/vlk-output-XXXXXX";
@@ -77,6 +76,23 @@ static void two_runs(void)
     CHECK(vlk_out_write(o, "x", 1, &err) == 0 && vlk_out_commit(o, &err) == 0, "first run ends: %s", err.msg);
     CHECK(holds(at("b.txt"), "x"), "the first run's bytes");
     CHECK(put(at("b.txt"), "y") == 0 && holds(at("b.txt"), "y"), "after it, another may write");
+}
+
+/* A run that is killed at its work: its lock goes with it, the next run takes its temporary over. */
+static void killed(void)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        vlk_out *o = vlk_out_open(at("k.txt"), &err);
+        if (o != NULL && vlk_out_write(o, "half", 4, &err) == 0 && vlk_out_flush(o, &err) == 0)
+            raise(SIGKILL);
+        _exit(1);
+    }
+    int status = 0;
+    CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFSIGNALED(status), "killed");
+    CHECK(exists(at(".k.txt.vlk-tmp")) && !exists(at("k.txt")), "only its temporary is there");
+    CHECK(put(at("k.txt"), "whole") == 0 && holds(at("k.txt"), "whole"), "rerun: %s", err.msg);
+    CHECK(!exists(at(".k.txt.vlk-tmp")), "no temporary stays");
 }
 
 static void refused(void)
@@ -193,6 +209,7 @@ int main(void)
         return 1;
     whole_or_not();
     two_runs();
+    killed();
     refused();
     links_and_devices();
     patched();
