@@ -196,11 +196,11 @@ static void summary(cli_run *r)
     if (r->bad)
         fprintf(stderr, ", %zu skipped", r->bad);
     if (r->cut)
-        fprintf(stderr, ", %zu texts cut to the model's context", r->cut);
+        fprintf(stderr, ", %zu text%s cut to the model's context", r->cut, r->cut == 1 ? "" : "s");
     if (r->done_before)
         fprintf(stderr, ", %zu done before", r->done_before);
     if (r->other_files)
-        fprintf(stderr, ", %zu files that are no pictures", r->other_files);
+        fprintf(stderr, ", %zu other file%s (no picture)", r->other_files, r->other_files == 1 ? "" : "s");
     double s = cli_now() - r->start;
     if (isatty(STDERR_FILENO) && s > 0)
         fprintf(stderr, ", %.1f/s", (double)r->items / s);

@@ -102,6 +102,8 @@ static void describe(embed_job *job)
                     : texts                   ? "text"
                                               : "image",
                     !job->o->raw);
+    if (job->mode == EMBED_PIXELS)
+        job->prov.dim = job->eng.info->image_h * job->eng.info->image_w * 3;
     snprintf(job->prov.dtype, sizeof job->prov.dtype, "%s",
              job->mode == EMBED_PIXELS ? "|u1"
              : job->o->half            ? "<f2"

@@ -255,9 +255,11 @@ static int resume(embed_parts *p, const vlk_source *src, vlk_err *err)
 int embed_parts_row(embed_parts *p, const embed_row *r, vlk_err *err)
 {
     const vlk_source *src = r->item->source;
-    if (r->item->seen)
-        return stale(p, src, state_now(p, src).parts - 1, "was made without an item that is there and readable now",
-                     err);
+    if (r->item->seen) {
+        vlk_err why;
+        vlk_fail(&why, VLK_EMODEL, "was made from other items: it has no %s at this place", r->item->key.s);
+        return stale(p, src, state_now(p, src).parts - 1, why.msg, err);
+    }
     if (p->resumed && resume(p, src, err) != 0)
         return -1;
     if (p->open && p->job->c->rows && p->sink.rows >= p->job->c->rows && close_part(p, err) != 0)

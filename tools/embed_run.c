@@ -45,9 +45,6 @@ static int batch_texts(embed_job *job, const vlk_batch *b, vlk_err *err)
         job->text_at[i] = SIZE_MAX;
         if (it->row == SIZE_MAX)
             continue;
-        /* A vocabulary that is broken is the model's fault, not the item's. */
-        if ((it->kind == VLK_ITEM_TEXT || it->captions > 0) && !vlk_model_tokenizer(job->eng.model, err))
-            return -1;
         if (item_texts(job, it, &job->text_at[i], &it->err) != 0)
             it->stage = "tokens";
     }
@@ -288,7 +285,11 @@ void embed_run(embed_job *job)
 {
     vlk_err err = {0};
     vlk_batch b;
-    int r = -1, opened = open_output(job, &err) == 0;
+    int texts = job->mode == EMBED_TEXTS || job->mode == EMBED_PAIRS || job->mode == EMBED_TOKENS;
+    /* A vocabulary that is broken, or that we cannot read, is the model's fault, not an item's: known before an output.
+     */
+    int ready = !texts || vlk_model_tokenizer(job->eng.model, &err);
+    int r = -1, opened = ready && open_output(job, &err) == 0;
     if (opened)
         job->feed = open_feed(job, &err);
     while (job->feed && (r = vlk_feed_next(job->feed, &b, &err)) == 1)

@@ -202,8 +202,8 @@ static int add_captions(vlk_slot *s, const vlk_row *row, vlk_err *err)
     return 0;
 }
 
-/* A row that cannot be used is an item named by the list and its line. */
-static int put_bad_row(walk *w, const vlk_source *src, size_t line, const vlk_err *why)
+/* A row or line that cannot be used is an item named by its file and line. */
+static int put_bad_line(walk *w, const vlk_source *src, vlk_item_kind kind, size_t line, const vlk_err *why)
 {
     vlk_buf key = {0};
     vlk_err err;
@@ -214,9 +214,9 @@ static int put_bad_row(walk *w, const vlk_source *src, size_t line, const vlk_er
     if (vlk_buf_addf(&key, &err, "%s:%zu", src->path, line) != 0) {
         fatal(w, &err);
     } else if ((rc = admit(w, s, src, key.data, key.len)) > 0) {
-        s->item.kind = VLK_ITEM_IMAGE;
+        s->item.kind = kind;
         s->item.err = *why;
-        vlk_slot_fail(s, "list");
+        vlk_slot_fail(s, why->code == VLK_ELIMIT ? "size" : "list");
         vlk_feed_put(w->f, s);
         rc = 0;
     }
@@ -287,7 +287,7 @@ static int expand_list(walk *w, const char *path)
             rc = put_rows(w, &l, src, &r, &err);
             continue;
         }
-        rc = put_bad_row(w, src, l.row[l.now].line, &err);
+        rc = put_bad_line(w, src, VLK_ITEM_IMAGE, l.row[l.now].line, &err);
         if (rc == 0)
             r = vlk_list_next(l.list, &l.row[l.now], &err);
     }
@@ -306,12 +306,19 @@ static int expand_text(walk *w, const char *path)
     vlk_err err = {0};
     vlk_buf line = {0};
     int r = 0, rc = 0;
+    size_t at = 1;
     vlk_in *in = vlk_in_open(path, &err);
     if (!in)
         return broken(w, VLK_SOURCE_TEXT, path, &err);
     const vlk_source *src = begin(w, VLK_SOURCE_TEXT, path);
     rc = src ? 0 : -1;
-    while (rc == 0 && (r = vlk_in_line(in, &line, w->f->opt.null ? 0 : '\n', &err)) == 1) {
+    for (; rc == 0 && (r = vlk_in_line(in, &line, w->f->opt.null ? 0 : '\n', &err)) != 0; at++) {
+        if (r < 0 && err.code != VLK_ELIMIT)
+            break;
+        if (r < 0) { /* too long: the lines behind it can be read */
+            rc = put_bad_line(w, src, VLK_ITEM_TEXT, at, &err);
+            continue;
+        }
         vlk_slot *s = vlk_feed_slot(w->f);
         rc = s ? admit(w, s, src, line.data ? line.data : "", line.len) : -1;
         if (rc > 0) {
@@ -426,6 +433,27 @@ static int expand_names(walk *w, vlk_in *in, const char *path)
     return rc;
 }
 
+/* Looks at no more of standard input than it takes to know a tar or picture from names, which may trickle in: a first
+ * line that ends before a NUL is a name (with -0 a name ends in NUL, where a tar has more of them). */
+static int look(walk *w, vlk_in *in, const unsigned char **p, size_t *got, vlk_err *err)
+{
+    for (size_t n = 1; n < 512; n++) {
+        if (vlk_in_peek(in, p, n, got, err) != 0)
+            return -1;
+        if (*got < n)
+            return 0;
+        const unsigned char *q = *p;
+        int after_nul = n > 1 && q[n - 2] == 0;
+        if (n == 1 && (q[0] >= 0x80 || q[0] == 'R')) /* PNG, JPEG, WebP begin so; names may, too */
+            n = 15;
+        else if (w->f->opt.null ? after_nul && q[n - 1] != 0 : q[n - 1] == '\n')
+            return 0;
+        else if (q[n - 1] == 0 && (after_nul || !w->f->opt.null))
+            break;
+    }
+    return vlk_in_peek(in, p, 512, got, err);
+}
+
 static int expand_stdin(walk *w)
 {
     vlk_err err = {0};
@@ -434,7 +462,7 @@ static int expand_stdin(walk *w)
     if (w->f->opt.mode == VLK_FEED_TEXTS)
         return expand_text(w, "-");
     vlk_in *in = vlk_in_open("-", &err);
-    if (!in || vlk_in_peek(in, &p, 512, &got, &err) != 0) {
+    if (!in || look(w, in, &p, &got, &err) != 0) {
         vlk_in_close(in);
         return broken(w, VLK_SOURCE_FILES, "-", &err);
     }

@@ -20,10 +20,8 @@ vlk_slot *vlk_feed_slot(vlk_feed *f)
     pthread_mutex_lock(&f->lock);
     while (!f->quit && (f->head - f->tail == f->slots || (f->bytes > VLK_FEED_IN_FLIGHT && f->head != f->tail)))
         pthread_cond_wait(&f->space, &f->lock);
-    if (!f->quit) {
+    if (!f->quit)
         s = &f->slot[f->head % f->slots];
-        f->waiting_input = 1;
-    }
     pthread_mutex_unlock(&f->lock);
     if (s)
         vlk_slot_reset(s);
@@ -39,7 +37,6 @@ void vlk_feed_put(vlk_feed *f, vlk_slot *s)
     s->state = s->picture ? SLOT_READY : SLOT_DONE;
     f->head++;
     f->bytes += s->cost;
-    f->waiting_input = 0;
     if (s->picture && f->decoders)
         pthread_cond_signal(&f->ready);
     pthread_cond_signal(&f->done);
@@ -196,7 +193,7 @@ static int wait_slot(vlk_feed *f)
             }
         } else if (f->ended) {
             return 0;
-        } else if (waited && f->taken > 0 && f->waiting_input) {
+        } else if (waited && f->taken > 0) {
             return 2;
         }
         timed_wait(f, &f->done);

@@ -60,8 +60,7 @@ struct vlk_feed {
     vlk_decoder *dec; /* one a thread; one at least */
     int decoders, running, expander_on;
     int started, quit, ended, fatal, sync_init;
-    int waiting_input; /* the expander may be blocked in a read */
-    vlk_err err;       /* fatal */
+    vlk_err err; /* fatal */
     vlk_feed_counts counts;
     vlk_source **source;
     size_t sources, source_cap;
