@@ -166,7 +166,12 @@ static vlk_char_class class_at(const vlk_bpe *b, const char *s, size_t n, size_t
 {
     uint32_t cp = (unsigned char)*s;
     *len = cp < 0x80 ? 1 : (size_t)vlk_utf8_next(s, n, &cp);
-    return cp == 0x345 && b->dialect != VLK_BPE_HF ? VLK_CHAR_SPACE : vlk_char_classify(cp);
+    if (cp == 0x345 && b->dialect != VLK_BPE_HF)
+        return VLK_CHAR_SPACE;
+    vlk_char_class kind = vlk_char_classify(cp);
+    if (kind == VLK_CHAR_OTHER && cp >= 0x80)
+        kind = vlk_char_classify_newer(cp, b->dialect == VLK_BPE_HF ? 16 : 18);
+    return kind;
 }
 
 /* Does `what` stand at s? Python's patterns ignore case, by which U+017F is an s too: *exact is then 0. */

@@ -23,6 +23,8 @@ int vlk_cps_encode(vlk_buf *out, const vlk_cps *t, vlk_err *err) VLK_MUST_USE;
 typedef enum vlk_char_class { VLK_CHAR_SPACE, VLK_CHAR_LETTER, VLK_CHAR_NUMBER, VLK_CHAR_OTHER } vlk_char_class;
 
 vlk_char_class vlk_char_classify(uint32_t cp);
+/* The class of what is VLK_CHAR_OTHER to utf8proc by the tables of Unicode 16 or 18. */
+vlk_char_class vlk_char_classify_newer(uint32_t cp, int since);
 int vlk_char_is_decimal(uint32_t cp); /* Nd */
 uint32_t vlk_char_upper(uint32_t cp); /* one to one */
 /* NFKC of one code point; returns how many of the (at most 4) are in out. */
@@ -30,7 +32,7 @@ size_t vlk_char_nfkc(uint32_t cp, uint32_t out[4]);
 /* NFC, in place. unicode9: by the tables of Unicode 9.0, which Hugging Face's normaliser has. */
 int vlk_cps_nfc(vlk_cps *t, int unicode9, vlk_err *err) VLK_MUST_USE;
 /* Lower case, in place; U+0130 becomes two. final_sigma 1: as Python's str.lower(), U+03A3 at the end of a
- * word becomes U+03C2; 0: letter by letter. */
+ * word becomes U+03C2; 0: as Rust's, letter by letter, with the capitals that came after Unicode 15. */
 int vlk_cps_lower(vlk_cps *t, int final_sigma, vlk_err *err) VLK_MUST_USE;
 
 /* ---- entities.c --------------------------------------------------------------------------- */

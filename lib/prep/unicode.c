@@ -1,8 +1,9 @@
 /* unicode.c - what is known about characters: classes, case, normal forms. Properties come from utf8proc
- * (the only place that knows it); code points newer than its Unicode version count as unassigned.
+ * (the only place that knows it) and, for what came after it, from unicode_table.h.
  * Python's str.lower() is Unicode's full lower-casing (SpecialCasing.txt): only U+0130 becomes two code
  * points, and only U+03A3 looks at its neighbours (Final_Sigma, Unicode 3.13 table 3-17). */
 #include "text_internal.h"
+#include "unicode_table.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -90,6 +91,21 @@ vlk_char_class vlk_char_classify(uint32_t cp)
     }
 }
 
+vlk_char_class vlk_char_classify_newer(uint32_t cp, int since)
+{
+    size_t lo = 0, hi = sizeof newer_table / sizeof *newer_table;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (cp > newer_table[mid].last)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo == sizeof newer_table / sizeof *newer_table || cp < newer_table[lo].first || newer_table[lo].since > since)
+        return VLK_CHAR_OTHER;
+    return newer_table[lo].letter ? VLK_CHAR_LETTER : VLK_CHAR_NUMBER;
+}
+
 int vlk_char_is_decimal(uint32_t cp)
 {
     return utf8proc_category((utf8proc_int32_t)cp) == UTF8PROC_CATEGORY_ND;
@@ -152,6 +168,14 @@ static int ends_word(const vlk_cps *t, size_t i, int before, size_t *run_end)
     return j == t->len || !is_cased(t->at[j]);
 }
 
+static uint32_t lower_newer(uint32_t cp)
+{
+    for (size_t i = 0; i < sizeof newer_case_table / sizeof *newer_case_table; i++)
+        if (cp >= newer_case_table[i].first && cp <= newer_case_table[i].last)
+            return (uint32_t)((int32_t)cp + newer_case_table[i].delta);
+    return cp;
+}
+
 int vlk_cps_lower(vlk_cps *t, int final_sigma, vlk_err *err)
 {
     size_t grow = 0, run_end = 0;
@@ -167,6 +191,8 @@ int vlk_cps_lower(vlk_cps *t, int final_sigma, vlk_err *err)
             t->at[i] = ends_word(t, i, before, &run_end) ? 0x3C2 : 0x3C3;
         } else {
             t->at[i] = (uint32_t)utf8proc_tolower((utf8proc_int32_t)cp);
+            if (t->at[i] == cp && !final_sigma)
+                t->at[i] = lower_newer(cp);
         }
         if (final_sigma && !is_case_ignorable(cp))
             before = is_cased(cp);

@@ -106,6 +106,21 @@ static void case_and_forms(void)
     HF("\ufb01 \uff21", "\ufb01|\uff41"); /* compatibility forms stay */
 }
 
+/* Characters that came after Unicode 15.0: Rust knows those of 16, Python's regex later ones too. */
+static void newer(void)
+{
+    BOTH("a\U000105c0b", "a\U000105c0b");
+    OPENAI("a\u209fb", "a\u209fb");
+    HF("a\u209fb", "a|\u209f|b");
+    BOTH("\U00016130\U00016131", "\U00016130|\U00016131");
+    HF("\u1c89\ua7cb\U00010d50", "\u1c8a\u0264\U00010d70");
+    OPENAI("\u1c89", "\u1c89"); /* Python 3.11 lower-cases by Unicode 14 */
+    OPENAI("q\u0301\u0d3c", "q|\u0d3c\u0301");
+    HF("q\u0301\u0d3c", "q|\u0301\u0d3c"); /* Rust's NFC is of Unicode 9 */
+    HF("e\u0d3c\u0301", "e|\u0d3c\u0301");
+    HF("\U00011935\U00011930", "\U00011935\U00011930");
+}
+
 static void fixes(void)
 {
     OPENAI("\ufb01ne \ufb05 \u0133 \u01c4 \u0149", "fine|\u017ft|ij|d\u017e|'|n");
@@ -216,6 +231,7 @@ int main(void)
     pattern();
     specials();
     case_and_forms();
+    newer();
     fixes();
     entities();
     many_marks();
