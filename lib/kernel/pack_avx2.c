@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 8")
 enum { RUN = 64 };
 
 ALWAYS_INLINE __m256 load8(const unsigned char *p, vlk_dtype t)
@@ -25,32 +26,35 @@ ALWAYS_INLINE __m256 load8(const unsigned char *p, vlk_dtype t)
     }
 }
 
-/* x * 0 is 0 for finite x, else NaN. */
-ALWAYS_INLINE __m256 watch(__m256 bad, __m256 x)
+/* The largest magnitude so far, as bits: those of a number that is not finite are the largest of all. */
+ALWAYS_INLINE __m256i watch(__m256i most, __m256 x)
 {
-    return _mm256_fmadd_ps(x, _mm256_setzero_ps(), bad);
+    return _mm256_max_epi32(most, _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fffffff)));
 }
 
-ALWAYS_INLINE int finite(__m256 bad)
+ALWAYS_INLINE int finite(__m256i most)
 {
-    return _mm256_movemask_ps(_mm256_cmp_ps(bad, bad, _CMP_UNORD_Q)) == 0;
+    return _mm256_movemask_epi8(_mm256_cmpgt_epi32(most, _mm256_set1_epi32(0x7f7fffff))) == 0;
 }
 
 /* Rows of r become columns. */
 ALWAYS_INLINE void transpose8(__m256 r[8])
 {
     __m256 t[8], u[8];
-    for (int i = 0; i < 4; i++) {
+    UNROLL for (int i = 0; i < 4; i++)
+    {
         t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
         t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
     }
-    for (int i = 0; i < 2; i++) {
+    UNROLL for (int i = 0; i < 2; i++)
+    {
         u[4 * i] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
         u[4 * i + 1] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
         u[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
         u[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
     }
-    for (int i = 0; i < 4; i++) {
+    UNROLL for (int i = 0; i < 4; i++)
+    {
         r[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
         r[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
     }
@@ -72,36 +76,37 @@ ALWAYS_INLINE __m256i pair_bf16(__m256 a, __m256 b)
 }
 
 /* Eight outputs from i, eight inputs from j. */
-ALWAYS_INLINE __m256 block_f32(float *dst, const vlk_panel_src *s, vlk_dtype t, size_t i, size_t j, __m256 bad)
+ALWAYS_INLINE __m256i block_f32(float *dst, const vlk_panel_src *s, vlk_dtype t, size_t i, size_t j, __m256i most)
 {
     const size_t size = t == VLK_F32 ? 4 : 2, row = s->stride * size;
     const unsigned char *p = s->data + i * row + j * size;
     __m256 r[8];
-    for (int u = 0; u < 8; u++) {
+    UNROLL for (int u = 0; u < 8; u++)
+    {
         r[u] = load8(p + (size_t)u * row, t);
-        bad = watch(bad, r[u]);
+        most = watch(most, r[u]);
     }
     transpose8(r);
-    for (int u = 0; u < 8; u++)
-        _mm256_storeu_ps(dst + (j + (size_t)u) * VLK_PANEL + i, r[u]);
-    return bad;
+    UNROLL for (int u = 0; u < 8; u++) _mm256_storeu_ps(dst + (j + (size_t)u) * VLK_PANEL + i, r[u]);
+    return most;
 }
 
 /* Eight outputs from i, sixteen inputs from j: eight pairs. */
-ALWAYS_INLINE __m256 block_bf16(uint16_t *dst, const vlk_panel_src *s, vlk_dtype t, size_t i, size_t j, __m256 bad)
+ALWAYS_INLINE __m256i block_bf16(uint16_t *dst, const vlk_panel_src *s, vlk_dtype t, size_t i, size_t j, __m256i most)
 {
     const size_t size = t == VLK_F32 ? 4 : 2, row = s->stride * size;
     const unsigned char *p = s->data + i * row + j * size;
     __m256 r[8];
-    for (int u = 0; u < 8; u++) {
+    UNROLL for (int u = 0; u < 8; u++)
+    {
         __m256 a = load8(p + (size_t)u * row, t), b = load8(p + (size_t)u * row + 8 * size, t);
-        bad = watch(watch(bad, a), b);
+        most = watch(watch(most, a), b);
         r[u] = _mm256_castsi256_ps(pair_bf16(a, b));
     }
     transpose8(r);
-    for (int u = 0; u < 8; u++)
+    UNROLL for (int u = 0; u < 8; u++)
         _mm256_storeu_ps((float *)(void *)(dst + ((j / 2 + (size_t)u) * VLK_PANEL + i) * 2), r[u]);
-    return bad;
+    return most;
 }
 
 ALWAYS_INLINE void fetch(const vlk_panel_src *s, vlk_dtype t, size_t i, size_t j)
@@ -110,24 +115,24 @@ ALWAYS_INLINE void fetch(const vlk_panel_src *s, vlk_dtype t, size_t i, size_t j
     const unsigned char *p = s->data + i * row + j * size;
     for (size_t u = 0; u < 8; u++)
         for (size_t b = 0; b < RUN * size; b += 64)
-            _mm_prefetch((const char *)p + u * row + b, _MM_HINT_T0);
+            _mm_prefetch((const char *)p + u * row + b, _MM_HINT_T1);
 }
 
 /* The part of a panel stored as (n,k) that is whole blocks; the edges follow. */
 ALWAYS_INLINE int rows_to_panel(void *dst, const vlk_panel_src *s, vlk_dtype t, int bf16)
 {
     const size_t step = bf16 ? 16 : 8, n = s->n / 8 * 8, k = s->k / step * step;
-    __m256 bad = _mm256_setzero_ps();
+    __m256i most = _mm256_setzero_si256();
     for (size_t j0 = 0; j0 < k; j0 += RUN) {
         size_t j1 = j0 + RUN < k ? j0 + RUN : k;
         for (size_t i = 0; i < n; i += 8) {
             if (j1 + RUN <= k)
                 fetch(s, t, i, j1);
             for (size_t j = j0; j < j1; j += step)
-                bad = bf16 ? block_bf16(dst, s, t, i, j, bad) : block_f32(dst, s, t, i, j, bad);
+                most = bf16 ? block_bf16(dst, s, t, i, j, most) : block_f32(dst, s, t, i, j, most);
         }
     }
-    int ok = finite(bad);
+    int ok = finite(most);
     if (bf16)
         return ok & vlk_pack_bf16_part(dst, s, n, s->n, 0, k) & vlk_pack_bf16_part(dst, s, 0, s->n, k, s->k);
     return ok & vlk_pack_f32_part(dst, s, n, s->n, 0, k) & vlk_pack_f32_part(dst, s, 0, s->n, k, s->k);
