@@ -110,6 +110,7 @@ static int view(struct binder *b, vlk_weight *w, const vlk_tensor *t, vlk_kind k
     } else {
         w->data = dense(b, t);
     }
+    w->mapped = w->data && vlk_weights_is_mapped(b->m->weights, w->data);
     return w->data ? 0 : -1;
 }
 

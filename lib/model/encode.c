@@ -29,12 +29,12 @@ static size_t picture_bytes(const vlk_vision_config *v)
 }
 
 /* One piece, from the tape to out. */
-static int give(vlk_tape *t, vlk_var *x, float *out, int normalize, vlk_err *err)
+static int give(const vlk_model *m, vlk_tape *t, vlk_var *x, float *out, int normalize, vlk_err *err)
 {
     if (normalize)
         x = vlk_l2_normalize(t, x);
-    if (vlk_tape_failed(t, err) != 0)
-        return -1;
+    if (vlk_tape_failed(t, err) != 0) /* a weight that is not finite is named by its first product */
+        return err && err->code == VLK_EVALUE ? vlk_err_prefix(err, "%s", vlk_weights_path(m->weights)) : -1;
     memcpy(out, x->data, x->rows * x->cols * sizeof *out);
     return 0;
 }
@@ -56,7 +56,7 @@ static int encode_pictures(vlk_model *m, vlk_tape *t, float *out, vlk_pictures p
         pics.b = b - at < piece ? b - at : piece;
         vlk_var *x =
             v->resnet ? vlk_resnet(t, v, &m->resnet, &pics, &m->watch) : vlk_vit(t, v, &m->vit, &pics, &m->watch);
-        int status = give(t, x, out + at * m->config.embed, normalize, err);
+        int status = give(m, t, x, out + at * m->config.embed, normalize, err);
         vlk_tape_reset(t, mark);
         if (status != 0)
             return -1;
@@ -167,7 +167,7 @@ int vlk_model_encode_texts(vlk_model *m, vlk_tape *t, float *out, const int32_t 
         if (n) {
             vlk_packed s = {begin, n};
             status =
-                give(t, vlk_text(t, c, &m->text, packed, &s, &m->watch), out + at * m->config.embed, normalize, err);
+                give(m, t, vlk_text(t, c, &m->text, packed, &s, &m->watch), out + at * m->config.embed, normalize, err);
         }
         vlk_tape_reset(t, mark);
         if (status != 0)
@@ -183,7 +183,7 @@ int vlk_model_text_states(vlk_model *m, vlk_tape *t, float *out, const int32_t *
     vlk_packed s = {start, b};
     if (vlk_tower_ready(m, vlk_tape_kernel(t), VLK_TOWER_TEXT, err) != 0)
         return -1;
-    int status = give(t, vlk_text_states(t, &m->config.text, &m->text, ids, &s, cache), out, 0, err);
+    int status = give(m, t, vlk_text_states(t, &m->config.text, &m->text, ids, &s, cache), out, 0, err);
     vlk_tape_reset(t, mark);
     return status;
 }

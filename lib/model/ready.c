@@ -1,6 +1,7 @@
 /* ready.c - a tower's first use: vectors become floats, values that are not finite are found and named.
  *
- * Matrices and the token table stay as stored. The whole tower is read once; a cold process reads it anyway. */
+ * Matrices stay as stored: the first product with one looks at its values on the way. The token table is looked at
+ * whole, since the rows that a text picks would not show what stands in the others. */
 #include "model_internal.h"
 
 #include <math.h>
@@ -32,7 +33,9 @@ static int make_ready(vlk_model *m, vlk_kernel *k, const vlk_bound *b, vlk_err *
 {
     vlk_param *p = b->p;
     size_t at = 0, n = p->w.n * p->w.k;
-    if (b->kind == VLK_MATRIX || b->kind == VLK_TABLE)
+    if (b->kind == VLK_MATRIX)
+        return 0;
+    if (b->kind == VLK_TABLE)
         return vlk_weight_finite(k, &p->w, &at) ? 0 : not_finite(m, &p->w, at, err);
     if (widen(m, p, err) != 0)
         return -1;

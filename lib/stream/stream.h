@@ -158,6 +158,8 @@ const char *vlk_weights_path(const vlk_weights *w); /* of the file or index */
 /* Files behind it (shards), for hashes and sizes. */
 size_t vlk_weights_files(const vlk_weights *w);
 const char *vlk_weights_file(const vlk_weights *w, size_t i, size_t *bytes);
+/* 1 if the address lies in a mapped file (its pages can be given back and read again), 0 if in memory of our own. */
+int vlk_weights_is_mapped(const vlk_weights *w, const void *data);
 
 /* ---- tar (tar.c) --------------------------------------------------------------------------- */
 

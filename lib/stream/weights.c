@@ -344,3 +344,14 @@ const char *vlk_weights_file(const vlk_weights *w, size_t i, size_t *bytes)
         *bytes = w->file[i].map.size;
     return w->file[i].path;
 }
+
+int vlk_weights_is_mapped(const vlk_weights *w, const void *data)
+{
+    const uintptr_t at = (uintptr_t)data;
+    for (size_t i = 0; i < w->files; i++) {
+        const uintptr_t from = (uintptr_t)w->file[i].map.data;
+        if (at >= from && at - from < w->file[i].map.size)
+            return 1;
+    }
+    return 0;
+}
