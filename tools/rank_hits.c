@@ -76,11 +76,12 @@ static int ask(vlk_kernel *kn, direction *d, const rank_rows *queries, const ran
     size_t n = queries->t->dim[0], dim = queries->t->dim[1];
     float *q = vlk_calloc(GROUP * dim, sizeof *q, err);
     rank_top *tops = NULL;
+    size_t m = 0;
     int rc = -1;
     if (!q)
         return -1;
     for (size_t i = 0; i < n; i += GROUP) {
-        size_t m = n - i < GROUP ? n - i : GROUP;
+        m = n - i < GROUP ? n - i : GROUP;
         if (rank_load_rows(kn, q, queries, i, m, err) || !(tops = rank_tops_new(m, MOST, err)) ||
             rank_scan(kn, tops, q, m, rows, 0, -INFINITY, err))
             goto out;
@@ -91,7 +92,7 @@ static int ask(vlk_kernel *kn, direction *d, const rank_rows *queries, const ran
     }
     rc = 0;
 out:
-    rank_tops_free(tops, tops ? (n < GROUP ? n : GROUP) : 0);
+    rank_tops_free(tops, m);
     free(q);
     return rc;
 }
