@@ -12,6 +12,8 @@ typedef struct pairs {
     size_t images, texts, image_cap, text_cap, truth_cap, truths;
     rank_truth *truth;
     engine_ids ids;
+    size_t *row; /* of the batch in hand: the rows whose captions are good */
+    size_t rows, row_cap;
 } pairs;
 
 static int write_values(rank_job *j, rank_writer *w, const rank_rows *images, const rank_rows *texts, rank_truth *truth,
@@ -46,32 +48,60 @@ static int encode_batch_texts(rank_job *j, pairs *p, vlk_err *err)
     return 0;
 }
 
-/* The captions of one good picture; those that cannot be encoded make the item a bad one. */
-static int add_captions(rank_job *j, pairs *p, const vlk_item *it, size_t image, vlk_err *err)
+/* The captions of one good picture. One that cannot be encoded makes the item a bad one: none of them counts, nor does
+ * the picture. */
+static int add_captions(rank_job *j, pairs *p, const vlk_item *it, vlk_err *err)
 {
+    size_t n = p->ids.n, len = p->ids.len, truths = p->truths, cut = 0;
     for (size_t c = 0; c < it->captions; c++) {
         vlk_err e = {0};
         int r = engine_ids_add(&j->e, &p->ids, it->caption[c].s, it->caption[c].n, j->c->long_text, &e);
-        if (r < 0 && (e.code == VLK_EMEM || e.code == VLK_EMODEL || e.code == VLK_EUNSUPPORTED)) {
+        if (r < 0 && e.code != VLK_EFORMAT && e.code != VLK_ELIMIT) {
             *err = e;
             return -1;
         }
         if (r < 0) {
-            cli_item_bad(j->run, it->key.s, it->key.n, "caption", e.msg);
+            cli_item_bad(j->run, it->key.s, it->key.n, "tokens", e.msg);
+            p->ids.n = n;
+            p->ids.len = len;
+            p->truths = truths;
             return 0;
         }
-        j->run->cut += r == 2;
+        cut += r == 2;
         if (vlk_grow(&p->truth, &p->truth_cap, p->truths + 1, sizeof *p->truth, err))
             return -1;
-        p->truth[p->truths++] = (rank_truth){p->texts + p->ids.n - 1, image};
+        p->truth[p->truths++] = (rank_truth){p->texts + p->ids.n - 1, p->images + p->rows};
     }
+    if (vlk_grow(&p->row, &p->row_cap, p->rows + 1, sizeof *p->row, err))
+        return -1;
+    p->row[p->rows++] = it->row;
+    j->run->cut += cut;
     cli_item_good(j->run);
+    return 0;
+}
+
+/* The vectors of the batch; those of rows that do not count are closed over. */
+static int encode_batch_images(rank_job *j, pairs *p, const vlk_batch *b, vlk_err *err)
+{
+    size_t dim = j->e.info->embed_dim, bad = SIZE_MAX;
+    float *to;
+    if (p->rows == 0)
+        return 0;
+    if (vlk_grow(&p->image, &p->image_cap, (p->images + b->rows) * dim, sizeof *p->image, err))
+        return -1;
+    to = p->image + p->images * dim;
+    if (engine_images(&j->e, to, b->pixels, b->rows, 1, &bad, err))
+        return -1;
+    for (size_t i = 0; i < p->rows; i++)
+        if (p->row[i] != i)
+            memmove(to + i * dim, to + p->row[i] * dim, dim * sizeof *to);
+    p->images += p->rows;
+    p->rows = 0;
     return 0;
 }
 
 static int add_batch(rank_job *j, pairs *p, const vlk_batch *b, vlk_err *err)
 {
-    size_t dim = j->e.info->embed_dim, bad = SIZE_MAX;
     for (size_t i = 0; i < b->items; i++) {
         const vlk_item *it = b->item[i];
         if (it->kind == VLK_ITEM_END && it->err.code)
@@ -80,19 +110,11 @@ static int add_batch(rank_job *j, pairs *p, const vlk_batch *b, vlk_err *err)
             continue;
         if (it->stage)
             cli_item_bad(j->run, it->key.s, it->key.n, it->stage, it->err.msg);
-        else if (add_captions(j, p, it, p->images + it->row, err))
+        else if (add_captions(j, p, it, err))
             return -1;
     }
     cli_progress(j->run);
-    if (encode_batch_texts(j, p, err))
-        return -1;
-    if (b->rows == 0)
-        return 0;
-    if (vlk_grow(&p->image, &p->image_cap, (p->images + b->rows) * dim, sizeof *p->image, err) ||
-        engine_images(&j->e, p->image + p->images * dim, b->pixels, b->rows, 1, &bad, err))
-        return -1;
-    p->images += b->rows;
-    return 0;
+    return encode_batch_texts(j, p, err) || encode_batch_images(j, p, b, err) ? -1 : 0;
 }
 
 static rank_rows dense_rows(vlk_tensor *t, const char *name, const float *data, size_t n, size_t dim)
@@ -127,6 +149,7 @@ out:
     free(p.image);
     free(p.text);
     free(p.truth);
+    free(p.row);
     engine_ids_clear(&p.ids);
     return r;
 }
