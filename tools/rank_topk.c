@@ -1,8 +1,7 @@
-/* rank_topk.c - exact top-k: a bounded heap a query, blocks of rows that stay in the cache while all
- * queries look at them.
+/* rank_topk.c - exact top-k: a bounded heap a query; blocks of rows, each read once for all queries.
  *
  * score(q, row) = q . row, both of unit length: the cosine. A product of a query with a row does not
- * depend on its neighbours (vlk_dot_rows), and the order of hits is total, so the result has the same
+ * depend on its neighbours (vlk_dot_queries), and the order of hits is total, so the result has the same
  * bits for any block size and number of threads.
  * A value that is not finite makes the score not finite (x + inf and x + nan stay so, 0 * inf is nan), so
  * looking at the scores is enough: the rows are read once. */
@@ -12,11 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Bytes of a block: with one query nothing is read twice and long blocks keep the threads busy; with
- * several it has to stay in the second-level cache until the last query has seen it. */
-#define BLOCK_ONE (8u << 20)
-#define BLOCK_MANY (1u << 20)
-#define BLOCK_MIN_ROWS 64
+#define BLOCK_BYTES (8u << 20) /* of rows */
+#define BLOCK_SCORES (1u << 20)
+#define BLOCK_MIN_ROWS 256
 
 int rank_before(const rank_hit *a, const rank_hit *b)
 {
@@ -151,97 +148,110 @@ int rank_load_rows(vlk_kernel *kn, float *out, const rank_rows *m, size_t first,
 
 typedef struct scan {
     const rank_rows *m;
-    float *scores, *block; /* block: rows as floats where they cannot be read in place */
+    rank_top *tops;
+    float *scores, *block; /* scores (Q,n) of a block; block: rows as floats where they cannot be read in place */
     float floor;
     uint64_t base;
+    size_t first, n; /* rows of the block in hand */
+    vlk_err *errs;   /* one a query: the heaps fill in parallel */
 } scan;
 
-/* Offers the scores of rows [first, first+n) to one heap. */
-static int offer(scan *s, rank_top *top, size_t first, size_t n, vlk_err *err)
+/* Offers the scores of a block to one query's heap. */
+static int offer(const scan *s, size_t query, vlk_err *err)
 {
-    float bar = s->floor;
-    int full = top->n == top->k;
-    if (full && top->hit[0].score > bar)
-        bar = top->hit[0].score;
-    for (size_t i = 0; i < n; i++) {
-        float x = s->scores[i];
-        if (x < bar) /* nearly always; not so for nan */
-            continue;
-        if (!isfinite(x))
-            return not_finite(s->m, first + i, err);
-        if (full && x <= top->hit[0].score) /* an equal score later in the file: never better */
-            if (s->base + first + i > top->hit[0].index)
-                continue;
-        if (rank_top_add(top, x, s->base + first + i, err))
+    const float *score = s->scores + query * s->n;
+    rank_top *top = &s->tops[query];
+    for (size_t i = 0; i < s->n; i++) {
+        const float bar = top->n == top->k ? top->hit[0].score : s->floor;
+        if (score[i] >= bar && score[i] >= s->floor && /* nearly never */
+            rank_top_add(top, score[i], s->base + s->first + i, err))
             return -1;
-        full = top->n == top->k;
-        if (full && top->hit[0].score > bar)
-            bar = top->hit[0].score;
     }
     return 0;
 }
 
-/* -inf is under every bar, so it is looked for apart: once a block, with the first query. */
-static int check_finite(const scan *s, size_t first, size_t n, vlk_err *err)
+static void offer_task(void *arg, size_t task, int thread)
 {
-    if (vlk_all_finite(s->scores, n))
+    scan *s = arg;
+    (void)thread;
+    if (offer(s, task, &s->errs[task]) == 0)
+        s->errs[task].code = VLK_OK;
+}
+
+static int check_finite(const scan *s, vlk_err *err)
+{
+    if (vlk_all_finite(s->scores, s->n)) /* those of the first query tell */
         return 0;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < s->n; i++)
         if (!isfinite(s->scores[i]))
-            return not_finite(s->m, first + i, err);
+            return not_finite(s->m, s->first + i, err);
     return 0;
 }
 
-static int scan_block(vlk_kernel *kn, scan *s, rank_top *tops, const float *q, size_t nq, size_t first, size_t n,
-                      vlk_err *err)
+static int scan_block(vlk_kernel *kn, scan *s, const float *q, size_t nq, vlk_err *err)
 {
     const vlk_tensor *t = s->m->t;
-    size_t d = t->dim[1];
-    const void *rows = (const char *)t->data + first * t->stride[0] * vlk_dtype_size(t->dtype);
+    size_t d = t->dim[1], stride = t->stride[0];
+    const void *rows = (const char *)t->data + s->first * stride * vlk_dtype_size(t->dtype);
     vlk_dtype type = t->dtype;
-    size_t stride = t->stride[0];
     if (s->block) {
-        if (rank_load_rows(kn, s->block, s->m, first, n, err))
+        if (rank_load_rows(kn, s->block, s->m, s->first, s->n, err))
             return -1;
         rows = s->block;
         type = VLK_F32;
         stride = d;
     }
-    for (size_t i = 0; i < nq; i++) {
-        vlk_dot_rows(kn, s->scores, q + i * d, rows, type, stride, n, d);
-        if (i == 0 && check_finite(s, first, n, err))
+    vlk_dot_queries(kn, s->scores, q, nq, rows, type, stride, s->n, d);
+    if (check_finite(s, err))
+        return -1;
+    if (nq == 1)
+        return offer(s, 0, err);
+    vlk_pool_run(vlk_kernel_pool(kn), offer_task, s, nq);
+    for (size_t i = 0; i < nq; i++)
+        if (s->errs[i].code) {
+            *err = s->errs[i];
             return -1;
-        if (offer(s, &tops[i], first, n, err))
-            return -1;
-    }
+        }
     return 0;
+}
+
+/* Rows of a block: long enough to keep the threads busy, and with many queries the scores stay in the cache. */
+static size_t block_rows(size_t n, size_t row, size_t nq)
+{
+    size_t step = BLOCK_BYTES / row, scores = BLOCK_SCORES / nq;
+    if (step > scores)
+        step = scores;
+    if (step < BLOCK_MIN_ROWS)
+        step = BLOCK_MIN_ROWS;
+    return step < n ? step : n;
 }
 
 int rank_scan(vlk_kernel *kn, rank_top *tops, const float *q, size_t nq, const rank_rows *m, uint64_t base, float floor,
               vlk_err *err)
 {
-    scan s = {.m = m, .floor = floor, .base = base};
-    size_t n = m->t->dim[0], d = m->t->dim[1], row = d * vlk_dtype_size(m->t->dtype), step;
+    scan s = {.m = m, .tops = tops, .floor = floor, .base = base};
+    size_t n = m->t->dim[0], d = m->t->dim[1], step, total;
     int rc = -1;
-    if (n == 0 || d == 0)
+    if (n == 0 || d == 0 || nq == 0)
         return 0;
-    if (!in_place(m))
-        row = d * sizeof(float);
-    step = (nq > 1 ? BLOCK_MANY : BLOCK_ONE) / row;
-    if (step < BLOCK_MIN_ROWS)
-        step = BLOCK_MIN_ROWS;
-    if (step > n)
-        step = n;
-    if (!(s.scores = vlk_calloc(step, sizeof *s.scores, err)))
+    step = block_rows(n, d * (in_place(m) ? vlk_dtype_size(m->t->dtype) : sizeof(float)), nq);
+    if (vlk_mul(step, nq, &total)) {
+        vlk_fail(err, VLK_EMEM, "%zu queries are too many", nq);
+        goto out;
+    }
+    if (!(s.scores = vlk_calloc(total, sizeof *s.scores, err)) || !(s.errs = vlk_calloc(nq, sizeof *s.errs, err)))
         goto out;
     if (!in_place(m) && !(s.block = vlk_calloc(step * d, sizeof *s.block, err)))
         goto out;
-    for (size_t i = 0; i < n; i += step)
-        if (scan_block(kn, &s, tops, q, nq, i, n - i < step ? n - i : step, err))
+    for (s.first = 0; s.first < n; s.first += step) {
+        s.n = n - s.first < step ? n - s.first : step;
+        if (scan_block(kn, &s, q, nq, err))
             goto out;
+    }
     rc = 0;
 out:
     free(s.scores);
+    free(s.errs);
     free(s.block);
     return rc;
 }

@@ -110,6 +110,9 @@ void vlk_softmax_rows(vlk_kernel *kn, float *y, const float *x, size_t m, size_t
  * apart, mapped; at memory speed. */
 void vlk_dot_rows(vlk_kernel *kn, float *scores, const float *q, const void *c, vlk_dtype type, size_t stride, size_t m,
                   size_t d);
+/* scores (nq,m): the same with each of nq queries (nq,D), bit for bit; a row is read from memory once for all. */
+void vlk_dot_queries(vlk_kernel *kn, float *scores, const float *q, size_t nq, const void *c, vlk_dtype type,
+                     size_t stride, size_t m, size_t d);
 /* 1 if all n values are finite. */
 int vlk_all_finite(const float *x, size_t n);
 

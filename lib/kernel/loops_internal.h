@@ -49,8 +49,9 @@ typedef struct vlk_loops {
                        float *stats);
     void (*l2)(float *y, const float *x, size_t m, size_t d, float *norms);
     void (*softmax)(float *y, const float *x, size_t m, size_t d);
-    void (*dot)(float *scores, const float *q, const unsigned char *c, vlk_dtype type, size_t stride, size_t m,
-                size_t d);
+    /* scores (nq; ld) of m rows of c with each of nq queries (nq,d) */
+    void (*dot)(float *scores, size_t ld, const float *q, size_t nq, const unsigned char *c, vlk_dtype type,
+                size_t stride, size_t m, size_t d);
     void (*attend)(const vlk_attend *a);
     /* dst (k,64) or bf16 (kp/2,64,2), kp >= k; what lies behind n and k is zero. 1 if all values are finite, else 0:
      * the check costs nothing here, and no other pass over the weights is needed. */

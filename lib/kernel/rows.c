@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-enum { GRAIN = 16384 }; /* elements of one task: some microseconds */
+enum { GRAIN = 16384, MIN_ROWS = 48 }; /* elements of one task: some microseconds; rows, with several queries */
 
 typedef struct rows_job {
     const vlk_loops *loops;
@@ -13,7 +13,7 @@ typedef struct rows_job {
     const float *x, *gamma, *beta;
     const unsigned char *c;
     float eps;
-    size_t m, d, stride, step;
+    size_t m, d, stride, step, nq;
     vlk_dtype type;
     vlk_act act;
 } rows_job;
@@ -37,7 +37,8 @@ static void rows_task(void *arg, size_t task, int thread)
         l->softmax(j->y + at, j->x + at, n, j->d);
         break;
     case DOT:
-        l->dot(j->y + r, j->x, j->c + r * j->stride * vlk_dtype_size(j->type), j->type, j->stride, n, j->d);
+        l->dot(j->y + r, j->m, j->x, j->nq, j->c + r * j->stride * vlk_dtype_size(j->type), j->type, j->stride, n,
+               j->d);
         break;
     default:
         l->act(j->y + at, j->x + at, n, j->act);
@@ -50,6 +51,8 @@ static void run(vlk_kernel *kn, rows_job *j)
         return;
     j->loops = kn->loops;
     j->step = j->d < GRAIN ? GRAIN / j->d : 1;
+    if (j->nq > 1) /* more work a row: shorter runs, down to a few rows */
+        j->step = j->step / j->nq > MIN_ROWS ? j->step / j->nq : MIN_ROWS;
     vlk_pool_run(kn->pool, rows_task, j, (j->m + j->step - 1) / j->step);
 }
 
@@ -85,7 +88,16 @@ void vlk_softmax_rows(vlk_kernel *kn, float *y, const float *x, size_t m, size_t
 void vlk_dot_rows(vlk_kernel *kn, float *scores, const float *q, const void *c, vlk_dtype type, size_t stride, size_t m,
                   size_t d)
 {
-    run(kn, &(rows_job){.what = DOT, .y = scores, .x = q, .c = c, .type = type, .stride = stride, .m = m, .d = d});
+    vlk_dot_queries(kn, scores, q, 1, c, type, stride, m, d);
+}
+
+void vlk_dot_queries(vlk_kernel *kn, float *scores, const float *q, size_t nq, const void *c, vlk_dtype type,
+                     size_t stride, size_t m, size_t d)
+{
+    if (nq > 0)
+        run(kn,
+            &(rows_job){
+                .what = DOT, .y = scores, .x = q, .nq = nq, .c = c, .type = type, .stride = stride, .m = m, .d = d});
 }
 
 int vlk_all_finite(const float *x, size_t n)
