@@ -1,0 +1,151 @@
+/* clip-rank.c - search, zero-shot classification and recall over embeddings: files of vectors, or pictures that are
+ * embedded on the way. Options, and the order of things; rank.h says where the work is done. */
+#include "rank.h"
+
+#include <string.h>
+
+/* Cosines may be negative, and 0 is a value like others: so it is also noted that --min was given. */
+static int parse_min(void *target, const char *arg, vlk_err *err)
+{
+    struct rank_min *min = target;
+    min->set = 1;
+    if (vlk_parse_f64(arg, -1e30, 1e30, &min->value))
+        return vlk_fail(err, VLK_EUSAGE, "'%s' is no number", arg);
+    return 0;
+}
+
+static const cli_option own[] = {
+    {0, "query", CLI_STRS, offsetof(rank_options, query), "TEXT", "rank by nearness to TEXT (may be repeated)",
+     .group = "What is asked"},
+    {0, "queries", CLI_STR, offsetof(rank_options, queries), "FILE", "a query a line, or rows of an .npy",
+     .group = NULL},
+    {0, "like", CLI_STRS, offsetof(rank_options, like), "IMAGE", "rank by nearness to a picture (may be repeated)",
+     .group = NULL},
+    {0, "labels", CLI_STR, offsetof(rank_options, labels), "FILE", "classify: a label a line, or rows of an .npy",
+     .group = NULL},
+    {0, "templates", CLI_STR, offsetof(rank_options, templates), "FILE", "sentences around a label, {} stands for it",
+     .group = NULL},
+    {0, "recall", CLI_FLAG, offsetof(rank_options, recall), NULL, "how often the true partner is among the best",
+     .group = NULL},
+    {0, "truth", CLI_STR, offsetof(rank_options, truth), "TSV", "recall: which text belongs to which key",
+     .group = NULL},
+    {0, "captions", CLI_FLAG, offsetof(rank_options, all_captions), NULL, "recall: also the list in KEY.json",
+     .group = NULL},
+    {'k', "top", CLI_SIZE, offsetof(rank_options, k), "N", "best matches a query (10), labels a picture (1)", .min = 1,
+     .max = 1e9, .group = "What is shown"},
+    {0, "min", CLI_PARSE, offsetof(rank_options, min), "S",
+     "only scores or probabilities from S on; status 1 if there is none", .parse = parse_min},
+    {0, "sheet", CLI_STR, offsetof(rank_options, sheet), "FILE.png", "draw the best matches on a contact sheet",
+     .group = NULL},
+    {0, "pictures", CLI_STRS, offsetof(rank_options, pictures), "INPUT",
+     "sheet: where the pictures of an .npy are (may be repeated)", .group = NULL},
+    {0}};
+
+static const cli_program prog = {
+    "clip-rank",
+    "[OPTION]... --query TEXT CORPUS...\n[OPTION]... --labels FILE CORPUS...\n[OPTION]... --recall PAIRS...\n"
+    "[OPTION]... --recall --queries T.npy I.npy",
+    "Ranks pictures by text or picture, classifies them without training, measures recall.\n"
+    "CORPUS is an .npy of embeddings, or pictures, folders, tars and lists that are embedded on the way.",
+    own,
+    CLI_MODEL | CLI_OUTPUT | CLI_FILES | CLI_WORK | CLI_ERRORS | CLI_PICTURES | CLI_TEXTS,
+    "  clip-rank --query 'a red bus' photos/\n"
+    "  clip-embed photos/ -o photos.npy && clip-rank --queries wanted.txt --sheet best.png photos.npy\n"
+    "  clip-rank --labels labels.txt --templates templates.txt photos.npy\n"};
+
+/* What does not go together. */
+static void check_options(const rank_options *o, const cli_common *c)
+{
+    int find = o->query.n > 0 || o->like.n > 0 || (o->queries && !o->recall);
+    if (find + (o->labels != NULL) + o->recall != 1)
+        cli_usage(&prog, find || o->labels || o->recall ? "--query, --labels and --recall exclude one another"
+                                                        : "nothing is asked: --query, --labels or --recall");
+    if (o->templates && (!o->labels || rank_is_npy(o->labels)))
+        cli_usage(&prog, "--templates needs --labels with texts");
+    if (o->truth && !(o->recall && o->queries))
+        cli_usage(&prog, "--truth needs --recall with --queries");
+    if (o->all_captions && (!o->recall || o->queries))
+        cli_usage(&prog, "--captions needs --recall with pairs");
+    if (o->recall && (o->sheet || o->min.set || o->k))
+        cli_usage(&prog, "--recall has no use for --sheet, --min and -k");
+    if (o->pictures.n > 0 && !o->sheet)
+        cli_usage(&prog, "--pictures needs --sheet");
+    if (o->recall && o->queries && (c->operands != 1 || !rank_is_npy(c->operand[0]) || c->files_from))
+        cli_usage(&prog, "--recall --queries needs one .npy with the vectors of the pictures");
+    for (size_t i = 0; o->recall && !o->queries && i < c->operands; i++)
+        if (rank_is_npy(c->operand[i]))
+            cli_usage(&prog, "--recall of %s needs --queries with the vectors of the texts", c->operand[i]);
+    if (c->rows || cli_output_is_dir(c))
+        cli_usage(&prog, "the result is one file: -o FILE, without --rows");
+}
+
+/* A contact sheet reads its pictures again. */
+static void check_sheet(const rank_options *o, const cli_common *c)
+{
+    int again = c->operands > 0 || c->files_from;
+    if (!o->sheet)
+        return;
+    for (size_t i = 0; i < c->operands; i++)
+        again &= strcmp(c->operand[i], "-") != 0;
+    if (!again || (c->files_from && strcmp(c->files_from, "-") == 0))
+        cli_usage(&prog, "--sheet reads its pictures again, which standard input does not allow");
+}
+
+static int run_job(rank_job *j, rank_writer *w, vlk_err *err)
+{
+    if (rank_job_open(j, err))
+        return -1;
+    if (j->o->labels)
+        return rank_label(j, w, err);
+    return j->o->recall ? rank_recall(j, w, err) : rank_find(j, w, err);
+}
+
+/* --info and --explain. */
+static int tell(cli_run *run, const cli_common *c, vlk_err *err)
+{
+    engine e = {0};
+    vlk_buf text = {0};
+    int rc = -1;
+    if (engine_open(&e, c, 1, 1, err))
+        return -1;
+    if (c->info ? engine_info(&e, &text, err) : engine_explain(&e, c, 1, 1, &text, err))
+        goto out;
+    cli_write(run, text.data, text.len);
+    rc = 0;
+out:
+    vlk_buf_clear(&text);
+    engine_close(&e);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    rank_options o = {0};
+    cli_common c;
+    vlk_err err = {0};
+    cli_parse(&prog, &o, &c, argc, argv);
+    if (c.info || c.explain) {
+        cli_run *run = cli_run_open(&prog, &c);
+        if (tell(run, &c, &err))
+            cli_fail(run, NULL, "%s", err.msg);
+        return cli_run_end(run);
+    }
+    check_options(&o, &c);
+    check_sheet(&o, &c);
+    cli_format form = cli_output_format(&prog, &c, 1u << CLI_TSV | 1u << CLI_JSONL, CLI_TSV);
+    cli_need_input(&prog, &c);
+    cli_run *run = cli_run_open(&prog, &c);
+    rank_job j = {.prog = &prog, .c = &c, .o = &o, .run = run};
+    rank_writer w = {0};
+    if (rank_writer_open(&w, run, &c, form == CLI_JSONL, &err)) {
+        cli_fail(run, NULL, "%s", err.msg);
+        return cli_run_end(run);
+    }
+    int failed = run_job(&j, &w, &err);
+    if (failed)
+        cli_fail(run, NULL, "%s", err.msg);
+    rank_job_close(&j);
+    if (rank_writer_close(&w, !failed && cli_run_whole(run), &err))
+        cli_fail(run, NULL, "%s", err.msg);
+    return cli_run_end(run);
+}
