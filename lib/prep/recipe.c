@@ -219,6 +219,35 @@ static void hf_defaults(vlk_recipe *r, const vlk_json *config)
         r->mean[c] = r->std[c] = 0.5;
 }
 
+/* One word of a few: its index, -1 if it is another one, -2 if the key is absent. */
+static int read_word(const vlk_json *cfg, const char *key, const char *const *words, int n, place *p, vlk_err *err)
+{
+    const vlk_json *j = vlk_json_get(cfg, key);
+    if (absent(j))
+        return -2;
+    const char *s = vlk_json_str(j, NULL);
+    char all[128] = "";
+    for (int i = 0; i < n; i++) {
+        if (s && strcmp(s, words[i]) == 0)
+            return i;
+        size_t len = strlen(all);
+        snprintf(all + len, sizeof all - len, "%s%s", i ? ", " : "", words[i]);
+    }
+    return vlk_fail(err, VLK_EMODEL, "%s: expected %s, found %s%s%s", at(p, key), all, s ? "\"" : "",
+                    s ? s : "something that is no text", s ? "\"" : "");
+}
+
+/* "alpha": "drop" or "white". No key of the transformers library: its version 5 puts transparent pixels on white, older
+ * ones dropped alpha, and nothing in a folder tells which of them a model was trained with. A folder may say it. */
+static int hf_alpha(vlk_recipe *r, const vlk_json *config, place *p, vlk_err *err)
+{
+    static const char *const words[] = {"drop", "white"};
+    int w = read_word(config, "alpha", words, 2, p, err);
+    if (w >= 0)
+        r->on_white = w;
+    return w == -1 ? -1 : 0;
+}
+
 int vlk_recipe_from_hf(vlk_recipe *r, const vlk_json *config, const char *path, vlk_err *err)
 {
     place p = {.path = path};
@@ -228,7 +257,8 @@ int vlk_recipe_from_hf(vlk_recipe *r, const vlk_json *config, const char *path, 
         return vlk_fail(err, VLK_EMODEL, "%s: expected an object", path);
     hf_defaults(r, config);
     if (read_flag(config, "do_resize", &resize, &p, err) || hf_size(r, config, &p, err) ||
-        hf_crop(r, config, &p, err) || hf_resample(r, config, &p, err) || hf_values(r, config, &p, err))
+        hf_crop(r, config, &p, err) || hf_resample(r, config, &p, err) || hf_values(r, config, &p, err) ||
+        hf_alpha(r, config, &p, err))
         return -1;
     if (!resize)
         r->resize = VLK_RESIZE_NONE;
@@ -257,24 +287,6 @@ static int oc_size(vlk_recipe *r, const vlk_json *cfg, place *p, vlk_err *err)
         return -1;
     r->size_h = r->size_w;
     return 0;
-}
-
-/* One word of a few: its index, -1 if it is another one, -2 if the key is absent. */
-static int read_word(const vlk_json *cfg, const char *key, const char *const *words, int n, place *p, vlk_err *err)
-{
-    const vlk_json *j = vlk_json_get(cfg, key);
-    if (absent(j))
-        return -2;
-    const char *s = vlk_json_str(j, NULL);
-    char all[128] = "";
-    for (int i = 0; i < n; i++) {
-        if (s && strcmp(s, words[i]) == 0)
-            return i;
-        size_t len = strlen(all);
-        snprintf(all + len, sizeof all - len, "%s%s", i ? ", " : "", words[i]);
-    }
-    return vlk_fail(err, VLK_EMODEL, "%s: expected %s, found %s%s%s", at(p, key), all, s ? "\"" : "",
-                    s ? s : "something that is no text", s ? "\"" : "");
 }
 
 static int oc_words(vlk_recipe *r, const vlk_json *cfg, place *p, vlk_err *err)
@@ -365,8 +377,9 @@ const char *vlk_recipe_text(const vlk_recipe *r, char *out, size_t size)
         snprintf(fill, sizeof fill, " fill %d", r->fill);
     if (r->rescale != 1.0 / 255.0)
         snprintf(rescale, sizeof rescale, " scale %.17g", r->rescale);
-    snprintf(out, size, "%s %s%s%s%s mean %.9g,%.9g,%.9g std %.9g,%.9g,%.9g", r->rgb_first ? "hf" : "openai", resize,
-             crop, fill, rescale, r->mean[0], r->mean[1], r->mean[2], r->std[0], r->std[1], r->std[2]);
+    snprintf(out, size, "%s%s %s%s%s%s mean %.9g,%.9g,%.9g std %.9g,%.9g,%.9g", r->rgb_first ? "hf" : "openai",
+             r->on_white ? " on-white" : "", resize, crop, fill, rescale, r->mean[0], r->mean[1], r->mean[2], r->std[0],
+             r->std[1], r->std[2]);
     return out;
 }
 
