@@ -114,6 +114,9 @@ static int read_from(drawer *d, char *const *operand, size_t operands, int shard
                             .size_w = SHEET_THUMB,
                             .size_h = SHEET_THUMB,
                             .filter = VLK_BICUBIC,
+                            .crop = 1,
+                            .crop_w = SHEET_THUMB,
+                            .crop_h = SHEET_THUMB,
                             .fill = 255,
                             .rescale = 1.0 / 255,
                             .std = {1, 1, 1}};
