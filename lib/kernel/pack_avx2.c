@@ -75,15 +75,16 @@ ALWAYS_INLINE __m256i pair_bf16(__m256 a, __m256 b)
     return _mm256_permute4x64_epi64(_mm256_packus_epi32(round_bf16(a), round_bf16(b)), 0xd8);
 }
 
-/* Eight outputs from i, eight inputs from j. */
-ALWAYS_INLINE __m256i block_f32(float *dst, const vlk_panel_src *s, vlk_dtype t, size_t i, size_t j, __m256i most)
+/* Eight outputs from i, eight inputs from j; of the last outputs there may be fewer than eight, the rest is zero. */
+ALWAYS_INLINE __m256i block_f32(float *dst, const vlk_panel_src *s, vlk_dtype t, size_t i, size_t j, int rows,
+                                __m256i most)
 {
     const size_t size = t == VLK_F32 ? 4 : 2, row = s->stride * size;
     const unsigned char *p = s->data + i * row + j * size;
     __m256 r[8];
     UNROLL for (int u = 0; u < 8; u++)
     {
-        r[u] = load8(p + (size_t)u * row, t);
+        r[u] = u < rows ? load8(p + (size_t)u * row, t) : _mm256_setzero_ps();
         most = watch(most, r[u]);
     }
     transpose8(r);
@@ -92,16 +93,18 @@ ALWAYS_INLINE __m256i block_f32(float *dst, const vlk_panel_src *s, vlk_dtype t,
 }
 
 /* Eight outputs from i, sixteen inputs from j: eight pairs. */
-ALWAYS_INLINE __m256i block_bf16(uint16_t *dst, const vlk_panel_src *s, vlk_dtype t, size_t i, size_t j, __m256i most)
+ALWAYS_INLINE __m256i block_bf16(uint16_t *dst, const vlk_panel_src *s, vlk_dtype t, size_t i, size_t j, int rows,
+                                 __m256i most)
 {
     const size_t size = t == VLK_F32 ? 4 : 2, row = s->stride * size;
     const unsigned char *p = s->data + i * row + j * size;
     __m256 r[8];
     UNROLL for (int u = 0; u < 8; u++)
     {
-        __m256 a = load8(p + (size_t)u * row, t), b = load8(p + (size_t)u * row + 8 * size, t);
+        const unsigned char *at = p + (size_t)(u < rows ? u : 0) * row;
+        __m256 a = load8(at, t), b = load8(at + 8 * size, t);
         most = watch(watch(most, a), b);
-        r[u] = _mm256_castsi256_ps(pair_bf16(a, b));
+        r[u] = u < rows ? _mm256_castsi256_ps(pair_bf16(a, b)) : _mm256_setzero_ps();
     }
     transpose8(r);
     UNROLL for (int u = 0; u < 8; u++)
@@ -118,7 +121,13 @@ ALWAYS_INLINE void fetch(const vlk_panel_src *s, vlk_dtype t, size_t i, size_t j
             _mm_prefetch((const char *)p + u * row + b, _MM_HINT_T1);
 }
 
-/* The part of a panel stored as (n,k) that is whole blocks; the edges follow. */
+ALWAYS_INLINE __m256i block(void *dst, const vlk_panel_src *s, vlk_dtype t, int bf16, size_t i, size_t j, int rows,
+                            __m256i most)
+{
+    return bf16 ? block_bf16(dst, s, t, i, j, rows, most) : block_f32(dst, s, t, i, j, rows, most);
+}
+
+/* A panel stored as (n,k): blocks of 8 outputs by 8 (bf16: 16) inputs; the last inputs follow one by one. */
 ALWAYS_INLINE int rows_to_panel(void *dst, const vlk_panel_src *s, vlk_dtype t, int bf16)
 {
     const size_t step = bf16 ? 16 : 8, n = s->n / 8 * 8, k = s->k / step * step;
@@ -129,21 +138,25 @@ ALWAYS_INLINE int rows_to_panel(void *dst, const vlk_panel_src *s, vlk_dtype t, 
             if (j1 + RUN <= k)
                 fetch(s, t, i, j1);
             for (size_t j = j0; j < j1; j += step)
-                most = bf16 ? block_bf16(dst, s, t, i, j, most) : block_f32(dst, s, t, i, j, most);
+                most = block(dst, s, t, bf16, i, j, 8, most);
         }
+        for (size_t j = j0; n < s->n && j < j1; j += step)
+            most = block(dst, s, t, bf16, n, j, (int)(s->n - n), most);
     }
-    int ok = finite(most);
     if (bf16)
-        return ok & vlk_pack_bf16_part(dst, s, n, s->n, 0, k) & vlk_pack_bf16_part(dst, s, 0, s->n, k, s->k);
-    return ok & vlk_pack_f32_part(dst, s, n, s->n, 0, k) & vlk_pack_f32_part(dst, s, 0, s->n, k, s->k);
+        return finite(most) & vlk_pack_bf16_part(dst, s, 0, s->n, k, s->k);
+    return finite(most) & vlk_pack_f32_part(dst, s, 0, s->n, k, s->k);
 }
 
 int vlk_pack_f32_avx2(float *dst, const vlk_panel_src *s)
 {
     if (s->transposed)
         return vlk_pack_f32_generic(dst, s);
-    for (size_t j = 0; s->n < VLK_PANEL && j < s->k; j++)
-        memset(dst + j * VLK_PANEL + s->n, 0, (VLK_PANEL - s->n) * sizeof *dst);
+    const size_t k8 = s->k / 8 * 8, n8 = (s->n + 7) / 8 * 8; /* blocks clear up to n8 outputs */
+    for (size_t j = 0; s->n < VLK_PANEL && j < s->k; j++) {
+        const size_t n = j < k8 ? n8 : s->n;
+        memset(dst + j * VLK_PANEL + n, 0, (VLK_PANEL - n) * sizeof *dst);
+    }
     if (s->dtype == VLK_F32)
         return rows_to_panel(dst, s, VLK_F32, 0);
     if (s->dtype == VLK_F16)
