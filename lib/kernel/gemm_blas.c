@@ -3,11 +3,17 @@
  * Its kernels give a row other bits when the number of rows or the row's place in a block of the kernel changes.
  * So every call has one shape: a tile of H rows by a panel of 64 columns; fewer rows are padded with zeros. H is the
  * largest height at which a row's place does not matter, found by multiplying a tile of equal rows at the first use
- * of a depth (64 with the SkylakeX kernels, 8 with Haswell's). */
+ * of a depth (64 with the SkylakeX kernels, 8 with Haswell's).
+ *
+ * Where oneDNN is the first choice the library is opened when it is asked for: at its start it makes threads that spin
+ * for 28 ms on the cores that we have other work for. Where it is the only one it is linked. */
 #include "kernel_internal.h"
 
 #include <cblas.h>
 #include <stdio.h>
+#ifdef VLK_HAVE_DNNL
+#include <dlfcn.h>
+#endif
 
 struct vlk_product {
     size_t k, height;
@@ -16,13 +22,57 @@ struct vlk_product {
 
 typedef struct blas {
     struct vlk_product *first;
+    __typeof__(&cblas_sgemm) sgemm;
+    __typeof__(&openblas_set_num_threads) set_threads;
+    __typeof__(&openblas_get_config) config;
+    __typeof__(&openblas_get_corename) core;
 } blas;
+
+#ifdef VLK_HAVE_DNNL
+/* One function. dlsym gives an object's pointer, which C does not convert; POSIX says that their bits are the same. */
+static int find(void *lib, const char *name, void *function, vlk_err *err)
+{
+    void *at = dlsym(lib, name);
+    if (!at)
+        return vlk_fail(err, VLK_EUNSUPPORTED, "OpenBLAS has no %s", name);
+    memcpy(function, &at, sizeof at);
+    return 0;
+}
+
+static int load(blas *b, vlk_err *err)
+{
+    void *lib = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL); /* never closed: its threads may run */
+    lib = lib ? lib : dlopen("libopenblas.so", RTLD_NOW | RTLD_LOCAL);
+    if (!lib)
+        return vlk_fail(err, VLK_EUNSUPPORTED, "OpenBLAS cannot be opened: %s", dlerror());
+    return find(lib, "cblas_sgemm", &b->sgemm, err) < 0 || find(lib, "openblas_get_config", &b->config, err) < 0 ||
+                   find(lib, "openblas_set_num_threads", &b->set_threads, err) < 0 ||
+                   find(lib, "openblas_get_corename", &b->core, err) < 0
+               ? -1
+               : 0;
+}
+#else
+static int load(blas *b, vlk_err *err)
+{
+    (void)err;
+    b->sgemm = cblas_sgemm;
+    b->set_threads = openblas_set_num_threads;
+    b->config = openblas_get_config;
+    b->core = openblas_get_corename;
+    return 0;
+}
+#endif
 
 static void *blas_open(int threads, vlk_err *err)
 {
+    blas *b = vlk_calloc(1, sizeof *b, err);
     (void)threads;
-    openblas_set_num_threads(1); /* our pool cuts the work */
-    return vlk_calloc(1, sizeof(blas), err);
+    if (!b || load(b, err) < 0) {
+        free(b);
+        return NULL;
+    }
+    b->set_threads(1); /* our pool cuts the work */
+    return b;
 }
 
 static void blas_close(void *state)
@@ -38,12 +88,12 @@ static void blas_close(void *state)
 
 static const char *blas_text(void *state, char *out, size_t size)
 {
-    const char *config = openblas_get_config(); /* "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH ..." */
+    const blas *b = state;
+    const char *config = b->config(); /* "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH ..." */
     int n = 0;
-    (void)state;
     while (config[n] && !(n > 8 && config[n] == ' '))
         n++;
-    snprintf(out, size, "%.*s, %s", n, config, openblas_get_corename());
+    snprintf(out, size, "%.*s, %s", n, config, b->core());
     return out;
 }
 
@@ -52,8 +102,8 @@ static const char *blas_note(void *state, char *out, size_t size)
 {
     static const char *const old[] = {"Prescott", "Core2",   "Penryn",    "Dunnington", "Nehalem", "Atom",
                                       "Athlon",   "Opteron", "Barcelona", "Bobcat",     "Nano",    "Northwood"};
-    const char *core = openblas_get_corename(), *better = NULL;
-    (void)state;
+    const blas *b = state;
+    const char *core = b->core(), *better = NULL;
 #if VLK_X86
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl"))
@@ -78,13 +128,13 @@ static int blas_has_bf16(void *state)
     return 0;
 }
 
-static void multiply(float *y, const float *x, const float *panel, size_t m, size_t k)
+static void multiply(const blas *b, float *y, const float *x, const float *panel, size_t m, size_t k)
 {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)m, VLK_PANEL, (blasint)k, 1.0f, x, (blasint)k,
-                panel, VLK_PANEL, 0.0f, y, VLK_PANEL);
+    b->sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)m, VLK_PANEL, (blasint)k, 1.0f, x, (blasint)k, panel,
+             VLK_PANEL, 0.0f, y, VLK_PANEL);
 }
 
-static int find_height(struct vlk_product *p, vlk_err *err)
+static int find_height(const blas *b, struct vlk_product *p, vlk_err *err)
 {
     static const size_t heights[] = {64, 48, 32, 24, 16, 12, 8, 6, 4, 2};
     const size_t k = p->k;
@@ -96,7 +146,7 @@ static int find_height(struct vlk_product *p, vlk_err *err)
     vlk_same_rows_fill(panel, 1, VLK_PANEL * k);
     p->height = 1;
     for (size_t i = 0; p->height == 1 && i < sizeof heights / sizeof *heights; i++) {
-        multiply(y, x, panel, heights[i], k);
+        multiply(b, y, x, panel, heights[i], k);
         if (vlk_same_rows(y, heights[i]))
             p->height = heights[i];
     }
@@ -120,7 +170,7 @@ static const struct vlk_product *blas_prepare(void *state, vlk_dtype type, size_
     if (!p)
         return NULL;
     p->k = k;
-    if (find_height(p, err) < 0) {
+    if (find_height(b, p, err) < 0) {
         free(p);
         return NULL;
     }
@@ -137,16 +187,16 @@ static size_t blas_scratch(const struct vlk_product *p)
 static int blas_run(void *state, const struct vlk_product *p, int thread, float *y, const void *x, size_t m,
                     const void *panel, void *scratch)
 {
+    const blas *b = state;
     const float *row = x;
-    (void)state;
     (void)thread;
     for (; m >= p->height; m -= p->height, row += p->height * p->k, y += p->height * VLK_PANEL)
-        multiply(y, row, panel, p->height, p->k);
+        multiply(b, y, row, panel, p->height, p->k);
     if (m > 0) {
         float *pad = scratch;
         memcpy(pad, row, m * p->k * sizeof *pad);
         memset(pad + m * p->k, 0, (p->height - m) * p->k * sizeof *pad);
-        multiply(y, pad, panel, p->height, p->k);
+        multiply(b, y, pad, panel, p->height, p->k);
     }
     return 0;
 }
