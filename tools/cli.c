@@ -82,9 +82,10 @@ static void choose(const parser *p, const cli_option *o, int *target, const char
             *target = i;
             return;
         }
+    }
+    for (int i = 0; o->words[i]; i++)
         if (vlk_buf_addf(&words, NULL, "%s%s", i ? ", " : "", o->words[i]) != 0)
             break;
-    }
     cli_usage(p->prog, "--%s: '%s' is none of %s", o->name, arg, words.data ? words.data : "the known words");
 }
 
