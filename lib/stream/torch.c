@@ -149,9 +149,9 @@ static int check_strides(const vlk_tensor *t, size_t *reach)
     size_t span = 1; /* elements up to here are taken */
     *reach = 0;
     for (int k = 0; k < t->rank; k++) {
-        int best = -1;
-        for (int i = 0; i < t->rank; i++)
-            if (!used[i] && (best < 0 || t->stride[i] < t->stride[best]))
+        int best = 0;
+        for (int i = 1; i < t->rank; i++)
+            if (!used[i] && (used[best] || t->stride[i] < t->stride[best]))
                 best = i;
         used[best] = 1;
         if (t->dim[best] == 1)
