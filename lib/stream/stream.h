@@ -115,7 +115,8 @@ typedef enum vlk_json_kind {
 } vlk_json_kind;
 
 /* Parses a whole document: duplicate keys, NaN, trailing bytes, bad UTF-8 and nesting deeper than 512
- * are errors that name `name` and the line. Free with vlk_json_free (roots only). */
+ * are errors that name `name` and the line. An integer beyond 64 bits makes the document's integers real, so that
+ * vlk_json_int still reads those that fit into 53 bits. Free with vlk_json_free (roots only). */
 vlk_json *vlk_json_parse(const char *s, size_t n, const char *name, vlk_err *err) VLK_MUST_USE;
 vlk_json *vlk_json_load(const char *path, vlk_err *err) VLK_MUST_USE; /* at most 256 MiB */
 void vlk_json_free(vlk_json *j);
@@ -124,7 +125,8 @@ vlk_json_kind vlk_json_type(const vlk_json *j);
 const vlk_json *vlk_json_get(const vlk_json *obj, const char *key);
 const vlk_json *vlk_json_at(const vlk_json *arr, size_t i);
 size_t vlk_json_len(const vlk_json *j);                   /* elements of an array or object */
-const char *vlk_json_str(const vlk_json *j, size_t *len); /* NULL if it is no string; len may be NULL */
+/* NULL if it is no string; len may be NULL, but then a string with a NUL byte in it gives NULL too. */
+const char *vlk_json_str(const vlk_json *j, size_t *len);
 /* Exactly an integer in [min, max] (1.0 counts, "1" and true do not). 0 or -1; err names `what`. */
 int vlk_json_int(const vlk_json *j, int64_t min, int64_t max, int64_t *out, const char *what,
                  vlk_err *err) VLK_MUST_USE;
@@ -145,9 +147,11 @@ typedef struct vlk_weights vlk_weights;
 
 typedef enum vlk_container { VLK_SAFETENSORS, VLK_TORCH_ZIP, VLK_TORCH_LEGACY, VLK_TORCHSCRIPT } vlk_container;
 
-/* `path` is a weights file or an index (*.index.json; shards lie beside it, their names may not leave the
- * folder). For nested dictionaries: "state_dict" is entered if present, and a "module." before every name
- * is cut off. Not a checkpoint, cut, overlapping, naming anything but tensors: refused with the reason. */
+/* `path` is a weights file, known by its bytes, or an index (*.index.json; shards lie beside it, their names may not
+ * leave the folder; index and shards must agree). For nested dictionaries: "state_dict" is entered if present, else a
+ * dict "model" (ALBEF, BLIP), and a "module." before every name is cut off. TorchScript: names are paths of attributes;
+ * all tensors are kept, also input_resolution, context_length, vocab_size and attn_mask. Not a checkpoint, cut,
+ * overlapping (also strides that reach an element twice), naming anything but tensors: refused with the reason. */
 vlk_weights *vlk_weights_open(const char *path, vlk_err *err) VLK_MUST_USE;
 void vlk_weights_close(vlk_weights *w);
 size_t vlk_weights_count(const vlk_weights *w);
