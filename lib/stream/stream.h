@@ -197,13 +197,13 @@ int vlk_tar_probe(const unsigned char *p, size_t n);
 int vlk_tar_split(const char *name, size_t *key_len, const char **ext); /* 1, or 0 if it belongs to no sample */
 
 typedef struct vlk_sample_part {
-    char *name, *ext; /* ext points behind the first dot of the basename; "" where there is none */
-    char type;        /* '0' a file; '1' '2' links, 'S' sparse ... as vlk_tar_member has it */
+    char *name, *ext;           /* ext points behind the first dot of the basename; "" where there is none */
+    char type;                  /* '0' a file; '1' '2' links, 'S' sparse ... as vlk_tar_member has it */
     unsigned char *head, *data; /* data has a NUL behind data_padded bytes */
     size_t head_size, size, data_padded;
 } vlk_sample_part;
 typedef struct vlk_sample { /* owned by the caller, re-used by each call; starts as {0} */
-    char *key; /* "" if keyless */
+    char *key;              /* "" if keyless */
     vlk_sample_part *part;
     size_t parts, cap;
     size_t offset; /* of its first header block */

@@ -1,5 +1,5 @@
 /* test_output.c - files that appear whole or not at all; whole files read and mapped; keys. */
-#define _DEFAULT_SOURCE /* mkdtemp, flock */
+#include "../scratch.h"
 #include "../tap.h"
 #include "../../lib/stream/stream.h"
 
@@ -215,8 +215,6 @@ int main(void)
     patched();
     whole_files();
     keys();
-    char cmd[128];
-    snprintf(cmd, sizeof cmd, "chmod -R u+w %s && rm -rf %s", dir, dir);
-    CHECK(system(cmd) == 0, "cleaned up");
+    CHECK(scratch_remove(dir) == 0, "cleaned up");
     return tap_end();
 }
