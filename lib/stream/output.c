@@ -83,12 +83,9 @@ static int open_temporary(vlk_out *o, vlk_err *err)
             return vlk_fail_errno(err, "%s: cannot create its temporary file %s", o->path, o->tmp);
         if (fstat(o->fd, &here) != 0 || !S_ISREG(here.st_mode))
             return vlk_fail(err, VLK_EIO, "%s: its temporary name %s is taken by something else", o->path, o->tmp);
-        if (flock(o->fd, LOCK_EX | LOCK_NB) != 0) {
-            int busy = errno == EWOULDBLOCK;
-            vlk_fail_errno(err, "%s: cannot lock its temporary file %s", o->path, o->tmp);
-            return busy ? vlk_fail(err, VLK_EIO, "%s: another run is writing it now (%s is locked)", o->path, o->tmp)
-                        : -1;
-        }
+        /* File systems that know no locks (ENOLCK, ENOTSUP) are written without. */
+        if (flock(o->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+            return vlk_fail(err, VLK_EIO, "%s: another run is writing it now (%s is locked)", o->path, o->tmp);
         if (lstat(o->tmp, &there) == 0 && there.st_dev == here.st_dev && there.st_ino == here.st_ino) {
             if (ftruncate(o->fd, 0) != 0)
                 return vlk_fail_errno(err, "%s: cannot empty its temporary file %s", o->path, o->tmp);
