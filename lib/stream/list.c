@@ -26,8 +26,8 @@ static int rank(const char *const *names, const char *name, size_t n)
 
 int list_path_rank(const char *name, size_t n)
 {
-    static const char *const names[] = {"image",    "image_path", "filepath", "path", "file_name",
-                                        "filename", "img_path",   "img",      "url",  NULL};
+    static const char *const names[] = {"image",    "image_path", "filepath", "path", "file_name", "filename",
+                                        "img_path", "img",        "url",      "key",  NULL};
     return rank(names, name, n);
 }
 

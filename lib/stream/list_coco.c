@@ -87,13 +87,15 @@ static int grow(list_coco *c, vlk_err *err)
 }
 
 /* An element of "images": 0 it went into the table; 1 a row of its own; 2, -1. */
-static int image(vlk_list *l, vlk_row *row, size_t line, const vlk_json *v, vlk_err *err)
+static int image(vlk_list *l, vlk_row *row, size_t line, int bytes, const vlk_json *v, vlk_err *err)
 {
     list_coco *c = l->coco;
     int sentences = vlk_json_get(v, "sentences") != NULL;
     int rc = list_json_row(l, sentences ? row : &c->row, line, v, err);
     if (rc != 1 || sentences)
         return rc;
+    if (bytes)
+        list_bytes_show(&c->row.path);
     rc = read_id(l, vlk_json_get(v, "id"), "id of an image", err);
     if (rc != 1)
         return rc;
@@ -136,14 +138,14 @@ static int annotation(vlk_list *l, vlk_row *row, size_t line, const vlk_json *v,
 /* l->text is an element of the table we are in. 0 nothing to give yet; 1, 2, -1. */
 static int element(vlk_list *l, vlk_row *row, size_t line, int is_image, vlk_err *err)
 {
-    l->line = line;
-    vlk_json *v = vlk_json_parse(l->text.data, l->text.len, "JSON", err);
-    if (v == NULL) {
-        vlk_err why = *err;
-        return why.code == VLK_EMEM ? -1 : list_fail(l, err, 2, VLK_EFORMAT, "%.600s", why.msg);
-    }
-    int rc = is_image ? image(l, row, line, v, err) : annotation(l, row, line, v, err);
+    int bytes, rc;
+    vlk_json *v = list_json_parse(l, line, &bytes, &rc, err);
+    if (v == NULL)
+        return rc;
+    rc = is_image ? image(l, row, line, bytes, v, err) : annotation(l, row, line, v, err);
     vlk_json_free(v);
+    if (rc == 1 && bytes)
+        rc = list_json_bytes(l, row, err);
     l->coco->rows |= rc == 1;
     return rc;
 }

@@ -49,6 +49,15 @@ void list_coco_free(list_coco *c);
 
 /* One object {"image": ..., "caption": ...} as a row. 1, 2, -1. */
 int list_json_row(const vlk_list *l, vlk_row *row, size_t line, const vlk_json *obj, vlk_err *err);
+/* list_bytes.c: lone surrogates \udcXX in JSON text become ones that parse; how many, or -1. */
+int list_bytes_hide(vlk_buf *text, vlk_buf *scratch, vlk_err *err);
+void list_bytes_show(vlk_buf *path);               /* and in a parsed path the bytes they stand for */
+int list_bytes_hidden(const char *text, size_t n); /* whether a parsed text holds any */
+/* l->text (one JSON value that begins at that line) parsed, and whether it held such bytes. NULL: *outcome is 2 or -1.
+ */
+vlk_json *list_json_parse(vlk_list *l, size_t line, int *bytes, int *outcome, vlk_err *err);
+/* Turns the bytes of a row's path back; a caption that holds such is not usable. 1 or 2. */
+int list_json_bytes(const vlk_list *l, vlk_row *row, vlk_err *err);
 /* A place in the JSON text of l->in, made at the first call. */
 list_json *list_json_open(vlk_list *l, vlk_err *err);
 size_t list_json_line(const list_json *j);

@@ -224,19 +224,39 @@ int list_json_row(const vlk_list *l, vlk_row *row, size_t line, const vlk_json *
     return text ? captions(l, row, text, err) : 1;
 }
 
+vlk_json *list_json_parse(vlk_list *l, size_t line, int *bytes, int *outcome, vlk_err *err)
+{
+    l->line = line;
+    *outcome = -1;
+    *bytes = list_bytes_hide(&l->text, &l->fields, err);
+    if (*bytes < 0)
+        return NULL;
+    vlk_json *v = vlk_json_parse(l->text.data, l->text.len, "JSON", err);
+    if (v != NULL || err->code == VLK_EMEM)
+        return v;
+    vlk_err why = *err;
+    *outcome = list_fail(l, err, 2, VLK_EFORMAT, "%.600s", why.msg);
+    return NULL;
+}
+
+int list_json_bytes(const vlk_list *l, vlk_row *row, vlk_err *err)
+{
+    if (list_bytes_hidden(row->text.data, row->text.len))
+        return list_fail(l, err, 2, VLK_EFORMAT, "the caption is not UTF-8: it has escaped single bytes");
+    list_bytes_show(&row->path);
+    return 1;
+}
+
 /* l->text as a row. */
 static int text_row(vlk_list *l, vlk_row *row, size_t line, vlk_err *err)
 {
-    vlk_json *v = vlk_json_parse(l->text.data, l->text.len, "JSON", err);
-    if (v == NULL && err->code == VLK_EMEM)
-        return -1;
-    if (v == NULL) {
-        vlk_err why = *err;
-        return list_fail(l, err, 2, VLK_EFORMAT, "%.600s", why.msg);
-    }
-    int rc = list_json_row(l, row, line, v, err);
+    int bytes, rc;
+    vlk_json *v = list_json_parse(l, line, &bytes, &rc, err);
+    if (v == NULL)
+        return rc;
+    rc = list_json_row(l, row, line, v, err);
     vlk_json_free(v);
-    return rc;
+    return rc == 1 && bytes ? list_json_bytes(l, row, err) : rc;
 }
 
 int list_jsonl_next(vlk_list *l, vlk_row *row, vlk_err *err)

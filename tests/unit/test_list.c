@@ -126,6 +126,12 @@ static void json(void)
         {"x.json", "[{\"image\":\"a\\u0000.png\",\"caption\":\"x\"},{\"image\":\"b.png\",\"caption\":\"\\u0000\"}]",
          "!!", 0},
         {"x.json", "[{\"image\":\"\xff.png\"},{\"image\":\"\"}]", "!!", 0},
+        {"x.jsonl",
+         "{\"key\":\"caf\\udce9.png\",\"caption\":\"x\"}\n{\"image\":\"a\",\"caption\":\"\\uDCE9\"}\n"
+         "{\"image\":\"\\ud83c\\udcbf "
+         "\\\\udce9\"}\n{\"image\":\"\\udc80\\udcff\"}\n{\"image\":\"\\ud83c\\udce9\\udce9\"}\n",
+         "1 caf\xe9.png [x]!3 \xf0\x9f\x82\xbf \\udce9 []4 \x80\xff []5 \xf0\x9f\x83\xa9\xe9 []", 0},
+        {"x.jsonl", "{\"image\":\"\\udc7f\"}\n{\"image\":\"\\ud800\"}\n", "!!", 0},
         {"standard input", "[{\"image\":\"a.png\"}]", "1 a.png []", 0},
         {"standard input", "{\"image\":\"a.png\"}\n", "1 a.png []", 0},
     };
@@ -146,6 +152,9 @@ static void coco(void)
         {"x.json", "{" IMAGES "}", "1 a.png []2 b.png []", 0},
         {"x.json", "{" IMAGES ",\"annotations\":[]}", "", 0},
         {"x.json", "{" NOTES "}", "", -1},
+        {"x.json",
+         "{\"images\":[{\"id\":1,\"file_name\":\"\\udce9\"}],\"annotations\":[{\"image_id\":1,\"caption\":\"x\"}]}",
+         "1 \xe9 [x]", 0},
         {"x.json", "{\"images\":[],\"annotations\":[{\"image_id\":1,\"caption\":\"x\"}]}", "!", 0},
         {"x.json",
          "{" IMAGES ",\"annotations\":[{\"image_id\":1},{\"caption\":\"x\"},{\"image_id\":1,\"caption\":\"y\"}]}",

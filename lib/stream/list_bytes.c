@@ -1,0 +1,85 @@
+/* list_bytes.c - paths that are not UTF-8 in JSON.
+ *
+ * Python's surrogateescape (PEP 383), which vlk_json_quote writes too, spells a byte XX that is not UTF-8 as the lone
+ * surrogate \udcXX. JSON libraries refuse lone surrogates; so before parsing each becomes the pair \udbff\udcXX, which
+ * is U+10FCXX of the last private plane, and afterwards that becomes the byte again. */
+#include "list_internal.h"
+
+#include <string.h>
+
+static int hex(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+}
+
+/* The code unit of an escape \uXXXX at p, of n bytes; -1 if there is none. */
+static int unit(const char *p, size_t n)
+{
+    int v = 0;
+    if (n < 6 || p[0] != '\\' || p[1] != 'u')
+        return -1;
+    for (int i = 2; i < 6; i++) {
+        int d = hex(p[i]);
+        if (d < 0)
+            return -1;
+        v = v << 4 | d;
+    }
+    return v;
+}
+
+int list_bytes_hide(vlk_buf *text, vlk_buf *scratch, vlk_err *err)
+{
+    int count = 0, high = 0; /* high: the escape before was the first half of a pair */
+    size_t from = 0, n = text->len;
+    scratch->len = 0;
+    for (size_t i = 0; i < n;) {
+        const char *p = text->data + i;
+        int u = unit(p, n - i), lone = u >= 0xdc80 && u <= 0xdcff && !high;
+        high = u >= 0xd800 && u <= 0xdbff && !high;
+        if (lone) {
+            if (vlk_buf_add(scratch, text->data + from, i - from, err) != 0 ||
+                vlk_buf_adds(scratch, "\\udbff", err) != 0)
+                return -1;
+            from = i;
+            count++;
+        }
+        i += u >= 0 ? 6 : *p == '\\' ? 2 : 1;
+    }
+    if (count == 0)
+        return 0;
+    if (vlk_buf_add(scratch, text->data + from, n - from, err) != 0)
+        return -1;
+    vlk_buf swap = *text;
+    *text = *scratch;
+    *scratch = swap;
+    return count;
+}
+
+/* The byte that U+10FCXX at p stands for; -1 if it is something else. In UTF-8 it is F4 8F B2|B3 80-BF. */
+static int hidden(const char *p, size_t n)
+{
+    if (n < 4 || memcmp(p, "\xf4\x8f", 2) != 0 || ((unsigned char)p[2] & 0xfe) != 0xb2)
+        return -1;
+    return 0x80 | ((unsigned char)p[2] & 1) << 6 | ((unsigned char)p[3] & 0x3f);
+}
+
+void list_bytes_show(vlk_buf *path)
+{
+    size_t to = 0;
+    for (size_t i = 0; i < path->len;) {
+        int byte = hidden(path->data + i, path->len - i);
+        path->data[to++] = byte >= 0 ? (char)byte : path->data[i];
+        i += byte >= 0 ? 4 : 1;
+    }
+    path->len = to;
+    if (path->data != NULL)
+        path->data[to] = 0;
+}
+
+int list_bytes_hidden(const char *text, size_t n)
+{
+    for (size_t i = 0; i + 4 <= n; i++)
+        if (hidden(text + i, n - i) >= 0)
+            return 1;
+    return 0;
+}
