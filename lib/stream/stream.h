@@ -124,7 +124,7 @@ void vlk_json_free(vlk_json *j);
 vlk_json_kind vlk_json_type(const vlk_json *j);
 const vlk_json *vlk_json_get(const vlk_json *obj, const char *key);
 const vlk_json *vlk_json_at(const vlk_json *arr, size_t i);
-size_t vlk_json_len(const vlk_json *j);                   /* elements of an array or object */
+size_t vlk_json_len(const vlk_json *j); /* elements of an array or object */
 /* NULL if it is no string; len may be NULL, but then a string with a NUL byte in it gives NULL too. */
 const char *vlk_json_str(const vlk_json *j, size_t *len);
 /* Exactly an integer in [min, max] (1.0 counts, "1" and true do not). 0 or -1; err names `what`. */
