@@ -1,0 +1,77 @@
+#!/bin/sh
+# man_examples.sh - runs the examples of the manual pages: in every literal block of a section EXAMPLES a line that
+# begins with "$ " is a command, and what stands below it is what it prints, on both outputs. "..." stands for anything
+# within a line, and alone on a line for all lines that are left. Each page runs in a folder of its own that holds the
+# sample pictures.
+top=$PWD
+tmp=$(mktemp -d) || exit 2
+trap 'rm -rf "$tmp"' EXIT INT TERM
+PATH=$BIN:$PATH
+LC_ALL=C
+export PATH LC_ALL
+passed=0 failed=0
+
+# Page -> $1/N.cmd and $1/N.want. roff's \e is a backslash, \& nothing.
+extract='
+/^\.Sh /            { inside = ($2 == "EXAMPLES"); block = 0 }
+inside && /^\.Bd -literal/ { block = 1; open = 0; next }
+/^\.Ed/             { block = 0; open = 0 }
+!inside || !block   { next }
+{ sub(/^\\&/, ""); gsub(/\\e/, "\\") }
+/^\$ /              { n++; open = 1; print substr($0, 3) > (dir "/" n ".cmd"); printf "" > (dir "/" n ".want"); next }
+open                { print > (dir "/" n ".want") }
+END                 { print n + 0 }'
+
+# want, got -> nothing if they agree, else the first line that does not.
+compare='
+function fits(w, g,    i, k) { # w with "..." in it
+    i = index(w, "...")
+    if (!i)
+        return w == g
+    if (substr(w, 1, i - 1) != substr(g, 1, i - 1))
+        return 0
+    w = substr(w, i + 3)
+    g = substr(g, i)
+    for (k = 1; k <= length(g) + 1; k++)
+        if (fits(w, substr(g, k)))
+            return 1
+    return 0
+}
+NR == FNR { want[++n] = $0; next }
+          { got[++m] = $0 }
+END {
+    for (i = 1; i <= n; i++) {
+        if (want[i] == "...")
+            exit
+        if (i > m || !fits(want[i], got[i])) {
+            print "line " i ": expected \"" want[i] "\", got \"" (i > m ? "(nothing)" : got[i]) "\""
+            exit
+        }
+    }
+    if (m > n)
+        print "line " n + 1 ": expected nothing, got \"" got[n + 1] "\""
+}'
+
+for page in "$top"/man/*.[157]; do
+    name=$(basename "$page")
+    mkdir "$tmp/$name" "$tmp/$name/ex" "$tmp/$name/run" || exit 2
+    cp -r "$top/share/samples" "$tmp/$name/run/samples"
+    n=$(awk -v dir="$tmp/$name/ex" "$extract" "$page")
+    i=1
+    while [ "$i" -le "$n" ]; do
+        ex=$tmp/$name/ex/$i
+        (cd "$tmp/$name/run" && sh "$ex.cmd") >"$ex.got" 2>&1 </dev/null
+        touch "$ex.got"
+        why=$(awk "$compare" "$ex.want" "$ex.got")
+        [ -s "$ex.want" ] || [ ! -s "$ex.got" ] || why="expected nothing, got \"$(head -n 1 "$ex.got")\""
+        if [ -z "$why" ]; then
+            passed=$((passed + 1))
+        else
+            failed=$((failed + 1))
+            echo "not ok - $name: $(cat "$ex.cmd"): $why"
+        fi
+        i=$((i + 1))
+    done
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
