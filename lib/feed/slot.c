@@ -202,6 +202,12 @@ static int picture_bytes(vlk_slot *s, vlk_decoder *d, const void **p, size_t *n)
             vlk_slot_fail(s, "picture");
             return -1;
         }
+        if (part->type != '0') { /* the bytes of the picture are elsewhere, or have holes */
+            vlk_fail(err, VLK_EUNSUPPORTED, "%s is a %s in the tar, not a file", part->name,
+                     part->type == 'S' ? "sparse member" : "link");
+            vlk_slot_fail(s, "picture");
+            return -1;
+        }
         *p = part->data;
         *n = part->size;
     } else if (s->path.len) {
