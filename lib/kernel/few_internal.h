@@ -38,24 +38,35 @@ typedef struct ahead {
     size_t lines;
 } ahead;
 
-/* nr rows, VMAX vectors, steps d0..d1 of a chain; `lines` of what comes next are fetched at each step. */
-ALWAYS_INLINE void chain(vf acc[RMAX][VMAX], int nr, const few_x *x, size_t ldx, const few_x *b, size_t d0, size_t d1,
-                         const char *next, int lines)
+/* nr rows, VMAX vectors, one step. */
+ALWAYS_INLINE void steps(vf acc[RMAX][VMAX], int nr, const few_x *x, size_t ldx, const few_x *b)
 {
-    for (size_t d = d0; d < d1; d++) {
-        const few_x *bd = b + d * VLK_PANEL;
-        UNROLL for (int r = 0; r < nr; r++)
-        {
-            UNROLL for (int v = 0; v < VMAX; v++) acc[r][v] = step(x[(size_t)r * ldx + d], bd + v * VW, acc[r][v]);
-        }
+    UNROLL for (int r = 0; r < nr; r++)
+    {
+        UNROLL for (int v = 0; v < VMAX; v++) acc[r][v] = step(x[(size_t)r * ldx], b + v * VW, acc[r][v]);
+    }
+}
+
+/* Steps d0..d1 of a chain; `lines` of what comes next are fetched in every `every` of them (1 or 2). */
+ALWAYS_INLINE void chain(vf acc[RMAX][VMAX], int nr, const few_x *x, size_t ldx, const few_x *b, size_t d0, size_t d1,
+                         const char *next, int lines, int every)
+{
+    x += d0;
+    b += d0 * VLK_PANEL;
+    for (size_t d = d0; d < d1; d += (size_t)every) {
+        steps(acc, nr, x, ldx, b);
+        if (every == 2)
+            steps(acc, nr, x + 1, ldx, b + VLK_PANEL);
         UNROLL for (int l = 0; l < lines; l++) __builtin_prefetch(next + l * 64, 0, 2);
         next += lines * 64;
+        x += every;
+        b += every * VLK_PANEL;
     }
 }
 
 /* One block of rows, one group of vectors. */
 ALWAYS_INLINE void block(int nr, float *y, const few_x *x, size_t ldx, const few_x *b, size_t k, size_t chunk,
-                         ahead *next, int lines)
+                         ahead *next, int lines, int every)
 {
     for (size_t d0 = 0; d0 < k; d0 += chunk) {
         size_t d1 = k - d0 < chunk ? k : d0 + chunk, fetch = next->lines / (size_t)lines;
@@ -64,11 +75,12 @@ ALWAYS_INLINE void block(int nr, float *y, const few_x *x, size_t ldx, const few
         {
             UNROLL for (int v = 0; v < VMAX; v++) acc[r][v] = v_zero();
         }
-        fetch = fetch < d1 - d0 ? fetch : d1 - d0;
-        chain(acc, nr, x, ldx, b, d0, d0 + fetch, next->at, lines);
+        fetch = fetch < (d1 - d0) / (size_t)every ? fetch : (d1 - d0) / (size_t)every;
+        size_t dm = d0 + fetch * (size_t)every;
+        chain(acc, nr, x, ldx, b, d0, dm, next->at, lines, every);
         next->at += fetch * (size_t)lines * 64;
         next->lines -= fetch * (size_t)lines;
-        chain(acc, nr, x, ldx, b, d0 + fetch, d1, next->at, 0);
+        chain(acc, nr, x, ldx, b, dm, d1, next->at, 0, 1);
         UNROLL for (int r = 0; r < nr; r++)
         {
             UNROLL for (int v = 0; v < VMAX; v++)
@@ -86,22 +98,24 @@ static void NAME(few)(float *y, const void *xp, size_t ldx, size_t m, size_t k, 
 {
     const few_x *x = xp, *b = panel;
     ahead a = {next, lines};
-    const int many = m >= 24; /* rows enough to spread the fetches over */
+    const size_t blocks = m / 6; /* to spread the fetches over: a panel has four lines a step */
     for (size_t r = 0; r < m;) {
         size_t left = m - r, nr = left >= 6 ? 6 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
         for (size_t c = 0; c < VLK_PANEL; c += VMAX * VW) {
             float *yr = y + r * VLK_PANEL + c;
             const few_x *xr = x + r * ldx;
-            if (nr == 6 && many)
-                block(6, yr, xr, ldx, b + c, k, chunk, &a, 1);
+            if (nr == 6 && blocks >= 8)
+                block(6, yr, xr, ldx, b + c, k, chunk, &a, 1, 2);
+            else if (nr == 6 && blocks >= 4)
+                block(6, yr, xr, ldx, b + c, k, chunk, &a, 1, 1);
             else if (nr == 6)
-                block(6, yr, xr, ldx, b + c, k, chunk, &a, 4);
+                block(6, yr, xr, ldx, b + c, k, chunk, &a, 4, 1);
             else if (nr == 4)
-                block(4, yr, xr, ldx, b + c, k, chunk, &a, 4);
+                block(4, yr, xr, ldx, b + c, k, chunk, &a, 4, 1);
             else if (nr == 2)
-                block(2, yr, xr, ldx, b + c, k, chunk, &a, 4);
+                block(2, yr, xr, ldx, b + c, k, chunk, &a, 4, 1);
             else
-                block(1, yr, xr, ldx, b + c, k, chunk, &a, 4);
+                block(1, yr, xr, ldx, b + c, k, chunk, &a, 4, 1);
         }
         r += nr;
     }

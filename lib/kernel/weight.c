@@ -11,6 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+enum { HUGE_PAGE = 2 << 20 };
+
 size_t vlk_panel_count(const vlk_weight *w)
 {
     return (w->n + VLK_PANEL - 1) / VLK_PANEL;
@@ -93,9 +95,13 @@ int vlk_weight_pack(vlk_kernel *kn, vlk_weight *w, vlk_panel_kind kind, size_t k
         goto out;
     p->kind = kind;
     p->panel_bytes = bytes; /* a multiple of 64 */
-    p->data = aligned_alloc(4096, (bytes * panels + 4095) / 4096 * 4096);
+    const size_t size = bytes * panels, align = size < HUGE_PAGE ? 4096 : HUGE_PAGE;
+    p->data = aligned_alloc(align, (size + align - 1) / align * align);
     if (!p->data)
         goto out;
+    /* Whole large pages only: what lies behind `size` is never touched, so it takes no memory. */
+    if (size >= HUGE_PAGE)
+        (void)madvise(p->data, size / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
     pack_job j = {.kn = kn, .w = w, .p = p, .kp = kp};
     vlk_pool_run(kn->pool, pack_task, &j, panels);
     pack_free(w->pack);
