@@ -139,7 +139,7 @@ static int note(struct binder *b, vlk_param *p, vlk_kind kind)
     m->bound[m->nbound++] = (vlk_bound){p, kind, b->tower};
     vlk_tower_info *info = b->tower == VLK_TOWER_IMAGE ? &m->info.image : &m->info.text;
     size_t n = p->w.n * p->w.k;
-    info->parameters += n;
+    info->parameters += kind == VLK_STATISTIC ? 0 : n;
     *(b->tower == VLK_TOWER_IMAGE ? &m->info.weight_bytes_image : &m->info.weight_bytes_text) +=
         n * vlk_dtype_size(p->w.dtype);
     return 0;
@@ -160,7 +160,8 @@ static int bind_row(struct binder *b, const vlk_name *row, const char *prefix, v
     const vlk_tensor *t = find(b, name, s->shape);
     if (!t || view(b, &p->w, t, row->kind) != 0)
         return -1;
-    if (row->kind == VLK_VECTOR) { /* of any rank */
+    const int vector = row->kind == VLK_VECTOR || row->kind == VLK_STATISTIC;
+    if (vector) { /* of any rank */
         p->w.k *= p->w.n;
         p->w.n = 1;
         p->w.stride = p->w.k;
@@ -168,7 +169,7 @@ static int bind_row(struct binder *b, const vlk_name *row, const char *prefix, v
     if (s->form == VLK_TURNED)
         turn(&p->w);
     else if (s->form != VLK_AS_IS)
-        third(&p->w, (size_t)(s->form - VLK_PART_Q), row->kind == VLK_VECTOR);
+        third(&p->w, (size_t)(s->form - VLK_PART_Q), vector);
     b->used[t - b->first] = 1;
     return note(b, p, row->kind);
 }

@@ -245,7 +245,10 @@ const vlk_model_info *vlk_model_describe(const vlk_model *m)
 
 vlk_param *vlk_model_param(vlk_model *m, size_t i)
 {
-    return i < m->nbound ? m->bound[i].p : NULL;
+    for (size_t j = 0; j < m->nbound; j++)
+        if (m->bound[j].kind != VLK_STATISTIC && i-- == 0)
+            return m->bound[j].p;
+    return NULL;
 }
 
 /* ---- texts ---------------------------------------------------------------------------------------- */

@@ -152,10 +152,11 @@ vlk_var *vlk_text_states(vlk_tape *t, const vlk_text_config *c, vlk_text_params 
 /* ---- the binder ----------------------------------------------------------------------------------- */
 
 typedef enum vlk_kind {
-    VLK_MATRIX,   /* (n,k), stays as stored */
-    VLK_TABLE,    /* rows that are picked by id, stays as stored */
-    VLK_VECTOR,   /* widened to f32 when its tower is first used */
-    VLK_POSITIONS /* a table that is read as floats: widened too */
+    VLK_MATRIX,    /* (n,k), stays as stored */
+    VLK_TABLE,     /* rows that are picked by id, stays as stored */
+    VLK_VECTOR,    /* widened to f32 when its tower is first used */
+    VLK_STATISTIC, /* such a vector, but measured, not learned: batch norm's mean and variance */
+    VLK_POSITIONS  /* a table that is read as floats: widened too */
 } vlk_kind;
 typedef enum vlk_form { VLK_AS_IS, VLK_PART_Q, VLK_PART_K, VLK_PART_V, VLK_TURNED } vlk_form;
 

@@ -116,8 +116,8 @@ static const vlk_name text[] = {
     }
 #define BN(field, when, name, c)                                                                                       \
     OC(field.weight, VLK_VECTOR, when, name ".weight", c), OC(field.bias, VLK_VECTOR, when, name ".bias", c),          \
-        OC(field.mean, VLK_VECTOR, when, name ".running_mean", c),                                                     \
-        OC(field.var, VLK_VECTOR, when, name ".running_var", c)
+        OC(field.mean, VLK_STATISTIC, when, name ".running_mean", c),                                                  \
+        OC(field.var, VLK_STATISTIC, when, name ".running_var", c)
 
 #define TYPE vlk_resnet_params
 #define POOL "visual.attnpool."

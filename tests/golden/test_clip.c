@@ -11,6 +11,7 @@
 #include "../../lib/model/model.h"
 
 #include <math.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 enum { MAX_RUNS = 16 };
@@ -333,12 +334,13 @@ static int run_all(const char *root)
     static const char *const cases[] = {"vit", "small", "two", "gelu", "ctx32", "eos2", "full", "rn", "siglip"};
     static const struct {
         vlk_backend b;
-        const char *name;
-    } backends[] = {{VLK_GEMM_DNNL, "oneDNN"}, {VLK_GEMM_OPENBLAS, "OpenBLAS"}};
+        const char *name, *word;
+    } backends[] = {{VLK_GEMM_DNNL, "oneDNN", "dnnl"}, {VLK_GEMM_OPENBLAS, "OpenBLAS", "openblas"}};
     int runs = 0;
     for (size_t b = 0; b < 2; b++) {
         vlk_err err = {0};
-        if (!(vlk_kernel_backends() & 1u << backends[b].b))
+        const char *only = getenv("VLK_GEMM");
+        if (!(vlk_kernel_backends() & 1u << backends[b].b) || (only && strcasecmp(only, backends[b].word) != 0))
             continue;
         vlk_kernel *k = vlk_kernel_new(&(vlk_kernel_options){.threads = 2, .backend = backends[b].b}, &err);
         if (!CHECK(k, "%s: %s", backends[b].name, err.msg))
@@ -355,9 +357,13 @@ static int run_all(const char *root)
 
 int main(int argc, char **argv)
 {
-    for (int i = 1; i < argc || i == 1; i++) {
-        const char *root = argc > 1 ? argv[i] : "tests/data/clip";
+    const char *golden = getenv("VLK_GOLDEN");
+    char root[1024] = "tests/data/clip";
+    if (golden)
+        snprintf(root, sizeof root, "%s/clip", golden);
+    for (int i = 1; i < argc; i++)
+        CHECK(run_all(argv[i]) > 0, "%s: no case found", argv[i]);
+    if (argc == 1)
         CHECK(run_all(root) > 0, "%s: no case found", root);
-    }
     return tap_end();
 }

@@ -1,0 +1,432 @@
+/* test_model.c - finding, configuring and refusing models: everything around the arithmetic. Checkpoints are written on
+ * the spot, in a temporary folder; the big ones are holes in a file, since opening a model reads headers only. */
+#include "../model_file.h"
+#include "../tap.h"
+#include "../../lib/model/model.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+
+static char dir[] = "/tmp/vlk-test-model-XXXXXX";
+static const clip_size tiny = {16, 8, 64, 2, 2, 96, {0}, 0, 64, 1, 4, 128, 12, 520, 24};
+
+static const char *at(const char *name)
+{
+    static char path[4][512];
+    static int turn;
+    turn = (turn + 1) % 4;
+    snprintf(path[turn], sizeof path[turn], "%s/%s", dir, name);
+    return path[turn];
+}
+
+static void put(const char *folder, const char *name, const char *text)
+{
+    vlk_err err = {0};
+    CHECK(file_text(at(folder), name, text, strlen(text), &err) == 0, "%s", err.msg);
+}
+
+static vlk_model *open_model(const char *name, const char *arch, vlk_err *err)
+{
+    vlk_model_options opt = {.arch = arch, .share = "share", .want_text = 1};
+    *err = (vlk_err){0};
+    return vlk_model_open(name, &opt, err);
+}
+
+/* Opening must fail with a sentence that holds `want`. */
+static void refused(const char *name, const char *arch, const char *want)
+{
+    vlk_err err;
+    vlk_model *m = open_model(name, arch, &err);
+    CHECK(!m && strstr(err.msg, want), "%s %s: expected \"%s\", found \"%s\"", name, arch ? arch : "", want, err.msg);
+    vlk_model_close(m);
+}
+
+static void write_weights(const char *path, const clip_size *s, file_type type, int hf, const char *prefix, int sparse)
+{
+    struct file_model m = {.type = type, .prefix = prefix};
+    vlk_err err = {0};
+    if (hf)
+        file_hf(&m, s);
+    else
+        file_open_clip(&m, s);
+    CHECK(file_write(&m, path, sparse, &err) == 0, "%s", err.msg);
+    free(m.t);
+}
+
+static void make_folder(const char *name)
+{
+    CHECK(mkdir(at(name), 0700) == 0, "mkdir %s", name);
+}
+
+/* ---- --arch: sizes of published models, by their number of parameters ----------------------------- */
+
+static void test_arch(void)
+{
+    static const struct {
+        const char *name;
+        size_t parameters; /* spec of the models: without batch norm's statistics */
+        const char *act;
+        clip_size s;
+    } archs[] = {
+        {"ViT-B-32", 151277313, "gelu", {224, 32, 768, 12, 12, 3072, {0}, 0, 512, 12, 8, 2048, 77, 49408, 512}},
+        {"ViT-B/32", 151277313, "quick_gelu", {224, 32, 768, 12, 12, 3072, {0}, 0, 512, 12, 8, 2048, 77, 49408, 512}},
+        {"ViT-B-32-256", 151288833, "gelu", {256, 32, 768, 12, 12, 3072, {0}, 0, 512, 12, 8, 2048, 77, 49408, 512}},
+        {"ViT-B-16-quickgelu",
+         149620737,
+         "quick_gelu",
+         {224, 16, 768, 12, 12, 3072, {0}, 0, 512, 12, 8, 2048, 77, 49408, 512}},
+        {"ViT-B-16-plus-240",
+         208377345,
+         "gelu",
+         {240, 16, 896, 12, 14, 3584, {0}, 0, 640, 12, 10, 2560, 77, 49408, 640}},
+        {"ViT-L-14", 427616513, "gelu", {224, 14, 1024, 24, 16, 4096, {0}, 0, 768, 12, 12, 3072, 77, 49408, 768}},
+        {"ViT-L/14@336px",
+         427944193,
+         "quick_gelu",
+         {336, 14, 1024, 24, 16, 4096, {0}, 0, 768, 12, 12, 3072, 77, 49408, 768}},
+        {"ViT-H-14", 986109441, "gelu", {224, 14, 1280, 32, 16, 5120, {0}, 0, 1024, 24, 16, 4096, 77, 49408, 1024}},
+        {"ViT-H-14-378", 986714881, "gelu", {378, 14, 1280, 32, 16, 5120, {0}, 0, 1024, 24, 16, 4096, 77, 49408, 1024}},
+        {"ViT-g-14", 1366678273, "gelu", {224, 14, 1408, 40, 16, 6144, {0}, 0, 1024, 24, 16, 4096, 77, 49408, 1024}},
+        {"ViT-bigG-14", 2539567105, "gelu", {224, 14, 1664, 48, 16, 8192, {0}, 0, 1280, 32, 20, 5120, 77, 49408, 1280}},
+        {"RN50-quickgelu",
+         102007137,
+         "quick_gelu",
+         {224, 0, 0, 0, 0, 0, {3, 4, 6, 3}, 64, 512, 12, 8, 2048, 77, 49408, 1024}},
+        {"RN101", 119688033, "gelu", {224, 0, 0, 0, 0, 0, {3, 4, 23, 3}, 64, 512, 12, 8, 2048, 77, 49408, 512}},
+        {"RN50x4", 178300601, "gelu", {288, 0, 0, 0, 0, 0, {4, 6, 10, 6}, 80, 640, 12, 10, 2560, 77, 49408, 640}},
+        {"RN50x16", 290979217, "gelu", {384, 0, 0, 0, 0, 0, {6, 8, 18, 8}, 96, 768, 12, 12, 3072, 77, 49408, 768}},
+        {"RN50x64", 623258305, "gelu", {448, 0, 0, 0, 0, 0, {3, 15, 36, 10}, 128, 1024, 12, 16, 4096, 77, 49408, 1024}},
+    };
+    for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++) {
+        const char *path = at("big.safetensors");
+        vlk_err err;
+        write_weights(path, &archs[i].s, FILE_F16, 0, i % 2 ? "text." : "", 1);
+        vlk_model *m = open_model(path, archs[i].name, &err);
+        if (CHECK(m, "%s: %s", archs[i].name, err.msg)) {
+            const vlk_model_info *info = vlk_model_describe(m);
+            size_t n = info->image.parameters + info->text.parameters + 1;
+            CHECK(n == archs[i].parameters, "%s: %zu parameters", archs[i].name, n);
+            CHECK_STR(info->text.activation, archs[i].act, archs[i].name);
+            CHECK(info->image_w == archs[i].s.image && info->embed_dim == archs[i].s.embed, "%s", archs[i].name);
+            CHECK(archs[i].s.stem || info->image.heads == archs[i].s.heads, "%s: %zu heads", archs[i].name,
+                  info->image.heads);
+            CHECK(info->text.heads == archs[i].s.text_heads, "%s", archs[i].name);
+        }
+        vlk_model_close(m);
+        if (i == 0) {
+            refused(path, NULL, "weights without a config");
+            refused(path, "ViT-B-16", "visual.conv1.weight: expected shape [768,3,16,16], found [768,3,32,32]");
+            refused(path, "ViT-X-99", "neither an architecture that is known");
+        }
+        unlink(path);
+    }
+}
+
+/* ---- configs ------------------------------------------------------------------------------------- */
+
+static void test_hf_config(void)
+{
+    static const char *const bad[][2] = {
+        {"{\"model_type\": \"clip\", \"vision_config\": []}", "vision_config: expected an object"},
+        {"{\"model_type\": \"clip\", \"vision_config\": {\"num_channels\": 4}}", "num_channels: expected 3"},
+        {"{\"model_type\": \"clip\", \"vision_config\": {\"hidden_act\": 3}}", "hidden_act: expected a string"},
+        {"{\"model_type\": \"clip\", \"vision_config\": {\"layer_norm_eps\": -1}}", "eps -1"},
+        {"{\"model_type\": \"clip\", \"vision_config\": {\"patch_size\": 256}}",
+         "patches of 256 pixels in pictures of 224"},
+        {"{\"model_type\": \"clip\", \"text_config\": {\"vocab_size\": 600}}",
+         "the end token 49407 is not in a vocabulary of 600"},
+        {"{\"model_type\": \"clip\", \"text_config\": {\"eos_token_id\": \"x\"}}", "eos_token_id"},
+        {"{\"model_type\": \"clip\", \"projection_dim\": 0}", "projection_dim"},
+        {"{\"vision_config\": {}, \"text_config\": {}}", "model_type: expected"},
+        {"{\"architectures\": [\"CLIPModel\"]}", "model_type"},
+        {"[]", "model_type"},
+        {"{\"model_type\": \"siglip\", \"text_config\": {\"projection_size\": 12}}", "projection_size 12"},
+        {"{\"model_type\": \"siglip\", \"vision_config\": {\"vision_use_head\": false}}", "vision_use_head"},
+    };
+    vlk_buf config = {0};
+    vlk_err err = {0};
+    make_folder("hf");
+    write_weights(at("hf/model.safetensors"), &tiny, FILE_F32, 1, "", 0);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        put("hf", "config.json", bad[i][0]);
+        refused(at("hf"), NULL, bad[i][1]);
+    }
+    CHECK(file_hf_config(&config, &tiny, "gelu", &err) == 0, "%s", err.msg);
+    put("hf", "config.json", config.data);
+    vlk_model *m = open_model(at("hf"), NULL, &err);
+    CHECK(m, "%s", err.msg);
+    if (m) { /* no preprocessor_config.json: texts only */
+        float *p = calloc(16 * 16 * 3, sizeof *p), out[24];
+        vlk_kernel *k = vlk_kernel_new(NULL, &err);
+        vlk_tape *t = vlk_tape_new(k, &err);
+        CHECK(vlk_model_encode_images(m, t, out, (uint8_t *)p, 1, 1, &err) != 0 &&
+                  strstr(err.msg, "preprocessor_config.json"),
+              "%s", err.msg);
+        CHECK(vlk_model_encode_pixels(m, t, out, p, 1, 1, &err) == 0, "%s", err.msg);
+        free(p);
+        vlk_tape_free(t);
+        vlk_kernel_free(k);
+    }
+    vlk_model_close(m);
+    m = vlk_model_open(at("hf"), &(vlk_model_options){.want_image = 1}, &err);
+    CHECK(!m && strstr(err.msg, "preprocessor_config.json"), "%s", err.msg);
+    /* values of 2022's *_config_dict win over the others */
+    vlk_buf_clear(&config);
+    CHECK(file_hf_config(&config, &tiny, "gelu\", \"num_hidden_layers\": 1, \"x\": \"", &err) == 0, "%s", err.msg);
+    put("hf", "config.json", config.data);
+    refused(at("hf"), NULL, "num_hidden_layers"); /* a key twice */
+    vlk_buf_clear(&config);
+    CHECK(file_hf_config(&config, &tiny, "gelu", &err) == 0, "%s", err.msg);
+    config.data[config.len - 2] = 0; /* the last brace */
+    vlk_buf more = {0};
+    CHECK(vlk_buf_addf(&more, &err,
+                       "%s, \"vision_config_dict\": {\"num_hidden_layers\": 3}, \"text_config_dict\": null}",
+                       config.data) == 0,
+          "%s", err.msg);
+    put("hf", "config.json", more.data);
+    refused(at("hf"), NULL, "vision_model.encoder.layers.2.layer_norm1.weight is missing (expected [64])");
+    vlk_buf_clear(&more);
+    vlk_buf_clear(&config);
+}
+
+static void test_open_clip_config(void)
+{
+#define TEXT                                                                                                           \
+    "\"text_cfg\": {\"context_length\": 12, \"vocab_size\": 520, \"width\": 64, \"heads\": 4, \"layers\": 1, "         \
+    "\"mlp_ratio\": 2}"
+#define VISION                                                                                                         \
+    "\"image_size\": 16, \"layers\": 2, \"width\": 64, \"patch_size\": 8, \"head_width\": 32, \"mlp_ratio\": 1.5"
+    static const char *const bad[][2] = {
+        {"{\"embed_dim\": 24, \"vision_cfg\": {" VISION ", \"timm_model_name\": \"vit\"}, " TEXT "}",
+         "vision_cfg.timm_model_name"},
+        {"{\"embed_dim\": 24, \"vision_cfg\": {" VISION ", \"ls_init_value\": 0.1}, " TEXT "}",
+         "vision_cfg.ls_init_value"},
+        {"{\"embed_dim\": 24, \"vision_cfg\": {" VISION ", \"pool_type\": \"map\"}, " TEXT "}", "pool_type"},
+        {"{\"embed_dim\": 24, \"vision_cfg\": {" VISION ", \"act_kwargs\": {\"approximate\": \"sin\"}}, " TEXT "}",
+         "approximate"},
+        {"{\"embed_dim\": 24, \"vision_cfg\": {" VISION ", \"no_ln_pre\": 1}, " TEXT "}", "no_ln_pre"},
+        {"{\"embed_dim\": 24, \"vision_cfg\": {\"layers\": [1, 1]}, " TEXT "}", "layers: expected a number, or four"},
+        {"{\"embed_dim\": 24, \"vision_cfg\": {\"image_size\": [16, 8]}, " TEXT "}", "image_size"},
+        {"{\"embed_dim\": 24, \"vision_cfg\": {" VISION "}, \"text_cfg\": {\"hf_model_name\": \"roberta\"}}",
+         "text_cfg.hf_model_name"},
+        {"{\"embed_dim\": 24, \"vision_cfg\": {" VISION "}, \"text_cfg\": {\"pool_type\": \"eos\"}}", "without eos_id"},
+        {"{\"embed_dim\": 24, \"vision_cfg\": {" VISION "}, \"text_cfg\": {\"pool_type\": \"mean\"}}", "pool_type"},
+        {"{\"embed_dim\": 24, \"vision_cfg\": {" VISION "}, \"text_cfg\": {\"proj_type\": \"mlp\"}}", "proj_type"},
+        {"{\"embed_dim\": 24, \"vision_cfg\": {" VISION "}}", "expected embed_dim, vision_cfg and text_cfg"},
+    };
+    vlk_err err;
+    make_folder("oc");
+    write_weights(at("oc/open_clip_model.safetensors"), &tiny, FILE_BF16, 0, "text.", 0);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        put("oc", "arch.json", bad[i][0]);
+        refused(at("oc"), at("oc/arch.json"), bad[i][1]);
+    }
+    put("oc", "open_clip_config.json",
+        "{\"model_cfg\": {\"embed_dim\": 24, \"vision_cfg\": {" VISION ", \"ls_init_value\": null, "
+        "\"attentional_pool\": false, \"patch_dropout\": 0.5}, " TEXT "}}");
+    vlk_model *m = open_model(at("oc"), NULL, &err);
+    if (CHECK(m, "%s", err.msg)) {
+        const vlk_model_info *i = vlk_model_describe(m);
+        CHECK(i->image.heads == 2 && i->image.mlp == 96 && i->text.mlp == 128, "heads and hidden widths");
+        CHECK_STR(i->image.activation, "gelu", "without quick_gelu");
+        CHECK(i->dialect == VLK_DIALECT_OPEN_CLIP, "dialect");
+    }
+    vlk_model_close(m);
+    m = open_model(at("oc/open_clip_model.safetensors"), NULL, &err); /* the file, its config beside it */
+    CHECK(m, "%s", err.msg);
+    vlk_model_close(m);
+    put("oc", "open_clip_config.json",
+        "{\"model_cfg\": {\"init_logit_bias\": -10, \"embed_dim\": 24, \"vision_cfg\": {" VISION "}, " TEXT "}}");
+    m = open_model(at("oc"), NULL, &err);
+    CHECK(m && vlk_model_describe(m)->has_logit_bias && vlk_model_describe(m)->logit_bias == 0,
+          "a missing logit_bias is zero: %s", err.msg);
+    vlk_model_close(m);
+}
+
+/* OpenAI's rules for a plain state dict with its mix of types. */
+static void test_openai(void)
+{
+    clip_size s = tiny;
+    vlk_err err;
+    s.heads = s.text_heads = 1; /* width / 64 */
+    write_weights(at("mix.safetensors"), &s, FILE_OPENAI, 0, "", 0);
+    vlk_model *m = open_model(at("mix.safetensors"), NULL, &err);
+    if (CHECK(m, "%s", err.msg)) {
+        const vlk_model_info *i = vlk_model_describe(m);
+        CHECK(i->dialect == VLK_DIALECT_OPENAI && i->image.heads == 1 && i->text.heads == 1, "heads");
+        CHECK(i->image_w == 16 && i->image.patch == 8 && i->image.layers == 2 && i->text.layers == 1,
+              "sizes from shapes");
+        CHECK(i->context == 12 && i->vocab == 520 && i->embed_dim == 24 && i->image.mlp == 96, "sizes from shapes");
+        CHECK_STR(i->image.activation, "quick_gelu", "OpenAI's models");
+    }
+    vlk_model_close(m);
+    write_weights(at("plain.safetensors"), &s, FILE_F32, 0, "", 0);
+    refused(at("plain.safetensors"), NULL, "weights without a config");
+}
+
+/* ---- places --------------------------------------------------------------------------------------- */
+
+static void opens(const char *name, const char *id)
+{
+    vlk_err err;
+    vlk_model *m = open_model(name, NULL, &err);
+    if (CHECK(m, "%s: %s", name ? name : "default", err.msg) && id)
+        CHECK_STR(vlk_model_describe(m)->id, id, "the same model from everywhere");
+    vlk_model_close(m);
+}
+
+static void test_places(void)
+{
+    char cwd[512], id[65] = "";
+    vlk_err err;
+    vlk_model *m = open_model("share/clip-emoji-5m", NULL, &err);
+    if (!CHECK(m && getcwd(cwd, sizeof cwd), "%s", err.msg))
+        return;
+    snprintf(id, sizeof id, "%s", vlk_model_describe(m)->id);
+    vlk_buf json = {0};
+    CHECK(vlk_model_json(m, &json, &err) == 0, "%s", err.msg);
+    vlk_json *j = vlk_json_parse(json.data, json.len, "--info", &err);
+    CHECK(j && vlk_json_get(j, "preprocessing") && vlk_json_get(vlk_json_get(j, "image"), "tokens"), "--info: %s",
+          err.msg);
+    vlk_json_free(j);
+    vlk_buf_clear(&json);
+    char hex[65];
+    CHECK(vlk_model_hash(m, hex, &err) == 0 && strlen(hex) == 64 && strcmp(hex, id) != 0, "the hash of the files");
+    vlk_model_close(m);
+
+    opens(NULL, id);
+    opens("clip-emoji-5m", id);
+    opens("share/clip-emoji-5m/", id);
+    opens("share/clip-emoji-5m/model.safetensors", id);
+    make_folder("hub");
+    make_folder("hub/models--some--clip");
+    make_folder("hub/models--some--clip/refs");
+    make_folder("hub/models--some--clip/snapshots");
+    put("hub/models--some--clip/refs", "main", "abc123");
+    put("hub/models--some--clip/refs", "evil", "../../..");
+    strcat(cwd, "/share/clip-emoji-5m");
+    CHECK(symlink(cwd, at("hub/models--some--clip/snapshots/abc123")) == 0, "symlink");
+    setenv("HF_HUB_CACHE", at("hub"), 1);
+    opens("some/clip", id);
+    opens("some/clip@main", id);
+    opens("some/clip@abc123", id);
+    refused("some/clip@def", NULL, "looked for");
+    refused("some/clip@evil", NULL, "not the name of a snapshot");
+    refused("some/clip@..", NULL, "is not a name");
+    refused("some/clip@../x", NULL, "no such file or folder");
+    refused("some/other", NULL, "models--some--other/snapshots/main");
+    unsetenv("HF_HUB_CACHE");
+    setenv("HF_HOME", dir, 1);
+    opens("some/clip", id);
+    setenv("HF_HOME", "/nowhere", 1);
+    refused("some/clip", NULL, "/nowhere/hub/models--some--clip");
+    refused("no-such-model", NULL, "share/no-such-model");
+    refused("a/b/c", NULL, "no such file or folder");
+    refused("tests", NULL, "no weights in this folder");
+    refused("README.md", NULL, "README.md");
+}
+
+/* The id sees configs and values. */
+static void test_id(void)
+{
+    vlk_buf config = {0};
+    vlk_err err = {0};
+    char id[65] = "";
+    clip_size s = tiny;
+    make_folder("id");
+    for (int i = 0; i < 4; i++) {
+        vlk_buf_clear(&config);
+        s.heads = i == 1 ? 1 : 2;
+        CHECK(file_hf_config(&config, &s, "gelu", &err) == 0, "%s", err.msg);
+        put("id", "config.json", config.data);
+        write_weights(at("id/model.safetensors"), &tiny, i == 2 ? FILE_F16 : FILE_F32, 1, "", i == 3);
+        vlk_model *m = open_model(at("id"), NULL, &err);
+        if (!CHECK(m, "%s", err.msg))
+            continue;
+        CHECK(strlen(vlk_model_describe(m)->id) == 64, "an id");
+        CHECK((i == 0) == (id[0] == 0) && strcmp(id, vlk_model_describe(m)->id) != 0, "variant %d has an id of its own",
+              i);
+        if (i == 0)
+            snprintf(id, sizeof id, "%s", vlk_model_describe(m)->id);
+        vlk_model_close(m);
+    }
+    vlk_buf_clear(&config);
+}
+
+/* ---- texts ----------------------------------------------------------------------------------------- */
+
+static void test_texts(void)
+{
+    static const struct {
+        int32_t id[40];
+        size_t n;
+        const char *want; /* NULL: it must work */
+    } texts[] = {{{4094, 5, 4095}, 3, NULL},
+                 {{4094, 5, 4095, 4095, 0, 7}, 6, NULL},
+                 {{4094, 5}, 2, "no end token"},
+                 {{4094, 9999, 4095}, 3, "token id 9999"},
+                 {{4094, -1, 4095}, 3, "token id -1"},
+                 {{0}, 0, "no tokens"},
+                 {{[39] = 4095}, 40, "has 40 tokens, the context is 32"}};
+    vlk_err err;
+    vlk_model *m = open_model("clip-emoji-5m", NULL, &err);
+    vlk_kernel *k = vlk_kernel_new(NULL, &err);
+    vlk_tape *t = vlk_tape_new(k, &err);
+    float out[128];
+    for (size_t i = 0; m && i < sizeof texts / sizeof texts[0]; i++) {
+        size_t start[2] = {0, texts[i].n};
+        int status = vlk_model_encode_texts(m, t, out, texts[i].id, start, 1, 1, &err);
+        if (texts[i].want)
+            CHECK(status != 0 && strstr(err.msg, texts[i].want), "text %zu: %s", i, err.msg);
+        else
+            CHECK(status == 0, "text %zu: %s", i, err.msg);
+    }
+    CHECK(m && vlk_model_tokenizer(m, &err) && vlk_model_tokenizer(m, &err) == vlk_model_tokenizer(m, &err),
+          "tokenizer");
+    size_t none = 0;
+    CHECK(m && vlk_model_encode_texts(m, t, NULL, NULL, &none, 0, 1, &err) == 0, "no texts at all");
+    CHECK(m && vlk_model_encode_images(m, t, NULL, NULL, 0, 1, &err) == 0, "no pictures at all");
+    vlk_model_close(m);
+    m = open_model("tests/data/clip/siglip/hf", NULL, &err);
+    CHECK(m && !vlk_model_tokenizer(m, &err) && strstr(err.msg, "SentencePiece"), "%s", err.msg);
+    CHECK(m && vlk_model_encode_texts(m, t, out, (const int32_t[]){5, 1}, (const size_t[]){0, 2}, 1, 1, &err) != 0 &&
+              strstr(err.msg, "takes 16 tokens"),
+          "%s", err.msg);
+    vlk_model_close(m);
+    vlk_tape_free(t);
+    vlk_kernel_free(k);
+}
+
+/* The temporary folder and what is in it; links are not followed. */
+static void clean(const char *path)
+{
+    struct stat st;
+    char below[1024];
+    if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+        DIR *d = opendir(path);
+        for (struct dirent *e; d && (e = readdir(d)) != NULL;) {
+            snprintf(below, sizeof below, "%s/%s", path, e->d_name);
+            if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+                clean(below);
+        }
+        if (d)
+            closedir(d);
+    }
+    CHECK(remove(path) == 0, "%s removed", path);
+}
+
+int main(void)
+{
+    if (!CHECK(mkdtemp(dir), "temporary folder"))
+        return tap_end();
+    unsetenv("HF_HUB_CACHE");
+    test_arch();
+    test_hf_config();
+    test_open_clip_config();
+    test_openai();
+    test_places();
+    test_id();
+    test_texts();
+    clean(dir);
+    return tap_end();
+}
