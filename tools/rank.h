@@ -49,7 +49,7 @@ int rank_put_count(rank_writer *w, const char *name, size_t v, vlk_err *err) VLK
 int rank_put_number(rank_writer *w, const char *name, int decimals, double v, vlk_err *err) VLK_MUST_USE;
 int rank_row_end(rank_writer *w, vlk_err *err) VLK_MUST_USE;
 int rank_writer_flush(rank_writer *w, vlk_err *err) VLK_MUST_USE;
-/* Commits the file if `whole`, else removes it. */
+/* Commits the file if `whole`, else removes it. What is left for standard output is written in any case. */
 int rank_writer_close(rank_writer *w, int whole, vlk_err *err) VLK_MUST_USE;
 
 /* ---- rank_query.c ------------------------------------------------------------------------------------- */

@@ -63,7 +63,7 @@ int rank_writer_flush(rank_writer *w, vlk_err *err)
 
 int rank_writer_close(rank_writer *w, int whole, vlk_err *err)
 {
-    int rc = whole ? rank_writer_flush(w, err) : 0;
+    int rc = whole || !w->file ? rank_writer_flush(w, err) : 0;
     vlk_out *file = w->file;
     w->file = NULL;
     vlk_buf_clear(&w->line);

@@ -144,7 +144,7 @@ static int add_batch(rank_job *j, rank_vectors *q, const vlk_batch *b, vlk_err *
         if (it->kind != VLK_ITEM_IMAGE)
             continue;
         if (it->stage)
-            return vlk_fail(err, it->err.code, "%s", it->err.msg);
+            return vlk_fail(err, it->err.code, "%s: %s", it->key.s, it->err.msg);
         if (rank_vectors_add_name(q, it->key.s, it->key.n, err))
             return -1;
     }
