@@ -163,6 +163,38 @@ int vlk_utf8_next(const char *s, size_t n, uint32_t *cp);
 int vlk_utf8_put(uint32_t cp, char out[4]);     /* returns the number of bytes */
 size_t vlk_utf8_valid(const char *s, size_t n); /* bytes of the valid start; n if all is valid */
 
+/* ---- random numbers (random.c) --------------------------------------------------------------- */
+
+/* Numbers are a function of a key and a place, not of what was drawn before: threads, chunks, checkpointed blocks,
+ * ranks and resumed runs see the same ones. The key of a draw is {seed, step or epoch, sample, vlk_random_for(use,
+ * ordinal)}; the place is the element. Same integers everywhere; normals go through libm's log, cos and sin. */
+typedef enum vlk_random_use { /* two uses never meet on one key */
+                              VLK_RANDOM_INIT = 1,
+                              VLK_RANDOM_ORDER,
+                              VLK_RANDOM_CAPTION,
+                              VLK_RANDOM_AUGMENT,
+                              VLK_RANDOM_DROPOUT,
+                              VLK_RANDOM_PATCHES, /* patch dropout */
+                              VLK_RANDOM_NEGATIVE,
+                              VLK_RANDOM_OTHER
+} vlk_random_use;
+/* The fourth word of a key: the use, and the ordinal (below 2^56) of the call or the tensor within it. */
+static inline uint64_t vlk_random_for(vlk_random_use use, uint64_t ordinal)
+{
+    return (uint64_t)use << 56 | (ordinal & (UINT64_MAX >> 8));
+}
+
+uint64_t vlk_random_u64(const uint64_t key[4], uint64_t place);
+double vlk_random_uniform(const uint64_t key[4], uint64_t place);             /* [0, 1), 53 bits */
+uint64_t vlk_random_below(const uint64_t key[4], uint64_t place, uint64_t n); /* [0, n), each equally likely; n > 0 */
+double vlk_random_normal(const uint64_t key[4], uint64_t place);              /* mean 0, deviation 1 (Box-Muller) */
+/* out[i] = vlk_random_u64(key, from + i), faster. */
+void vlk_random_fill(const uint64_t key[4], uint64_t from, uint64_t *out, size_t n);
+/* p becomes a permutation of 0..n-1, each of the n! equally likely as far as the numbers are. */
+void vlk_random_permutation(const uint64_t key[4], uint32_t *p, size_t n);
+/* The values of p (n) in another order. */
+void vlk_random_shuffle(const uint64_t key[4], uint32_t *p, size_t n);
+
 /* ---- threads ------------------------------------------------------------------------------ */
 
 /* Cores that this process may use: affinity mask and cgroup quota, at least 1. */

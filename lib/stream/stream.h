@@ -165,6 +165,19 @@ const char *vlk_weights_file(const vlk_weights *w, size_t i, size_t *bytes);
 /* 1 if the address lies in a mapped file (its pages can be given back and read again), 0 if in memory of our own. */
 int vlk_weights_is_mapped(const vlk_weights *w, const void *data);
 
+/* Writing safetensors (safetensors_write.c). */
+typedef struct vlk_meta { /* an entry of __metadata__ */
+    const char *key, *value;
+} vlk_meta;
+/* Writes dense tensors as one file that appears whole or not at all. The same arguments give the same bytes: tensors
+ * stand by falling size of type, then by name, so that each is aligned to its type (the header is padded to 8).
+ * `floats` is the type that float tensors are stored in: VLK_F32, VLK_F16, VLK_BF16, or VLK_DTYPES: each as it is.
+ * VLK_EVALUE where a finite number does not fit into f16. Names must be valid UTF-8 and different from one another. */
+int vlk_safetensors_write(const char *path, const vlk_tensor *t, size_t n, vlk_dtype floats, const vlk_meta *meta,
+                          size_t metas, vlk_err *err) VLK_MUST_USE;
+/* Appends the value of `key` in the file's __metadata__. 1; 0 there is none; -1. */
+int vlk_safetensors_meta(const char *path, const char *key, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
+
 /* ---- tar (tar.c) --------------------------------------------------------------------------- */
 
 /* One member: its raw header blocks (pax and GNU records that belong to it included) and its data. */

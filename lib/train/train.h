@@ -1,0 +1,212 @@
+/* train.h - training as such: parameters, optimiser, order of samples, checkpoints. Knows no model.
+ *
+ *     order  position -> sample       a function of (seed, epoch, sample) only
+ *     gradcache  chunks -> gradients  one big batch in the memory of a chunk
+ *     adamw, schedule, ema            the step
+ *     state  named tensors, counters  what a checkpoint holds beside the weights
+ *     run    the run's folder         whole or not at all, resumed after anything
+ *
+ * Everything is the same bits for any number of threads. */
+#ifndef VLK_TRAIN_H
+#define VLK_TRAIN_H
+
+#include "../base/base.h"
+#include "../ops/ops.h"
+#include "../stream/stream.h"
+
+/* ---- parameters (params.c) ---------------------------------------------------------------------- */
+
+enum { VLK_TRAIN_IMAGE, VLK_TRAIN_TEXT, VLK_TRAIN_HEAD, VLK_TRAIN_GROUPS }; /* groups: each has its learning rate */
+
+/* One buffer with one or more names. */
+typedef struct vlk_train_param {
+    const char *name; /* as it is saved: Hugging Face's spelling, or open_clip's where none exists */
+    float *value;     /* (count) the f32 master copy */
+    float *grad;      /* (count) added to by backward; NULL where frozen */
+    size_t dim[VLK_MAX_RANK];
+    int rank;
+    size_t count;
+    int decay;         /* weight decay applies */
+    int group;         /* VLK_TRAIN_IMAGE ... */
+    int frozen;        /* not trained: no moments, no step, not in the norm */
+    const char **also; /* further names of the same buffer (tied tensors) */
+    size_t alsos;
+} vlk_train_param;
+
+/* Starts as {0}. */
+typedef struct vlk_train_params {
+    vlk_train_param *p;
+    size_t n, cap;
+    vlk_arena *own; /* names, and buffers that the list made */
+} vlk_train_params;
+
+/* Adds what `from` describes; names and shape are copied, `count` is worked out. value NULL: the list makes value (0)
+ * and, unless frozen, grad; else both are borrowed. A name that is there already, or a trained parameter without
+ * grad, is refused. */
+int vlk_train_params_add(vlk_train_params *l, const vlk_train_param *from, vlk_err *err) VLK_MUST_USE;
+/* One more name for the parameter `name`. */
+int vlk_train_params_alias(vlk_train_params *l, const char *name, const char *alias, vlk_err *err) VLK_MUST_USE;
+vlk_train_param *vlk_train_params_find(const vlk_train_params *l, const char *name); /* by any name; NULL */
+void vlk_train_params_clear(vlk_train_params *l);
+void vlk_train_params_zero_grad(const vlk_train_params *l, vlk_pool *pool);
+/* Numbers in all parameters, and in those that are trained. */
+size_t vlk_train_params_count(const vlk_train_params *l, size_t *trained);
+/* Where the tensor for saving stands: fills t with the name, f32 and shape. */
+void vlk_train_param_tensor(const vlk_train_param *p, vlk_tensor *t);
+
+/* ---- the step (adamw.c, schedule.c, ema.c) -------------------------------------------------------- */
+
+typedef struct vlk_adamw_options {
+    double beta1, beta2; /* 0.9, 0.98 */
+    double eps;          /* 1e-6; added behind the root of the corrected second moment */
+    double decay;        /* decoupled: p -= lr decay p, before the update, where p.decay */
+} vlk_adamw_options;
+
+/* Two moments for each trained parameter of a list that must not change while the optimiser lives. */
+typedef struct vlk_adamw vlk_adamw;
+/* Borrows params and pool. */
+vlk_adamw *vlk_adamw_new(const vlk_train_params *params, const vlk_adamw_options *o, vlk_pool *pool,
+                         vlk_err *err) VLK_MUST_USE;
+void vlk_adamw_free(vlk_adamw *a);
+size_t vlk_adamw_bytes(const vlk_train_params *params); /* of moments, for plans */
+/* The 2-norm of all gradients, summed in double in an order that depends on the shapes alone. Not finite where one of
+ * them is not. */
+double vlk_adamw_grad_norm(vlk_adamw *a);
+/* What gradients are to be multiplied by so that their norm is at most `clip`: clip / (norm + 1e-6), at most 1;
+ * clip 0: 1. */
+double vlk_clip_factor(double norm, double clip);
+/* One step: gradients are taken times `factor`; lr by group. Gradients stay as they are. */
+void vlk_adamw_step(vlk_adamw *a, const double lr[VLK_TRAIN_GROUPS], double factor);
+uint64_t vlk_adamw_steps(const vlk_adamw *a); /* taken so far */
+
+typedef enum vlk_schedule_kind { VLK_SCHEDULE_COSINE, VLK_SCHEDULE_CONSTANT } vlk_schedule_kind;
+/* step counts from 0. step < warmup: (step+1)/warmup; then 1, or 1/2 (1 + cos(pi (step-warmup)/(steps-warmup))):
+ * what lr is multiplied by. */
+double vlk_schedule(vlk_schedule_kind kind, uint64_t step, uint64_t warmup, uint64_t steps);
+
+/* The running mean of weights: e += (1 - d) (p - e), d = decay, or with `ramp` min(decay, (1+t)/(10+t)) after t
+ * updates, so that a short run is not held at its start. Starts as a copy. Frozen parameters are not copied. */
+typedef struct vlk_ema vlk_ema;
+vlk_ema *vlk_ema_new(const vlk_train_params *params, double decay, int ramp, vlk_pool *pool, vlk_err *err) VLK_MUST_USE;
+void vlk_ema_free(vlk_ema *e);
+void vlk_ema_update(vlk_ema *e);
+/* The mean of parameter i of the list, (count); of a frozen one its value. */
+const float *vlk_ema_value(const vlk_ema *e, size_t i);
+/* Exchanges the weights and their means, so that the model computes with the means; a second call undoes it. */
+void vlk_ema_swap(vlk_ema *e);
+
+/* ---- the order of samples (order.c) --------------------------------------------------------------- */
+
+typedef struct vlk_order_source {
+    size_t samples;      /* at least 1 */
+    double weight;       /* relative; 0 in all sources: each sample once an epoch */
+    const size_t *shard; /* with a window: samples of each shard (they add up to `samples`) */
+    size_t shards;
+} vlk_order_source;
+
+typedef struct vlk_order_options {
+    uint64_t seed;
+    size_t epoch_samples; /* 0: all samples; with weights it must be given */
+    size_t batch;  /* an epoch is cut to a multiple of it, so that no batch holds a sample twice; 0: is not. Where
+                    * an epoch has less than a batch it is not cut */
+    size_t window; /* 0: a full permutation. Else shards in random order, samples permuted within windows of this
+                    * many: each shard is then read about once, and nearly in order */
+} vlk_order_options;
+
+/* Each epoch takes a fixed number of each source, by weight (largest remainders); a source goes on where the last epoch
+ * has stopped, through one permutation after another. Memory: 8 bytes a sample of an epoch. Not for two threads. */
+typedef struct vlk_order vlk_order;
+vlk_order *vlk_order_new(const vlk_order_source *s, size_t n, const vlk_order_options *o, vlk_err *err) VLK_MUST_USE;
+void vlk_order_free(vlk_order *o);
+typedef struct vlk_order_item {
+    size_t source, sample; /* sample of that source */
+    size_t index;          /* among the samples of all sources, one source behind the other */
+    uint64_t epoch;
+} vlk_order_item;
+/* The sample at a position, 0, 1 ... through all epochs. Cheap within two neighbouring epochs. */
+int vlk_order_at(vlk_order *o, uint64_t position, vlk_order_item *item, vlk_err *err) VLK_MUST_USE;
+size_t vlk_order_epoch(const vlk_order *o); /* positions of an epoch */
+
+/* ---- gradient cache (gradcache.c) ------------------------------------------------------------------ */
+
+/* L. Gao, Y. Zhang, J. Han, J. Callan: Scaling deep contrastive learning batch size under memory limited setup. 2021.
+ * A loss that mixes all rows of a batch is computed once, on features; its gradient is brought down one chunk at a
+ * time. Equals one big batch to rounding, in the memory of a chunk. */
+typedef struct vlk_gradcache_part { /* what one tower gives: (rows, cols), in chunks of `chunk` rows */
+    size_t rows, cols, chunk;
+} vlk_gradcache_part;
+
+typedef struct vlk_gradcache_calls {
+    void *arg;
+    /* Encodes rows [from, from+n) of a part on the tape, which records or not; must give the same numbers each time.
+     * Returns (n, cols), or NULL with the tape failed. */
+    vlk_var *(*encode)(void *arg, vlk_tape *t, size_t part, size_t from, size_t n);
+    /* Loss of all features; fills their gradients (zeroed before), and adds to those of its own parameters. */
+    int (*loss)(void *arg, const float *const *feature, float *const *d_feature, double *loss, vlk_err *err);
+} vlk_gradcache_calls;
+
+/* Borrows the tape, which is cleared on the way. Gradients of parameters are added to. The last chunk of the last part
+ * is encoded once only, so the most costly tower should be the last. */
+typedef struct vlk_gradcache vlk_gradcache; /* memory for features, re-used from step to step */
+vlk_gradcache *vlk_gradcache_new(vlk_tape *t, vlk_err *err) VLK_MUST_USE;
+void vlk_gradcache_free(vlk_gradcache *g);
+int vlk_gradcache_run(vlk_gradcache *g, const vlk_gradcache_part *part, size_t parts, const vlk_gradcache_calls *c,
+                      double *loss, vlk_err *err) VLK_MUST_USE;
+
+/* ---- state (state.c) ----------------------------------------------------------------------------- */
+
+/* Named tensors and counters that a run needs to go on; saved as safetensors, counters as JSON in its __metadata__
+ * ("counters"). The list points to where they live: loading writes there. */
+typedef struct vlk_state vlk_state;
+vlk_state *vlk_state_new(vlk_err *err) VLK_MUST_USE;
+void vlk_state_free(vlk_state *s);
+/* F32, I64 or U8; data is borrowed, the name (and a prefix, may be NULL: "PREFIX/NAME") is copied. */
+int vlk_state_tensor(vlk_state *s, const char *prefix, const char *name, vlk_dtype type, const size_t *dim, int rank,
+                     void *data, vlk_err *err) VLK_MUST_USE;
+int vlk_state_counter(vlk_state *s, const char *name, uint64_t *where, vlk_err *err) VLK_MUST_USE; /* below 2^63 */
+int vlk_state_number(vlk_state *s, const char *name, double *where, vlk_err *err) VLK_MUST_USE;    /* finite, exact */
+/* What the optimiser ("exp_avg/NAME", "exp_avg_sq/NAME", "optimizer_steps") and the mean ("ema/NAME") need. */
+int vlk_state_adamw(vlk_state *s, vlk_adamw *a, vlk_err *err) VLK_MUST_USE;
+int vlk_state_ema(vlk_state *s, vlk_ema *e, vlk_err *err) VLK_MUST_USE;
+int vlk_state_save(const vlk_state *s, const char *path, vlk_err *err) VLK_MUST_USE;
+/* Every tensor and counter of the list must be in the file with its shape and type, and none else; checked before
+ * anything is written to. */
+int vlk_state_load(vlk_state *s, const char *path, vlk_err *err) VLK_MUST_USE;
+
+/* ---- the run's folder (run.c, run_metrics.c) -------------------------------------------------------- */
+
+/* RUN/run.json          the options that matter, whole before step 1
+ * RUN/step-NNNNNN/      a checkpoint: built under a temporary name, fsynced, renamed
+ * RUN/last, RUN/best    relative links, replaced by rename
+ * RUN/metrics.jsonl     a line is an object with "step"; fsynced with each checkpoint
+ * Whatever moment a run is killed at, what stands under these names is whole. */
+typedef struct vlk_run vlk_run;
+/* Opens the folder (makes it, with `create`), refuses one that another process has open, removes temporaries of a
+ * killed run. */
+vlk_run *vlk_run_open(const char *path, int create, vlk_err *err) VLK_MUST_USE;
+void vlk_run_close(vlk_run *r);
+/* run.json: 1 read into out; 0 there is none; -1. Writing is atomic. */
+int vlk_run_config(const vlk_run *r, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
+int vlk_run_put_config(vlk_run *r, const char *json, size_t n, vlk_err *err) VLK_MUST_USE;
+/* The newest checkpoint: 1 and its step and path (appended); 0 there is none; -1. */
+int vlk_run_newest(const vlk_run *r, uint64_t *step, vlk_buf *path, vlk_err *err) VLK_MUST_USE;
+/* The path of a step's folder, whether it is there or not (appended). */
+int vlk_run_step_path(const vlk_run *r, uint64_t step, vlk_buf *path, vlk_err *err) VLK_MUST_USE;
+
+/* Begins a checkpoint of about `bytes`: VLK_EIO where the disk has not that much room. Appends the path of the folder
+ * that the caller fills. */
+int vlk_run_begin(vlk_run *r, uint64_t step, size_t bytes, vlk_buf *path, vlk_err *err) VLK_MUST_USE;
+/* Syncs and names it, points RUN/last to it and RUN/best to `best` (a step; 0: none), and removes all other checkpoints
+ * but the `keep` newest (at least 1). */
+int vlk_run_commit(vlk_run *r, uint64_t step, uint64_t best, size_t keep, vlk_err *err) VLK_MUST_USE;
+void vlk_run_abort(vlk_run *r, uint64_t step); /* removes what was begun */
+/* The links and the removing of vlk_run_commit alone: on resume, with the figures of the newest state, since a run may
+ * have been killed between the renames. */
+int vlk_run_settle(vlk_run *r, uint64_t step, uint64_t best, size_t keep, vlk_err *err) VLK_MUST_USE;
+
+/* Opens metrics.jsonl behind its last line of at most `step`; what follows (later steps, a cut line) is cut off. */
+int vlk_run_metrics(vlk_run *r, uint64_t step, vlk_err *err) VLK_MUST_USE;
+/* Appends one line (an object, without its end). */
+int vlk_run_log(vlk_run *r, const char *json, size_t n, vlk_err *err) VLK_MUST_USE;
+
+#endif
