@@ -4,7 +4,8 @@
 
 #include <math.h>
 
-enum { GRAIN = 16384, MIN_ROWS = 48 }; /* elements of one task: some microseconds; rows, with several queries */
+/* Elements of one task: some microseconds; a long read. Rows, with several queries. */
+enum { GRAIN = 16384, LONG_GRAIN = 1 << 18, MIN_ROWS = 48 };
 
 typedef struct rows_job {
     const vlk_loops *loops;
@@ -51,6 +52,9 @@ static void run(vlk_kernel *kn, rows_job *j)
         return;
     j->loops = kn->loops;
     j->step = j->d < GRAIN ? GRAIN / j->d : 1;
+    if (j->what == DOT && j->nq == 1) /* long runs of memory, for the hardware to fetch ahead */
+        while (j->step * j->d < LONG_GRAIN && j->m / j->step > 32)
+            j->step *= 2;
     if (j->nq > 1) /* more work a row: shorter runs, down to a few rows */
         j->step = j->step / j->nq > MIN_ROWS ? j->step / j->nq : MIN_ROWS;
     vlk_pool_run(kn->pool, rows_task, j, (j->m + j->step - 1) / j->step);

@@ -234,6 +234,7 @@ static void softmax(float *y, const float *x, size_t m, size_t d)
 /* Sums that are held at once: 4 a query, in half of the registers. */
 #define DOT_QUERIES (VW == 16 ? 4 : 2)
 #define DOT_ROWS 12
+#define DOT_AHEAD 1024 /* bytes that are fetched before their turn */
 
 ALWAYS_INLINE vf row_load(const unsigned char *c, size_t i, vlk_dtype type)
 {
@@ -249,12 +250,15 @@ ALWAYS_INLINE void dot_loop(float *scores, size_t ld, const float *q, const size
         vf s[DOT_QUERIES][4];
         size_t i = 0;
         UNROLL for (size_t k = 0; k < N; k++) UNROLL for (size_t u = 0; u < 4; u++) s[k][u] = v_zero();
-        for (; i + 4 * VW <= d; i += 4 * VW)
+        for (; i + 4 * VW <= d; i += 4 * VW) {
+            for (size_t b = 0; N == 1 && b < 4 * VW * size; b += 64)
+                __builtin_prefetch(c + i * size + b + DOT_AHEAD, 0, 2);
             UNROLL for (size_t u = 0; u < 4; u++)
             {
                 const vf x = row_load(c, i + u * VW, type);
                 UNROLL for (size_t k = 0; k < N; k++) s[k][u] = v_fma(x, v_load(q + k * d + i + u * VW), s[k][u]);
             }
+        }
         for (; i + VW <= d; i += VW)
             UNROLL for (size_t k = 0; k < N; k++) s[k][0] = v_fma(row_load(c, i, type), v_load(q + k * d + i), s[k][0]);
         if (i < d) { /* no byte behind the row is read: it may end the file */
