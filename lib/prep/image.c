@@ -146,7 +146,8 @@ int vlk_image_decode_to(vlk_image *img, const void *bytes, size_t n, const vlk_p
     const char *kind = vlk_image_kind(bytes, n);
     int ret = -1;
     if (!kind)
-        return vlk_fail(err, VLK_EFORMAT, "not a picture: the first bytes are of no known kind");
+        return vlk_fail(err, VLK_EFORMAT, "not a picture: it begins with \"%.*s\"", (int)(n < 16 ? n : 16),
+                        (const char *)bytes);
     if (strcmp(kind, "png") == 0)
         ret = vlk_png_decode(img, bytes, n, opt, sink, err);
     else if (strcmp(kind, "jpeg") == 0)

@@ -86,8 +86,8 @@ typedef struct vlk_resizer {
     int wide; /* use the AVX2 loops */
 } vlk_resizer;
 
-void vlk_resizer_init(vlk_resizer *rz); /* chooses the loops: the CPU's, capped by the variable VLK_CPU */
-void vlk_resizer_clear(vlk_resizer *rz);
+void vlk_resizer_init(vlk_resizer *rz);  /* chooses the loops: the CPU's, capped by the variable VLK_CPU */
+void vlk_resizer_clear(vlk_resizer *rz); /* frees its memory; it can be used again */
 
 /* The part of what `src` becomes when it is resized, in its own mode, into dst (mode, palette and pixels). A
  * resize to the size of src is a copy of the part. The same values as the whole resize gives. src's pixels may

@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define KEEP_BYTES ((size_t)16 << 20)
+
 /* Where the picture goes: the part that is kept of the resized one, and its place on the recipe's canvas. */
 typedef struct layout {
     vlk_part part;
@@ -137,14 +139,17 @@ static int lay_out(layout *at, const vlk_recipe *r, const vlk_image *img, vlk_er
     return 0;
 }
 
-/* RGB pictures, most of all, go through the first pass while their rows come from the decoder. */
+/* RGB and grey pictures, most of all, go through the first pass while their rows come from the decoder. A grey one
+ * becomes RGB at the end in either dialect: three equal channels are resized as one. */
 static int sink_start(void *arg, const vlk_image *img, vlk_err *err)
 {
     vlk_pixel_scratch *s = arg;
-    if (img->mode != VLK_MODE_RGB || s->recipe->filter == VLK_NEAREST || (s->keep_trns && img->trns_set))
+    if ((img->mode != VLK_MODE_RGB && img->mode != VLK_MODE_L) || s->recipe->filter == VLK_NEAREST ||
+        (s->keep_trns && img->trns_set))
         return 0;
     if (lay_out(&s->at, s->recipe, img, err) ||
-        vlk_resize_start(&s->rz, img->width, img->height, 3, &s->at.part, s->recipe->filter, err))
+        vlk_resize_start(&s->rz, img->width, img->height, vlk_mode_bytes(img->mode), &s->at.part, s->recipe->filter,
+                         err))
         return -1;
     return 1;
 }
@@ -183,32 +188,38 @@ static int pad(vlk_pixel_scratch *s, const vlk_recipe *r, vlk_image **result, vl
     return 0;
 }
 
+/* One huge picture should not keep its memory for the rest of a run. */
+static void trim(vlk_pixel_scratch *s)
+{
+    if (s->img.cap + s->img.spare_cap > KEEP_BYTES)
+        vlk_image_clear(&s->img);
+    if (s->rz.cap_rows > KEEP_BYTES)
+        vlk_resizer_clear(&s->rz);
+}
+
 static int is_turned(const void *bytes, size_t n, const vlk_pixel_options *opt)
 {
     const char *kind = opt->no_exif ? NULL : vlk_image_kind(bytes, n);
     return kind && vlk_exif_orientation(kind, bytes, n) != 1;
 }
 
-int vlk_pixels(uint8_t *out, const void *bytes, size_t n, const vlk_recipe *r, const vlk_pixel_options *opt,
-               vlk_pixel_scratch *s, vlk_err *err)
+static int pixels(uint8_t *out, const void *bytes, size_t n, const vlk_recipe *r, const vlk_pixel_options *opt,
+                  vlk_pixel_scratch *s, vlk_err *err)
 {
-    vlk_pixel_options o = opt ? *opt : (vlk_pixel_options){0};
     vlk_sink sink = {.start = sink_start, .rows = sink_rows, .arg = s};
     vlk_image *result;
     size_t w, h;
     if (vlk_recipe_output(r, &w, &h, err))
         return -1;
-    if (o.alpha == VLK_ALPHA_DROP && r->on_white)
-        o.alpha = VLK_ALPHA_WHITE;
     s->recipe = r;
-    s->keep_trns = o.alpha != VLK_ALPHA_DROP;
-    if (vlk_image_decode_to(&s->img, bytes, n, &o, is_turned(bytes, n, &o) ? NULL : &sink, err))
+    s->keep_trns = opt->alpha != VLK_ALPHA_DROP;
+    if (vlk_image_decode_to(&s->img, bytes, n, opt, is_turned(bytes, n, opt) ? NULL : &sink, err))
         return -1;
     if (sink.taken) {
-        if (vlk_image_start(&s->part, VLK_MODE_RGB, s->at.part.cw, s->at.part.ch, SIZE_MAX, "resized picture", err))
+        if (vlk_image_start(&s->part, s->img.mode, s->at.part.cw, s->at.part.ch, SIZE_MAX, "resized picture", err))
             return -1;
         vlk_resize_end(&s->rz, s->part.data);
-    } else if (shape(s, r, o.alpha, err)) {
+    } else if (shape(s, r, opt->alpha, err)) {
         return -1;
     }
     if (pad(s, r, &result, err) || vlk_image_to_rgb(result, err))
@@ -218,4 +229,15 @@ int vlk_pixels(uint8_t *out, const void *bytes, size_t n, const vlk_recipe *r, c
                         result->height, w, h);
     memcpy(out, result->data, w * h * 3);
     return 0;
+}
+
+int vlk_pixels(uint8_t *out, const void *bytes, size_t n, const vlk_recipe *r, const vlk_pixel_options *opt,
+               vlk_pixel_scratch *s, vlk_err *err)
+{
+    vlk_pixel_options o = opt ? *opt : (vlk_pixel_options){0};
+    if (o.alpha == VLK_ALPHA_DROP && r->on_white)
+        o.alpha = VLK_ALPHA_WHITE;
+    int ret = pixels(out, bytes, n, r, &o, s, err);
+    trim(s);
+    return ret;
 }

@@ -31,7 +31,7 @@ void vlk_resizer_clear(vlk_resizer *rz)
     vlk_axis_clear(&rz->x);
     vlk_axis_clear(&rz->y);
     free(rz->rows);
-    *rz = (vlk_resizer){0};
+    *rz = (vlk_resizer){.wide = rz->wide};
 }
 
 static uint8_t clamp8(int32_t sum)
