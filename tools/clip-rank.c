@@ -2,6 +2,7 @@
  * embedded on the way. Options, and the order of things; rank.h says where the work is done. */
 #include "rank.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* Cosines may be negative, and 0 is a value like others: so it is also noted that --min was given. */
@@ -118,6 +119,14 @@ out:
     return rc;
 }
 
+static int finish(cli_run *run, rank_options *o)
+{
+    free(o->query.s);
+    free(o->like.s);
+    free(o->pictures.s);
+    return cli_run_end(run);
+}
+
 int main(int argc, char **argv)
 {
     rank_options o = {0};
@@ -128,7 +137,7 @@ int main(int argc, char **argv)
         cli_run *run = cli_run_open(&prog, &c);
         if (tell(run, &c, &err))
             cli_fail(run, NULL, "%s", err.msg);
-        return cli_run_end(run);
+        return finish(run, &o);
     }
     check_options(&o, &c);
     check_sheet(&o, &c);
@@ -139,7 +148,7 @@ int main(int argc, char **argv)
     rank_writer w = {0};
     if (rank_writer_open(&w, run, &c, form == CLI_JSONL, &err)) {
         cli_fail(run, NULL, "%s", err.msg);
-        return cli_run_end(run);
+        return finish(run, &o);
     }
     int failed = run_job(&j, &w, &err);
     if (failed)
@@ -147,5 +156,5 @@ int main(int argc, char **argv)
     rank_job_close(&j);
     if (rank_writer_close(&w, !failed && cli_run_whole(run), &err))
         cli_fail(run, NULL, "%s", err.msg);
-    return cli_run_end(run);
+    return finish(run, &o);
 }

@@ -202,38 +202,28 @@ static void free_names(name_row *names, size_t n)
     free(names);
 }
 
-static name_row *image_names(const rank_job *j, size_t n, vlk_err *err)
+/* Keys of rows, sorted: of a file, or of named vectors. Free with free_names. */
+static name_row *sorted_names(const rank_file *f, const rank_vectors *q, size_t n, vlk_err *err)
 {
     name_row *names = vlk_calloc(n ? n : 1, sizeof *names, err);
     vlk_buf key = {0};
-    for (size_t i = 0; names && i < n; i++) {
-        if (rank_file_key(j->part[0].file, i, &key, err) || !(names[i].s = vlk_strndup(key.data, key.len, err))) {
-            free_names(names, i);
-            names = NULL;
+    size_t i = 0;
+    if (!names)
+        return NULL;
+    for (; i < n; i++) {
+        if (f && rank_file_key(f, i, &key, err))
             break;
-        }
-        names[i].n = key.len;
+        names[i].n = f ? key.len : q->len[i];
         names[i].row = i;
+        if (!(names[i].s = vlk_strndup(f ? key.data ? key.data : "" : q->name[i], names[i].n, err)))
+            break;
     }
     vlk_buf_clear(&key);
-    if (names)
-        qsort(names, n, sizeof *names, compare_name_rows);
-    return names;
-}
-
-static name_row *text_names(const rank_vectors *q, vlk_err *err)
-{
-    name_row *names = vlk_calloc(q->n ? q->n : 1, sizeof *names, err);
-    for (size_t i = 0; names && i < q->n; i++) {
-        if (!(names[i].s = vlk_strndup(q->name[i], q->len[i], err))) {
-            free_names(names, i);
-            return NULL;
-        }
-        names[i].n = q->len[i];
-        names[i].row = i;
+    if (i < n) {
+        free_names(names, i);
+        return NULL;
     }
-    if (names)
-        qsort(names, q->n, sizeof *names, compare_name_rows);
+    qsort(names, n, sizeof *names, compare_name_rows);
     return names;
 }
 
@@ -319,9 +309,10 @@ static int recall_files(rank_job *j, rank_writer *w, vlk_err *err)
     rank_rows images = rank_file_rows(j->part[0].file), texts = dense_rows(&tt, q.where, q.v, q.n, q.dim);
     t.texts = q.n;
     t.images = images.t->dim[0];
-    if (!j->o->truth ? identity(&t, j, err)
-                     : !(t.text = text_names(&q, err)) || !(t.image = image_names(j, t.images, err)) ||
-                           read_truth(&t, j->o->truth, err))
+    if (!j->o->truth
+            ? identity(&t, j, err)
+            : !(t.text = sorted_names(NULL, &q, t.texts, err)) ||
+                  !(t.image = sorted_names(j->part[0].file, NULL, t.images, err)) || read_truth(&t, j->o->truth, err))
         goto out;
     rc = write_values(j, w, &images, &texts, t.pair, t.n, err);
 out:
