@@ -189,31 +189,67 @@ out:
     return status;
 }
 
+/* The header as JSON; *data is where the tensors begin. NULL: it is none (err). */
+static vlk_json *parse_header(const vlk_map *m, size_t *data, const char *path, vlk_err *err)
+{
+    char label[512];
+    if (m->size < 8) {
+        vlk_fail(err, VLK_EFORMAT, "%s: expected a safetensors file, found %zu bytes, less than its first field", path,
+                 m->size);
+        return NULL;
+    }
+    uint64_t n = le64(m->data);
+    if (n > MAX_HEADER) {
+        vlk_fail(err, VLK_ELIMIT, "%s: expected a safetensors header of at most %u bytes, found the length %llu", path,
+                 MAX_HEADER, (unsigned long long)n);
+        return NULL;
+    }
+    if (n > m->size - 8) {
+        vlk_fail(err, VLK_EFORMAT,
+                 "%s: expected a safetensors header of %llu bytes, found the end of the file after %zu", path,
+                 (unsigned long long)n, m->size - 8);
+        return NULL;
+    }
+    if (n == 0 || m->data[8] != '{') {
+        vlk_fail(err, VLK_EFORMAT, "%s: expected a safetensors header that begins with '{', found %s", path,
+                 n == 0 ? "an empty one" : "something else");
+        return NULL;
+    }
+    *data = 8 + (size_t)n;
+    snprintf(label, sizeof label, "%.480s: safetensors header", path);
+    return vlk_json_parse((const char *)m->data + 8, (size_t)n, label, err);
+}
+
 int vlk_safetensors_read(vlk_weights *w, const vlk_map *m, const char *path, vlk_err *err)
 {
-    if (m->size < 8)
-        return vlk_fail(err, VLK_EFORMAT, "%s: expected a safetensors file, found %zu bytes, less than its first field",
-                        path, m->size);
-    uint64_t n = le64(m->data);
-    if (n > MAX_HEADER)
-        return vlk_fail(err, VLK_ELIMIT, "%s: expected a safetensors header of at most %u bytes, found the length %llu",
-                        path, MAX_HEADER, (unsigned long long)n);
-    if (n > m->size - 8)
-        return vlk_fail(err, VLK_EFORMAT,
-                        "%s: expected a safetensors header of %llu bytes, found the end of the file "
-                        "after %zu",
-                        path, (unsigned long long)n, m->size - 8);
-    if (n == 0 || m->data[8] != '{')
-        return vlk_fail(err, VLK_EFORMAT, "%s: expected a safetensors header that begins with '{', found %s", path,
-                        n == 0 ? "an empty one" : "something else");
-    const char *text = (const char *)m->data + 8;
-    char label[512];
-    snprintf(label, sizeof label, "%.480s: safetensors header", path);
-    vlk_json *root = vlk_json_parse(text, (size_t)n, label, err);
+    size_t data = 0;
+    vlk_json *root = parse_header(m, &data, path, err);
     if (!root)
         return -1;
     w->container = VLK_SAFETENSORS;
-    int status = read_header(w, root, m->data + 8 + n, m->size - 8 - (size_t)n, path, err);
+    int status = read_header(w, root, m->data + data, m->size - data, path, err);
     vlk_json_free(root);
     return status;
+}
+
+int vlk_safetensors_meta(const char *path, const char *key, vlk_buf *out, vlk_err *err)
+{
+    vlk_map m;
+    size_t data = 0, len = 0;
+    int rc = -1;
+    if (vlk_map_open(&m, path, err) != 0)
+        return -1;
+    vlk_json *root = parse_header(&m, &data, path, err);
+    const vlk_json *meta = vlk_json_get(root, "__metadata__");
+    const char *value = vlk_json_str(vlk_json_get(meta, key), &len);
+    if (root == NULL || (meta != NULL && check_metadata(meta, path, err) != 0))
+        goto out;
+    if (value == NULL)
+        rc = 0;
+    else
+        rc = vlk_buf_add(out, value, len, err) == 0 ? 1 : -1;
+out:
+    vlk_json_free(root);
+    vlk_map_close(&m);
+    return rc;
 }
