@@ -151,6 +151,7 @@ typedef struct vlk_sha256 {
     uint32_t h[8];
     uint64_t bytes;
     unsigned char block[64];
+    int fast; /* the CPU has SHA instructions */
 } vlk_sha256;
 
 void vlk_sha256_init(vlk_sha256 *s);
