@@ -1,8 +1,8 @@
 #!/bin/sh
-# man_examples.sh - runs the examples of the manual pages: in every literal block of a section EXAMPLES a line that
-# begins with "$ " is a command, and what stands below it is what it prints, on both outputs. "..." stands for anything
-# within a line, and alone on a line for all lines that are left. Each page runs in a folder of its own that holds the
-# sample pictures.
+# examples.sh - runs the examples of the manual pages and of README.md. In every literal block of a section EXAMPLES, and
+# in every block marked console, a line that begins with "$ " is a command, and what stands below it is what it prints, on
+# both outputs. "..." stands for anything within a line, and alone on a line for all lines that are left. Each page runs in
+# a folder of its own that holds the sample pictures.
 top=$PWD
 tmp=$(mktemp -d) || exit 2
 trap 'rm -rf "$tmp"' EXIT INT TERM
@@ -21,6 +21,10 @@ inside && /^\.Bd -literal/ { block = 1; open = 0; next }
 /^\$ /              { n++; open = 1; print substr($0, 3) > (dir "/" n ".cmd"); printf "" > (dir "/" n ".want"); next }
 open                { print > (dir "/" n ".want") }
 END                 { print n + 0 }'
+# The blocks of a markdown page as a manual page has them.
+markdown='/^```console/ { print ".Sh EXAMPLES"; print ".Bd -literal"; inside = 1; next }
+/^```/ { if (inside) print ".Ed"; inside = 0; next }
+inside { gsub(/\\/, "\\e"); print }'
 
 # want, got -> nothing if they agree, else the first line that does not.
 compare='
@@ -52,15 +56,16 @@ END {
         print "line " n + 1 ": expected nothing, got \"" got[n + 1] "\""
 }'
 
-for page in "$top"/man/*.[157]; do
+awk "$markdown" "$top/README.md" >"$tmp/README"
+for page in "$top"/man/*.[157] "$tmp/README"; do
     name=$(basename "$page")
-    mkdir "$tmp/$name" "$tmp/$name/ex" "$tmp/$name/run" || exit 2
-    cp -r "$top/share/samples" "$tmp/$name/run/samples"
-    n=$(awk -v dir="$tmp/$name/ex" "$extract" "$page")
+    mkdir "$tmp/$name.d" "$tmp/$name.d/ex" "$tmp/$name.d/run" || exit 2
+    cp -r "$top/share/samples" "$tmp/$name.d/run/samples"
+    n=$(awk -v dir="$tmp/$name.d/ex" "$extract" "$page")
     i=1
     while [ "$i" -le "$n" ]; do
-        ex=$tmp/$name/ex/$i
-        (cd "$tmp/$name/run" && sh "$ex.cmd") >"$ex.got" 2>&1 </dev/null
+        ex=$tmp/$name.d/ex/$i
+        (cd "$tmp/$name.d/run" && sh "$ex.cmd") >"$ex.got" 2>&1 </dev/null
         touch "$ex.got"
         why=$(awk "$compare" "$ex.want" "$ex.got")
         [ -s "$ex.want" ] || [ ! -s "$ex.got" ] || why="expected nothing, got \"$(head -n 1 "$ex.got")\""
