@@ -2,7 +2,7 @@
  * (open_clip), and the table of floats that a grey level becomes.
  *
  * Hugging Face, absent keys as the named processor class has them (CLIP's where the class is unknown):
- *   size       {"shortest_edge"} | {"height","width"} | integer (CLIP: the shortest edge; SigLIP, BLIP: square)
+ *   size       {"shortest_edge"} | {"height","width"} | integer (BLIP: square; others: the shortest edge)
  *   resample   Pillow's number; null is bilinear, as in the reference;   crop_size  {"height","width"} | integer
  *   do_resize, do_center_crop, do_rescale, do_normalize (null is false), rescale_factor, image_mean, image_std
  * open_clip: size, mean, std, interpolation (random is bicubic), resize_mode, fill_color, mode; null is absent.
@@ -108,6 +108,15 @@ static int read_rectangle(const vlk_json *j, const char *key, size_t *w, size_t 
     return read_side(vlk_json_get(j, "width"), w, at(p, name), err);
 }
 
+/* Does the name of the processor's class begin so? */
+static int is_class(const vlk_json *config, const char *prefix)
+{
+    const char *name = vlk_json_str(vlk_json_get(config, "image_processor_type"), NULL);
+    if (!name)
+        name = vlk_json_str(vlk_json_get(config, "feature_extractor_type"), NULL);
+    return name && strncmp(name, prefix, strlen(prefix)) == 0;
+}
+
 static int hf_size(vlk_recipe *r, const vlk_json *config, place *p, vlk_err *err)
 {
     const vlk_json *j = vlk_json_get(config, "size");
@@ -131,7 +140,7 @@ static int hf_size(vlk_recipe *r, const vlk_json *config, place *p, vlk_err *err
         r->resize = VLK_RESIZE_SQUASH;
         return read_rectangle(j, "size", &r->size_w, &r->size_h, p, err);
     }
-    int square = r->resize == VLK_RESIZE_SQUASH;
+    int square = is_class(config, "Blip");
     if (read_flag(config, "default_to_square", &square, p, err) || read_side(j, &r->size_w, at(p, "size"), err))
         return -1;
     r->resize = square ? VLK_RESIZE_SQUASH : VLK_RESIZE_SHORTEST;
@@ -204,12 +213,7 @@ static void hf_defaults(vlk_recipe *r, const vlk_json *config)
 {
     vlk_recipe_openai(r, 224);
     r->rgb_first = r->crop_floor = r->on_white = 1;
-    const char *name = vlk_json_str(vlk_json_get(config, "image_processor_type"), NULL);
-    if (!name)
-        name = vlk_json_str(vlk_json_get(config, "feature_extractor_type"), NULL);
-    if (!name)
-        return;
-    int siglip = strncmp(name, "Siglip", 6) == 0, blip = strncmp(name, "Blip", 4) == 0;
+    int siglip = is_class(config, "Siglip"), blip = is_class(config, "Blip");
     if (!siglip && !blip)
         return;
     r->crop = 0;
