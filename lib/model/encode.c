@@ -92,26 +92,16 @@ int vlk_model_encode_pixels(vlk_model *m, vlk_tape *t, float *out, const float *
 /* Ids of a text that have to be computed: up to the pooled row where the tower is causal, else all of the context. */
 static int text_rows(const vlk_text_config *c, const int32_t *id, size_t n, size_t text, size_t *rows, vlk_err *err)
 {
-    size_t at = 0;
     *rows = n;
     if (n == 0)
         return vlk_fail(err, VLK_EUSAGE, "text %zu has no tokens", text);
-    if (!c->block.causal || c->pool == VLK_POOL_LAST) {
-        if (n != c->context)
-            return vlk_fail(err, VLK_EUSAGE, "text %zu: this tower takes %zu tokens, padded; found %zu", text,
-                            c->context, n);
-        return 0;
-    }
-    if (c->pool == VLK_POOL_LARGEST) {
-        for (size_t i = 1; i < n; i++)
-            if (id[i] > id[at])
-                at = i;
-    } else if (c->pool == VLK_POOL_END) {
-        while (at < n && id[at] != c->end)
-            at++;
-        if (at == n)
-            return vlk_fail(err, VLK_EUSAGE, "text %zu has no end token (%d)", text, (int)c->end);
-    }
+    size_t at = vlk_text_pooled(c, id, n);
+    if (at == n)
+        return vlk_fail(err, VLK_EUSAGE, "text %zu has no end token (%d)", text, (int)c->end);
+    if (!c->block.causal || c->pool == VLK_POOL_LAST)
+        return n == c->context ? 0
+                               : vlk_fail(err, VLK_EUSAGE, "text %zu: this tower takes %zu tokens, padded; found %zu",
+                                          text, c->context, n);
     *rows = at + 1;
     if (*rows > c->context)
         return vlk_fail(err, VLK_ELIMIT, "text %zu has %zu tokens, the context is %zu", text, *rows, c->context);

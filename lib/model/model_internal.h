@@ -142,7 +142,10 @@ vlk_var *vlk_resnet(vlk_tape *t, const vlk_vision_config *c, vlk_resnet_params *
                     const vlk_watch *w);
 /* siglip.c: tokens (B*T,D) behind the last norm to (B,D). */
 vlk_var *vlk_probe_pool(vlk_tape *t, const vlk_block_config *c, vlk_probe_params *p, vlk_var *x, const vlk_packed *s);
-/* Packed ids to (B,E), not normalised. */
+/* The row of n ids that stands for the text; n if there is none (no end token). */
+size_t vlk_text_pooled(const vlk_text_config *c, const int32_t *id, size_t n);
+/* Packed ids to (B,E), not normalised. In a causal tower every text ends with its pooled row; any other takes the whole
+ * context. */
 vlk_var *vlk_text(vlk_tape *t, const vlk_text_config *c, vlk_text_params *p, const int32_t *ids, const vlk_packed *s,
                   const vlk_watch *w);
 /* All rows after the final norm (rows,D); cache is one vlk_kv a layer, or NULL. */

@@ -30,22 +30,34 @@ vlk_var *vlk_text_states(vlk_tape *t, const vlk_text_config *c, vlk_text_params 
     return vlk_layer_norm(t, x, &p->ln_g, &p->ln_b, c->block.eps);
 }
 
-/* The row of each text that stands for it: the first, or the last. */
-static size_t *pooled_rows(vlk_tape *t, const vlk_text_config *c, const vlk_packed *s)
+size_t vlk_text_pooled(const vlk_text_config *c, const int32_t *id, size_t n)
+{
+    size_t at = 0;
+    if (c->pool == VLK_POOL_LAST)
+        return n - 1;
+    for (size_t i = 1; i < n && c->pool == VLK_POOL_LARGEST; i++)
+        if (id[i] > id[at])
+            at = i;
+    while (at < n && c->pool == VLK_POOL_END && id[at] != c->end)
+        at++;
+    return at;
+}
+
+static size_t *pooled_rows(vlk_tape *t, const vlk_text_config *c, const int32_t *ids, const vlk_packed *s)
 {
     size_t *row = vlk_tape_alloc(t, s->n, sizeof *row);
     for (size_t i = 0; row && i < s->n; i++)
-        row[i] = c->pool == VLK_POOL_FIRST ? s->start[i] : s->start[i + 1] - 1;
+        row[i] = s->start[i] + vlk_text_pooled(c, ids + s->start[i], s->start[i + 1] - s->start[i]);
     return row;
 }
 
 vlk_var *vlk_text(vlk_tape *t, const vlk_text_config *c, vlk_text_params *p, const int32_t *ids, const vlk_packed *s,
                   const vlk_watch *w)
 {
-    size_t *row = pooled_rows(t, c, s);
+    size_t *row = pooled_rows(t, c, ids, s);
     vlk_pick pick = {row, vlk_equal_sequences(t, s->n, 1)};
-    /* a causal block gives a picked row all keys, as the last row has; others have no mask at all */
-    int picked_only = c->layers && !(w && w->fn) && !(c->block.causal && c->pool == VLK_POOL_FIRST);
+    /* a causal block gives a picked row all keys, as the last row has; a tower without a mask does so anyway */
+    int picked_only = c->layers && !(w && w->fn);
     if (!row || !pick.qs.start)
         return NULL;
     vlk_var *x = embed(t, p, ids, s, NULL);
