@@ -28,6 +28,8 @@ static const struct spelling {
         {"{\"size\":{\"height\":48,\"width\":64},\"do_center_crop\":false,\"resample\":2}",
          "hf on-white squash 64x48 bilinear " CLIP_VALUES},
         {"{\"do_resize\":false,\"crop_size\":16}", "hf on-white as-is crop 16x16 " CLIP_VALUES},
+        {"{\"alpha\":\"drop\"}", "hf shortest 224 bicubic crop 224x224 " CLIP_VALUES},
+        {"{\"alpha\":\"white\"}", "hf on-white shortest 224 bicubic crop 224x224 " CLIP_VALUES},
         {"{\"resample\":null}", "hf on-white shortest 224 bilinear crop 224x224 " CLIP_VALUES},
         {"{\"image_processor_type\":\"SiglipImageProcessor\",\"size\":{\"height\":16,\"width\":16}}",
          "hf on-white squash 16x16 bicubic " HALF_VALUES},
@@ -89,6 +91,7 @@ static const struct nonsense {
         {"{\"do_center_crop\":false}", "x.json", "crop"},
         {"{\"image_processor_type\":\"SiglipImageProcessor\",\"size\":16}", "x.json", "crop"},
         {"{\"do_center_crop\":false,\"do_resize\":false,\"size\":{\"height\":8,\"width\":8}}", "x.json", "crop"},
+        {"{\"alpha\":\"pink\"}", "x.json: alpha", "pink"},
         {"[]", "x.json", "object"},
 },
   bad_oc[] = {
