@@ -379,7 +379,7 @@ static int by_content(walk *w, const char *name, int regular)
         vlk_in_close(in);
         return vlk_feed_is_tar_name(name) ? broken(w, VLK_SOURCE_TAR, name, &err) : single(w, name, &err);
     }
-    if (vlk_feed_is_tar_name(name) || vlk_feed_is_tar_bytes(p, got))
+    if (vlk_feed_is_tar_name(name) || vlk_tar_probe(p, got))
         return expand_tar(w, in, name);
     if (!regular)
         return put_stream(w, in, name);
@@ -466,7 +466,7 @@ static int expand_stdin(walk *w)
         vlk_in_close(in);
         return broken(w, VLK_SOURCE_FILES, "-", &err);
     }
-    if (vlk_feed_is_tar_bytes(p, got))
+    if (vlk_tar_probe(p, got))
         return expand_tar(w, in, "-");
     const char *outer = w->files_path;
     int rc;

@@ -80,7 +80,6 @@ void vlk_feed_expand(vlk_feed *f);
 vlk_source *vlk_feed_source(vlk_feed *f, vlk_source_kind kind, const char *path, vlk_err *err);
 int vlk_feed_is_list(const char *path);
 int vlk_feed_is_tar_name(const char *path);
-int vlk_feed_is_tar_bytes(const unsigned char *p, size_t n);
 
 /* decode.c: reads and decodes the picture of a slot, and its captions. */
 void vlk_slot_decode(vlk_feed *f, vlk_slot *s, vlk_decoder *d);

@@ -20,10 +20,13 @@ static int has_suffix(const char *path, const char *const *suffix)
 static const char *const picture_suffix[] = {".jpg",  ".jpeg", ".png",  ".webp", ".gif", ".bmp",  ".tif",
                                              ".tiff", ".heic", ".heif", ".avif", ".jpe", ".jfif", ".jxl",
                                              ".jp2",  ".ppm",  ".pgm",  ".pnm",  ".ico", ".tga",  NULL};
-static const char *const list_suffix[] = {".tsv", ".csv", ".jsonl", ".json", NULL};
+static const char *const list_suffix[] = {".tsv",       ".csv",      ".jsonl",   ".json",    ".tsv.gz",
+                                          ".csv.gz",    ".jsonl.gz", ".json.gz", ".tsv.zst", ".csv.zst",
+                                          ".jsonl.zst", ".json.zst", NULL};
 static const char *const tar_suffix[] = {".tar", ".tgz", ".tar.gz", ".tar.zst", ".tzst", NULL};
-static const char *const stem_suffix[] = {".tar", ".tgz",   ".tar.gz", ".tar.zst", ".tzst", ".tsv",
-                                          ".csv", ".jsonl", ".json",   ".txt",     ".lst",  NULL};
+static const char *const stem_suffix[] = {
+    ".tar", ".tgz",    ".tar.gz", ".tar.zst",  ".tzst",    ".tsv",     ".csv",     ".jsonl",     ".json",     ".txt",
+    ".lst", ".tsv.gz", ".csv.gz", ".jsonl.gz", ".json.gz", ".tsv.zst", ".csv.zst", ".jsonl.zst", ".json.zst", NULL};
 
 int vlk_is_picture_name(const char *path)
 {
@@ -38,26 +41,6 @@ int vlk_feed_is_list(const char *path)
 int vlk_feed_is_tar_name(const char *path)
 {
     return has_suffix(path, tar_suffix);
-}
-
-/* A tar header has the sum of its bytes in octal at 148, counted with that field as blanks; POSIX ones have "ustar" at
- * 257. An archive without members is blocks of zeros. */
-int vlk_feed_is_tar_bytes(const unsigned char *p, size_t n)
-{
-    if (n >= 262 && memcmp(p + 257, "ustar", 5) == 0)
-        return 1;
-    if (n < 512)
-        return 0;
-    unsigned long sum = 0, want = 0;
-    int zero = 1;
-    for (size_t i = 0; i < 512; i++) {
-        sum += i >= 148 && i < 156 ? ' ' : p[i];
-        zero &= p[i] == 0;
-    }
-    for (size_t i = 148; i < 156; i++)
-        if (p[i] >= '0' && p[i] <= '7')
-            want = want * 8 + (unsigned long)(p[i] - '0');
-    return zero || sum == want;
 }
 
 /* "x/emoji-0001.tar.gz" to "emoji-0001"; NULL without memory. */

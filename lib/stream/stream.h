@@ -199,7 +199,7 @@ void vlk_tar_close(vlk_tar *t);
  * member, a missing end mark. */
 int vlk_tar_next(vlk_tar *t, vlk_tar_member *m, vlk_err *err) VLK_MUST_USE;
 
-/* Whether bytes (512 or more of them) begin a tar: a header with a right checksum, or an end mark. */
+/* Whether bytes (512 of them) begin a tar, whole or damaged: ustar's magic, a right checksum, or an end mark. */
 int vlk_tar_probe(const unsigned char *p, size_t n);
 
 /* WebDataset: members with one key, adjacent. The key is the path up to the first dot of the basename, the

@@ -54,6 +54,8 @@ tar_held *tar_held_of(vlk_tar *t)
 
 int vlk_tar_probe(const unsigned char *p, size_t n)
 {
+    if (n >= 262 && memcmp(p + 257, "ustar", 5) == 0)
+        return 1;
     return n >= TAR_BLOCK && (tar_block_is_zero(p) || tar_checksum_ok(p));
 }
 
