@@ -115,6 +115,124 @@ vlk_feed_counts vlk_feed_count(vlk_feed *f);
 /* Ends the threads. One that is blocked in a pipe is left behind, with its memory: the program is about to end. */
 void vlk_feed_close(vlk_feed *f);
 
+/* ---- training: samples at random places (index.c) -------------------------------------------- */
+
+/* An index of training samples, made once at start. An operand is a tar (plain, gzip, zstd), a folder (pictures with
+ * KEY.txt beside them; tars below it too), a list (.tsv .csv .jsonl .json), or a picture. Names may hold braces:
+ * {0000..0009}, {a,b}; A::B is two sources, which the caller mixes; without :: all operands are one source. A name that
+ * exists as it is written is taken as it is.
+ *
+ * Pictures of plain tars and files are read where they lie. Members of packed tars are held, as they are encoded, in
+ * memory up to cache_bytes, behind that in one unlinked file in $TMPDIR. What is wrong with a sample is kept with it,
+ * and told when it is drawn. */
+typedef struct vlk_index_options {
+    char *const *operand;
+    size_t operands;
+    int captions;       /* also the list "captions" of KEY.json */
+    int negatives;      /* the list "negatives" of KEY.json */
+    size_t cache_bytes; /* for members of packed tars */
+    /* A broken source (tar, list, folder; `why` names it) is an error, unless this is given: it is then told, the
+     * samples before the break are kept. */
+    void (*broken)(void *arg, const vlk_err *why);
+    void *broken_arg;
+    const volatile sig_atomic_t *stop; /* not 0: vlk_index_open gives up (VLK_EUSAGE); or NULL */
+} vlk_index_options;
+
+typedef struct vlk_index vlk_index;
+/* Copies what it needs of the options. */
+vlk_index *vlk_index_open(const vlk_index_options *o, vlk_err *err) VLK_MUST_USE;
+void vlk_index_close(vlk_index *ix);
+
+size_t vlk_index_count(const vlk_index *ix);
+size_t vlk_index_sources(const vlk_index *ix);
+/* Source i: its samples are [*first, *first + *n); *shard: the number of samples of each of *shards shards (tars; else
+ * one), lent. Any pointer may be NULL. Returns its name as written. */
+const char *vlk_index_source(const vlk_index *ix, size_t i, size_t *first, size_t *n, const size_t **shard,
+                             size_t *shards);
+vlk_span vlk_index_key(const vlk_index *ix, size_t sample);
+/* Captions (the one of KEY.txt first) and negatives; none where a sample is bad. */
+size_t vlk_index_captions(const vlk_index *ix, size_t sample);
+size_t vlk_index_negatives(const vlk_index *ix, size_t sample);
+vlk_span vlk_index_caption(const vlk_index *ix, size_t sample, size_t i);
+vlk_span vlk_index_negative(const vlk_index *ix, size_t sample, size_t i);
+/* SHA-256 of keys, sizes of pictures, captions and negatives, in order; not of where they lie. */
+void vlk_index_hash(const vlk_index *ix, char out[65]);
+
+typedef struct vlk_index_sizes { /* bytes */
+    size_t index, texts;         /* in memory: places; keys and captions */
+    size_t held, spilled;        /* encoded pictures of packed tars: in memory, in the temporary file */
+    size_t pictures;             /* of all encoded pictures */
+    size_t with_negatives;       /* samples, not bytes */
+} vlk_index_sizes;
+vlk_index_sizes vlk_index_size(const vlk_index *ix);
+
+/* ---- training: batches of samples in a given order (loader.c) --------------------------------- */
+
+/* Which sample stands at a position: filled by the caller. */
+typedef struct vlk_draw {
+    size_t sample;
+    uint64_t key[3]; /* of its random numbers: seed, epoch, sample; the loader adds the use (VLK_RANDOM_CAPTION,
+                      * _AUGMENT, _NEGATIVE) */
+} vlk_draw;
+
+typedef struct vlk_loader_options {
+    const vlk_index *index; /* borrowed */
+    /* Called by the thread that calls vlk_loader_next, for rising positions without gaps, some way ahead.
+     * 1; 0: the order ends here; -1 with err. */
+    int (*draw)(void *arg, uint64_t position, vlk_draw *d, vlk_err *err);
+    void *draw_arg;
+    uint64_t position; /* the first one */
+    size_t batch;
+    size_t negatives;  /* at most so many of each sample, drawn without repetition */
+    int first_caption; /* the first caption (KEY.txt), not one by chance */
+    vlk_recipe recipe; /* the model's */
+    vlk_augment augment;
+    vlk_pixel_options pixels;
+    size_t cache_bytes;                /* base pictures (vlk_augment_base) are kept if all of the index fit in this */
+    int threads;                       /* that decode ahead; 1: the caller decodes */
+    const volatile sig_atomic_t *stop; /* not 0: vlk_loader_next returns 0 soon; or NULL */
+} vlk_loader_options;
+
+typedef struct vlk_load_row {
+    size_t sample;
+    uint64_t position;
+    vlk_span key, caption;    /* of the index */
+    const vlk_span *negative; /* (negatives) */
+    size_t negatives;
+} vlk_load_row;
+
+/* A sample that could not be had. The next of the order takes its place. */
+typedef struct vlk_load_bad {
+    size_t sample;
+    uint64_t position;
+    vlk_span key;
+    int again;         /* this loader has told of it before */
+    const char *stage; /* as in vlk_item */
+    vlk_err err;
+} vlk_load_bad;
+
+typedef struct vlk_load_batch { /* borrowed until the next vlk_loader_next */
+    const uint8_t *pixels;      /* (rows,H,W,3) */
+    const vlk_load_row *row;
+    size_t rows; /* `batch`; fewer only before the end of the order */
+    const vlk_load_bad *bad;
+    size_t bads;   /* met in [position, next) */
+    uint64_t next; /* the position where the next batch begins: a loader opened there goes on with the same batches */
+} vlk_load_batch;
+
+/* The rows of all batches are the good samples in the order of their positions: the same for any number of threads, any
+ * cache, and wherever a loader was begun. */
+typedef struct vlk_loader vlk_loader;
+vlk_loader *vlk_loader_open(const vlk_loader_options *o, vlk_err *err) VLK_MUST_USE;
+/* 1 a batch; 0 the end of the order, or stopped; -1: no memory, a shard that is gone or has changed, as many bad
+ * samples in a row as the index has, or `draw` said so. */
+int vlk_loader_next(vlk_loader *l, vlk_load_batch *b, vlk_err *err) VLK_MUST_USE;
+void vlk_loader_close(vlk_loader *l);
+/* Bytes: of base pictures when all are kept (0: they are not kept), of the pictures decoded ahead and the batch. */
+void vlk_loader_size(const vlk_loader *l, size_t *cache, size_t *ahead);
+
+/* ----------------------------------------------------------------------------------------------- */
+
 /* Is this a name of a picture (jpg jpeg png webp ..., also kinds that are known and not read)? Any case. */
 int vlk_is_picture_name(const char *path);
 

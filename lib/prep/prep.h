@@ -118,6 +118,45 @@ void vlk_pixel_scratch_free(vlk_pixel_scratch *s);
 int vlk_pixels(uint8_t *out, const void *bytes, size_t n, const vlk_recipe *r, const vlk_pixel_options *opt,
                vlk_pixel_scratch *scratch, vlk_err *err) VLK_MUST_USE;
 
+/* ---- augmentation (augment.c): training only ------------------------------------------------- */
+
+typedef enum vlk_augment_kind {
+    VLK_AUGMENT_NONE,        /* the recipe's picture */
+    VLK_AUGMENT_CROP,        /* shortest side to S+M, the centre square of S+M, of it a square of S at 0..M both ways */
+    VLK_AUGMENT_RESIZED_CROP /* torchvision's RandomResizedCrop: a part of lo..hi of the area, ratio 3/4..4/3, to S */
+} vlk_augment_kind;
+typedef struct vlk_augment {
+    vlk_augment_kind kind;
+    size_t margin; /* M; VLK_AUGMENT_EIGHTH: S/8 */
+    double lo, hi; /* 0 < lo <= hi <= 1 */
+    int flip;      /* left becomes right in half of the pictures */
+} vlk_augment;
+#define VLK_AUGMENT_EIGHTH SIZE_MAX
+
+/* Numbers in [0,1) that one picture takes: [0] flip; [1] [2] place from the top, from the left; [3+2t] [4+2t] area and
+ * ratio of try t = 0..9. Which of them are used depends on the kind; none depends on what was used before. */
+enum { VLK_AUGMENT_UNIFORMS = 23 };
+
+/* "none", "crop", "crop:M", "resized-crop", "resized-crop:LO,HI" (0.9,1), each with ",flip" behind it. VLK_EUSAGE. */
+int vlk_augment_parse(vlk_augment *a, const char *s, vlk_err *err) VLK_MUST_USE;
+/* The spelling that parses to the same. Returns out. */
+const char *vlk_augment_text(const vlk_augment *a, char *out, size_t size);
+/* For a model's recipe: `base` becomes the recipe of the picture that is made before chance comes in ((S+M) x (S+M) for
+ * crop), which may be kept; the margin of `a` is set. VLK_EUSAGE where kind and recipe do not go together. 1; 0 where
+ * there is no such picture (resized-crop), base is then the model's. */
+int vlk_augment_base(vlk_recipe *base, vlk_augment *a, const vlk_recipe *model, vlk_err *err) VLK_MUST_USE;
+/* From the base picture (base_h, base_w, 3) to out (h, w, 3): none and crop. */
+void vlk_augment_cut(uint8_t *out, size_t w, size_t h, const uint8_t *base, size_t base_w, size_t base_h,
+                     const vlk_augment *a, const double u[VLK_AUGMENT_UNIFORMS]);
+/* The part that resized-crop takes of a width x height picture: box = {x, y, w, h}. */
+void vlk_augment_box(size_t box[4], const vlk_augment *a, size_t width, size_t height,
+                     const double u[VLK_AUGMENT_UNIFORMS]);
+/* The whole way from a file's bytes to out (H,W,3) of the model's recipe, for resized-crop: decode, turn, to RGB before
+ * or after as the recipe says, cut the box, resize it (no pixels from outside of it), flip. */
+int vlk_augment_resized(uint8_t *out, const void *bytes, size_t n, const vlk_augment *a, const vlk_recipe *model,
+                        const vlk_pixel_options *opt, const double u[VLK_AUGMENT_UNIFORMS], vlk_pixel_scratch *scratch,
+                        vlk_err *err) VLK_MUST_USE;
+
 /* Writes an RGB picture as PNG into `out` (contact sheets). */
 int vlk_png_write(vlk_buf *out, const uint8_t *rgb, size_t w, size_t h, vlk_err *err) VLK_MUST_USE;
 

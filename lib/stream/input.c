@@ -104,6 +104,11 @@ const char *vlk_in_name(const vlk_in *in)
     return in->name;
 }
 
+int vlk_in_packed(const vlk_in *in)
+{
+    return in->z != NULL;
+}
+
 /* Bytes as they stand in the file. *got = 0 at the end. */
 static int source_read(vlk_in *in, void *p, size_t n, size_t *got, vlk_err *err)
 {

@@ -31,6 +31,8 @@ vlk_in *vlk_in_open(const char *path, vlk_err *err) VLK_MUST_USE;
 vlk_in *vlk_in_memory(const void *p, size_t n, const char *name, vlk_err *err) VLK_MUST_USE; /* borrows p */
 void vlk_in_close(vlk_in *in);
 const char *vlk_in_name(const vlk_in *in); /* for messages: the path, or "standard input" */
+/* Whether the bytes are packed (gzip, zstd); known once something was read or peeked at. */
+int vlk_in_packed(const vlk_in *in);
 /* Up to n bytes; *got = 0 only at the clean end. 0 or -1. Retries on EINTR. */
 int vlk_in_read(vlk_in *in, void *p, size_t n, size_t *got, vlk_err *err) VLK_MUST_USE;
 /* The next bytes without taking them, up to n <= 4096; fewer only at the end. */
@@ -214,6 +216,7 @@ typedef struct vlk_sample_part {
     char type;                  /* '0' a file; '1' '2' links, 'S' sparse ... as vlk_tar_member has it */
     unsigned char *head, *data; /* data has a NUL behind data_padded bytes */
     size_t head_size, size, data_padded;
+    size_t offset; /* of its data in the (unpacked) archive */
 } vlk_sample_part;
 typedef struct vlk_sample { /* owned by the caller, re-used by each call; starts as {0} */
     char *key;              /* "" if keyless */

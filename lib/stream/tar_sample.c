@@ -138,7 +138,8 @@ static int keyed(const vlk_tar_member *m, size_t *key_len)
 
 static int add_member(vlk_tar *t, vlk_sample *s, vlk_tar_member *m, vlk_err *err)
 {
-    vlk_sample_part p = {NULL, NULL, m->type, NULL, NULL, m->head_size, m->size, m->data_padded};
+    vlk_sample_part p = {
+        NULL, NULL, m->type, NULL, NULL, m->head_size, m->size, m->data_padded, m->offset + m->head_size};
     union { /* the member's head is read only; a part's is not const because the caller owns it */
         const unsigned char *in;
         unsigned char *out;
