@@ -235,7 +235,7 @@ static int walk_batch(rank_job *j, size_t part, const vlk_batch *b, float *vec, 
     vlk_tensor t = {
         .name = "pictures", .data = vec, .dtype = VLK_F32, .rank = 2, .dim = {b->rows, j->e.info->embed_dim}};
     vlk_tensor_set_dense(&t);
-    rank_block block = {.rows = {"pictures", &t, 0}, .base = p->base + p->rows, .part = part, .batch = b};
+    rank_block block = {.rows = {.name = "pictures", .t = &t}, .base = p->base + p->rows, .part = part, .batch = b};
     rank_count_items(j, b);
     if (b->rows == 0)
         return 0;

@@ -91,7 +91,7 @@ void rank_file_close(rank_file *f)
 
 rank_rows rank_file_rows(const rank_file *f)
 {
-    return (rank_rows){.name = f->path, .t = &f->npy.t, .normalize = f->normalize};
+    return (rank_rows){.name = f->path, .t = &f->npy.t, .mapped = 1, .normalize = f->normalize};
 }
 
 int rank_file_key(const rank_file *f, size_t row, vlk_buf *key, vlk_err *err)

@@ -121,7 +121,7 @@ static rank_rows dense_rows(vlk_tensor *t, const char *name, const float *data, 
 {
     *t = (vlk_tensor){.name = name, .data = data, .dtype = VLK_F32, .rank = 2, .dim = {n, dim}};
     vlk_tensor_set_dense(t);
-    return (rank_rows){name, t, 0};
+    return (rank_rows){.name = name, .t = t};
 }
 
 static int recall_pairs(rank_job *j, rank_writer *w, vlk_err *err)

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../lib/stream/stream.h"
+
 #define BLOCK_BYTES (8u << 20) /* of rows */
 #define BLOCK_SCORES (1u << 20)
 #define BLOCK_MIN_ROWS 256
@@ -170,6 +172,15 @@ static int offer(const scan *s, size_t query, vlk_err *err)
     return 0;
 }
 
+/* What was read of a mapped file leaves this process again; the page cache keeps it. */
+static void give_back(const scan *s)
+{
+    const vlk_tensor *t = s->m->t;
+    size_t size = vlk_dtype_size(t->dtype);
+    if (s->m->mapped && t->stride[1] == 1 && t->stride[0] == t->dim[1])
+        vlk_map_release((const char *)t->data + s->first * t->dim[1] * size, s->n * t->dim[1] * size);
+}
+
 static void offer_task(void *arg, size_t task, int thread)
 {
     scan *s = arg;
@@ -247,6 +258,7 @@ int rank_scan(vlk_kernel *kn, rank_top *tops, const float *q, size_t nq, const r
         s.n = n - s.first < step ? n - s.first : step;
         if (scan_block(kn, &s, q, nq, err))
             goto out;
+        give_back(&s);
     }
     rc = 0;
 out:

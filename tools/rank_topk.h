@@ -33,6 +33,7 @@ int rank_before(const rank_hit *a, const rank_hit *b);
 typedef struct rank_rows {
     const char *name;    /* for messages */
     const vlk_tensor *t; /* (N,D) of a float type, any strides */
+    int mapped;          /* in a file's mapping: pages are given back behind the scan */
     int normalize;       /* the rows may be of any length: cosines are wanted, so they are scaled on the way */
 } rank_rows;
 

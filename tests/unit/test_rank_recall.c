@@ -14,7 +14,7 @@ static rank_rows circle(vlk_tensor *t, float *v, const double *angle, size_t n)
     }
     *t = (vlk_tensor){.name = "circle", .data = v, .dtype = VLK_F32, .rank = 2, .dim = {n, 2}};
     vlk_tensor_set_dense(t);
-    return (rank_rows){"circle", t, 0};
+    return (rank_rows){.name = "circle", .t = t};
 }
 
 static void check_values(const double *got, const double *want, const char *what)

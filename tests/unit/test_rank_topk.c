@@ -60,7 +60,7 @@ static void test_exact(vlk_kernel *kn, size_t n, size_t d, size_t k)
     for (size_t i = 0; i < Q * d; i++)
         q[i] = uniform();
     vlk_tensor t = matrix(rows, VLK_F32, n, d);
-    rank_rows m = {"test", &t, 0};
+    rank_rows m = {.name = "test", .t = &t};
     rank_top *many = rank_tops_new(Q, k, &err), *one = rank_tops_new(1, k, &err);
     CHECK(rank_scan(kn, many, q, Q, &m, 0, -INFINITY, &err) == 0, "%s", err.msg);
     CHECK(rank_scan(kn, one, q, 1, &m, 0, -INFINITY, &err) == 0, "%s", err.msg);
@@ -89,7 +89,7 @@ static void test_ties(vlk_kernel *kn)
     for (size_t i = 0; i < N; i++)
         rows[i * D] = 0.5f;
     vlk_tensor t = matrix(rows, VLK_F32, N, D);
-    rank_rows m = {"test", &t, 0};
+    rank_rows m = {.name = "test", .t = &t};
     rank_top *top = rank_tops_new(1, 5, &err);
     CHECK(rank_scan(kn, top, q, 1, &m, 100, -INFINITY, &err) == 0, "%s", err.msg);
     CHECK(rank_scan(kn, top, q, 1, &m, 7, -INFINITY, &err) == 0, "a second part with smaller indices: %s", err.msg);
@@ -109,7 +109,7 @@ static void test_empty(vlk_kernel *kn)
     float q[4] = {1, 0, 0, 0};
     vlk_err err = {0};
     vlk_tensor t = matrix(NULL, VLK_F32, 0, 4);
-    rank_rows m = {"test", &t, 0};
+    rank_rows m = {.name = "test", .t = &t};
     rank_top *top = rank_tops_new(1, 5, &err);
     CHECK(rank_scan(kn, top, q, 1, &m, 0, -INFINITY, &err) == 0 && top->n == 0, "no rows, no hits");
     rank_top_sort(top);
@@ -136,7 +136,7 @@ static void test_forms(vlk_kernel *kn)
                f32 = matrix(rows, VLK_F32, N, D);
     f64.stride[0] = 1;
     f64.stride[1] = N;
-    const rank_rows form[3] = {{"f16", &f16, 0}, {"f64", &f64, 0}, {"raw", &f32, 1}};
+    const rank_rows form[3] = {{"f16", &f16, 0, 0}, {"f64", &f64, 0, 0}, {"raw", &f32, 0, 1}};
     for (int i = 0; i < 3; i++) {
         rank_hit *h = sorted(kn, q, i == 2 ? unit : rows, N, D);
         rank_top *top = rank_tops_new(1, K, &err);
@@ -160,7 +160,7 @@ static void test_not_finite(vlk_kernel *kn)
                 rows[k] = 0.25f;
             rows[123 * D + 6] = evil[i];
             vlk_tensor t = matrix(rows, VLK_F32, N, D);
-            rank_rows m = {"x.npy", &t, raw};
+            rank_rows m = {.name = "x.npy", .t = &t, .normalize = raw};
             rank_top *top = rank_tops_new(1, 3, &err);
             err.msg[0] = 0;
             CHECK(rank_scan(kn, top, q, 1, &m, 0, -INFINITY, &err) == -1, "%g is refused", (double)evil[i]);
