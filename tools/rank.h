@@ -3,10 +3,11 @@
  *   clip-rank.c     options, main
  *   rank_query.c    texts, pictures or rows of a file to query vectors
  *   rank_corpus.c   the corpus, block by block: mapped .npy files, or pictures that are embedded on the way
+ *   rank_file.c     X.npy with X.keys and X.json;  rank_kept.c  keys of hits
  *   rank_topk.c     the best k rows, exactly
  *   rank_find.c     --query: the ranked table
  *   rank_label.c    --labels: zero-shot classification
- *   rank_recall.c   --recall
+ *   rank_recall.c   --recall;  rank_pairs.c of pairs embedded on the way;  rank_hits.c counts
  *   rank_sheet.c    --sheet: pictures found again by their keys;  sheet.c draws
  *   rank_out.c      TSV and JSONL */
 #ifndef VLK_RANK_H
@@ -149,20 +150,26 @@ int rank_keep(rank_job *j, const rank_block *b, const rank_top *tops, size_t n, 
 /* The key of a hit, and its part and source. */
 int rank_key(const rank_job *j, uint64_t index, vlk_buf *key, size_t *part, size_t *source, vlk_err *err) VLK_MUST_USE;
 
+/* What is true: pairs of text and image, in any order. */
+typedef struct rank_truth {
+    size_t text, image;
+} rank_truth;
+
 /* ---- the modes: 0, or -1 with err; what is wrong with items is told to the run ----------------------------- */
 
 int rank_find(rank_job *j, rank_writer *w, vlk_err *err) VLK_MUST_USE;
 int rank_label(rank_job *j, rank_writer *w, vlk_err *err) VLK_MUST_USE;
 int rank_recall(rank_job *j, rank_writer *w, vlk_err *err) VLK_MUST_USE;
+/* Its parts: of pairs; the table; rows of memory. */
+int rank_recall_pairs(rank_job *j, rank_writer *w, vlk_err *err) VLK_MUST_USE;
+int rank_write_recall(rank_job *j, rank_writer *w, const rank_rows *images, const rank_rows *texts, rank_truth *truth,
+                      size_t n, vlk_err *err) VLK_MUST_USE;
+rank_rows rank_dense(vlk_tensor *t, const char *name, const float *data, size_t n, size_t dim);
 /* Draws --sheet; tops are sorted; names of the rows. */
 int rank_sheet(rank_job *j, const rank_top *tops, const rank_vectors *q, vlk_err *err) VLK_MUST_USE;
 
 /* ---- recall, apart from programs and files ------------------------------------------------------------------ */
 
-/* What is true: pairs of text and image, in any order. */
-typedef struct rank_truth {
-    size_t text, image;
-} rank_truth;
 /* Shares of queries whose k best hits hold a true one: value[0..2] image to text at 1, 5, 10, value[3..5] text to
  * image. Sorts `truth`. Images or texts without anything true do not count; *left_out tells how many. */
 int rank_recall_values(vlk_kernel *kn, double value[6], const rank_rows *images, const rank_rows *texts,

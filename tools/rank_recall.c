@@ -1,23 +1,14 @@
 /* rank_recall.c - --recall: how often the true partner is among the first 1, 5, 10; in both directions.
  *
- * Pairs come from samples or lists (embedded on the way, texts and pictures are held in memory), or from two .npy:
- * row i belongs to row i, or a table says which text belongs to which picture. */
+ * Pairs are embedded on the way (rank_pairs.c), or their vectors come from two .npy: row i belongs to row i, or a table
+ * says which text belongs to which picture. */
 #include "rank.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct pairs {
-    float *image, *text;
-    size_t images, texts, image_cap, text_cap, truth_cap, truths;
-    rank_truth *truth;
-    engine_ids ids;
-    size_t *row; /* of the batch in hand: the rows whose captions are good */
-    size_t rows, row_cap;
-} pairs;
-
-static int write_values(rank_job *j, rank_writer *w, const rank_rows *images, const rank_rows *texts, rank_truth *truth,
-                        size_t n, vlk_err *err)
+int rank_write_recall(rank_job *j, rank_writer *w, const rank_rows *images, const rank_rows *texts, rank_truth *truth,
+                      size_t n, vlk_err *err)
 {
     static const char *const name[6] = {"i2t_R@1", "i2t_R@5", "i2t_R@10", "t2i_R@1", "t2i_R@5", "t2i_R@10"};
     double value[6];
@@ -33,125 +24,11 @@ static int write_values(rank_job *j, rank_writer *w, const rank_rows *images, co
     return 0;
 }
 
-/* ---- pairs that are embedded on the way ------------------------------------------------------------------- */
-
-static int encode_batch_texts(rank_job *j, pairs *p, vlk_err *err)
-{
-    size_t dim = j->e.info->embed_dim, bad = SIZE_MAX, n = p->ids.n;
-    if (n == 0)
-        return 0;
-    if (vlk_grow(&p->text, &p->text_cap, (p->texts + n) * dim, sizeof *p->text, err) ||
-        engine_texts(&j->e, p->text + p->texts * dim, &p->ids, 1, &bad, err))
-        return -1;
-    p->texts += n;
-    engine_ids_reset(&p->ids);
-    return 0;
-}
-
-/* The captions of one good picture. One that cannot be encoded makes the item a bad one: none of them counts, nor does
- * the picture. */
-static int add_captions(rank_job *j, pairs *p, const vlk_item *it, vlk_err *err)
-{
-    size_t n = p->ids.n, len = p->ids.len, truths = p->truths, cut = 0;
-    for (size_t c = 0; c < it->captions; c++) {
-        vlk_err e = {0};
-        int r = engine_ids_add(&j->e, &p->ids, it->caption[c].s, it->caption[c].n, j->c->long_text, &e);
-        if (r < 0 && e.code != VLK_EFORMAT && e.code != VLK_ELIMIT) {
-            *err = e;
-            return -1;
-        }
-        if (r < 0) {
-            cli_item_bad(j->run, it->key.s, it->key.n, "tokens", e.msg);
-            p->ids.n = n;
-            p->ids.len = len;
-            p->truths = truths;
-            return 0;
-        }
-        cut += r == 2;
-        if (vlk_grow(&p->truth, &p->truth_cap, p->truths + 1, sizeof *p->truth, err))
-            return -1;
-        p->truth[p->truths++] = (rank_truth){p->texts + p->ids.n - 1, p->images + p->rows};
-    }
-    if (vlk_grow(&p->row, &p->row_cap, p->rows + 1, sizeof *p->row, err))
-        return -1;
-    p->row[p->rows++] = it->row;
-    j->run->cut += cut;
-    cli_item_good(j->run);
-    return 0;
-}
-
-/* The vectors of the batch; those of rows that do not count are closed over. */
-static int encode_batch_images(rank_job *j, pairs *p, const vlk_batch *b, vlk_err *err)
-{
-    size_t dim = j->e.info->embed_dim, bad = SIZE_MAX;
-    float *to;
-    if (p->rows == 0)
-        return 0;
-    if (vlk_grow(&p->image, &p->image_cap, (p->images + b->rows) * dim, sizeof *p->image, err))
-        return -1;
-    to = p->image + p->images * dim;
-    if (engine_images(&j->e, to, b->pixels, b->rows, 1, &bad, err))
-        return -1;
-    for (size_t i = 0; i < p->rows; i++)
-        if (p->row[i] != i)
-            memmove(to + i * dim, to + p->row[i] * dim, dim * sizeof *to);
-    p->images += p->rows;
-    p->rows = 0;
-    return 0;
-}
-
-static int add_batch(rank_job *j, pairs *p, const vlk_batch *b, vlk_err *err)
-{
-    for (size_t i = 0; i < b->items; i++) {
-        const vlk_item *it = b->item[i];
-        if (it->kind == VLK_ITEM_END && it->err.code)
-            cli_fail(j->run, it->source->path, "%s", it->err.msg);
-        if (it->kind != VLK_ITEM_IMAGE)
-            continue;
-        if (it->stage)
-            cli_item_bad(j->run, it->key.s, it->key.n, it->stage, it->err.msg);
-        else if (add_captions(j, p, it, err))
-            return -1;
-    }
-    cli_progress(j->run);
-    return encode_batch_texts(j, p, err) || encode_batch_images(j, p, b, err) ? -1 : 0;
-}
-
-static rank_rows dense_rows(vlk_tensor *t, const char *name, const float *data, size_t n, size_t dim)
+rank_rows rank_dense(vlk_tensor *t, const char *name, const float *data, size_t n, size_t dim)
 {
     *t = (vlk_tensor){.name = name, .data = data, .dtype = VLK_F32, .rank = 2, .dim = {n, dim}};
     vlk_tensor_set_dense(t);
     return (rank_rows){.name = name, .t = t};
-}
-
-static int recall_pairs(rank_job *j, rank_writer *w, vlk_err *err)
-{
-    vlk_feed_options f;
-    vlk_feed *feed = NULL;
-    vlk_batch b;
-    pairs p = {0};
-    vlk_tensor ti, tt;
-    int r = -1;
-    rank_feed_options(j, &f, VLK_FEED_PAIRS, j->c->operand, j->c->operands);
-    f.files_from = j->c->files_from;
-    if (!(feed = vlk_feed_open(&f, err)))
-        goto out;
-    while ((r = vlk_feed_next(feed, &b, err)) == 1)
-        if ((r = add_batch(j, &p, &b, err)) < 0)
-            break;
-    if (r == 0 && !cli_stop && p.images > 0) {
-        rank_rows images = dense_rows(&ti, "pictures", p.image, p.images, j->e.info->embed_dim);
-        rank_rows texts = dense_rows(&tt, "texts", p.text, p.texts, j->e.info->embed_dim);
-        r = write_values(j, w, &images, &texts, p.truth, p.truths, err);
-    }
-out:
-    vlk_feed_close(feed);
-    free(p.image);
-    free(p.text);
-    free(p.truth);
-    free(p.row);
-    engine_ids_clear(&p.ids);
-    return r;
 }
 
 /* ---- two files ----------------------------------------------------------------------------------------------- */
@@ -306,7 +183,7 @@ static int recall_files(rank_job *j, rank_writer *w, vlk_err *err)
     int rc = -1;
     if (rank_queries(j, &q, err))
         goto out;
-    rank_rows images = rank_file_rows(j->part[0].file), texts = dense_rows(&tt, q.where, q.v, q.n, q.dim);
+    rank_rows images = rank_file_rows(j->part[0].file), texts = rank_dense(&tt, q.where, q.v, q.n, q.dim);
     t.texts = q.n;
     t.images = images.t->dim[0];
     if (!j->o->truth
@@ -314,7 +191,7 @@ static int recall_files(rank_job *j, rank_writer *w, vlk_err *err)
             : !(t.text = sorted_names(NULL, &q, t.texts, err)) ||
                   !(t.image = sorted_names(j->part[0].file, NULL, t.images, err)) || read_truth(&t, j->o->truth, err))
         goto out;
-    rc = write_values(j, w, &images, &texts, t.pair, t.n, err);
+    rc = rank_write_recall(j, w, &images, &texts, t.pair, t.n, err);
 out:
     free_names(t.text, t.texts);
     free_names(t.image, t.images);
@@ -325,5 +202,5 @@ out:
 
 int rank_recall(rank_job *j, rank_writer *w, vlk_err *err)
 {
-    return j->o->queries ? recall_files(j, w, err) : recall_pairs(j, w, err);
+    return j->o->queries ? recall_files(j, w, err) : rank_recall_pairs(j, w, err);
 }

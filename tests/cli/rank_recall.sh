@@ -39,6 +39,11 @@ awk -F '\t' '{ print; print $1 "\tsomething else entirely" }' samples/captions.t
 run 0 "$rank" --recall samples/two.tsv
 is "a hit if any true caption is" "$(sed -n 1p out)" "$(sed -n 1p pairs)"
 is "but every caption asks" "$(awk -F '\t' '$1 == "t2i_R@1" { print ($2 < 0.6) }' out)" 1
+cp out twice
+cat samples/captions.tsv >samples/apart.tsv
+awk -F '\t' '{ print $1 "\tsomething else entirely" }' samples/captions.tsv >>samples/apart.tsv
+run 0 "$rank" --recall samples/apart.tsv
+same "a path that comes again later is the same picture" out twice
 for f in t/*.txt; do
     printf '{"captions": ["something else entirely"]}' >"${f%.txt}.json"
 done
