@@ -1,16 +1,14 @@
 /* gemm.c - the one door for matrix products: y (M,N) = epilogue(x (M,K) W^T).
  *
- * W is cut into panels of 64 outputs, x into tiles of rows; a task is one panel and one or more tiles:
+ * W is cut into panels of 64 outputs, x into tiles of rows; a task is one panel and one tile:
  *
- *     for a panel:  f32 (K,64) or bf16 (K/2,64,2): packed before, or made now in the thread's scratch
- *         for a tile of rows:  acc (rows,64) = x panel        by the backend, or our own loop with the same bits
- *                              y = act(acc + bias) + res      while acc is in the cache
+ *     the panel:  f32 (K,64) or bf16 (K/2,64,2): packed before, or made now in the thread's scratch
+ *     for some rows of the tile:  acc (rows,64) = x panel        by our own loop or by the backend
+ *                                 y = act(acc + bias) + res      while acc is in the cache
  *
- * The cut of columns depends on the weight alone, and the backend gives a row the same bits whatever stands
- * beside it, so the bits of y depend on x's row and W only.
- *
- * A panel comes from memory. The first rows that meet it are multiplied by our own loop where its bits are the
- * backend's (few.c): it fetches the panel that this thread will meet next.
+ * The cut of columns depends on the weight alone, and a row's product has the same bits whatever stands beside it, so
+ * the bits of y depend on x's row and W only. They are the backend's: our own loop is used where a test found that it
+ * gives the same (chain.c); else the backend's calls multiply.
  *
  * The arithmetic bf16 rounds both factors to nearest even and sums in f32. A backend that cannot gets the rounded
  * numbers as f32. */
@@ -19,10 +17,9 @@
 #include <stdatomic.h>
 
 enum {
-    TILE_ROWS = 192,
-    PACK_ROWS = 512, /* a weight that has seen more is packed */
-    FEW_ROWS = 64,   /* up to so many rows our own loop takes them all, */
-    LEAD_ROWS = 48   /* else the first ones */
+    TILE_ROWS = 272, /* of a task, at most; a picture's 257 tokens are one tile */
+    OWN_ROWS = 48,   /* of acc with our own loop: it stays in the first cache */
+    PACK_ROWS = 512  /* a weight that has seen more is packed */
 };
 
 typedef struct job {
@@ -35,17 +32,17 @@ typedef struct job {
     const unsigned char *x; /* rows of kp floats or bf16 */
     vlk_epilogue ep;
     const struct vlk_pack *pack;      /* NULL: panels are made on the way */
-    size_t chunk;                     /* of our own loop; 0: it has other bits */
-    size_t tiles;                     /* tasks of one panel */
+    vlk_chunks chunks;                /* of our own loop, in steps; size 0: it has other bits */
+    size_t tiles, tile_rows;          /* tasks of one panel */
     size_t backend_bytes, tile_bytes; /* parts of the thread's scratch */
     atomic_int bad_value, bad_call;
 } job;
 
-/* The panel that this thread will probably take next, to be fetched from memory. Pages of a mapped file are touched:
- * fetching does not map them. */
+/* The panel that will be wanted after p, to be fetched from memory. Pages of a mapped file are touched: fetching does
+ * not map them. */
 static const void *what_is_next(const job *j, size_t p, size_t *lines)
 {
-    const size_t next = p + (size_t)j->kn->threads;
+    const size_t next = p + (j->tiles > 1 ? 1 : (size_t)j->kn->threads);
     const volatile unsigned char *at;
     size_t bytes = 0;
     *lines = 0;
@@ -62,46 +59,70 @@ static const void *what_is_next(const job *j, size_t p, size_t *lines)
     return (const void *)(uintptr_t)at;
 }
 
-/* acc (n,64) = rows of x times the panel. `first`: nothing was multiplied with this panel before. */
-static int multiply(const job *j, int thread, float *acc, const unsigned char *x, size_t n, size_t p, const void *panel,
-                    int first)
+/* Rows r .. r+n of panel p are in acc. */
+static void finish(const job *j, const float *acc, size_t r, size_t n, size_t p)
 {
-    const vlk_kernel *kn = j->kn;
-    const size_t lead = !j->chunk ? 0 : n <= FEW_ROWS ? n : first ? LEAD_ROWS : 0;
-    const size_t step = j->kind == VLK_PANEL_BF16 ? 2 : 1, row = j->kp * (step == 2 ? 2 : 4);
-    if (lead) {
-        size_t lines = 0;
-        const void *next = first ? what_is_next(j, p, &lines) : NULL;
-        vlk_few_fn *few = step == 2 ? kn->few_bf16 : kn->loops->few_f32;
-        few(acc, x, j->kp / step, lead, j->kp / step, j->chunk / step, panel, next, lines);
+    const vlk_epilogue *e = &j->ep;
+    const size_t col = p * VLK_PANEL, left = j->w->n - col, at = r * j->w->n + col;
+    j->kn->loops->epilogue(j->y + at, j->w->n, acc, n, left < VLK_PANEL ? left : VLK_PANEL,
+                           e->bias ? e->bias + col : NULL, e->pre ? e->pre + at : NULL, e->act,
+                           e->residual ? e->residual + at : NULL);
+}
+
+/* The lines of y and of the residual that finish will want: they lie in rows far apart, which no hardware foresees. */
+static void fetch_rows(const job *j, size_t r, size_t n, size_t p)
+{
+    const size_t col = p * VLK_PANEL, left = j->w->n - col, cols = left < VLK_PANEL ? left : VLK_PANEL;
+    const float *res = j->ep.residual == j->y ? NULL : j->ep.residual;
+    for (size_t i = r; i < r + n; i++)
+        for (size_t c = 0; c < cols; c += 16) {
+            __builtin_prefetch(j->y + i * j->w->n + col + c, 1);
+            if (res)
+                __builtin_prefetch(res + i * j->w->n + col + c);
+        }
+}
+
+/* Rows from .. to of panel p by our own loop. What comes next is fetched by the first rows of the panel. */
+static void own_rows(const job *j, float *acc, size_t from, size_t to, size_t p, const void *panel)
+{
+    const size_t step = j->kind == VLK_PANEL_BF16 ? 2 : 1, row = j->kp * (step == 2 ? 2 : 4), k = j->kp / step;
+    vlk_chain_fn *own = step == 2 ? j->kn->chain_bf16 : j->kn->loops->chain_f32;
+    size_t parts = (to - from + OWN_ROWS + 15) / (OWN_ROWS + 16), lines = 0;
+    const unsigned char *next = from == 0 ? what_is_next(j, p, &lines) : NULL;
+    const size_t share = (lines + parts - 1) / parts;
+    for (size_t r = from, n; r < to; r += n) {
+        const size_t some = lines < share ? lines : share;
+        n = to - r <= OWN_ROWS + 16 ? to - r : OWN_ROWS;
+        fetch_rows(j, r, n, p);
+        own(acc, j->x + r * row, k, n, k, j->chunks, panel, next, some);
+        finish(j, acc, r, n, p);
+        next = next ? next + some * 64 : NULL;
+        lines -= some;
     }
-    if (lead == n)
-        return 0;
-    return kn->gemm->run(kn->state, j->product, thread, acc + lead * VLK_PANEL, x + lead * row, n - lead, panel,
-                         vlk_kernel_scratch(kn, thread));
 }
 
 static void product_task(void *arg, size_t task, int thread)
 {
     job *j = arg;
     const vlk_kernel *kn = j->kn;
-    const vlk_weight *w = j->w;
-    const size_t p = task / j->tiles, col = p * VLK_PANEL, cols = w->n - col < VLK_PANEL ? w->n - col : VLK_PANEL;
-    const size_t rows = j->tiles == 1 ? j->m : TILE_ROWS, from = task % j->tiles * rows;
-    const size_t to = j->m - from < rows ? j->m : from + rows, size = j->kind == VLK_PANEL_BF16 ? 2 : 4;
+    const size_t p = task / j->tiles, from = task % j->tiles * j->tile_rows;
+    const size_t to = j->m - from < j->tile_rows ? j->m : from + j->tile_rows, size = j->kind == VLK_PANEL_BF16 ? 2 : 4;
     unsigned char *scratch = vlk_kernel_scratch(kn, thread);
     float *acc = (float *)(void *)(scratch + j->backend_bytes);
     void *panel = scratch + j->backend_bytes + j->tile_bytes;
     if (j->pack)
         panel = j->pack->data + p * j->pack->panel_bytes;
-    else if (!vlk_panel_make(kn, panel, w, j->kind, j->kp, p))
+    else if (!vlk_panel_make(kn, panel, j->w, j->kind, j->kp, p))
         atomic_store(&j->bad_value, 1);
+    if (j->chunks.size) {
+        own_rows(j, acc, from, to, p, panel);
+        return;
+    }
     for (size_t r = from; r < to; r += TILE_ROWS) {
-        const size_t n = to - r < TILE_ROWS ? to - r : TILE_ROWS, at = r * w->n + col;
-        if (multiply(j, thread, acc, j->x + r * j->kp * size, n, p, panel, r == 0) < 0)
+        const size_t n = to - r < TILE_ROWS ? to - r : TILE_ROWS;
+        if (kn->gemm->run(kn->state, j->product, thread, acc, j->x + r * j->kp * size, n, panel, scratch) < 0)
             atomic_store(&j->bad_call, 1);
-        kn->loops->epilogue(j->y + at, w->n, acc, n, cols, j->ep.bias ? j->ep.bias + col : NULL,
-                            j->ep.pre ? j->ep.pre + at : NULL, j->ep.act, j->ep.residual ? j->ep.residual + at : NULL);
+        finish(j, acc, r, n, p);
     }
 }
 
@@ -160,6 +181,21 @@ static int choose_pack(job *j, vlk_err *err)
     return 0;
 }
 
+/* The backend's product, ready for the numbers of rows that tasks will pass. */
+static int prepare_backend(job *j, vlk_dtype type, vlk_err *err)
+{
+    const vlk_gemm_ops *g = j->kn->gemm;
+    const size_t last = j->m - (j->tiles - 1) * j->tile_rows;
+    for (size_t i = 0; i < 3; i++) { /* whole calls, the end of a tile, the end of the last */
+        size_t rows = i == 0 ? TILE_ROWS : i == 1 ? j->tile_rows % TILE_ROWS : last % TILE_ROWS;
+        rows = rows < j->m ? rows : j->m;
+        if (rows && !(j->product = g->prepare(j->kn->state, type, j->kp, rows, err)))
+            return -1;
+    }
+    j->backend_bytes = (g->scratch(j->product) + 4095) / 4096 * 4096;
+    return 0;
+}
+
 int vlk_gemm(vlk_kernel *kn, float *y, const float *x, size_t m, vlk_weight *w, const vlk_epilogue *ep, vlk_err *err)
 {
     job j = {.kn = kn, .w = w, .kind = kind_of(kn), .m = m, .y = y, .x = (const unsigned char *)x};
@@ -171,16 +207,16 @@ int vlk_gemm(vlk_kernel *kn, float *y, const float *x, size_t m, vlk_weight *w, 
         j.ep = *ep;
     j.kp = j.kind == VLK_PANEL_BF16 ? (w->k + 31) / 32 * 32 : w->k;
     const vlk_dtype type = j.kind == VLK_PANEL_BF16 ? VLK_BF16 : VLK_F32;
-    if (vlk_few_chunk(kn, type, j.kp, &j.chunk, err) < 0)
-        return -1;
-    j.product = kn->gemm->prepare(kn->state, type, j.kp, m, err);
-    if (j.product && j.chunk && m > FEW_ROWS) /* what is left of the first tile */
-        j.product = kn->gemm->prepare(kn->state, type, j.kp, (m < TILE_ROWS ? m : TILE_ROWS) - LEAD_ROWS, err);
-    if (!j.product || choose_pack(&j, err) < 0)
+    if (vlk_chain_chunks(kn, type, j.kp, &j.chunks, err) < 0)
         return -1;
     /* Without a packed form a panel is made once for all rows. */
+    if (choose_pack(&j, err) < 0)
+        return -1;
     j.tiles = j.pack ? (m + TILE_ROWS - 1) / TILE_ROWS : 1;
-    j.backend_bytes = (kn->gemm->scratch(j.product) + 4095) / 4096 * 4096;
+    j.tile_rows = j.tiles == 1 ? m : ((m + j.tiles - 1) / j.tiles + 5) / 6 * 6;
+    j.tiles = (m + j.tile_rows - 1) / j.tile_rows;
+    if (!j.chunks.size && prepare_backend(&j, type, err) < 0)
+        return -1;
     j.tile_bytes = (TILE_ROWS + VLK_TILE_PAD) * VLK_PANEL * sizeof(float);
     size_t bytes = j.backend_bytes + j.tile_bytes + (j.pack ? 0 : j.kp * VLK_PANEL * sizeof(float));
     if (vlk_kernel_reserve(kn, bytes, err) < 0 || convert_x(&j, err) < 0)

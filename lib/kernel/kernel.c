@@ -65,8 +65,8 @@ vlk_kernel *vlk_kernel_new(const vlk_kernel_options *opt, vlk_err *err)
     kn->arith = opt->arith;
     kn->loops = choose_loops(opt->cpu, &kn->cpu);
 #if VLK_X86
-    if (kn->loops->few_bf16 && __builtin_cpu_supports("avx512bf16"))
-        kn->few_bf16 = kn->loops->few_bf16;
+    if (kn->loops->chain_bf16 && __builtin_cpu_supports("avx512bf16"))
+        kn->chain_bf16 = kn->loops->chain_bf16;
 #endif
     kn->gemm = choose_gemm(opt->backend, err);
     kn->pool = kn->gemm ? vlk_pool_new(opt->threads, err) : NULL;
@@ -93,7 +93,7 @@ void vlk_kernel_free(vlk_kernel *kn)
         free(kn->scratch[i].data);
     free(kn->scratch);
     free(kn->shared.data);
-    vlk_few_clear(kn);
+    vlk_chain_clear(kn);
     free(kn);
 }
 

@@ -49,8 +49,8 @@ struct vlk_kernel {
         size_t size;
     } * scratch;               /* a thread */
     struct vlk_scratch shared; /* x in bf16 */
-    struct vlk_few *few;       /* what few.c has found out */
-    vlk_few_fn *few_bf16;      /* NULL where the CPU lacks AVX512_BF16 */
+    struct vlk_chain *chain;   /* what chain.c has found out */
+    vlk_chain_fn *chain_bf16;  /* NULL where the CPU lacks AVX512_BF16 */
 };
 
 /* Each thread's scratch has at least so many bytes; call before vlk_pool_run. 64-byte aligned, not kept. */
@@ -88,9 +88,9 @@ int vlk_weight_pack(vlk_kernel *kn, vlk_weight *w, vlk_panel_kind kind, size_t k
 /* x rounded to bf16, still floats. */
 void vlk_round_bf16(float *x, size_t n);
 
-/* Does the loop for few rows give the backend's bits at this depth? *chunk is the length of its chains, 0 if not. -1
- * for lack of memory. */
-int vlk_few_chunk(vlk_kernel *kn, vlk_dtype type, size_t k, size_t *chunk, vlk_err *err) VLK_MUST_USE;
-void vlk_few_clear(vlk_kernel *kn);
+/* Does our own loop give the backend's bits at this depth? The chunks of its sums, size 0 if not. -1 for lack of
+ * memory. */
+int vlk_chain_chunks(vlk_kernel *kn, vlk_dtype type, size_t k, vlk_chunks *c, vlk_err *err) VLK_MUST_USE;
+void vlk_chain_clear(vlk_kernel *kn);
 
 #endif

@@ -36,8 +36,17 @@ typedef struct vlk_attend {
     float *scratch; /* vlk_attend_scratch floats */
 } vlk_attend;
 
-typedef void vlk_few_fn(float *y, const void *x, size_t ldx, size_t m, size_t k, size_t chunk, const void *panel,
-                        const void *next, size_t lines);
+/* How a sum over the depth is cut into chains: runs of `size`; with `round` set, what is left at the end, if more than
+ * one run and less than two, is halved and rounded up to a multiple of `round` (OpenBLAS's rule). In steps of the
+ * chain. */
+typedef struct vlk_chunks {
+    size_t size, round;
+} vlk_chunks;
+
+/* y (m,64) = x (m,k) panel, our own loop (chain_internal.h). ldx, k and c in steps (bf16: pairs of inputs). `lines` of
+ * 64 bytes from `next` are fetched on the way. */
+typedef void vlk_chain_fn(float *y, const void *x, size_t ldx, size_t m, size_t k, vlk_chunks c, const void *panel,
+                          const void *next, size_t lines);
 
 typedef struct vlk_loops {
     const char *name;
@@ -59,9 +68,8 @@ typedef struct vlk_loops {
     int (*pack_bf16)(uint16_t *dst, size_t kp, const vlk_panel_src *s);
     /* dst (m,kp) = x (m,k) rounded to nearest even; zeros behind k. */
     void (*to_bf16)(uint16_t *dst, size_t kp, const float *x, size_t m, size_t k);
-    /* A panel times few rows in chunks of chains (few_internal.h), or NULL: y (m,64); ldx, k and chunk in steps of
-     * the chain (bf16: pairs); `lines` of 64 bytes from `next` are fetched on the way. */
-    vlk_few_fn *few_f32, *few_bf16;
+    /* NULL where there is none. */
+    vlk_chain_fn *chain_f32, *chain_bf16;
 } vlk_loops;
 
 extern const vlk_loops vlk_loops_generic;
@@ -83,7 +91,7 @@ int vlk_pack_bf16_part(uint16_t *dst, const vlk_panel_src *s, size_t i0, size_t 
 void vlk_to_bf16_generic(uint16_t *dst, size_t kp, const float *x, size_t m, size_t k);
 void vlk_to_bf16_avx2(uint16_t *dst, size_t kp, const float *x, size_t m, size_t k);
 
-vlk_few_fn vlk_few_f32_avx2, vlk_few_f32_avx512, vlk_few_bf16_avx512;
+vlk_chain_fn vlk_chain_f32_avx2, vlk_chain_f32_avx512, vlk_chain_bf16_avx512;
 
 /* Queries that one task takes at most, and the scratch that it needs, in floats. */
 size_t vlk_attend_rows(size_t tk);

@@ -18,7 +18,7 @@ const vlk_loops vlk_loops_avx512 = {
     .pack_f32 = vlk_pack_f32_avx2,
     .pack_bf16 = vlk_pack_bf16_avx2,
     .to_bf16 = vlk_to_bf16_avx2,
-    .few_f32 = vlk_few_f32_avx512,
-    .few_bf16 = vlk_few_bf16_avx512, /* kernel.c asks the CPU for AVX512_BF16 */
+    .chain_f32 = vlk_chain_f32_avx512,
+    .chain_bf16 = vlk_chain_bf16_avx512, /* kernel.c asks the CPU for AVX512_BF16 */
 };
 #endif
