@@ -33,7 +33,8 @@ typedef struct job {
     vlk_epilogue ep;
     const struct vlk_pack *pack;      /* NULL: panels are made on the way */
     vlk_chunks chunks;                /* of our own loop, in steps; size 0: it has other bits */
-    size_t tiles, tile_rows;          /* tasks of one panel */
+    size_t whole;                     /* panels that are one task */
+    size_t tiles, tile_rows;          /* tasks of each of the others */
     size_t backend_bytes, tile_bytes; /* parts of the thread's scratch */
     atomic_int bad_value, bad_call;
 } job;
@@ -42,7 +43,7 @@ typedef struct job {
  * not map them. */
 static const void *what_is_next(const job *j, size_t p, size_t *lines)
 {
-    const size_t next = p + (j->tiles > 1 ? 1 : (size_t)j->kn->threads);
+    const size_t next = p + (p < j->whole ? (size_t)j->kn->threads : 1);
     const volatile unsigned char *at;
     size_t bytes = 0;
     *lines = 0;
@@ -105,8 +106,10 @@ static void product_task(void *arg, size_t task, int thread)
 {
     job *j = arg;
     const vlk_kernel *kn = j->kn;
-    const size_t p = task / j->tiles, from = task % j->tiles * j->tile_rows;
-    const size_t to = j->m - from < j->tile_rows ? j->m : from + j->tile_rows, size = j->kind == VLK_PANEL_BF16 ? 2 : 4;
+    const size_t part = task < j->whole ? 0 : task - j->whole, size = j->kind == VLK_PANEL_BF16 ? 2 : 4;
+    const size_t p = task < j->whole ? task : j->whole + part / j->tiles;
+    const size_t from = task < j->whole ? 0 : part % j->tiles * j->tile_rows;
+    const size_t to = task < j->whole || j->m - from < j->tile_rows ? j->m : from + j->tile_rows;
     unsigned char *scratch = vlk_kernel_scratch(kn, thread);
     float *acc = (float *)(void *)(scratch + j->backend_bytes);
     void *panel = scratch + j->backend_bytes + j->tile_bytes;
@@ -181,17 +184,33 @@ static int choose_pack(job *j, vlk_err *err)
     return 0;
 }
 
+/* A panel is best one task: it comes from memory once, to the thread that has fetched it. Where there are few of them,
+ * and at the end, where threads wait for one another, the rows are cut, too. Which cut is used shows in no bit. */
+static void cut(job *j)
+{
+    const size_t panels = vlk_panel_count(j->w), threads = (size_t)j->kn->threads;
+    j->whole = panels;
+    j->tiles = 1;
+    j->tile_rows = j->m;
+    if (!j->pack || threads == 1 || j->m <= TILE_ROWS) /* not packed: a panel is made once for all rows */
+        return;
+    j->tiles = (j->m + TILE_ROWS - 1) / TILE_ROWS;
+    j->tile_rows = ((j->m + j->tiles - 1) / j->tiles + 5) / 6 * 6;
+    j->tiles = (j->m + j->tile_rows - 1) / j->tile_rows;
+    j->whole = panels >= 4 * threads ? panels - threads : 0;
+}
+
 /* The backend's product, ready for the numbers of rows that tasks will pass. */
 static int prepare_backend(job *j, vlk_dtype type, vlk_err *err)
 {
     const vlk_gemm_ops *g = j->kn->gemm;
     const size_t last = j->m - (j->tiles - 1) * j->tile_rows;
-    for (size_t i = 0; i < 3; i++) { /* whole calls, the end of a tile, the end of the last */
-        size_t rows = i == 0 ? TILE_ROWS : i == 1 ? j->tile_rows % TILE_ROWS : last % TILE_ROWS;
-        rows = rows < j->m ? rows : j->m;
-        if (rows && !(j->product = g->prepare(j->kn->state, type, j->kp, rows, err)))
+    /* whole calls; what remains of all rows, of a tile, of the last tile */
+    const size_t calls[] = {j->m < TILE_ROWS ? j->m : TILE_ROWS, j->m % TILE_ROWS, j->tile_rows % TILE_ROWS,
+                            last % TILE_ROWS};
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+        if (calls[i] && !(j->product = g->prepare(j->kn->state, type, j->kp, calls[i], err)))
             return -1;
-    }
     j->backend_bytes = (g->scratch(j->product) + 4095) / 4096 * 4096;
     return 0;
 }
@@ -209,19 +228,16 @@ int vlk_gemm(vlk_kernel *kn, float *y, const float *x, size_t m, vlk_weight *w, 
     const vlk_dtype type = j.kind == VLK_PANEL_BF16 ? VLK_BF16 : VLK_F32;
     if (vlk_chain_chunks(kn, type, j.kp, &j.chunks, err) < 0)
         return -1;
-    /* Without a packed form a panel is made once for all rows. */
     if (choose_pack(&j, err) < 0)
         return -1;
-    j.tiles = j.pack ? (m + TILE_ROWS - 1) / TILE_ROWS : 1;
-    j.tile_rows = j.tiles == 1 ? m : ((m + j.tiles - 1) / j.tiles + 5) / 6 * 6;
-    j.tiles = (m + j.tile_rows - 1) / j.tile_rows;
+    cut(&j);
     if (!j.chunks.size && prepare_backend(&j, type, err) < 0)
         return -1;
     j.tile_bytes = (TILE_ROWS + VLK_TILE_PAD) * VLK_PANEL * sizeof(float);
     size_t bytes = j.backend_bytes + j.tile_bytes + (j.pack ? 0 : j.kp * VLK_PANEL * sizeof(float));
     if (vlk_kernel_reserve(kn, bytes, err) < 0 || convert_x(&j, err) < 0)
         return -1;
-    vlk_pool_run(kn->pool, product_task, &j, vlk_panel_count(w) * j.tiles);
+    vlk_pool_run(kn->pool, product_task, &j, j.whole + (vlk_panel_count(w) - j.whole) * j.tiles);
     if (atomic_load(&j.bad_call))
         return vlk_fail(err, VLK_EUNSUPPORTED, "%s: the library's product failed", w->name ? w->name : "a weight");
     if (atomic_load(&j.bad_value))
