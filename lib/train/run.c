@@ -1,0 +1,288 @@
+/* run.c - the folder of a run: what stands under a final name is whole, whenever the run is killed.
+ *
+ * A checkpoint:   mkdir .step-000120.vlk-tmp | files | fsync of all | rename to step-000120 | fsync of RUN
+ * a link:         symlink .last.vlk-tmp -> step-000120 | rename to last
+ * a removal:      rename step-000040 to .step-000040.vlk-old | delete what is in it
+ * So names that begin with a dot and end in .vlk-tmp or .vlk-old are leftovers of a killed run: opening removes them.
+ * The folder itself is locked (flock), so that two runs never share it. */
+#define _DEFAULT_SOURCE /* flock: a lock that ends with the process, and leaves no file behind */
+#include "run_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+enum { NAME_ROOM = 64, CONFIG_MAX = 16 << 20 };
+
+static void step_name(char out[NAME_ROOM], const char *before, uint64_t step, const char *after)
+{
+    snprintf(out, NAME_ROOM, "%sstep-%06ju%s", before, (uintmax_t)step, after);
+}
+
+static int ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), m = strlen(end);
+    return n > m && strcmp(s + n - m, end) == 0;
+}
+
+static int clean_name(void *arg, const char *name, vlk_err *err)
+{
+    const vlk_run *r = arg;
+    if (name[0] == '.' && (ends_with(name, ".vlk-tmp") || ends_with(name, ".vlk-old")))
+        return vlk_tree_remove(r->fd, name, r->path, err);
+    return 0;
+}
+
+/* flock is refused on some network file systems: then there is no lock, and nothing is said. */
+static int lock(const vlk_run *r, vlk_err *err)
+{
+    if (flock(r->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return vlk_fail(err, VLK_EIO, "%s: another process is training in it now", r->path);
+    return 0;
+}
+
+vlk_run *vlk_run_open(const char *path, int create, vlk_err *err)
+{
+    vlk_run *r = vlk_calloc(1, sizeof *r, err);
+    if (r == NULL)
+        return NULL;
+    r->fd = r->metrics = -1;
+    r->path = vlk_strndup(path, strlen(path), err);
+    if (r->path == NULL)
+        goto out;
+    if (create && mkdir(path, 0777) != 0 && errno != EEXIST) {
+        vlk_fail_errno(err, "%s: cannot make the folder", path);
+        goto out;
+    }
+    r->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (r->fd < 0) {
+        vlk_fail_errno(err, "%s: cannot open the folder of the run", path);
+        goto out;
+    }
+    if (lock(r, err) != 0 || vlk_tree_names(r->fd, clean_name, r, path, err) != 0)
+        goto out;
+    return r;
+out:
+    vlk_run_close(r);
+    return NULL;
+}
+
+void vlk_run_close(vlk_run *r)
+{
+    if (r == NULL)
+        return;
+    if (r->metrics >= 0)
+        close(r->metrics);
+    if (r->fd >= 0)
+        close(r->fd);
+    free(r->path);
+    free(r);
+}
+
+/* ---- run.json ----------------------------------------------------------------------------------- */
+
+int vlk_run_config(const vlk_run *r, vlk_buf *out, vlk_err *err)
+{
+    struct stat st;
+    if (fstatat(r->fd, "run.json", &st, 0) != 0 && errno == ENOENT)
+        return 0;
+    char *path = vlk_path_join(r->path, "run.json", err);
+    if (path == NULL)
+        return -1;
+    int rc = vlk_read_file(out, path, CONFIG_MAX, err) == 0 ? 1 : -1;
+    free(path);
+    return rc;
+}
+
+int vlk_run_put_config(vlk_run *r, const char *json, size_t n, vlk_err *err)
+{
+    int rc = -1;
+    char *path = vlk_path_join(r->path, "run.json", err);
+    vlk_out *o = path == NULL ? NULL : vlk_out_open(path, err);
+    if (o != NULL && vlk_out_write(o, json, n, err) == 0) {
+        rc = vlk_out_commit(o, err);
+        o = NULL;
+    }
+    vlk_out_abort(o);
+    free(path);
+    return rc;
+}
+
+/* ---- the checkpoints that are there --------------------------------------------------------------- */
+
+typedef struct steps {
+    uint64_t *step;
+    size_t n, cap;
+    const vlk_run *run;
+} steps;
+
+static int take_step(void *arg, const char *name, vlk_err *err)
+{
+    steps *s = arg;
+    struct stat st;
+    uint64_t step;
+    char spelt[NAME_ROOM];
+    if (strncmp(name, "step-", 5) != 0 || vlk_parse_u64(name + 5, 0, INT64_MAX, &step) != 0)
+        return 0;
+    step_name(spelt, "", step, "");
+    if (strcmp(spelt, name) != 0 || fstatat(s->run->fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(st.st_mode))
+        return 0; /* not one of ours */
+    if (vlk_grow(&s->step, &s->cap, s->n + 1, sizeof *s->step, err) != 0)
+        return -1;
+    s->step[s->n++] = step;
+    return 0;
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* The steps that have a folder, newest first; free s->step in any case. */
+static int list_steps(const vlk_run *r, steps *s, vlk_err *err)
+{
+    *s = (steps){.run = r};
+    if (vlk_tree_names(r->fd, take_step, s, r->path, err) != 0)
+        return -1;
+    if (s->n > 1)
+        qsort(s->step, s->n, sizeof *s->step, newest_first);
+    return 0;
+}
+
+int vlk_run_step_path(const vlk_run *r, uint64_t step, vlk_buf *path, vlk_err *err)
+{
+    return vlk_buf_addf(path, err, "%s%sstep-%06ju", r->path, ends_with(r->path, "/") ? "" : "/", (uintmax_t)step);
+}
+
+int vlk_run_newest(const vlk_run *r, uint64_t *step, vlk_buf *path, vlk_err *err)
+{
+    steps s;
+    int rc = list_steps(r, &s, err);
+    if (rc == 0 && s.n > 0) {
+        *step = s.step[0];
+        rc = vlk_run_step_path(r, *step, path, err) == 0 ? 1 : -1;
+    }
+    free(s.step);
+    return rc;
+}
+
+/* ---- a new one ------------------------------------------------------------------------------------ */
+
+static int check_space(const vlk_run *r, uint64_t step, size_t bytes, vlk_err *err)
+{
+    struct statvfs v;
+    if (fstatvfs(r->fd, &v) != 0)
+        return 0; /* the writing will tell */
+    double have = (double)v.f_bavail * (double)v.f_frsize;
+    if ((double)bytes <= have)
+        return 0;
+    return vlk_fail(err, VLK_EIO,
+                    "%s: the checkpoint of step %ju takes about %.1f MB, the disk has room for %.1f MB: nothing was "
+                    "written",
+                    r->path, (uintmax_t)step, (double)bytes / 1e6, have / 1e6);
+}
+
+int vlk_run_begin(vlk_run *r, uint64_t step, size_t bytes, vlk_buf *path, vlk_err *err)
+{
+    char name[NAME_ROOM], final[NAME_ROOM];
+    struct stat st;
+    step_name(name, ".", step, ".vlk-tmp");
+    step_name(final, "", step, "");
+    if (step > INT64_MAX)
+        return vlk_fail(err, VLK_EUSAGE, "%s: step %ju is too large", r->path, (uintmax_t)step);
+    if (fstatat(r->fd, final, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return vlk_fail(err, VLK_EUSAGE, "%s: %s is there already", r->path, final);
+    if (check_space(r, step, bytes, err) != 0 || vlk_tree_remove(r->fd, name, r->path, err) != 0)
+        return -1;
+    if (mkdirat(r->fd, name, 0777) != 0)
+        return vlk_fail_errno(err, "%s: cannot make %s", r->path, name);
+    return vlk_buf_addf(path, err, "%s%s%s", r->path, ends_with(r->path, "/") ? "" : "/", name);
+}
+
+void vlk_run_abort(vlk_run *r, uint64_t step)
+{
+    char name[NAME_ROOM];
+    step_name(name, ".", step, ".vlk-tmp");
+    (void)vlk_tree_remove(r->fd, name, r->path, NULL); /* what stays is removed by the next opening */
+}
+
+/* RUN/`name` -> step-NNNNNN, in one move. */
+static int set_link(const vlk_run *r, const char *name, uint64_t step, vlk_err *err)
+{
+    char target[NAME_ROOM], now[NAME_ROOM] = "", tmp[NAME_ROOM];
+    struct stat st;
+    step_name(target, "", step, "");
+    snprintf(tmp, sizeof tmp, ".%s.vlk-tmp", name);
+    if (fstatat(r->fd, target, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return vlk_fail_errno(err, "%s/%s: cannot point to %s", r->path, name, target);
+    ssize_t n = readlinkat(r->fd, name, now, sizeof now - 1);
+    if (n > 0 && strcmp(now, target) == 0)
+        return 0;
+    if (vlk_tree_remove(r->fd, tmp, r->path, err) != 0)
+        return -1;
+    if (symlinkat(target, r->fd, tmp) != 0)
+        return vlk_fail_errno(err, "%s/%s: cannot make a link", r->path, name);
+    if (renameat(r->fd, tmp, r->fd, name) != 0)
+        return vlk_fail_errno(err, "%s/%s: cannot be replaced by a link to %s", r->path, name, target);
+    return 0;
+}
+
+/* Takes away all but the newest `keep`, and those that links point to. */
+static int prune(const vlk_run *r, uint64_t step, uint64_t best, size_t keep, vlk_err *err)
+{
+    char name[NAME_ROOM], old[NAME_ROOM];
+    steps s;
+    int rc = list_steps(r, &s, err);
+    for (size_t i = keep > 0 ? keep : 1; rc == 0 && i < s.n; i++) {
+        if (s.step[i] == step || (best != 0 && s.step[i] == best))
+            continue;
+        step_name(name, "", s.step[i], "");
+        step_name(old, ".", s.step[i], ".vlk-old");
+        if (renameat(r->fd, name, r->fd, old) != 0)
+            rc = vlk_fail_errno(err, "%s: cannot remove %s", r->path, name);
+        else
+            rc = vlk_tree_remove(r->fd, old, r->path, err);
+    }
+    free(s.step);
+    return rc;
+}
+
+int vlk_run_settle(vlk_run *r, uint64_t step, uint64_t best, size_t keep, vlk_err *err)
+{
+    if (set_link(r, "last", step, err) != 0 || (best != 0 && set_link(r, "best", best, err) != 0))
+        return -1;
+    if (best == 0 && unlinkat(r->fd, "best", 0) != 0 && errno != ENOENT)
+        return vlk_fail_errno(err, "%s/best: cannot remove the link", r->path);
+    if (prune(r, step, best, keep, err) != 0)
+        return -1;
+    if (fsync(r->fd) != 0 && errno != EINVAL && errno != ENOTSUP)
+        return vlk_fail_errno(err, "%s: cannot write the folder to disk", r->path);
+    return 0;
+}
+
+int vlk_run_commit(vlk_run *r, uint64_t step, uint64_t best, size_t keep, vlk_err *err)
+{
+    char name[NAME_ROOM], final[NAME_ROOM];
+    step_name(name, ".", step, ".vlk-tmp");
+    step_name(final, "", step, "");
+    /* The lines of the steps up to here must last as long as the checkpoint, which will not compute them again. */
+    if (vlk_tree_sync(r->fd, name, r->path, err) != 0 || vlk_run_metrics_sync(r, err) != 0)
+        goto out;
+    if (renameat(r->fd, name, r->fd, final) != 0) {
+        vlk_fail_errno(err, "%s: cannot rename %s to %s", r->path, name, final);
+        goto out;
+    }
+    if (fsync(r->fd) != 0 && errno != EINVAL && errno != ENOTSUP)
+        return vlk_fail_errno(err, "%s: cannot write the folder to disk", r->path);
+    return vlk_run_settle(r, step, best, keep, err);
+out:
+    vlk_run_abort(r, step);
+    return -1;
+}

@@ -1,0 +1,54 @@
+/* train_internal.h - what the files of this folder share: parameters cut into pieces for threads. Private to
+ * lib/train. */
+#ifndef VLK_TRAIN_INTERNAL_H
+#define VLK_TRAIN_INTERNAL_H
+
+#include "train.h"
+
+/* Numbers [from, from+n) of parameter p. The cut depends on shapes alone, so sums in the order of pieces have the same
+ * bits for any number of threads. */
+typedef struct vlk_piece {
+    size_t p, from, n;
+} vlk_piece;
+
+typedef struct vlk_pieces {
+    vlk_piece *piece;
+    size_t n;
+} vlk_pieces;
+
+enum { VLK_PIECE = 16384 };
+/* Pieces of the parameters that are trained. Free with free(out->piece). */
+int vlk_pieces_make(vlk_pieces *out, const vlk_train_params *l, vlk_err *err);
+/* As vlk_pool_run; without a pool the caller does all. */
+void vlk_pieces_run(vlk_pool *pool, vlk_task_fn *fn, void *arg, const vlk_pieces *p);
+
+/* Buffers of one parameter each: NULL where it is frozen. vlk_slots_free takes {0} too. */
+typedef struct vlk_slots {
+    float **at; /* (n parameters) */
+    float *all; /* one block for all of them, 64 bytes apart */
+} vlk_slots;
+int vlk_slots_make(vlk_slots *s, const vlk_train_params *l, vlk_err *err);
+void vlk_slots_free(vlk_slots *s);
+
+/* What the optimiser and the mean keep from step to step (state.c saves it). */
+struct vlk_adamw {
+    const vlk_train_params *params;
+    vlk_adamw_options o;
+    vlk_pool *pool;
+    vlk_pieces pieces;
+    vlk_slots mean, square; /* m, v */
+    double *sums;           /* (pieces) of squares */
+    uint64_t steps;
+};
+
+struct vlk_ema {
+    const vlk_train_params *params;
+    vlk_pool *pool;
+    vlk_pieces pieces;
+    vlk_slots value;
+    double decay;
+    int ramp;
+    uint64_t updates;
+};
+
+#endif
