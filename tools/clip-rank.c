@@ -44,7 +44,7 @@ static const cli_option own[] = {
 
 static const cli_program prog = {
     "clip-rank",
-    "[OPTION]... --query TEXT CORPUS...\n[OPTION]... --labels FILE CORPUS...\n[OPTION]... --recall PAIRS...\n"
+    "[OPTION]... --query TEXT... CORPUS...\n[OPTION]... --labels FILE CORPUS...\n[OPTION]... --recall PAIRS...\n"
     "[OPTION]... --recall --queries T.npy I.npy",
     "Ranks pictures by text or picture, classifies them without training, measures recall.\n"
     "CORPUS is an .npy of embeddings, or pictures, folders, tars and lists that are embedded on the way.",
@@ -119,6 +119,32 @@ out:
     return rc;
 }
 
+/* The command line as it was given: getopt moves the operands behind the options. Free with free(). */
+static char **copy_args(int argc, char **argv)
+{
+    vlk_err err = {0};
+    char **copy = vlk_calloc((size_t)argc + 1, sizeof *copy, &err);
+    if (!copy)
+        cli_usage(&prog, "%s", err.msg);
+    memcpy(copy, argv, (size_t)argc * sizeof *copy);
+    return copy;
+}
+
+/* --query TEXT... */
+static void take_texts(rank_options *o, cli_common *c, char **args)
+{
+    vlk_err err = {0};
+    const char *doubt = NULL;
+    size_t before = c->operands;
+    if (rank_more_texts(o, c, args, &doubt, &err))
+        cli_usage(&prog, "%s", err.msg);
+    if (before > 0 && c->operands == 0 && !c->files_from)
+        cli_usage(&prog, "there is nothing to rank: all operands are taken as texts, none is a file");
+    if (doubt && !c->quiet)
+        fprintf(stderr, "%s: '%s' is no file: it is taken as a text\n", prog.name, doubt);
+    free(args);
+}
+
 static int finish(cli_run *run, rank_options *o)
 {
     free(o->query.s);
@@ -132,7 +158,9 @@ int main(int argc, char **argv)
     rank_options o = {0};
     cli_common c;
     vlk_err err = {0};
+    char **args = copy_args(argc, argv);
     cli_parse(&prog, &o, &c, argc, argv);
+    take_texts(&o, &c, args);
     if (c.info || c.explain) {
         cli_run *run = cli_run_open(&prog, &c);
         if (tell(run, &c, &err))

@@ -1,6 +1,7 @@
 /* rank.h - what the files of clip-rank share.
  *
  *   clip-rank.c     options, main
+ *   rank_texts.c    --query TEXT...
  *   rank_query.c    texts, pictures or rows of a file to query vectors
  *   rank_corpus.c   the corpus, block by block: mapped .npy files, or pictures that are embedded on the way
  *   rank_file.c     X.npy with X.keys and X.json;  rank_kept.c  keys of hits
@@ -31,6 +32,10 @@ typedef struct rank_options {
     } min;
     int recall, all_captions;
 } rank_options;
+
+/* Texts right behind that of --query go from the operands to the queries. argv as the program got it (getopt sorts it).
+ * *doubt: the last of them that may be a mistyped name, or NULL. */
+int rank_more_texts(rank_options *o, cli_common *c, char *const *argv, const char **doubt, vlk_err *err) VLK_MUST_USE;
 
 /* ---- rank_out.c ------------------------------------------------------------------------------------- */
 

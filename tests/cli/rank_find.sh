@@ -98,6 +98,18 @@ is "places of equals" "$(head -n 3 out | cut -f 4 | tr '\n' ' ')" "pear samples/
 run 0 "$rank" --like samples/pear.jpg --like samples/shark.jpg -k 1 s.npy
 is "--like finds the picture itself" "$(cut -f 1,4 out | tr '\n' ' ')" \
     "samples/pear.jpg${tab}samples/pear.jpg samples/shark.jpg${tab}samples/shark.jpg "
+run 0 "$rank" --query 'a giraffe' 'a pear' -k 5 s.npy
+same "--query with two texts" out pictures
+is "without a word" "$(cat err)" ""
+run 0 "$rank" -k 5 s.npy --query='a giraffe' 'a pear'
+same "--query=TEXT TEXT" out pictures
+run 0 "$rank" --query pear sloth -k 1 s.npy
+is "two words" "$(cut -f 4 out | tr '\n' ' ')" "samples/pear.jpg samples/sloth.png "
+has "which is told" err "'sloth' is no file"
+run 1 "$rank" -k 1 --query pear gone.jpg s.npy
+has "a name of a picture is none" err "gone.jpg"
+run 2 "$rank" --query pear samples2
+has "nothing is left" err "nothing to rank"
 run 0 "$rank" --query "tab${tab}in it" -k 1 s.npy
 is "a query with a tab" "$(cut -f 1 out)" 'tab\tin it'
 
