@@ -349,7 +349,7 @@ static void killed(void)
             compare(names[j], "whole", name);
         names_of(name);
     }
-    CHECK(kills >= RUNS, "%d of %d were killed", kills, RUNS * KILLS);
+    CHECK(kills > 0, "%d of %d were killed", kills, RUNS * KILLS);
     CHECK(toy_run(in(path, "whole")) == 0, "a finished run does nothing");
     names_of("whole");
     printf("# %d kills in runs of %d us\n", kills, (int)length);
