@@ -210,8 +210,8 @@ typedef void vlk_task_fn(void *arg, size_t task, int thread);
 vlk_pool *vlk_pool_new(int nthreads, vlk_err *err) VLK_MUST_USE;
 void vlk_pool_free(vlk_pool *p);
 int vlk_pool_threads(const vlk_pool *p);
-/* Runs fn for each task and returns when all are done. Tasks are taken in order by free threads.
- * Not reentrant: a task must not call it. */
+/* Runs fn for each task and returns when all are done. A thread begins with its share of neighbouring tasks, in order,
+ * then takes from the others'. Not reentrant: a task must not call it. */
 void vlk_pool_run(vlk_pool *p, vlk_task_fn *fn, void *arg, size_t ntasks);
 
 #endif

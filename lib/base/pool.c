@@ -1,7 +1,11 @@
-/* pool.c - threads that take tasks in order.
+/* pool.c - threads that take tasks.
  *
- * A run publishes (fn, arg, ntasks) under a new generation number and wakes the workers; each takes the
- * next task from one atomic counter. Workers spin for a while before they sleep: a tower has a barrier
+ * Each thread begins with its own run of neighbouring tasks, in order, and then helps the others with theirs. The same
+ * cut of the same data therefore meets the same core in one operation after the other, and finds its lines in that
+ * core's cache; where cores share no cache, taking them from one another costs as much as the work of a row.
+ *
+ * A run publishes (fn, arg, ntasks) under a new generation number and wakes the workers; each takes tasks
+ * from the runs' atomic counters. Workers spin for a while before they sleep: a tower has a barrier
  * per operation, and waking a sleeping thread costs more than most operations of a small model.
  * Which thread runs a task never matters to its result. */
 #define _GNU_SOURCE /* sched_getaffinity, syscall futex-free spinning hint */
@@ -22,6 +26,9 @@ struct worker {
     vlk_pool *pool;
     pthread_t id;
     int index;
+    /* the tasks next .. end of the present run are begun by this thread; a line of their own */
+    _Alignas(64) atomic_size_t next;
+    size_t end;
 };
 
 struct vlk_pool {
@@ -31,8 +38,6 @@ struct vlk_pool {
     /* the present run */
     vlk_task_fn *fn;
     void *arg;
-    size_t ntasks;
-    atomic_size_t next;
     atomic_int working;     /* workers that have not finished the present run */
     atomic_uint generation; /* odd numbers never occur; a change means a new run or the end */
     atomic_int stop;
@@ -50,11 +55,14 @@ static void relax(void)
 
 static void take_tasks(vlk_pool *p, int thread)
 {
-    for (;;) {
-        size_t i = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed);
-        if (i >= p->ntasks)
-            return;
-        p->fn(p->arg, i, thread);
+    for (int i = 0; i < p->threads; i++) {
+        struct worker *w = &p->worker[(thread + i) % p->threads];
+        for (;;) {
+            size_t task = atomic_fetch_add_explicit(&w->next, 1, memory_order_relaxed);
+            if (task >= w->end)
+                break;
+            p->fn(p->arg, task, thread);
+        }
     }
 }
 
@@ -109,12 +117,16 @@ vlk_pool *vlk_pool_new(int nthreads, vlk_err *err)
     p->threads = nthreads > 0 ? nthreads : vlk_cpu_count();
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->wake, NULL);
-    p->worker = vlk_calloc((size_t)p->threads, sizeof *p->worker, err);
-    if (!p->worker)
+    p->worker = aligned_alloc(_Alignof(struct worker), (size_t)p->threads * sizeof *p->worker);
+    if (!p->worker) {
+        vlk_fail(err, VLK_EMEM, "no memory for %d threads", p->threads);
         goto out;
+    }
+    memset(p->worker, 0, (size_t)p->threads * sizeof *p->worker);
     for (int i = 1; i < p->threads; i++) {
         struct worker *w = &p->worker[i];
-        *w = (struct worker){.pool = p, .index = i};
+        w->pool = p;
+        w->index = i;
         int e = pthread_create(&w->id, NULL, work, w);
         if (e != 0) {
             vlk_fail(err, VLK_EMEM, "cannot start thread %d of %d: %s", i + 1, p->threads, strerror(e));
@@ -156,8 +168,11 @@ void vlk_pool_run(vlk_pool *p, vlk_task_fn *fn, void *arg, size_t ntasks)
     }
     p->fn = fn;
     p->arg = arg;
-    p->ntasks = ntasks;
-    atomic_store_explicit(&p->next, 0, memory_order_relaxed);
+    for (int i = 0; i < p->threads; i++) {
+        size_t n = (size_t)p->threads, each = ntasks / n, more = ntasks % n, at = (size_t)i;
+        atomic_store_explicit(&p->worker[i].next, at * each + (at < more ? at : more), memory_order_relaxed);
+        p->worker[i].end = (at + 1) * each + (at + 1 < more ? at + 1 : more);
+    }
     atomic_store_explicit(&p->working, p->started, memory_order_relaxed);
     publish(p);
     take_tasks(p, 0);

@@ -18,6 +18,7 @@
 
 enum {
     TILE_ROWS = 272, /* of a task, at most; a picture's 257 tokens are one tile */
+    SHARE_ROWS = 64, /* with so many for each thread, threads share the rows, else the panels */
     OWN_ROWS = 48,   /* of acc with our own loop: it stays in the first cache */
     PACK_ROWS = 512  /* a weight that has seen more is packed */
 };
@@ -33,8 +34,7 @@ typedef struct job {
     vlk_epilogue ep;
     const struct vlk_pack *pack;      /* NULL: panels are made on the way */
     vlk_chunks chunks;                /* of our own loop, in steps; size 0: it has other bits */
-    size_t whole;                     /* panels that are one task */
-    size_t tiles, tile_rows;          /* tasks of each of the others */
+    size_t panels, tile_rows;         /* task = tile * panels + panel */
     size_t backend_bytes, tile_bytes; /* parts of the thread's scratch */
     atomic_int bad_value, bad_call;
 } job;
@@ -43,11 +43,11 @@ typedef struct job {
  * not map them. */
 static const void *what_is_next(const job *j, size_t p, size_t *lines)
 {
-    const size_t next = p + (p < j->whole ? (size_t)j->kn->threads : 1);
+    const size_t next = p + 1 < j->panels || j->tile_rows == j->m ? p + 1 : 0;
     const volatile unsigned char *at;
     size_t bytes = 0;
     *lines = 0;
-    if (next >= vlk_panel_count(j->w))
+    if (next >= j->panels)
         return NULL;
     if (j->pack) {
         *lines = j->pack->panel_bytes / 64;
@@ -83,13 +83,13 @@ static void fetch_rows(const job *j, size_t r, size_t n, size_t p)
         }
 }
 
-/* Rows from .. to of panel p by our own loop. What comes next is fetched by the first rows of the panel. */
+/* Rows from .. to of panel p by our own loop. The panel that comes next is fetched on the way. */
 static void own_rows(const job *j, float *acc, size_t from, size_t to, size_t p, const void *panel)
 {
     const size_t step = j->kind == VLK_PANEL_BF16 ? 2 : 1, row = j->kp * (step == 2 ? 2 : 4), k = j->kp / step;
     vlk_chain_fn *own = step == 2 ? j->kn->chain_bf16 : j->kn->loops->chain_f32;
     size_t parts = (to - from + OWN_ROWS + 15) / (OWN_ROWS + 16), lines = 0;
-    const unsigned char *next = from == 0 ? what_is_next(j, p, &lines) : NULL;
+    const unsigned char *next = what_is_next(j, p, &lines);
     const size_t share = (lines + parts - 1) / parts;
     for (size_t r = from, n; r < to; r += n) {
         const size_t some = lines < share ? lines : share;
@@ -106,10 +106,8 @@ static void product_task(void *arg, size_t task, int thread)
 {
     job *j = arg;
     const vlk_kernel *kn = j->kn;
-    const size_t part = task < j->whole ? 0 : task - j->whole, size = j->kind == VLK_PANEL_BF16 ? 2 : 4;
-    const size_t p = task < j->whole ? task : j->whole + part / j->tiles;
-    const size_t from = task < j->whole ? 0 : part % j->tiles * j->tile_rows;
-    const size_t to = task < j->whole || j->m - from < j->tile_rows ? j->m : from + j->tile_rows;
+    const size_t p = task % j->panels, from = task / j->panels * j->tile_rows;
+    const size_t to = j->m - from < j->tile_rows ? j->m : from + j->tile_rows, size = j->kind == VLK_PANEL_BF16 ? 2 : 4;
     unsigned char *scratch = vlk_kernel_scratch(kn, thread);
     float *acc = (float *)(void *)(scratch + j->backend_bytes);
     void *panel = scratch + j->backend_bytes + j->tile_bytes;
@@ -184,27 +182,28 @@ static int choose_pack(job *j, vlk_err *err)
     return 0;
 }
 
-/* A panel is best one task: it comes from memory once, to the thread that has fetched it. Where there are few of them,
- * and at the end, where threads wait for one another, the rows are cut, too. Which cut is used shows in no bit. */
+/* The pool gives each thread a run of neighbouring tasks. With few rows these are panels: each comes from memory once.
+ * With many they are tiles of rows, the same in each operation, so that a thread finds in its cache what it wrote
+ * there; then each thread reads all panels. Which cut is used shows in no bit. */
 static void cut(job *j)
 {
-    const size_t panels = vlk_panel_count(j->w), threads = (size_t)j->kn->threads;
-    j->whole = panels;
-    j->tiles = 1;
-    j->tile_rows = j->m;
-    if (!j->pack || threads == 1 || j->m <= TILE_ROWS) /* not packed: a panel is made once for all rows */
-        return;
-    j->tiles = (j->m + TILE_ROWS - 1) / TILE_ROWS;
-    j->tile_rows = ((j->m + j->tiles - 1) / j->tiles + 5) / 6 * 6;
-    j->tiles = (j->m + j->tile_rows - 1) / j->tile_rows;
-    j->whole = panels >= 4 * threads ? panels - threads : 0;
+    const size_t threads = (size_t)j->kn->threads;
+    size_t tiles = 1;
+    j->panels = vlk_panel_count(j->w);
+    if (j->pack && threads > 1 && j->m / threads >= SHARE_ROWS) { /* not packed: a panel is made once for all rows */
+        size_t share = (j->m + threads - 1) / threads;
+        tiles = threads * ((share + TILE_ROWS - 1) / TILE_ROWS);
+    } else if (j->pack) {
+        tiles = (j->m + TILE_ROWS - 1) / TILE_ROWS;
+    }
+    j->tile_rows = tiles == 1 ? j->m : ((j->m + tiles - 1) / tiles + 5) / 6 * 6;
 }
 
 /* The backend's product, ready for the numbers of rows that tasks will pass. */
 static int prepare_backend(job *j, vlk_dtype type, vlk_err *err)
 {
     const vlk_gemm_ops *g = j->kn->gemm;
-    const size_t last = j->m - (j->tiles - 1) * j->tile_rows;
+    const size_t last = j->m % j->tile_rows;
     /* whole calls; what remains of all rows, of a tile, of the last tile */
     const size_t calls[] = {j->m < TILE_ROWS ? j->m : TILE_ROWS, j->m % TILE_ROWS, j->tile_rows % TILE_ROWS,
                             last % TILE_ROWS};
@@ -237,7 +236,7 @@ int vlk_gemm(vlk_kernel *kn, float *y, const float *x, size_t m, vlk_weight *w, 
     size_t bytes = j.backend_bytes + j.tile_bytes + (j.pack ? 0 : j.kp * VLK_PANEL * sizeof(float));
     if (vlk_kernel_reserve(kn, bytes, err) < 0 || convert_x(&j, err) < 0)
         return -1;
-    vlk_pool_run(kn->pool, product_task, &j, j.whole + (vlk_panel_count(w) - j.whole) * j.tiles);
+    vlk_pool_run(kn->pool, product_task, &j, (m + j.tile_rows - 1) / j.tile_rows * j.panels);
     if (atomic_load(&j.bad_call))
         return vlk_fail(err, VLK_EUNSUPPORTED, "%s: the library's product failed", w->name ? w->name : "a weight");
     if (atomic_load(&j.bad_value))
