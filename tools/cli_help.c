@@ -12,7 +12,7 @@
 static const char *const format_words[] = {"auto", "npy", "tsv", "jsonl", "tar", NULL};
 static const char *const dtype_words[] = {"f32", "bf16", "int8", NULL};
 static const char *const progress_words[] = {"auto", "always", "never", NULL};
-static const char *const alpha_words[] = {"drop", "white", "black", NULL};
+static const char *const alpha_words[] = {"auto", "drop", "white", "black", NULL};
 static const char *const long_words[] = {"truncate", "error", NULL};
 
 /* "N" items or "P%" of them. */
@@ -74,8 +74,8 @@ const cli_option cli_common_options[] = {
      CLI_FILES},
     {0, "no-exif", CLI_FLAG, AT(no_exif), NULL, "leave pictures as stored, not turned by EXIF", NULL, 0, 0, NULL, NULL,
      CLI_PICTURES},
-    {0, "alpha", CLI_CHOICE, AT(alpha), "drop|white|black", "transparency: dropped, or put on a colour (default: drop)",
-     NULL, 0, 0, alpha_words, NULL, CLI_PICTURES},
+    {0, "alpha", CLI_CHOICE, AT(alpha), "auto|drop|white|black",
+     "transparency (default: auto, as the model's reference)", NULL, 0, 0, alpha_words, NULL, CLI_PICTURES},
     {0, "max-pixels", CLI_SIZE, AT(max_pixels), "N", "refuse larger pictures (default: 100000000)", NULL, 1, 1e12, NULL,
      NULL, CLI_PICTURES},
     {0, "long-text", CLI_CHOICE, AT(long_text), "truncate|error", "texts beyond the context (default: truncate)", NULL,

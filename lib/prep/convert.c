@@ -96,7 +96,7 @@ int vlk_image_to_rgb(vlk_image *img, vlk_err *err)
 
 int vlk_image_composite(vlk_image *img, vlk_alpha alpha, vlk_err *err)
 {
-    if (alpha == VLK_ALPHA_DROP || !img->has_alpha)
+    if (alpha <= VLK_ALPHA_DROP || !img->has_alpha) /* AUTO has been resolved by who knows the recipe */
         return vlk_image_to_rgb(img, err);
     return convert(img, alpha, err);
 }

@@ -165,7 +165,7 @@ static int shape(vlk_pixel_scratch *s, const vlk_recipe *r, vlk_alpha alpha, vlk
 {
     if (vlk_image_orient(&s->img, err))
         return -1;
-    if (alpha != VLK_ALPHA_DROP && s->img.has_alpha && vlk_image_composite(&s->img, alpha, err))
+    if (alpha > VLK_ALPHA_DROP && s->img.has_alpha && vlk_image_composite(&s->img, alpha, err))
         return -1;
     if ((r->rgb_first && vlk_image_to_rgb(&s->img, err)) || lay_out(&s->at, r, &s->img, err))
         return -1;
@@ -212,7 +212,7 @@ static int pixels(uint8_t *out, const void *bytes, size_t n, const vlk_recipe *r
     if (vlk_recipe_output(r, &w, &h, err))
         return -1;
     s->recipe = r;
-    s->keep_trns = opt->alpha != VLK_ALPHA_DROP;
+    s->keep_trns = opt->alpha > VLK_ALPHA_DROP;
     if (vlk_image_decode_to(&s->img, bytes, n, opt, is_turned(bytes, n, opt) ? NULL : &sink, err))
         return -1;
     if (sink.taken) {
@@ -235,8 +235,8 @@ int vlk_pixels(uint8_t *out, const void *bytes, size_t n, const vlk_recipe *r, c
                vlk_pixel_scratch *s, vlk_err *err)
 {
     vlk_pixel_options o = opt ? *opt : (vlk_pixel_options){0};
-    if (o.alpha == VLK_ALPHA_DROP && r->on_white)
-        o.alpha = VLK_ALPHA_WHITE;
+    if (o.alpha == VLK_ALPHA_AUTO)
+        o.alpha = r->on_white ? VLK_ALPHA_WHITE : VLK_ALPHA_DROP;
     int ret = pixels(out, bytes, n, r, &o, s, err);
     trim(s);
     return ret;

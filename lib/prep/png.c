@@ -84,7 +84,7 @@ static vlk_mode choose_mode(png_structp png, png_infop info, const vlk_pixel_opt
         if (bits == 16) {
             png_set_strip_16(png);
             /* The transparent colour has 16 bits a channel: it can only be compared before they are cut. */
-            if (opt->alpha != VLK_ALPHA_DROP && png_get_valid(png, info, PNG_INFO_tRNS)) {
+            if (opt->alpha > VLK_ALPHA_DROP && png_get_valid(png, info, PNG_INFO_tRNS)) {
                 png_set_tRNS_to_alpha(png);
                 return VLK_MODE_RGBA;
             }

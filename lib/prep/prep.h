@@ -66,8 +66,8 @@ typedef struct vlk_recipe {
     double mean[3], std[3]; /* 0 and 1 when do_normalize is false */
 } vlk_recipe;
 
-/* DROP is what the dialect's reference does by itself: see vlk_recipe.on_white. */
-typedef enum vlk_alpha { VLK_ALPHA_DROP, VLK_ALPHA_WHITE, VLK_ALPHA_BLACK } vlk_alpha;
+/* AUTO is what the dialect's reference does by itself: see vlk_recipe.on_white. */
+typedef enum vlk_alpha { VLK_ALPHA_AUTO, VLK_ALPHA_DROP, VLK_ALPHA_WHITE, VLK_ALPHA_BLACK } vlk_alpha;
 
 typedef struct vlk_pixel_options { /* what a user decides */
     int no_exif;

@@ -38,6 +38,13 @@ if [ ! -w ro ]; then
 fi
 run 2 "$E" pics -o nowhere/x.npy
 
+# what becomes of transparency is in the provenance, and changes the vector
+for a in auto drop white black; do run 0 "$E" pics/castle.png --alpha $a -o a-$a.npy; done
+has "alpha: json" a-black.json '"alpha": "black"'
+has "alpha: json, drop" a-drop.json '"alpha": "drop"'
+has "alpha: nothing to say of the default" a-auto.json '"arguments": {}'
+run 2 "$E" pics/castle.png --alpha grey
+
 # jsonl
 run 0 "$E" pics/castle.png --format jsonl
 has "jsonl" out '{"key": "pics/castle.png", "embedding": [-0.1'

@@ -12,9 +12,9 @@ static int one(const uint8_t *data, size_t size)
     vlk_image img = {0};
     vlk_recipe r;
     unsigned how = size ? data[size - 1] : 0;
-    vlk_pixel_options opt = {.max_pixels = 1 << 20, .alpha = (vlk_alpha)(how % 3), .no_exif = how >> 7};
+    vlk_pixel_options opt = {.max_pixels = 1 << 20, .alpha = (vlk_alpha)(how % 4), .no_exif = how >> 7};
     if (vlk_image_decode(&img, data, size, &opt, &err) == 0 && vlk_image_orient(&img, &err) == 0 &&
-        vlk_image_resize(&img, 1 + how % 37, 1 + how % 29, (vlk_filter)(how % 6), &err) == 0 &&
+        vlk_image_resize(&img, 1 + how % 47, 1 + how % 29, (vlk_filter)(how % 6), &err) == 0 &&
         vlk_image_to_rgb(&img, &err))
         abort(); /* nothing in a picture can make this fail */
     vlk_image_clear(&img);
