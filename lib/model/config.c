@@ -130,6 +130,9 @@ int vlk_config_check(const vlk_clip_config *c, const char *where, vlk_err *err)
         return vlk_fail(err, VLK_EMODEL, "%s: patches of %zu pixels in pictures of %zu", where, v->patch, v->image);
     if (v->resnet && (v->image < 32 || v->image % 32))
         return vlk_fail(err, VLK_EMODEL, "%s: image size %zu of a ResNet is not a multiple of 32", where, v->image);
+    if (v->resnet && (v->stem < 2 || v->stem % 2 || !v->stage[0] || !v->stage[1] || !v->stage[2] || !v->stage[3]))
+        return vlk_fail(err, VLK_EMODEL, "%s: a ResNet of width %zu with %zu, %zu, %zu, %zu blocks", where, v->stem,
+                        v->stage[0], v->stage[1], v->stage[2], v->stage[3]);
     if (v->resnet && (v->pool_heads == 0 || v->stem * 32 % v->pool_heads))
         return vlk_fail(err, VLK_EMODEL, "%s: %zu heads do not divide the width %zu of the attention pool", where,
                         v->pool_heads, v->stem * 32);

@@ -140,8 +140,6 @@ static void read_resnet(vlk_vision_config *v, vlk_fields *f, const vlk_json *lay
         else
             v->stage[i] = (size_t)n;
     }
-    if (v->stem % 2 && !f->failed)
-        f->failed = vlk_fail(f->err, VLK_EMODEL, "%s.width: %zu is odd", f->where, v->stem) != 0;
 }
 
 static void read_vit(vlk_vision_config *v, vlk_fields *f, int quick)
