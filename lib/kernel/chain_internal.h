@@ -106,8 +106,8 @@ static void NAME(chain)(float *y, const void *xp, size_t ldx, size_t m, size_t k
                         const void *next, size_t lines)
 {
     const chain_x *x = xp, *b = panel;
-    ahead a = {next, lines};
-    const size_t blocks = m / 6; /* to spread the fetches over: a panel has four lines a step */
+    ahead a = {next ? next : panel, lines}; /* a pointer that is never null: lines may be 0 */
+    const size_t blocks = m / 6;            /* to spread the fetches over: a panel has four lines a step */
     for (size_t r = 0; r < m;) {
         size_t left = m - r, nr = left >= 6 ? 6 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
         for (size_t c = 0; c < VLK_PANEL; c += VMAX * VW) {
