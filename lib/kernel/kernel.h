@@ -75,6 +75,19 @@ typedef struct vlk_epilogue {
 int vlk_gemm(vlk_kernel *kn, float *y, const float *x, size_t m, vlk_weight *w, const vlk_epilogue *ep,
              vlk_err *err) VLK_MUST_USE;
 
+/* Rows of a chunk of vlk_gemm_tn. */
+#define VLK_TN_ROWS 256
+
+/* dx (M,K) = dy (M,N) W, or += with add: what y = x W^T passes on. Same rule for bits as vlk_gemm. */
+int vlk_gemm_nn(vlk_kernel *kn, float *dx, const float *dy, size_t m, const vlk_weight *w, int add,
+                vlk_err *err) VLK_MUST_USE;
+/* dw (N,K) += dy (M,N)^T x (M,K): the products of chunks of VLK_TN_ROWS rows are added one after the other, the last
+ * one filled up with zeros. Values need not be finite. */
+int vlk_gemm_tn(vlk_kernel *kn, float *dw, const float *dy, const float *x, size_t m, size_t n, size_t k,
+                vlk_err *err) VLK_MUST_USE;
+/* sum (N) += the sum of the rows of x (M,N), in chunks as above. */
+int vlk_sum_rows(vlk_kernel *kn, float *sum, const float *x, size_t m, size_t n, vlk_err *err) VLK_MUST_USE;
+
 /* ---- attention -------------------------------------------------------------------------------- */
 
 /* One sequence: rows q..q+tq of the queries look at rows k..k+tk of keys and values. */
@@ -93,6 +106,16 @@ typedef struct vlk_attn {
  * own row and its keys in order, on nothing else: a full pass = token by token, bit for bit. */
 int vlk_attention_rows(vlk_kernel *kn, float *out, const float *q, const float *k, const float *v, const vlk_seq *seq,
                        size_t nseq, const vlk_attn *a, vlk_err *err) VLK_MUST_USE;
+
+/* Gradients of the above: dq, dk, dv from dout (rows of q, H*dim), q, k, v and a->probs. Rows that no sequence names
+ * are left alone; what is named is written, or added to where `add` is set. A row of k stands in one sequence only. */
+typedef struct vlk_attn_grad {
+    float *dq, *dk, *dv; /* any may be NULL: not wanted */
+    int add_q, add_k, add_v;
+} vlk_attn_grad;
+int vlk_attention_grad_rows(vlk_kernel *kn, const vlk_attn_grad *g, const float *dout, const float *q, const float *k,
+                            const float *v, const vlk_seq *seq, size_t nseq, const vlk_attn *a,
+                            vlk_err *err) VLK_MUST_USE;
 
 /* ---- rows --------------------------------------------------------------------------------------- */
 
@@ -113,6 +136,18 @@ void vlk_dot_rows(vlk_kernel *kn, float *scores, const float *q, const void *c, 
 /* scores (nq,m): the same with each of nq queries (nq,D), bit for bit; a row is read from memory once for all. */
 void vlk_dot_queries(vlk_kernel *kn, float *scores, const float *q, size_t nq, const void *c, vlk_dtype type,
                      size_t stride, size_t m, size_t d);
+/* Gradients of rows. Each writes dx, or adds to it with `add`; dx may be dy. */
+/* x and stats as the forward call had and gave them; dgamma, dbeta (D) are added to, in chunks of VLK_TN_ROWS rows, or
+ * NULL; dx may be NULL. */
+int vlk_layer_norm_grad_rows(vlk_kernel *kn, float *dx, int add, float *dgamma, float *dbeta, const float *dy,
+                             const float *x, size_t m, size_t d, const float *gamma, const float *stats,
+                             vlk_err *err) VLK_MUST_USE;
+/* dx = dy act'(pre). */
+void vlk_act_grad(vlk_kernel *kn, float *dx, int add, const float *dy, const float *pre, size_t n, vlk_act act);
+/* From the results y and the norms. */
+void vlk_l2_normalize_grad_rows(vlk_kernel *kn, float *dx, int add, const float *dy, const float *y, size_t m, size_t d,
+                                const float *norms);
+void vlk_softmax_grad_rows(vlk_kernel *kn, float *dx, int add, const float *dy, const float *y, size_t m, size_t d);
 /* 1 if all n values are finite. */
 int vlk_all_finite(const float *x, size_t n);
 

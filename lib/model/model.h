@@ -42,6 +42,7 @@ typedef struct vlk_model_options {
     const char *arch;          /* --arch NAME|FILE, or NULL */
     const char *share;         /* the folder of installed models (…/share/vlkit), or NULL */
     int want_image, want_text; /* the towers that will run: their weights are checked when first used */
+    size_t image_size;         /* a ViT for pictures of another size: its position table is interpolated; 0: its own */
 } vlk_model_options;
 
 typedef struct vlk_model vlk_model;
@@ -81,6 +82,66 @@ int vlk_model_text_states(vlk_model *m, vlk_tape *t, float *out, const int32_t *
  * a parameter takes a gradient once its `grad` is set. Views of one tensor (q, k, v of a stacked matrix) follow each
  * other. */
 vlk_param *vlk_model_param(vlk_model *m, size_t i);
+
+/* ---- training (train.c, init.c) ------------------------------------------------------------------- */
+
+enum { VLK_GROUP_IMAGE, VLK_GROUP_TEXT, VLK_GROUP_HEAD };
+
+/* A tensor as it is saved, and where its numbers are. `value` is ours, f32, dense in the shape `dim`. */
+typedef struct vlk_param_ref {
+    const char *name;    /* Hugging Face's, or open_clip's where the model has no such form (see trainable options) */
+    float *value, *grad; /* grad: zeroed at first, added to by backward; NULL: frozen */
+    size_t dim[VLK_MAX_RANK], count;
+    int rank;
+    int decay;     /* two dimensions and more, no norm, bias or logit_scale: open_clip's rule */
+    int group;     /* VLK_GROUP_IMAGE ... */
+    int statistic; /* measured, not learned: batch norm's running mean and variance */
+} vlk_param_ref;
+
+/* What stays as it is. Groups count from the output, as open_clip's do: ViT 1 projection, 2 last block and last norm,
+ * then a block each, at last the embeddings; texts alike; ResNet 1 attention pool, 2 layer4 ... 5 layer1, 6 stem. */
+typedef struct vlk_trainable_options {
+    int lock_image, lock_text;
+    size_t unlocked_image, unlocked_text; /* so many last groups of a locked tower are trained */
+    int open_clip;  /* names, shapes and layout of open_clip (q, k, v stacked, projections turned) where there is a
+                       choice */
+    int logit_bias; /* the model gets a logit bias (SigLIP's loss) if it has none */
+} vlk_trainable_options;
+
+/* Moves all weights to f32 copies of ours, to which the model's parameters then point, and lists them: image tower,
+ * text tower, logit_scale, logit_bias. Once a model. The list lives as long as the model. A ResNet's names are
+ * open_clip's in any case; *open_clip (may be NULL) says which were taken. */
+int vlk_model_trainable(vlk_model *m, const vlk_trainable_options *o, const vlk_param_ref **ref, size_t *n,
+                        int *open_clip, vlk_err *err) VLK_MUST_USE;
+/* After values have changed: what was made from them is forgotten, and logit_scale and logit_bias are read anew. */
+void vlk_model_updated(vlk_model *m);
+/* logit_scale and logit_bias as parameters (1): bias is NULL where the model has none. Once trainable. */
+vlk_param *vlk_model_log_scale(vlk_model *m);
+vlk_param *vlk_model_logit_bias(vlk_model *m);
+
+/* How the towers run from now on: all zero = inference. */
+typedef struct vlk_model_mode {
+    int train;             /* batch norm takes the batch's statistics in towers that are trained */
+    int checkpoint_blocks; /* of transformers: backward computes them again, same bits */
+    float patch_dropout;   /* FLIP (arXiv 2212.00794): so much of the patches is left out, with train only */
+    vlk_noise noise;       /* whose random numbers; `first` is set by the caller for each chunk */
+} vlk_model_mode;
+void vlk_model_set_mode(vlk_model *m, const vlk_model_mode *mode);
+
+/* Pictures and texts to raw embeddings (B,E) on the tape, which may record; NULL with the tape failed. As
+ * vlk_model_encode_* otherwise, but all at once. */
+vlk_var *vlk_model_images(vlk_model *m, vlk_tape *t, const uint8_t *pixels, size_t b);
+vlk_var *vlk_model_pixels(vlk_model *m, vlk_tape *t, const float *pixels, size_t b);
+vlk_var *vlk_model_texts(vlk_model *m, vlk_tape *t, const int32_t *ids, const size_t *start, size_t b);
+
+/* A new model from a config file (Hugging Face's or open_clip's fields). Tokenizer and preprocessor files are looked
+ * for in `folder`, NULL: beside the config. Values are drawn from the seed; logit_scale is ln(1/0.07). hf: normal;
+ * token, position and patch embeddings 0.02; class embedding w^-0.5; q, k, v w^-0.5 (2L)^-0.5; out w^-0.5; fc1
+ * (2w)^-0.5; fc2 w^-0.5 (2L)^-0.5; projections w^-0.5; biases 0; norms 1, 0. openai: as open_clip starts its models,
+ * and the only one for ResNets. */
+typedef enum vlk_init { VLK_INIT_HF, VLK_INIT_OPENAI } vlk_init;
+vlk_model *vlk_model_new_from_config(const char *config, const char *folder, vlk_init init, uint64_t seed,
+                                     vlk_err *err) VLK_MUST_USE;
 
 /* Shows what passes through the towers: image_hidden and text_hidden (layer 0: the input of the first block),
  * rn_avgpool, rn_layer, *_pooled, *_raw. All rows are computed then. fn NULL: nobody looks. */

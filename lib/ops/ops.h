@@ -20,7 +20,8 @@ typedef struct vlk_var {
     float *data;
     size_t rows, cols;
     float *grad;    /* (rows, cols), made by backward; NULL until then */
-    int needs_grad; /* somebody below it is trained */
+    int needs_grad; /* somebody below it is trained, or it is a leaf that asks for its gradient */
+    int keep_grad;  /* backward leaves the gradient there until vlk_tape_clear; else its memory is used again */
 } vlk_var;
 
 /* A parameter: what a checkpoint holds under a name, as the ops see it. Matrices (n outputs, k inputs) and the token
@@ -70,6 +71,26 @@ vlk_var *vlk_param_rows(vlk_tape *t, vlk_param *p);
  * recording tape leaves y where it is and returns y. */
 vlk_var *vlk_settle(vlk_tape *t, vlk_var *room, vlk_var *y);
 
+/* ---- backward (backward.c) ---------------------------------------------------------------------- */
+
+/* Gradients of everything recorded since the tape was cleared, from a loss (1,1), or from dy, the gradient of y
+ * (rows, cols), borrowed. Gradients of parameters, and of leaves, are added to. The nodes are used up: what is recorded
+ * afterwards is another graph. Recording may be on or off. */
+int vlk_backward(vlk_tape *t, vlk_var *loss, vlk_err *err) VLK_MUST_USE;
+int vlk_backward_from(vlk_tape *t, vlk_var *y, const float *dy, vlk_err *err) VLK_MUST_USE;
+/* From several values at once. */
+int vlk_backward_from_all(vlk_tape *t, vlk_var *const *y, const float *const *dy, size_t n, vlk_err *err) VLK_MUST_USE;
+/* The same numbers without their past: no gradient passes. */
+vlk_var *vlk_detach(vlk_tape *t, vlk_var *x);
+/* A value that borrows `data` and keeps its gradient (grad is made by backward; NULL if nothing reached it). */
+vlk_var *vlk_leaf(vlk_tape *t, float *data, size_t rows, size_t cols);
+
+/* y = fn(arg, x), where only x is kept: backward computes the part again. The gradients are those of fn itself, bit for
+ * bit. arg (size bytes) is copied; what it points to must live until backward. fn gets its own copy of x and must give
+ * the same numbers each time. `trained`: parameters inside take a gradient. */
+typedef vlk_var *vlk_part_fn(vlk_tape *t, void *arg, vlk_var *x);
+vlk_var *vlk_checkpoint(vlk_tape *t, vlk_part_fn *fn, const void *arg, size_t size, vlk_var *x, int trained);
+
 /* ---- products --------------------------------------------------------------------------------- */
 
 /* y (rows,n) = act(x (rows,k) W^T + b). b may be absent. Saved: x where W is trained, the pre-activation. */
@@ -102,7 +123,8 @@ typedef struct vlk_attention_options {
     size_t heads;
     int causal;    /* the last query sees all keys, the one before it all but the last ... */
     float scale;   /* of q.k; 0: 1/sqrt(D/H) */
-    vlk_kv *cache; /* k and v are appended to it and all of it is attended; NULL: k and v alone */
+    vlk_kv *cache; /* k and v are appended to it and all of it is attended; NULL: k and v alone. Refused
+                    * (VLK_EUNSUPPORTED) where a gradient is wanted: the cache keeps no past */
 } vlk_attention_options;
 
 /* y (rows of q, D) = softmax(scale q k^T) v per sequence and head. Queries and keys of sequence i are its rows in
@@ -119,6 +141,33 @@ vlk_var *vlk_l2_normalize(vlk_tape *t, vlk_var *x);
 vlk_var *vlk_softmax(vlk_tape *t, vlk_var *x); /* of rows. Saved: the result */
 vlk_var *vlk_scale(vlk_tape *t, vlk_var *x, float by);
 vlk_var *vlk_add(vlk_tape *t, vlk_var *a, vlk_var *b, vlk_act act); /* act(a + b). Saved: the sum */
+
+/* ---- losses and what training needs (loss.c, select.c) ------------------------------------------------ */
+
+/* The mean, over the rows that count, of -sum_c q_c log softmax(x)_c, (1,1). */
+typedef struct vlk_targets {
+    const int32_t *label; /* (rows) a class; VLK_IGNORE: the row does not count. Or NULL */
+    const float *soft;    /* (rows, cols) q itself; NULL: one at the label. With both, label says only what counts */
+    float smoothing;      /* e: q becomes (1-e) q + e/cols */
+} vlk_targets;
+#define VLK_IGNORE (-100)
+/* Without a row that counts the loss is 0. Saved: targets, the maximum and sum of each row. */
+vlk_var *vlk_cross_entropy(vlk_tape *t, vlk_var *x, const vlk_targets *target);
+/* The largest of each row, (rows,1); of equal ones the first takes the gradient. Saved: where. */
+vlk_var *vlk_max(vlk_tape *t, vlk_var *x);
+/* Values side by side, and behind one another. */
+vlk_var *vlk_concat_cols(vlk_tape *t, vlk_var *a, vlk_var *b);
+vlk_var *vlk_concat_rows(vlk_tape *t, vlk_var *a, vlk_var *b);
+
+/* Which random numbers a call sees: a function of (seed, step, sample in the global batch, ordinal, element), so that
+ * chunks, checkpointed blocks, threads and ranks see the same ones. */
+typedef struct vlk_noise {
+    uint64_t seed, step, first; /* first: the number, in the global batch, of the value's first sample */
+    uint64_t ordinal;           /* of the call within a pass */
+} vlk_noise;
+/* Each element is dropped with probability p, the others are divided by 1-p. `samples`: the rows of each sample; NULL:
+ * a row is a sample. p = 0 gives x. Saved: the key (masks are drawn again). */
+vlk_var *vlk_dropout(vlk_tape *t, vlk_var *x, float p, const vlk_noise *noise, const vlk_packed *samples);
 
 /* ---- moving rows (gather.c) ---------------------------------------------------------------------- */
 
@@ -155,12 +204,15 @@ vlk_var *vlk_pixel_rows(vlk_tape *t, const vlk_pictures *p);
 /* Convolution by products: W (n, C*size*size) as stored (n,C,size,size), `size` 1 or 3, zero padding size/2.
  * g becomes the grid of the result, ((H-1)/stride+1, (W-1)/stride+1). Saved: x. */
 vlk_var *vlk_conv2d(vlk_tape *t, vlk_var *x, vlk_grid *g, vlk_param *w, size_t size, size_t stride);
-/* Batch norm with running statistics, a column a channel. */
+/* Batch norm, a column a channel. */
 typedef struct vlk_batch_norm_params {
     vlk_param weight, bias, mean, var; /* (C) */
     float eps;
+    int train; /* statistics of the batch; the running ones move by `momentum` (0.1), their floats must be ours */
+    float momentum;
 } vlk_batch_norm_params;
-/* act((x - mean) / sqrt(var + eps) * weight + bias), frozen statistics. Saved: x. */
+/* act((x - mean) / sqrt(var + eps) * weight + bias): running statistics, or with p->train the batch's biased ones (the
+ * unbiased variance goes into the running one). Saved: x, mean and 1/sqrt. */
 vlk_var *vlk_batch_norm(vlk_tape *t, vlk_var *x, vlk_batch_norm_params *p, vlk_act act);
 /* Mean of 2x2 squares; an odd last row or column is left out, as torch does. */
 vlk_var *vlk_avg_pool2(vlk_tape *t, vlk_var *x, vlk_grid *g);

@@ -139,7 +139,7 @@ vlk_var *vlk_var_wrap(vlk_tape *t, float *data, size_t rows, size_t cols)
 {
     vlk_var *v = vlk_tape_alloc(t, 1, sizeof *v);
     if (v)
-        *v = (vlk_var){data, rows, cols, NULL, 0};
+        *v = (vlk_var){.data = data, .rows = rows, .cols = cols};
     return v;
 }
 
