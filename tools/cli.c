@@ -48,6 +48,7 @@ static void set_signals(void)
         sigaction(sigs[i], &a, NULL);
     }
     signal(SIGPIPE, SIG_DFL);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of write, not a death without a word */
 }
 
 void cli_usage(const cli_program *p, const char *fmt, ...)

@@ -301,6 +301,9 @@ void embed_run(embed_job *job)
         vlk_feed_counts n = vlk_feed_count(job->feed);
         job->run->other_files = n.other_files;
         job->run->done_before = n.dropped;
+        if (r == 0 && job->run->items + n.dropped == 0 && n.other_files > 0)
+            cli_note(job->run, "no picture among %zu files (tars and lists inside a folder are not opened: name them)",
+                     n.other_files);
     }
     if (opened)
         close_output(job, r == 0);

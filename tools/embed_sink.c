@@ -215,6 +215,9 @@ int embed_sink_commit(embed_sink *s, vlk_err *err)
     int rc = 0;
     if (s->format == CLI_TAR)
         rc = vlk_tar_put_end(s->out, err);
+    /* Lack of room shows before anything has its name. */
+    if (rc == 0)
+        rc = s->npy ? vlk_npy_writer_flush(s->npy, err) : vlk_out_flush(s->out, err);
     if (rc == 0 && s->keys) {
         rc = vlk_out_commit(s->keys, err);
         s->keys = NULL;

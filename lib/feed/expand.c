@@ -76,6 +76,13 @@ static int broken(walk *w, vlk_source_kind kind, const char *path, const vlk_err
     return s ? put_mark(w, VLK_ITEM_END, s, err) : -1;
 }
 
+static void count(walk *w, size_t *n)
+{
+    pthread_mutex_lock(&w->f->lock);
+    ++*n;
+    pthread_mutex_unlock(&w->f->lock);
+}
+
 /* Does an item belong to this run? 1 yes; 0 no; -1. Sets the slot's source, key and `seen`. */
 static int admit(walk *w, vlk_slot *s, const vlk_source *src, const char *key, size_t n)
 {
@@ -90,11 +97,8 @@ static int admit(walk *w, vlk_slot *s, const vlk_source *src, const char *key, s
     int r = o->want ? o->want(o->want_arg, src, (vlk_span){s->key.data, n}, &err) : VLK_WANT_YES;
     if (r < 0)
         return fatal(w, &err);
-    if (r == VLK_WANT_NO) {
-        pthread_mutex_lock(&w->f->lock);
-        w->f->counts.dropped++;
-        pthread_mutex_unlock(&w->f->lock);
-    }
+    if (r == VLK_WANT_NO)
+        count(w, &w->f->counts.dropped);
     s->item.seen = r == VLK_WANT_SEEN;
     return r != VLK_WANT_NO;
 }
@@ -135,7 +139,10 @@ static int expand_folder(walk *w, const char *path)
     if (!src)
         rc = -1;
     while (rc == 0 && (r = vlk_folder_next(dir, &name, &err)) > 0) {
-        rc = put_file(w, src, name, name, !vlk_is_picture_name(name), r == 2 ? &err : NULL);
+        if (r == 1 && vlk_feed_is_side_name(name))
+            count(w, &w->f->counts.other_files);
+        else
+            rc = put_file(w, src, name, name, !vlk_is_picture_name(name), r == 2 ? &err : NULL);
     }
     vlk_folder_close(dir);
     return rc != 0 ? rc : put_mark(w, VLK_ITEM_END, src, r < 0 ? &err : NULL);

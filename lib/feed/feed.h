@@ -1,16 +1,19 @@
 /* feed.h - items in order: operands expanded, decoded ahead, bad ones named. The loop of every program
  * reads from here.
  *
- *   operand          found by                                  items
- *   picture          nothing else fits; missing: an item        one; its key is the path as given
- *                    that failed
- *   folder           being one                                 its files, recursive, sorted by bytes; those that are
- *                                                              neither named nor made like a picture are counted, no
- * items tar              content, or .tar .tgz .tar.gz .tar.zst     its samples; key: WebDataset's rule list .tsv .csv
- * .jsonl .json                    its rows; neighbours with one path are one item with several captions; key: the path
- * as written
- *   - (stdin)        content: a tar, one picture, else names    as above; names are operands, one a line (-0: NUL)
- *   -T FILE          names, as operands
+ *   operand     found by                        items
+ *   picture     nothing else fits; a missing    one; its key is the path as given
+ *               one is an item that failed
+ *   folder      being one                       its files, recursive, sorted by bytes; .txt .json .npy (they stand
+ *                                               beside one) and those that are neither named nor made like a
+ *                                               picture are counted, no items
+ *   tar         content, or its name: .tar      its samples; the key by WebDataset's rule
+ *               .tgz .tar.gz .tar.zst
+ *   list        .tsv .csv .jsonl .json          its rows; neighbours with one path are one item with several
+ *                                               captions; the key is the path as written
+ *   - (stdin)   content: a tar, one picture,    as above; names are operands, one a line (-0: NUL)
+ *               else names
+ *   -T FILE     names, as operands
  * In text mode an operand is a file of lines; every line is an item, its key is the line.
  *
  * One thread expands operands, `threads` threads read and decode (with threads = 1 all is done by the caller, within

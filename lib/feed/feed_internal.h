@@ -79,6 +79,7 @@ void vlk_feed_expand(vlk_feed *f);
 /* source.c */
 vlk_source *vlk_feed_source(vlk_feed *f, vlk_source_kind kind, const char *path, vlk_err *err);
 int vlk_feed_is_list(const char *path);
+int vlk_feed_is_side_name(const char *path); /* what stands beside a picture: never one itself */
 int vlk_feed_is_tar_name(const char *path);
 
 /* decode.c: reads and decodes the picture of a slot, and its captions. */

@@ -24,6 +24,7 @@ static const char *const list_suffix[] = {".tsv",       ".csv",      ".jsonl",  
                                           ".csv.gz",    ".jsonl.gz", ".json.gz", ".tsv.zst", ".csv.zst",
                                           ".jsonl.zst", ".json.zst", NULL};
 static const char *const tar_suffix[] = {".tar", ".tgz", ".tar.gz", ".tar.zst", ".tzst", NULL};
+static const char *const side_suffix[] = {".txt", ".json", ".npy", NULL};
 static const char *const stem_suffix[] = {
     ".tar", ".tgz",    ".tar.gz", ".tar.zst",  ".tzst",    ".tsv",     ".csv",     ".jsonl",     ".json",     ".txt",
     ".lst", ".tsv.gz", ".csv.gz", ".jsonl.gz", ".json.gz", ".tsv.zst", ".csv.zst", ".jsonl.zst", ".json.zst", NULL};
@@ -31,6 +32,11 @@ static const char *const stem_suffix[] = {
 int vlk_is_picture_name(const char *path)
 {
     return has_suffix(path, picture_suffix);
+}
+
+int vlk_feed_is_side_name(const char *path)
+{
+    return has_suffix(path, side_suffix);
 }
 
 int vlk_feed_is_list(const char *path)

@@ -142,6 +142,11 @@ int vlk_npy_write_rows(vlk_npy_writer *w, const void *rows, size_t n, vlk_err *e
     return 0;
 }
 
+int vlk_npy_writer_flush(vlk_npy_writer *w, vlk_err *err)
+{
+    return put_header(w, err) != 0 ? -1 : vlk_out_flush(w->out, err);
+}
+
 int vlk_npy_writer_commit(vlk_npy_writer *w, vlk_err *err)
 {
     int rc = put_header(w, err);

@@ -87,6 +87,8 @@ typedef struct vlk_npy_writer vlk_npy_writer;
 vlk_npy_writer *vlk_npy_writer_open(const char *path, vlk_dtype type, const size_t *dim, int rank,
                                     vlk_err *err) VLK_MUST_USE;
 int vlk_npy_write_rows(vlk_npy_writer *w, const void *rows, size_t n, vlk_err *err) VLK_MUST_USE;
+/* Hands everything to the system, the number of rows so far included: what fails for lack of room fails here. */
+int vlk_npy_writer_flush(vlk_npy_writer *w, vlk_err *err) VLK_MUST_USE;
 int vlk_npy_writer_commit(vlk_npy_writer *w, vlk_err *err) VLK_MUST_USE; /* frees w in any case */
 void vlk_npy_writer_abort(vlk_npy_writer *w);
 

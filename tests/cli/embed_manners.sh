@@ -51,6 +51,10 @@ is "an empty folder: no rows" "$(lines out)" 0
 run 0 "$E" empty -o empty.npy
 is "an empty folder: no keys" "$(lines empty.keys)" 0
 has "an empty folder: rows" empty.json '"rows": 0'
+echo notes >empty/notes.md
+run 0 "$E" empty
+has "a folder of other things is not passed over in silence" err "no picture among 1 files"
+rm empty/notes.md
 run 0 "$E" --text </dev/null
 is "no text: no rows" "$(lines out)" 0
 

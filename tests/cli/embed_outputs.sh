@@ -44,6 +44,19 @@ has "alpha: json" a-black.json '"alpha": "black"'
 has "alpha: json, drop" a-drop.json '"alpha": "drop"'
 has "alpha: nothing to say of the default" a-auto.json '"arguments": {}'
 run 2 "$E" pics/castle.png --alpha grey
+# no room: a limit of 8 blocks for a file
+(
+    ulimit -f 8
+    "$E" pics -o room.npy 2>err
+)
+is "no room: status" $? 2
+is "no room: one line" "$(lines err)" 1
+gone "no room: nothing stays" room.npy room.keys room.json .room.npy.vlk-tmp .room.keys.vlk-tmp
+(
+    ulimit -f 8
+    "$E" pics >room.tsv 2>err
+)
+is "no room for standard output: status" $? 2
 
 # jsonl
 run 0 "$E" pics/castle.png --format jsonl
