@@ -1,0 +1,127 @@
+#!/bin/sh
+# bench.sh - speed and memory on this machine, beside its limit, and beside peers where a Python has them.
+# usage: B=build/release bench.sh [kernel] [tower] [folder] [cold] [grow]       all without arguments
+#   MODELS="b32 b16 l14"   sizes, random weights, made in build/bench (2.6 GB for all three)
+#   PICTURES=DIR           JPEGs of your own for `folder` and `cold`; else the samples, many times
+#   PEERS=python3          a Python with torch, transformers, onnxruntime, openvino: measured in turn with vlkit
+#   ROUNDS=2  BF16=1       rounds of the interleaved runs; also bf16
+# Run it on an idle machine: everything here uses all cores.
+cd "$(dirname "$0")/.." || exit 2
+B=${B:-build/release}
+MODELS=${MODELS:-b32}
+ROUNDS=${ROUNDS:-2}
+dir=build/bench
+mkdir -p "$dir/one"
+threads=$(nproc)
+
+say() { printf '%s\n' "$*"; }
+peer() { [ -z "${PEERS-}" ] || "$PEERS" tests/bench/peers.py "$@" 2>/dev/null; }
+peers="ov-f32 ort-f32 torch-f32"
+[ -z "${BF16-1}" ] || peers="$peers ov-bf16 torch-bf16"
+
+# What a run took: "seconds peak-kB".
+timed() { # COMMAND...
+    start=$(date +%s.%N)
+    "$@" >"$dir/out" 2>"$dir/err" &
+    pid=$!
+    peak=0
+    while kill -0 $pid 2>/dev/null; do
+        now=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' /proc/$pid/status 2>/dev/null)
+        [ -n "$now" ] && peak=$now
+        sleep 0.01
+    done
+    wait $pid
+    echo "$(date +%s.%N) $start $peak" | awk '{ printf "%.3f %d\n", $1 - $2, $3 }'
+}
+
+pictures() { # N: a folder of N pictures, links to what there is
+    to=$dir/pictures-$1
+    [ -d "$to" ] || {
+        mkdir "$to"
+        i=0
+        while [ $i -lt "$1" ]; do
+            for f in "${PICTURES:-share/samples}"/*.jpg; do
+                [ $i -lt "$1" ] || break
+                ln -s "$(realpath "$f")" "$to/$(printf %05d $i).jpg"
+                i=$((i + 1))
+            done
+        done
+    }
+    echo "$to"
+}
+
+b_kernel() {
+    say "== products and attention, share of the peak"
+    "$B/tests/bench/bench_kernel" 0.5
+}
+
+b_tower() {
+    for m in $MODELS; do
+        say "== $m: the image tower alone, $threads threads"
+        for b in 1 16; do
+            for r in $(seq "$ROUNDS"); do
+                for t in f32 ${BF16-bf16}; do
+                    [ "$t" = 1 ] && t=bf16
+                    "$B/tests/bench/bench_tower" "$dir/$m" $b "$threads" $t 5
+                done
+                for p in $peers; do peer tower "$dir/$m" $p $b "$threads"; done
+            done
+        done
+    done
+}
+
+b_folder() {
+    for m in $MODELS; do
+        n=320
+        [ "$m" = b32 ] || n=96
+        say "== $m: the whole program on $n JPEGs, decode and start included"
+        for r in $(seq "$ROUNDS"); do
+            for t in f32 ${BF16-bf16}; do
+                [ "$t" = 1 ] && t=bf16
+                timed "$B/clip-embed" -m "$dir/$m" --dtype $t "$(pictures $n)" -o "$dir/folder.npy" |
+                    awk -v n=$n -v t=$t '{ printf "vlkit %s: %.1f images/s, peak %.0f MB\n", t, n / $1, $2 / 1024 }'
+            done
+            for p in $peers; do peer folder "$dir/$m" $p "$(pictures $n)" "$threads"; done
+        done
+    done
+}
+
+b_cold() {
+    one=$(pictures 1)
+    for m in $MODELS; do
+        say "== $m: one picture from a cold process, warm page cache"
+        for r in 1 2 3; do
+            timed "$B/clip-embed" -m "$dir/$m" "$one"/00000.jpg |
+                awk '{ printf "vlkit f32: %.3f s, peak %.0f MB\n", $1, $2 / 1024 }'
+        done
+        "$B/tests/bench/bench_tower" "$dir/$m" 1 "$threads" f32 0 cold
+        for p in $peers; do peer cold "$dir/$m" $p "$one"/00000.jpg; done
+    done
+    "$B/clip-embed" --help >/dev/null
+    timed "$B/clip-embed" --help | awk '{ printf "clip-embed --help: %.3f s\n", $1 }'
+}
+
+b_grow() {
+    set -- $MODELS
+    say "== $1: how cost grows: pictures, batch, threads (images/s; the start is in it)"
+    for n in 1 10 100 1000; do
+        timed "$B/clip-embed" -m "$dir/$1" "$(pictures $n)" -o "$dir/grow.npy" |
+            awk -v n=$n '{ printf "%4d pictures: %.2f s, %.1f images/s, peak %.0f MB\n", n, $1, n / $1, $2 / 1024 }'
+    done
+    for b in 1 8 64; do
+        for j in 1 2; do
+            timed "$B/clip-embed" -m "$dir/$1" -b $b -j $j "$(pictures 100)" -o "$dir/grow.npy" |
+                awk -v b=$b -v j=$j '{ printf "batch %2d, -j%d: %.1f images/s, peak %.0f MB\n", b, j, 100 / $1, $2 / 1024 }'
+        done
+    done
+}
+
+say "CPU: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $threads cores; load $(cut -d' ' -f1 /proc/loadavg)"
+"$B/clip-embed" --version
+for m in $MODELS; do
+    [ -f "$dir/$m/model.safetensors" ] || { mkdir -p "$dir/$m" && "$B/tests/bench/make_model" "$dir/$m" "$m" f32 || exit 2; }
+    [ -z "${PEERS-}" ] || [ -f "$dir/$m/vision.onnx" ] || peer export "$dir/$m"
+done
+for part in ${*:-kernel tower folder cold grow}; do
+    "b_$part"
+done
