@@ -2,7 +2,7 @@
  *
  * In pairs, an item's captions are KEY.txt and, if asked for, the list "captions" of KEY.json: members of the sample in
  * a tar, files beside the picture otherwise (the last suffix of its name replaced). Rows of lists bring their own. */
-#include "feed_internal.h"
+#include "index_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,15 +72,20 @@ void vlk_slot_clear(vlk_slot *s)
 
 /* ---- captions ------------------------------------------------------------------------------ */
 
-/* One caption from the bytes of a .txt: without byte order mark and line ends at its end. */
+void vlk_feed_trim_text(const char **p, size_t *n)
+{
+    if (*n >= 3 && memcmp(*p, "\xef\xbb\xbf", 3) == 0) {
+        *p += 3;
+        *n -= 3;
+    }
+    while (*n > 0 && ((*p)[*n - 1] == '\n' || (*p)[*n - 1] == '\r'))
+        --*n;
+}
+
+/* One caption from the bytes of a .txt. */
 static int add_txt(vlk_slot *s, const char *p, size_t n, vlk_err *err)
 {
-    if (n >= 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0) {
-        p += 3;
-        n -= 3;
-    }
-    while (n > 0 && (p[n - 1] == '\n' || p[n - 1] == '\r'))
-        n--;
+    vlk_feed_trim_text(&p, &n);
     return vlk_slot_caption(s, p, n, err);
 }
 
@@ -156,7 +161,7 @@ static void captions(vlk_feed *f, vlk_slot *s, vlk_decoder *d)
 
 /* jpg, jpeg, png, webp in this order; else the first member whose last suffix is a picture's; else one whose bytes are.
  */
-static const vlk_sample_part *picture_part(const vlk_sample *s)
+const vlk_sample_part *vlk_feed_picture_part(const vlk_sample *s)
 {
     static const char *const first[] = {"jpg", "jpeg", "png", "webp"};
     for (size_t i = 0; i < sizeof first / sizeof *first; i++) {
@@ -174,7 +179,7 @@ static const vlk_sample_part *picture_part(const vlk_sample *s)
 }
 
 /* A file that is not named like a picture: 1 if its first bytes are one. */
-static int is_picture_file(const char *path)
+int vlk_feed_is_picture_file(const char *path)
 {
     unsigned char head[64];
     FILE *fp = fopen(path, "rb");
@@ -184,7 +189,7 @@ static int is_picture_file(const char *path)
     return vlk_image_kind(head, n) != NULL;
 }
 
-static const char *stage_of(const vlk_err *err)
+const char *vlk_feed_stage(const vlk_err *err)
 {
     return err->code == VLK_ELIMIT ? "size"
            : err->code == VLK_EMEM ? "memory"
@@ -196,7 +201,7 @@ static int picture_bytes(vlk_slot *s, vlk_decoder *d, const void **p, size_t *n)
 {
     vlk_err *err = &s->item.err;
     if (s->sample_used) {
-        const vlk_sample_part *part = picture_part(&s->sample);
+        const vlk_sample_part *part = vlk_feed_picture_part(&s->sample);
         if (!part) {
             vlk_fail(err, VLK_EFORMAT, "no picture in the sample");
             vlk_slot_fail(s, "picture");
@@ -212,7 +217,7 @@ static int picture_bytes(vlk_slot *s, vlk_decoder *d, const void **p, size_t *n)
         *n = part->size;
     } else if (s->path.len) {
         if (vlk_read_file(&d->file, s->path.data, VLK_FEED_FILE_MAX, err) != 0) {
-            vlk_slot_fail(s, err->code == VLK_EIO ? "open" : stage_of(err));
+            vlk_slot_fail(s, err->code == VLK_EIO ? "open" : vlk_feed_stage(err));
             return -1;
         }
         *p = d->file.data;
@@ -233,7 +238,7 @@ void vlk_slot_decode(vlk_feed *f, vlk_slot *s, vlk_decoder *d)
 {
     const void *p = NULL;
     size_t n = 0;
-    if (s->maybe && !is_picture_file(s->path.data)) {
+    if (s->maybe && !vlk_feed_is_picture_file(s->path.data)) {
         s->no_item = 1;
         return;
     }
@@ -242,7 +247,7 @@ void vlk_slot_decode(vlk_feed *f, vlk_slot *s, vlk_decoder *d)
     if (!s->pixels)
         s->pixels = vlk_calloc(f->height * f->width, 3, &s->item.err);
     if (!s->pixels || vlk_pixels(s->pixels, p, n, &f->opt.recipe, &f->opt.pixels, d->scratch, &s->item.err) != 0) {
-        vlk_slot_fail(s, stage_of(&s->item.err));
+        vlk_slot_fail(s, vlk_feed_stage(&s->item.err));
         return;
     }
     if (f->opt.mode == VLK_FEED_PAIRS)

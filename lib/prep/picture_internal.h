@@ -102,6 +102,12 @@ int vlk_resize_start(vlk_resizer *rz, size_t w, size_t h, size_t c, const vlk_pa
 void vlk_resize_rows(vlk_resizer *rz, const uint8_t *rows, size_t y, size_t n);
 void vlk_resize_end(vlk_resizer *rz, uint8_t *dst);
 
+/* Decodes, turns and changes modes as vlk_pixels; of the picture the box {x, y, w, h} that `box` answers is cut out and
+ * resized to (out_h, out_w, 3), as RGB. */
+int vlk_pixels_of_box(uint8_t *out, size_t out_w, size_t out_h, const void *bytes, size_t n, const vlk_recipe *r,
+                      const vlk_pixel_options *opt, void (*box)(void *arg, size_t w, size_t h, size_t box[4]),
+                      void *arg, vlk_pixel_scratch *s, vlk_err *err) VLK_MUST_USE;
+
 /* Plans one axis: the weights of Pillow's precompute_coeffs. */
 int vlk_axis_plan(vlk_axis *a, size_t in, size_t out, size_t first, size_t count, vlk_filter filter,
                   vlk_err *err) VLK_MUST_USE;

@@ -160,14 +160,20 @@ static void sink_rows(void *arg, const uint8_t *rows, size_t y, size_t n)
     vlk_resize_rows(&s->rz, rows, y, n);
 }
 
-/* The way of a whole picture: s->img to s->part. */
-static int shape(vlk_pixel_scratch *s, const vlk_recipe *r, vlk_alpha alpha, vlk_err *err)
+/* What comes before sizes: turned, on a ground, in the mode that is resized. */
+static int settle(vlk_pixel_scratch *s, const vlk_recipe *r, vlk_alpha alpha, vlk_err *err)
 {
     if (vlk_image_orient(&s->img, err))
         return -1;
     if (alpha > VLK_ALPHA_DROP && s->img.has_alpha && vlk_image_composite(&s->img, alpha, err))
         return -1;
-    if ((r->rgb_first && vlk_image_to_rgb(&s->img, err)) || lay_out(&s->at, r, &s->img, err))
+    return r->rgb_first ? vlk_image_to_rgb(&s->img, err) : 0;
+}
+
+/* The way of a whole picture: s->img to s->part. */
+static int shape(vlk_pixel_scratch *s, const vlk_recipe *r, vlk_alpha alpha, vlk_err *err)
+{
+    if (settle(s, r, alpha, err) || lay_out(&s->at, r, &s->img, err))
         return -1;
     return vlk_resize_part(&s->part, &s->img, &s->at.part, r->filter, &s->rz, err);
 }
@@ -231,13 +237,50 @@ static int pixels(uint8_t *out, const void *bytes, size_t n, const vlk_recipe *r
     return 0;
 }
 
-int vlk_pixels(uint8_t *out, const void *bytes, size_t n, const vlk_recipe *r, const vlk_pixel_options *opt,
-               vlk_pixel_scratch *s, vlk_err *err)
+/* The user's options, and what the recipe asks for where they are silent. */
+static vlk_pixel_options options(const vlk_recipe *r, const vlk_pixel_options *opt)
 {
     vlk_pixel_options o = opt ? *opt : (vlk_pixel_options){0};
     if (o.alpha == VLK_ALPHA_AUTO)
         o.alpha = r->on_white ? VLK_ALPHA_WHITE : VLK_ALPHA_DROP;
+    return o;
+}
+
+int vlk_pixels(uint8_t *out, const void *bytes, size_t n, const vlk_recipe *r, const vlk_pixel_options *opt,
+               vlk_pixel_scratch *s, vlk_err *err)
+{
+    vlk_pixel_options o = options(r, opt);
     int ret = pixels(out, bytes, n, r, &o, s, err);
+    trim(s);
+    return ret;
+}
+
+/* s->img becomes its part {x, y, w, h}. */
+static void cut(vlk_image *img, const size_t box[4])
+{
+    size_t c = vlk_mode_bytes(img->mode), row = box[2] * c;
+    for (size_t y = 0; y < box[3]; y++)
+        memmove(img->data + y * row, img->data + ((box[1] + y) * img->width + box[0]) * c, row);
+    img->width = box[2];
+    img->height = box[3];
+}
+
+int vlk_pixels_of_box(uint8_t *out, size_t out_w, size_t out_h, const void *bytes, size_t n, const vlk_recipe *r,
+                      const vlk_pixel_options *opt, void (*box)(void *arg, size_t w, size_t h, size_t box[4]),
+                      void *arg, vlk_pixel_scratch *s, vlk_err *err)
+{
+    vlk_pixel_options o = options(r, opt);
+    vlk_part whole = {.w = out_w, .h = out_h, .cw = out_w, .ch = out_h};
+    size_t at[4];
+    int ret = vlk_image_decode_to(&s->img, bytes, n, &o, NULL, err) || settle(s, r, o.alpha, err) ? -1 : 0;
+    if (ret == 0) {
+        box(arg, s->img.width, s->img.height, at);
+        cut(&s->img, at);
+        ret = vlk_resize_part(&s->part, &s->img, &whole, r->filter, &s->rz, err) || vlk_image_to_rgb(&s->part, err) ? -1
+                                                                                                                    : 0;
+    }
+    if (ret == 0)
+        memcpy(out, s->part.data, out_w * out_h * 3);
     trim(s);
     return ret;
 }

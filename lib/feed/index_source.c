@@ -1,0 +1,421 @@
+/* index_source.c - what an operand of a training set holds, into the index: tars, folders, lists, pictures.
+ *
+ * A sample's texts are KEY.txt, and as far as they are asked for the lists "captions" and "negatives" of KEY.json:
+ * members of the tar, or files beside the picture (its last suffix replaced). Rows of lists bring their own. Empty
+ * captions count as none. Samples without a caption or a picture are indexed as bad ones, since a run has to name them.
+ */
+#include "index_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { OPEN_SHARDS_MAX = 200 };
+
+/* A sample in the making. */
+typedef struct draft {
+    vlk_entry e;
+    const char *stage; /* not NULL: it is bad */
+    vlk_err why;
+} draft;
+
+static void spoil(draft *d, const char *stage)
+{
+    if (!d->stage)
+        d->stage = stage;
+}
+
+/* ---- texts -------------------------------------------------------------------------------------------- */
+
+/* One more text, counted in *count. -1: no memory. */
+static int add_text(vlk_index *ix, draft *d, uint16_t *count, const char *s, size_t n, vlk_err *err)
+{
+    size_t valid = vlk_utf8_valid(s, n);
+    if (n == 0 || d->stage)
+        return 0;
+    if (valid != n)
+        vlk_fail(&d->why, VLK_EFORMAT, "a caption is not UTF-8 at byte %zu", valid);
+    else if (*count == UINT16_MAX)
+        vlk_fail(&d->why, VLK_ELIMIT, "more than %d captions", UINT16_MAX);
+    else {
+        ++*count;
+        return vlk_index_text(ix, s, n, err);
+    }
+    spoil(d, "caption");
+    return 0;
+}
+
+static int add_txt(vlk_index *ix, draft *d, const char *p, size_t n, vlk_err *err)
+{
+    vlk_feed_trim_text(&p, &n);
+    return add_text(ix, d, &d->e.captions, p, n, err);
+}
+
+static int add_list(vlk_index *ix, draft *d, const vlk_json *j, const char *name, uint16_t *count, vlk_err *err)
+{
+    const vlk_json *list = vlk_json_get(j, name);
+    int rc = 0;
+    if (list && vlk_json_type(list) != VLK_JSON_NULL && vlk_json_type(list) != VLK_JSON_ARRAY) {
+        vlk_fail(&d->why, VLK_EFORMAT, "KEY.json: %s is no list", name);
+        spoil(d, "caption");
+    }
+    for (size_t i = 0; i < vlk_json_len(list) && rc == 0 && !d->stage; i++) {
+        size_t n = 0;
+        const char *text = vlk_json_str(vlk_json_at(list, i), &n);
+        if (!text) {
+            vlk_fail(&d->why, VLK_EFORMAT, "KEY.json: %s[%zu] is no string", name, i);
+            spoil(d, "caption");
+        } else
+            rc = add_text(ix, d, count, text, n, err);
+    }
+    return rc;
+}
+
+static int add_json(vlk_index *ix, draft *d, const char *p, size_t n, vlk_err *err)
+{
+    if (d->stage)
+        return 0;
+    vlk_json *j = vlk_json_parse(p, n, "KEY.json", &d->why);
+    int rc = 0;
+    if (!j)
+        spoil(d, "caption");
+    if (j && ix->opt.captions)
+        rc = add_list(ix, d, j, "captions", &d->e.captions, err);
+    if (j && rc == 0 && ix->opt.negatives)
+        rc = add_list(ix, d, j, "negatives", &d->e.negatives, err);
+    vlk_json_free(j);
+    return rc;
+}
+
+static int wants_json(const vlk_index *ix)
+{
+    return ix->opt.captions || ix->opt.negatives;
+}
+
+/* The end of a sample, good or bad. */
+static int finish(vlk_index *ix, draft *d, const char *no_caption, vlk_err *err)
+{
+    if (!d->stage && d->e.captions == 0) {
+        vlk_fail(&d->why, VLK_EFORMAT, "%s", no_caption);
+        spoil(d, "caption");
+    }
+    return d->stage ? vlk_index_end_bad(ix, d->stage, &d->why, err) : vlk_index_end(ix, &d->e, err);
+}
+
+/* ---- tars --------------------------------------------------------------------------------------------- */
+
+/* The picture of a tar's sample: where it lies. */
+static int tar_picture(vlk_index *ix, draft *d, const vlk_sample *s, int packed, vlk_err *err)
+{
+    const vlk_sample_part *p = vlk_feed_picture_part(s);
+    if (!p) {
+        vlk_fail(&d->why, VLK_EFORMAT, "no picture in the sample");
+        spoil(d, "picture");
+    } else if (p->type != '0') {
+        vlk_fail(&d->why, VLK_EUNSUPPORTED, "%s is a %s in the tar, not a file", p->name,
+                 p->type == 'S' ? "sparse file" : "link");
+        spoil(d, "picture");
+    } else if (p->size > VLK_FEED_FILE_MAX) {
+        vlk_fail(&d->why, VLK_ELIMIT, "%s has %zu bytes; at most %d are read", p->name, p->size, VLK_FEED_FILE_MAX);
+        spoil(d, "size");
+    }
+    if (d->stage)
+        return 0;
+    d->e.size = (uint32_t)p->size;
+    if (packed)
+        return vlk_index_hold(ix, p->data, p->size, &d->e, err);
+    d->e.place = VLK_IN_TAR;
+    d->e.offset = p->offset;
+    return 0;
+}
+
+static int add_sample(vlk_index *ix, const vlk_sample *s, int packed, vlk_err *err)
+{
+    draft d = {.stage = NULL};
+    const vlk_sample_part *p;
+    if (vlk_index_begin(ix, s->key, strlen(s->key), err) != 0)
+        return -1;
+    if ((p = vlk_sample_part_find(s, "txt")) && add_txt(ix, &d, (const char *)p->data, p->size, err) != 0)
+        return -1;
+    if (wants_json(ix) && (p = vlk_sample_part_find(s, "json")) &&
+        add_json(ix, &d, (const char *)p->data, p->size, err) != 0)
+        return -1;
+    if (!d.stage && d.e.captions > 0 && tar_picture(ix, &d, s, packed, err) != 0)
+        return -1;
+    return finish(ix, &d, "no caption (KEY.txt)", err);
+}
+
+/* Keeps a plain tar open for reading at places. */
+static int keep_open(vlk_index *ix, const char *path, vlk_err *err)
+{
+    vlk_shard *s = &ix->shard[ix->shards - 1];
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        vlk_fail_errno(err, "%s", path);
+        if (fd >= 0)
+            close(fd);
+        return 1;
+    }
+    s->size = st.st_size;
+    s->time = st.st_mtim;
+    if (ix->open_shards < OPEN_SHARDS_MAX) {
+        ix->open_shards++;
+        s->fd = fd;
+    } else
+        close(fd);
+    return 0;
+}
+
+static int add_tar(vlk_index *ix, vlk_in *in, const char *path, int packed, vlk_err *err)
+{
+    vlk_sample s = {0};
+    vlk_tar *tar = NULL;
+    int r, rc = vlk_index_shard(ix, path, err);
+    if (rc == 0 && !packed)
+        rc = keep_open(ix, path, err);
+    if (rc == 0 && !(tar = vlk_tar_open(in, err)))
+        rc = -1;
+    while (rc == 0 && (r = vlk_tar_sample(tar, &s, err)) != 0) {
+        if (r < 0)
+            rc = err->code == VLK_EMEM ? -1 : 1;
+        else if (!s.keyless)
+            rc = add_sample(ix, &s, packed, err);
+    }
+    vlk_sample_clear(&s);
+    vlk_tar_close(tar);
+    return rc;
+}
+
+/* ---- files -------------------------------------------------------------------------------------------- */
+
+/* PATH with its last suffix replaced: its bytes, if there is such a file. */
+static int side_file(vlk_index *ix, draft *d, const char *path, const char *suffix, vlk_buf *bytes,
+                     int (*add)(vlk_index *, draft *, const char *, size_t, vlk_err *), vlk_err *err)
+{
+    const char *base = strrchr(path, '/'), *dot = strrchr(base ? base : path, '.');
+    size_t stem = dot && dot != (base ? base + 1 : path) ? (size_t)(dot - path) : strlen(path);
+    struct stat st;
+    vlk_buf name = {0};
+    int rc = vlk_buf_add(&name, path, stem, err) || vlk_buf_adds(&name, suffix, err) ? -1 : 0;
+    if (rc == 0 && (stat(name.data, &st) == 0 || errno != ENOENT) && !d->stage) {
+        if (vlk_read_file(bytes, name.data, VLK_FEED_CAPTION_MAX, &d->why) != 0)
+            spoil(d, "caption");
+        else
+            rc = add(ix, d, bytes->data ? bytes->data : "", bytes->len, err);
+    }
+    vlk_buf_clear(&name);
+    return rc;
+}
+
+/* Size and place of a picture in a file. */
+static void file_picture(draft *d, const char *path)
+{
+    struct stat st;
+    d->e.place = VLK_IN_FILE;
+    if (stat(path, &st) != 0) {
+        vlk_fail_errno(&d->why, "%s", path);
+        spoil(d, "open");
+    } else if (S_ISDIR(st.st_mode)) {
+        vlk_fail(&d->why, VLK_EFORMAT, "%s is a folder", path);
+        spoil(d, "open");
+    } else if (st.st_size > VLK_FEED_FILE_MAX) {
+        vlk_fail(&d->why, VLK_ELIMIT, "%s has %lld bytes; at most %d are read", path, (long long)st.st_size,
+                 VLK_FEED_FILE_MAX);
+        spoil(d, "size");
+    } else
+        d->e.size = (uint32_t)st.st_size;
+}
+
+/* A picture with its texts beside it; its key is its path. `why`: it could not be looked at. */
+static int add_file(vlk_index *ix, const char *path, const vlk_err *why, vlk_buf *bytes, vlk_err *err)
+{
+    draft d = {.stage = why ? "open" : NULL};
+    if (why)
+        d.why = *why;
+    if (vlk_index_begin(ix, path, strlen(path), err) != 0)
+        return -1;
+    if (!why)
+        file_picture(&d, path);
+    if (side_file(ix, &d, path, ".txt", bytes, add_txt, err) != 0 ||
+        (wants_json(ix) && side_file(ix, &d, path, ".json", bytes, add_json, err) != 0))
+        return -1;
+    return finish(ix, &d, "no caption (KEY.txt)", err);
+}
+
+static int is_text_name(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return dot && (strcasecmp(dot, ".txt") == 0 || strcasecmp(dot, ".json") == 0);
+}
+
+static int add_folder(vlk_index *ix, const char *path, vlk_err *err)
+{
+    vlk_buf bytes = {0};
+    vlk_err why = {0};
+    const char *name;
+    int r = 0, rc = 0, files = 0; /* files: the shard under way is one of files */
+    vlk_folder *dir = vlk_folder_open(path, err);
+    if (!dir)
+        return err->code == VLK_EMEM ? -1 : 1;
+    while (rc == 0 && (r = vlk_folder_next(dir, &name, &why)) > 0) {
+        if (r == 1 && vlk_feed_is_tar_name(name)) {
+            files = 0;
+            rc = vlk_index_add(ix, name, err);
+            continue;
+        }
+        if (is_text_name(name) || (r == 1 && !vlk_is_picture_name(name) && !vlk_feed_is_picture_file(name)))
+            continue;
+        if (!files)
+            rc = vlk_index_shard(ix, NULL, err);
+        files = 1;
+        if (rc == 0)
+            rc = add_file(ix, name, r == 2 ? &why : NULL, &bytes, err);
+    }
+    if (rc == 0 && r < 0) {
+        *err = why;
+        rc = why.code == VLK_EMEM ? -1 : 1;
+    }
+    vlk_folder_close(dir);
+    vlk_buf_clear(&bytes);
+    return rc;
+}
+
+/* ---- lists -------------------------------------------------------------------------------------------- */
+
+static int add_row_captions(vlk_index *ix, draft *d, const vlk_row *row, vlk_err *err)
+{
+    const char *p = row->text.data;
+    int rc = 0;
+    for (size_t i = 0; i < row->captions && rc == 0; i++) {
+        size_t n = strlen(p);
+        rc = add_text(ix, d, &d->e.captions, p, n, err);
+        p += n + 1;
+    }
+    return rc;
+}
+
+typedef struct list_walk {
+    vlk_list *list;
+    vlk_row row[2]; /* the one in hand, the one read ahead */
+    int now, r;     /* r: what the row in hand is */
+    vlk_err why;    /* r 2 or -1 */
+} list_walk;
+
+/* The row in hand and its neighbours with the same path are one sample. */
+static int add_rows(vlk_index *ix, list_walk *l, const char *dir, vlk_err *err)
+{
+    draft d = {.stage = NULL};
+    const vlk_row *row = &l->row[l->now];
+    const char *key = row->path.data;
+    char *path = vlk_path_join(dir, key, err);
+    int rc = path && vlk_index_begin(ix, key, row->path.len, err) == 0 ? 0 : -1;
+    if (rc == 0)
+        file_picture(&d, path);
+    if (rc == 0)
+        rc = add_row_captions(ix, &d, row, err);
+    for (;;) {
+        vlk_row *next = &l->row[!l->now];
+        l->r = vlk_list_next(l->list, next, &l->why);
+        if (rc != 0 || l->r != 1 || strcmp(next->path.data, key) != 0)
+            break;
+        rc = add_row_captions(ix, &d, next, err);
+    }
+    l->now = !l->now;
+    free(path);
+    return rc == 0 ? finish(ix, &d, "no caption in the list", err) : -1;
+}
+
+static int add_bad_row(vlk_index *ix, list_walk *l, const char *list, vlk_err *err)
+{
+    vlk_buf key = {0};
+    int rc = vlk_buf_addf(&key, err, "%s:%zu", list, l->row[l->now].line);
+    if (rc == 0)
+        rc = vlk_index_begin(ix, key.data, key.len, err);
+    if (rc == 0)
+        rc = vlk_index_end_bad(ix, l->why.code == VLK_ELIMIT ? "size" : "list", &l->why, err);
+    vlk_buf_clear(&key);
+    if (rc == 0)
+        l->r = vlk_list_next(l->list, &l->row[l->now], &l->why);
+    return rc;
+}
+
+static int add_list_file(vlk_index *ix, const char *path, vlk_err *err)
+{
+    list_walk l = {.list = vlk_list_open(path, VLK_LIST_AUTO, err)};
+    const char *slash = strrchr(path, '/');
+    char *dir = NULL;
+    if (!l.list)
+        return err->code == VLK_EMEM ? -1 : 1;
+    dir = slash ? vlk_strndup(path, (size_t)(slash - path) + (slash == path), err) : vlk_strndup(".", 1, err);
+    int rc = dir && vlk_index_shard(ix, dir, err) == 0 ? 0 : -1;
+    if (rc == 0)
+        l.r = vlk_list_next(l.list, &l.row[0], &l.why);
+    while (rc == 0 && l.r > 0)
+        rc = l.r == 1 ? add_rows(ix, &l, dir, err) : add_bad_row(ix, &l, path, err);
+    if (rc == 0 && l.r < 0) {
+        *err = l.why;
+        rc = l.why.code == VLK_EMEM ? -1 : 1;
+    }
+    free(dir);
+    vlk_list_close(l.list);
+    vlk_row_clear(&l.row[0]);
+    vlk_row_clear(&l.row[1]);
+    return rc;
+}
+
+/* ---- by name, by content --------------------------------------------------------------------------------- */
+
+static int add_picture(vlk_index *ix, const char *name, vlk_err *err)
+{
+    vlk_buf bytes = {0};
+    int rc = vlk_index_shard(ix, NULL, err);
+    if (rc == 0)
+        rc = add_file(ix, name, NULL, &bytes, err);
+    vlk_buf_clear(&bytes);
+    return rc;
+}
+
+static int by_content(vlk_index *ix, const char *name, int regular, vlk_err *err)
+{
+    const unsigned char *p;
+    size_t got;
+    int rc;
+    vlk_in *in = vlk_in_open(name, err);
+    if (!in || vlk_in_peek(in, &p, 512, &got, err) != 0)
+        rc = err->code == VLK_EMEM ? -1 : 1;
+    else if (vlk_feed_is_tar_name(name) || vlk_tar_probe(p, got))
+        rc = add_tar(ix, in, name, vlk_in_packed(in) || !regular, err);
+    else if (vlk_image_kind(p, got) && regular && !vlk_in_packed(in))
+        rc = add_picture(ix, name, err);
+    else {
+        vlk_fail(err, VLK_EFORMAT, "%s: expected a tar, a folder, a list (.tsv .csv .jsonl .json) or a picture", name);
+        rc = 1;
+    }
+    vlk_in_close(in);
+    return rc;
+}
+
+int vlk_index_add(vlk_index *ix, const char *name, vlk_err *err)
+{
+    struct stat st;
+    if (strcmp(name, "-") == 0) {
+        vlk_fail(err, VLK_EUSAGE, "training data cannot come from standard input: they are read again and again");
+        return -1;
+    }
+    if (stat(name, &st) != 0) {
+        vlk_fail_errno(err, "%s", name);
+        return 1;
+    }
+    if (S_ISDIR(st.st_mode))
+        return add_folder(ix, name, err);
+    if (vlk_feed_is_list(name))
+        return add_list_file(ix, name, err);
+    if (S_ISREG(st.st_mode) && vlk_is_picture_name(name))
+        return add_picture(ix, name, err);
+    return by_content(ix, name, S_ISREG(st.st_mode), err);
+}

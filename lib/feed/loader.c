@@ -1,0 +1,444 @@
+/* loader.c - batches of training samples, decoded ahead in a ring of slots.
+ *
+ *        caller (vlk_loader_next)      decoders (N threads)         caller
+ *   FREE ----------------------> READY ------------> WORK --> DONE --------> batch --> FREE
+ *        position -> sample, key        read, decode, cut      in order; bad ones are passed over
+ *
+ * What a slot becomes is a function of its position alone, and slots are taken in order: so batches do not depend on
+ * the number of threads, on the length of the ring or on what is kept. While the caller computes its step the decoders
+ * fill the ring, which holds the next batch or as much of it as LOOK_AHEAD bytes are. */
+#include "index_internal.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const size_t LOOK_AHEAD = (size_t)256 << 20;
+static const long SLICE_NS = 50 * 1000 * 1000; /* between two looks at `stop` */
+
+typedef enum load_state { LOAD_FREE, LOAD_READY, LOAD_WORK, LOAD_DONE } load_state;
+
+typedef struct load_slot {
+    load_state state;
+    uint64_t position;
+    vlk_draw draw;
+    int rc; /* 0 good; 1 bad: stage, err; -1: err ends the run */
+    const char *stage;
+    vlk_err err;
+    uint8_t *pixels; /* (H,W,3) */
+} load_slot;
+
+/* What a decoding thread keeps. */
+typedef struct load_worker {
+    struct vlk_loader *l;
+    pthread_t thread;
+    vlk_pixel_scratch *scratch;
+    vlk_buf file;
+    uint8_t *base; /* (base_h, base_w, 3) */
+} load_worker;
+
+enum { KEPT_NO, KEPT_WRITING, KEPT_YES };
+
+struct vlk_loader {
+    vlk_loader_options opt;
+    vlk_recipe base;
+    int has_base;
+    size_t w, h, bytes, base_w, base_h, base_bytes;
+    uint8_t *kept; /* base pictures of all samples, or NULL */
+    _Atomic unsigned char *kept_state;
+    load_slot *slot;
+    uint8_t *slot_pixels;
+    size_t slots, head, work, tail; /* slots since the start; place: modulo slots */
+    uint64_t position;              /* of the next draw */
+    int drawn;                      /* 1: the order goes on; 0 it has ended; -1 draw_err */
+    vlk_err draw_err;
+    load_worker *worker;
+    size_t workers, running; /* workers 0: the caller decodes, with worker[0] */
+    pthread_mutex_t lock;
+    pthread_cond_t ready, done;
+    int sync_init, quit;
+    uint8_t *batch_pixels;
+    vlk_load_row *row;
+    vlk_span *negative;
+    size_t *pick, pick_cap;
+    vlk_load_bad *bad;
+    size_t bads, bad_cap, streak;
+    unsigned char *told; /* a byte a sample */
+    uint64_t next;
+};
+
+static void key_for(uint64_t key[4], const vlk_draw *d, vlk_random_use use)
+{
+    memcpy(key, d->key, sizeof d->key);
+    key[3] = vlk_random_for(use, 0);
+}
+
+/* ---- one sample ------------------------------------------------------------------------------------ */
+
+static int bad_picture(load_slot *s)
+{
+    s->stage = vlk_feed_stage(&s->err);
+    return s->err.code == VLK_EMEM ? -1 : 1;
+}
+
+/* Keeps a base picture for the next time, unless another thread is about it. */
+static void keep(vlk_loader *l, size_t sample, const uint8_t *base)
+{
+    unsigned char no = KEPT_NO;
+    if (!l->kept || !atomic_compare_exchange_strong(&l->kept_state[sample], &no, KEPT_WRITING))
+        return;
+    memcpy(l->kept + sample * l->base_bytes, base, l->base_bytes);
+    atomic_store_explicit(&l->kept_state[sample], KEPT_YES, memory_order_release);
+}
+
+static int decode(vlk_loader *l, load_slot *s, load_worker *w)
+{
+    const vlk_loader_options *o = &l->opt;
+    size_t sample = s->draw.sample, n = 0;
+    const void *p = NULL;
+    uint64_t key[4];
+    double u[VLK_AUGMENT_UNIFORMS];
+    key_for(key, &s->draw, VLK_RANDOM_AUGMENT);
+    for (size_t i = 0; i < VLK_AUGMENT_UNIFORMS; i++)
+        u[i] = vlk_random_uniform(key, i);
+    const uint8_t *base = w->base;
+    if (l->kept && atomic_load_explicit(&l->kept_state[sample], memory_order_acquire) == KEPT_YES) {
+        base = l->kept + sample * l->base_bytes;
+    } else {
+        int rc = vlk_index_read(o->index, sample, &w->file, &p, &n, &s->stage, &s->err);
+        if (rc != 0)
+            return rc;
+        if (!l->has_base)
+            return vlk_augment_resized(s->pixels, p, n, &o->augment, &o->recipe, &o->pixels, u, w->scratch, &s->err)
+                       ? bad_picture(s)
+                       : 0;
+        if (vlk_pixels(w->base, p, n, &l->base, &o->pixels, w->scratch, &s->err) != 0)
+            return bad_picture(s);
+        keep(l, sample, base);
+    }
+    vlk_augment_cut(s->pixels, l->w, l->h, base, l->base_w, l->base_h, &o->augment, u);
+    return 0;
+}
+
+/* ---- decoders ---------------------------------------------------------------------------------------- */
+
+static void *worker_main(void *arg)
+{
+    load_worker *w = arg;
+    vlk_loader *l = w->l;
+    pthread_mutex_lock(&l->lock);
+    while (!l->quit) {
+        if (l->work == l->head) {
+            pthread_cond_wait(&l->ready, &l->lock);
+            continue;
+        }
+        load_slot *s = &l->slot[l->work++ % l->slots];
+        s->state = LOAD_WORK;
+        pthread_mutex_unlock(&l->lock);
+        s->rc = decode(l, s, w);
+        pthread_mutex_lock(&l->lock);
+        s->state = LOAD_DONE;
+        pthread_cond_signal(&l->done);
+    }
+    pthread_mutex_unlock(&l->lock);
+    return NULL;
+}
+
+/* Signals are for the caller's thread. */
+static int start(vlk_loader *l, vlk_err *err)
+{
+    sigset_t all, old;
+    int rc = 0;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &old);
+    for (; rc == 0 && l->running < l->workers; l->running += rc == 0)
+        rc = pthread_create(&l->worker[l->running].thread, NULL, worker_main, &l->worker[l->running]);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return rc == 0 ? 0 : vlk_fail(err, VLK_EIO, "cannot start a thread: %s", strerror(rc));
+}
+
+/* ---- the caller's side --------------------------------------------------------------------------------- */
+
+static int stopped(const vlk_loader *l)
+{
+    return l->opt.stop && *l->opt.stop;
+}
+
+/* Gives every free slot its position. */
+static void refill(vlk_loader *l)
+{
+    while (l->drawn == 1 && l->head - l->tail < l->slots) {
+        load_slot *s = &l->slot[l->head % l->slots];
+        l->drawn = l->opt.draw(l->opt.draw_arg, l->position, &s->draw, &l->draw_err);
+        if (l->drawn == 1 && s->draw.sample >= vlk_index_count(l->opt.index))
+            l->drawn = vlk_fail(&l->draw_err, VLK_EUSAGE, "position %llu is sample %zu, of %zu",
+                                (unsigned long long)l->position, s->draw.sample, vlk_index_count(l->opt.index));
+        if (l->drawn != 1)
+            return;
+        s->position = l->position++;
+        pthread_mutex_lock(&l->lock);
+        s->state = LOAD_READY;
+        l->head++;
+        pthread_cond_signal(&l->ready);
+        pthread_mutex_unlock(&l->lock);
+    }
+}
+
+/* The oldest slot, done; or NULL when stopped. */
+static load_slot *wait_slot(vlk_loader *l)
+{
+    load_slot *s = &l->slot[l->tail % l->slots];
+    if (l->workers == 0) {
+        s->rc = decode(l, s, &l->worker[0]);
+        return stopped(l) ? NULL : s;
+    }
+    pthread_mutex_lock(&l->lock);
+    while (s->state != LOAD_DONE && !stopped(l)) {
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        t.tv_nsec += SLICE_NS;
+        if (t.tv_nsec >= 1000000000) {
+            t.tv_sec++;
+            t.tv_nsec -= 1000000000;
+        }
+        pthread_cond_timedwait(&l->done, &l->lock, &t);
+    }
+    pthread_mutex_unlock(&l->lock);
+    return stopped(l) ? NULL : s;
+}
+
+/* `negatives` of the sample's, without repetition: the start of a shuffle of all. */
+static int pick_negatives(vlk_loader *l, const vlk_draw *d, vlk_load_row *row, vlk_span *out, vlk_err *err)
+{
+    uint64_t key[4];
+    size_t n = vlk_index_negatives(l->opt.index, d->sample), want = n < l->opt.negatives ? n : l->opt.negatives;
+    key_for(key, d, VLK_RANDOM_NEGATIVE);
+    if (vlk_grow(&l->pick, &l->pick_cap, n, sizeof *l->pick, err) != 0)
+        return -1;
+    for (size_t i = 0; i < n; i++)
+        l->pick[i] = i;
+    for (size_t i = 0; i < want; i++) {
+        size_t j = i + (size_t)vlk_random_below(key, i, n - i), keep_i = l->pick[j];
+        l->pick[j] = l->pick[i];
+        l->pick[i] = keep_i;
+        out[i] = vlk_index_negative(l->opt.index, d->sample, keep_i);
+    }
+    row->negative = out;
+    row->negatives = want;
+    return 0;
+}
+
+static int take_good(vlk_loader *l, const load_slot *s, size_t at, vlk_err *err)
+{
+    const vlk_index *ix = l->opt.index;
+    const vlk_draw *d = &s->draw;
+    vlk_load_row *row = &l->row[at];
+    uint64_t key[4];
+    key_for(key, d, VLK_RANDOM_CAPTION);
+    size_t n = vlk_index_captions(ix, d->sample), c = l->opt.first_caption ? 0 : (size_t)vlk_random_below(key, 0, n);
+    *row = (vlk_load_row){.sample = d->sample,
+                          .position = s->position,
+                          .key = vlk_index_key(ix, d->sample),
+                          .caption = vlk_index_caption(ix, d->sample, c)};
+    memcpy(l->batch_pixels + at * l->bytes, s->pixels, l->bytes);
+    l->streak = 0;
+    return l->opt.negatives ? pick_negatives(l, d, row, l->negative + at * l->opt.negatives, err) : 0;
+}
+
+static int take_bad(vlk_loader *l, const load_slot *s, vlk_err *err)
+{
+    size_t all = vlk_index_count(l->opt.index);
+    vlk_span key = vlk_index_key(l->opt.index, s->draw.sample);
+    if (vlk_grow(&l->bad, &l->bad_cap, l->bads + 1, sizeof *l->bad, err) != 0)
+        return -1;
+    l->bad[l->bads++] = (vlk_load_bad){.sample = s->draw.sample,
+                                       .position = s->position,
+                                       .key = key,
+                                       .again = l->told[s->draw.sample],
+                                       .stage = s->stage,
+                                       .err = s->err};
+    l->told[s->draw.sample] = 1;
+    if (++l->streak >= all)
+        return vlk_fail(err, VLK_EFORMAT, "%zu samples in a row cannot be used; the last one, %s: %s", l->streak, key.s,
+                        s->err.msg);
+    return 0;
+}
+
+/* The oldest slot into the batch. 1 it was good; 2 bad; 0 the end, or stopped; -1. */
+static int take(vlk_loader *l, size_t at, vlk_err *err)
+{
+    refill(l);
+    if (l->tail == l->head) {
+        if (l->drawn < 0 && err)
+            *err = l->draw_err;
+        return l->drawn;
+    }
+    load_slot *s = wait_slot(l);
+    if (!s)
+        return 0;
+    if (s->rc < 0) {
+        if (err)
+            *err = s->err;
+        return -1;
+    }
+    int rc = s->rc == 0 ? take_good(l, s, at, err) : take_bad(l, s, err);
+    l->next = s->position + 1;
+    pthread_mutex_lock(&l->lock);
+    s->state = LOAD_FREE;
+    l->tail++;
+    pthread_mutex_unlock(&l->lock);
+    return rc != 0 ? -1 : s->rc == 0 ? 1 : 2;
+}
+
+int vlk_loader_next(vlk_loader *l, vlk_load_batch *b, vlk_err *err)
+{
+    int rc = 1;
+    l->bads = 0;
+    *b = (vlk_load_batch){.pixels = l->batch_pixels, .row = l->row};
+    if (l->running < l->workers && start(l, err) != 0)
+        return -1;
+    while (b->rows < l->opt.batch && (rc = take(l, b->rows, err)) > 0)
+        b->rows += rc == 1;
+    if (rc > 0)
+        refill(l);
+    b->bad = l->bad;
+    b->bads = l->bads;
+    b->next = l->next;
+    if (rc < 0)
+        return -1;
+    return stopped(l) ? 0 : b->rows > 0 || b->bads > 0;
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------ */
+
+static int init_sync(vlk_loader *l, vlk_err *err)
+{
+    pthread_condattr_t attr;
+    if (pthread_condattr_init(&attr) != 0)
+        return vlk_fail(err, VLK_EIO, "cannot make a condition variable");
+    int rc = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) | pthread_mutex_init(&l->lock, NULL) |
+             pthread_cond_init(&l->ready, NULL) | pthread_cond_init(&l->done, &attr);
+    pthread_condattr_destroy(&attr);
+    l->sync_init = 1;
+    return rc == 0 ? 0 : vlk_fail(err, VLK_EIO, "cannot make a lock");
+}
+
+static int init_sizes(vlk_loader *l, vlk_err *err)
+{
+    const vlk_loader_options *o = &l->opt;
+    size_t bytes = 0, base_bytes = 0;
+    l->has_base = vlk_augment_base(&l->base, &l->opt.augment, &o->recipe, err);
+    if (l->has_base < 0 || vlk_recipe_output(&o->recipe, &l->w, &l->h, err) != 0 ||
+        vlk_recipe_output(&l->base, &l->base_w, &l->base_h, err) != 0)
+        return -1;
+    if (vlk_mul(l->w * 3, l->h, &bytes) || vlk_mul(l->base_w * 3, l->base_h, &base_bytes))
+        return vlk_fail(err, VLK_ELIMIT, "pictures of %zux%zu are too large", l->base_w, l->base_h);
+    l->bytes = bytes;
+    l->base_bytes = base_bytes;
+    l->workers = o->threads > 1 ? (size_t)o->threads : 0;
+    size_t most = LOOK_AHEAD / bytes, least = 2 * l->workers + 2;
+    l->slots = 2 * o->batch < most ? 2 * o->batch : most;
+    l->slots = l->workers == 0 ? 1 : l->slots < least ? least : l->slots;
+    return 0;
+}
+
+/* Room for all base pictures, if they fit: pages are taken when they are written to. */
+static int init_kept(vlk_loader *l, vlk_err *err)
+{
+    size_t n = vlk_index_count(l->opt.index), bytes;
+    if (!l->has_base || n == 0 || vlk_mul(n, l->base_bytes + 1, &bytes) || bytes > l->opt.cache_bytes)
+        return 0;
+    l->kept = vlk_calloc(n, l->base_bytes, err);
+    l->kept_state = vlk_calloc(n, 1, err);
+    return l->kept && l->kept_state ? 0 : -1;
+}
+
+static int init_memory(vlk_loader *l, vlk_err *err)
+{
+    const vlk_loader_options *o = &l->opt;
+    size_t threads = l->workers ? l->workers : 1, spans;
+    if (vlk_mul(o->batch, o->negatives, &spans))
+        return vlk_fail(err, VLK_ELIMIT, "%zu negatives for each of %zu samples are too many", o->negatives, o->batch);
+    l->slot = vlk_calloc(l->slots, sizeof *l->slot, err);
+    l->slot_pixels = vlk_calloc(l->slots, l->bytes, err);
+    l->batch_pixels = vlk_calloc(o->batch, l->bytes, err);
+    l->row = vlk_calloc(o->batch, sizeof *l->row, err);
+    l->negative = vlk_calloc(spans + 1, sizeof *l->negative, err);
+    l->told = vlk_calloc(vlk_index_count(o->index) + 1, 1, err);
+    l->worker = vlk_calloc(threads, sizeof *l->worker, err);
+    if (!l->slot || !l->slot_pixels || !l->batch_pixels || !l->row || !l->negative || !l->told || !l->worker)
+        return -1;
+    for (size_t i = 0; i < l->slots; i++)
+        l->slot[i].pixels = l->slot_pixels + i * l->bytes;
+    for (size_t i = 0; i < threads; i++) {
+        load_worker *w = &l->worker[i];
+        w->l = l;
+        if (!(w->scratch = vlk_pixel_scratch_new(err)) || !(w->base = vlk_calloc(l->base_bytes, 1, err)))
+            return -1;
+    }
+    return init_kept(l, err);
+}
+
+vlk_loader *vlk_loader_open(const vlk_loader_options *o, vlk_err *err)
+{
+    vlk_loader *l = vlk_calloc(1, sizeof *l, err);
+    if (!l)
+        return NULL;
+    l->opt = *o;
+    l->opt.batch = o->batch ? o->batch : 1;
+    l->position = l->next = o->position;
+    l->drawn = 1;
+    if (init_sync(l, err) == 0 && init_sizes(l, err) == 0 && init_memory(l, err) == 0)
+        return l;
+    vlk_loader_close(l);
+    return NULL;
+}
+
+static void close_worker(load_worker *w)
+{
+    vlk_pixel_scratch_free(w->scratch);
+    vlk_buf_clear(&w->file);
+    free(w->base);
+}
+
+void vlk_loader_close(vlk_loader *l)
+{
+    if (!l)
+        return;
+    if (l->running) {
+        pthread_mutex_lock(&l->lock);
+        l->quit = 1;
+        pthread_cond_broadcast(&l->ready);
+        pthread_mutex_unlock(&l->lock);
+    }
+    for (size_t i = 0; i < l->running; i++)
+        pthread_join(l->worker[i].thread, NULL);
+    for (size_t i = 0; l->worker && i < (l->workers ? l->workers : 1); i++)
+        close_worker(&l->worker[i]);
+    if (l->sync_init) {
+        pthread_mutex_destroy(&l->lock);
+        pthread_cond_destroy(&l->ready);
+        pthread_cond_destroy(&l->done);
+    }
+    free(l->worker);
+    free(l->kept);
+    free((void *)(uintptr_t)l->kept_state);
+    free(l->slot);
+    free(l->slot_pixels);
+    free(l->batch_pixels);
+    free(l->row);
+    free(l->negative);
+    free(l->pick);
+    free(l->bad);
+    free(l->told);
+    free(l);
+}
+
+void vlk_loader_size(const vlk_loader *l, size_t *cache, size_t *ahead)
+{
+    if (cache)
+        *cache = l->kept ? vlk_index_count(l->opt.index) * (l->base_bytes + 1) : 0;
+    if (ahead)
+        *ahead = l->slots * (sizeof *l->slot + l->bytes) + l->opt.batch * (sizeof *l->row + l->bytes);
+}
