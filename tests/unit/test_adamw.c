@@ -166,7 +166,7 @@ static void any_place(void)
     vlk_train_param p = {.name = "x", .dim = {N}, .rank = 1, .decay = 1};
     int ok = vlk_train_params_add(&whole, &p, &err) == 0;
     for (int i = 0; i < N; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "x%d", i);
         vlk_train_param q = {.name = name, .rank = 0, .decay = 1};
         ok &= vlk_train_params_add(&apart, &q, &err) == 0;
