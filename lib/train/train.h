@@ -141,12 +141,15 @@ typedef struct vlk_gradcache_calls {
     /* Encodes rows [from, from+n) of a part on the tape, which records or not; must give the same numbers each time.
      * Returns (n, cols), or NULL with the tape failed. */
     vlk_var *(*encode)(void *arg, vlk_tape *t, size_t part, size_t from, size_t n);
-    /* Loss of all features; fills their gradients (zeroed before), and adds to those of its own parameters. */
+    /* Loss of all features; fills their gradients (zeroed before), and adds to those of its own parameters. It may not
+     * use the tape, which holds a chunk. */
     int (*loss)(void *arg, const float *const *feature, float *const *d_feature, double *loss, vlk_err *err);
 } vlk_gradcache_calls;
 
-/* Borrows the tape, which is cleared on the way. Gradients of parameters are added to. The last chunk of the last part
- * is encoded once only, so the most costly tower should be the last. */
+/* Borrows the tape, which is cleared on the way. Gradients of parameters are added to. The last chunk of each part is
+ * encoded once only: where each part is one chunk this is plain training. Parts in which nothing is trained are encoded
+ * once. At most 8 parts. A loss that is not finite is the caller's to judge: `loss` returns -1 to end before backward.
+ */
 typedef struct vlk_gradcache vlk_gradcache; /* memory for features, re-used from step to step */
 vlk_gradcache *vlk_gradcache_new(vlk_tape *t, vlk_err *err) VLK_MUST_USE;
 void vlk_gradcache_free(vlk_gradcache *g);

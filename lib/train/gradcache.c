@@ -1,0 +1,166 @@
+/* gradcache.c - one big batch in the memory of a chunk (L. Gao et al.: Scaling deep contrastive learning batch size
+ * under memory limited setup. 2021).
+ *
+ *     1  encode every chunk, unrecorded              -> features F of the whole batch
+ *     2  loss(F)                                     -> dF
+ *     3  encode a chunk again, recorded; backward from its rows of dF; next chunk
+ * The gradient of parameters is the sum over chunks, in order: to rounding that of one batch. The last chunk of each
+ * part is recorded in 1 already and goes first in 3, so a batch of one chunk is encoded once, as without the cache. */
+#include "train.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PARTS_MAX = 8 };
+
+typedef struct held {   /* what a part has in memory */
+    float *feature, *d; /* (rows, cols) */
+    size_t cap;         /* floats of each */
+    vlk_var *last;      /* the last chunk, recorded */
+} held;
+
+struct vlk_gradcache {
+    vlk_tape *t;
+    held part[PARTS_MAX];
+};
+
+vlk_gradcache *vlk_gradcache_new(vlk_tape *t, vlk_err *err)
+{
+    vlk_gradcache *g = vlk_calloc(1, sizeof *g, err);
+    if (g != NULL)
+        g->t = t;
+    return g;
+}
+
+void vlk_gradcache_free(vlk_gradcache *g)
+{
+    if (g == NULL)
+        return;
+    for (size_t i = 0; i < PARTS_MAX; i++) {
+        free(g->part[i].feature);
+        free(g->part[i].d);
+    }
+    free(g);
+}
+
+/* Room for features and their gradients; the gradients are zero. */
+static int make_room(held *h, const vlk_gradcache_part *p, size_t i, vlk_err *err)
+{
+    size_t n;
+    if (p->rows == 0 || p->cols == 0 || p->chunk == 0)
+        return vlk_fail(err, VLK_EUSAGE, "gradient cache: part %zu has %zu rows of %zu in chunks of %zu", i, p->rows,
+                        p->cols, p->chunk);
+    if (vlk_mul(p->rows, p->cols, &n) != 0)
+        return vlk_fail(err, VLK_ELIMIT, "gradient cache: part %zu is too large", i);
+    if (n > h->cap) {
+        free(h->feature);
+        free(h->d);
+        h->cap = 0;
+        h->feature = vlk_calloc(n, sizeof *h->feature, err);
+        h->d = vlk_calloc(n, sizeof *h->d, err);
+        if (h->feature == NULL || h->d == NULL)
+            return -1;
+        h->cap = n;
+    }
+    memset(h->d, 0, n * sizeof *h->d);
+    h->last = NULL;
+    return 0;
+}
+
+/* Encodes the chunk that begins at row `from`; NULL with err. */
+static vlk_var *encode(vlk_gradcache *g, const vlk_gradcache_part *p, size_t i, size_t from,
+                       const vlk_gradcache_calls *c, vlk_err *err)
+{
+    size_t n = p->rows - from < p->chunk ? p->rows - from : p->chunk;
+    vlk_var *y = c->encode(c->arg, g->t, i, from, n);
+    if (vlk_tape_failed(g->t, err) != 0)
+        return NULL;
+    if (y == NULL || y->rows != n || y->cols != p->cols) {
+        vlk_fail(err, VLK_EUSAGE, "gradient cache: part %zu: expected %zu rows of %zu from its tower, found %zu of %zu",
+                 i, n, p->cols, y ? y->rows : 0, y ? y->cols : 0);
+        return NULL;
+    }
+    return y;
+}
+
+static size_t last_chunk(const vlk_gradcache_part *p)
+{
+    return (p->rows - 1) / p->chunk * p->chunk;
+}
+
+static void keep_features(held *h, const vlk_gradcache_part *p, size_t from, const vlk_var *y)
+{
+    memcpy(h->feature + from * p->cols, y->data, y->rows * y->cols * sizeof *y->data);
+}
+
+/* Step 1. */
+static int encode_all(vlk_gradcache *g, const vlk_gradcache_part *part, size_t parts, const vlk_gradcache_calls *c,
+                      vlk_err *err)
+{
+    vlk_tape_record(g->t, 0);
+    for (size_t i = 0; i < parts; i++)
+        for (size_t from = 0; from < last_chunk(&part[i]); from += part[i].chunk) {
+            const vlk_var *y = encode(g, &part[i], i, from, c, err);
+            if (y == NULL)
+                return -1;
+            keep_features(&g->part[i], &part[i], from, y);
+            vlk_tape_clear(g->t);
+        }
+    vlk_tape_record(g->t, 1);
+    for (size_t i = 0; i < parts; i++) {
+        g->part[i].last = encode(g, &part[i], i, last_chunk(&part[i]), c, err);
+        if (g->part[i].last == NULL)
+            return -1;
+        keep_features(&g->part[i], &part[i], last_chunk(&part[i]), g->part[i].last);
+    }
+    return 0;
+}
+
+/* Step 3. A part without anything to be trained (its features need no gradient) is not encoded again. */
+static int backward_all(vlk_gradcache *g, const vlk_gradcache_part *part, size_t parts, const vlk_gradcache_calls *c,
+                        vlk_err *err)
+{
+    vlk_var *y[PARTS_MAX];
+    const float *dy[PARTS_MAX];
+    int trained[PARTS_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < parts; i++) {
+        trained[i] = g->part[i].last->needs_grad;
+        y[n] = g->part[i].last;
+        dy[n] = g->part[i].d + last_chunk(&part[i]) * part[i].cols;
+        n += trained[i] != 0;
+    }
+    if (n > 0 && vlk_backward_from_all(g->t, y, dy, n, err) != 0)
+        return -1;
+    vlk_tape_clear(g->t);
+    for (size_t i = 0; i < parts; i++)
+        for (size_t from = 0; trained[i] && from < last_chunk(&part[i]); from += part[i].chunk) {
+            vlk_var *again = encode(g, &part[i], i, from, c, err);
+            if (again == NULL || vlk_backward_from(g->t, again, g->part[i].d + from * part[i].cols, err) != 0)
+                return -1;
+            vlk_tape_clear(g->t);
+        }
+    return 0;
+}
+
+int vlk_gradcache_run(vlk_gradcache *g, const vlk_gradcache_part *part, size_t parts, const vlk_gradcache_calls *c,
+                      double *loss, vlk_err *err)
+{
+    const float *feature[PARTS_MAX];
+    float *d[PARTS_MAX];
+    int rc = -1, recording = vlk_tape_recording(g->t);
+    if (parts == 0 || parts > PARTS_MAX)
+        return vlk_fail(err, VLK_EUSAGE, "gradient cache: expected 1 to %d parts, found %zu", PARTS_MAX, parts);
+    vlk_tape_clear(g->t);
+    for (size_t i = 0; i < parts; i++) {
+        if (make_room(&g->part[i], &part[i], i, err) != 0)
+            return -1;
+        feature[i] = g->part[i].feature;
+        d[i] = g->part[i].d;
+    }
+    if (encode_all(g, part, parts, c, err) == 0 && c->loss(c->arg, feature, d, loss, err) == 0)
+        rc = backward_all(g, part, parts, c, err);
+    vlk_tape_clear(g->t);
+    vlk_tape_record(g->t, recording);
+    return rc;
+}
