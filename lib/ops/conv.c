@@ -141,7 +141,7 @@ static int convolve(vlk_tape *t, vlk_var *y, const vlk_var *x, const struct conv
         if (vlk_gemm(vlk_tape_kernel(t), y->data + j.first * y->cols, col, n, &w->w, NULL, vlk_tape_err(t)) != 0)
             return -1;
     }
-    vlk_tape_reset(t, m);
+    vlk_tape_rewind(t, m);
     return 0;
 }
 

@@ -20,6 +20,8 @@ typedef struct vlk_node {
     const void *saved; /* the op's own, in the arena: its file says what */
 } vlk_node;
 
+/* Gives back what an op took for itself alone since the mark, recording or not. */
+void vlk_tape_rewind(vlk_tape *t, vlk_mark m);
 /* 1 if this call has to be recorded: the tape records, and an input or a parameter takes a gradient. */
 int vlk_tape_wants(const vlk_tape *t, const vlk_node *n);
 /* Appends the node if it is wanted; out->needs_grad is set. */

@@ -122,6 +122,11 @@ void vlk_tape_reset(vlk_tape *t, vlk_mark m)
         vlk_arena_reset(t->arena, m);
 }
 
+void vlk_tape_rewind(vlk_tape *t, vlk_mark m)
+{
+    vlk_arena_reset(t->arena, m);
+}
+
 void vlk_tape_clear(vlk_tape *t)
 {
     t->nodes = 0;

@@ -353,6 +353,34 @@ static void test_id(void)
     vlk_buf_clear(&config);
 }
 
+/* A matrix with a NaN is named by the first text; the other tower works. */
+static void test_not_finite(void)
+{
+    vlk_buf config = {0};
+    vlk_err err = {0};
+    float out[24], nan = NAN, pixels[16 * 16 * 3] = {0};
+    const char *path = at("nan/model.safetensors");
+    make_folder("nan");
+    CHECK(file_hf_config(&config, &tiny, "gelu", &err) == 0, "%s", err.msg);
+    put("nan", "config.json", config.data);
+    vlk_buf_clear(&config);
+    write_weights(path, &tiny, FILE_F32, 1, "", 0);
+    FILE *f = fopen(path, "r+b"); /* the last value of the last tensor */
+    CHECK(f && fseek(f, -4, SEEK_END) == 0 && fwrite(&nan, 4, 1, f) == 1 && fclose(f) == 0, "%s", path);
+    vlk_model *m = open_model(at("nan"), NULL, &err);
+    vlk_kernel *k = vlk_kernel_new(NULL, &err);
+    vlk_tape *t = vlk_tape_new(k, &err);
+    if (CHECK(m && k && t, "%s", err.msg)) {
+        CHECK(vlk_model_encode_pixels(m, t, out, pixels, 1, 1, &err) == 0, "%s", err.msg);
+        CHECK(vlk_model_encode_texts(m, t, out, (const int32_t[]){5, 519}, (const size_t[]){0, 2}, 1, 1, &err) != 0 &&
+                  err.code == VLK_EVALUE && strstr(err.msg, "text_projection.weight") && strstr(err.msg, path),
+              "%s", err.msg);
+    }
+    vlk_model_close(m);
+    vlk_tape_free(t);
+    vlk_kernel_free(k);
+}
+
 /* ---- texts ----------------------------------------------------------------------------------------- */
 
 static void test_texts(void)
@@ -426,6 +454,7 @@ int main(void)
     test_openai();
     test_places();
     test_id();
+    test_not_finite();
     test_texts();
     clean(dir);
     return tap_end();
