@@ -19,7 +19,7 @@ int rank_write_recall(rank_job *j, rank_writer *w, const rank_rows *images, cons
         cli_note(j->run, "%zu pictures and texts have no partner and do not count", left_out);
     for (int i = 0; i < 6; i++)
         if (rank_put_text(w, "measure", name[i], strlen(name[i]), err) ||
-            rank_put_number(w, "value", 4, value[i], err) || rank_row_end(w, err))
+            rank_put_number(w, "value", w->jsonl ? -1 : 4, value[i], err) || rank_row_end(w, err))
             return -1;
     return 0;
 }
