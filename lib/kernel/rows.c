@@ -104,13 +104,43 @@ void vlk_dot_queries(vlk_kernel *kn, float *scores, const float *q, size_t nq, c
                 .what = DOT, .y = scores, .x = q, .nq = nq, .c = c, .type = type, .stride = stride, .m = m, .d = d});
 }
 
+/* An exponent of all ones carries over into the sign when one is added to it. Four at a time, any alignment. */
+static int bits_finite(const unsigned char *p, size_t n)
+{
+    typedef uint32_t four __attribute__((vector_size(16)));
+    four bad = {0}, exponent = {0x7f800000u, 0x7f800000u, 0x7f800000u, 0x7f800000u},
+         one = {0x00800000u, 0x00800000u, 0x00800000u, 0x00800000u}, u, v;
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        memcpy(&u, p + 4 * i, sizeof u);
+        memcpy(&v, p + 4 * i + 16, sizeof v);
+        bad |= ((u & exponent) + one) | ((v & exponent) + one);
+    }
+    for (; i < n; i++) {
+        uint32_t last;
+        memcpy(&last, p + 4 * i, sizeof last);
+        bad[0] |= (last & 0x7f800000u) + 0x00800000u;
+    }
+    return ((bad[0] | bad[1] | bad[2] | bad[3]) & 0x80000000u) == 0;
+}
+
 int vlk_all_finite(const float *x, size_t n)
 {
-    uint32_t bad = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t u;
-        memcpy(&u, x + i, sizeof u);
-        bad |= ((u & 0x7f800000u) + 0x00800000u) & 0x80000000u; /* an exponent of all ones carries over */
+    return bits_finite((const unsigned char *)x, n);
+}
+
+int vlk_stored_finite(const void *p, vlk_dtype type, size_t n)
+{
+    const unsigned char *at = p;
+    const size_t size = vlk_dtype_size(type);
+    float t[256];
+    int ok = 1;
+    if (type == VLK_F32)
+        return bits_finite(at, n);
+    for (size_t i = 0, some; ok && i < n; i += some) {
+        some = n - i < 256 ? n - i : 256;
+        vlk_to_f32(t, at + i * size, type, some);
+        ok = vlk_all_finite(t, some);
     }
-    return bad == 0;
+    return ok;
 }

@@ -139,22 +139,20 @@ enum { SEARCH_ROWS = 16 };
 static void search_task(void *arg, size_t task, int thread)
 {
     search *s = arg;
-    float t[256];
     const size_t size = vlk_dtype_size(s->w->dtype), r0 = task * SEARCH_ROWS;
     (void)thread;
-    for (size_t r = r0; r < s->rows && r < r0 + SEARCH_ROWS; r++)
-        for (size_t c = 0; c < s->cols; c += 256) {
-            size_t n = s->cols - c < 256 ? s->cols - c : 256, i = 0;
-            vlk_to_f32(t, (const unsigned char *)s->w->data + (r * s->w->stride + c) * size, s->w->dtype, n);
-            if (vlk_all_finite(t, n))
-                continue;
-            while (vlk_all_finite(t + i, 1))
-                i++;
-            size_t at = r * s->cols + c + i, least = atomic_load(&s->at);
-            while (at < least && !atomic_compare_exchange_weak(&s->at, &least, at))
-                ;
-            return;
-        }
+    for (size_t r = r0; r < s->rows && r < r0 + SEARCH_ROWS; r++) {
+        const unsigned char *row = (const unsigned char *)s->w->data + r * s->w->stride * size;
+        size_t c = 0;
+        if (vlk_stored_finite(row, s->w->dtype, s->cols))
+            continue;
+        while (vlk_stored_finite(row + c * size, s->w->dtype, 1))
+            c++;
+        size_t at = r * s->cols + c, least = atomic_load(&s->at);
+        while (at < least && !atomic_compare_exchange_weak(&s->at, &least, at))
+            ;
+        return;
+    }
 }
 
 int vlk_weight_finite(vlk_kernel *kn, const vlk_weight *w, size_t *at)
