@@ -331,7 +331,8 @@ static int run_case(const char *dir, const char *name, vlk_kernel *k, const char
 
 static int run_all(const char *root)
 {
-    static const char *const cases[] = {"vit", "small", "two", "gelu", "ctx32", "eos2", "full", "rn", "siglip"};
+    static const char *const cases[] = {"vit",  "small", "two",    "gelu", "ctx32",   "eos2",
+                                        "full", "rn",    "siglip", "mean", "largest", "end"};
     static const struct {
         vlk_backend b;
         const char *name, *word;
