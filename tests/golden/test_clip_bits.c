@@ -156,11 +156,11 @@ static void check_cache(vlk_model *m, vlk_tape *t, const struct batch *b, const 
     free(cache);
 }
 
-static void check_model(const char *path, vlk_backend backend)
+static void check_model(const char *path, vlk_backend backend, vlk_cpu cpu)
 {
     vlk_err err = {0};
-    vlk_kernel *two = vlk_kernel_new(&(vlk_kernel_options){.threads = 2, .backend = backend}, &err);
-    vlk_kernel *one = vlk_kernel_new(&(vlk_kernel_options){.threads = 1, .backend = backend}, &err);
+    vlk_kernel *two = vlk_kernel_new(&(vlk_kernel_options){.threads = 2, .backend = backend, .cpu = cpu}, &err);
+    vlk_kernel *one = vlk_kernel_new(&(vlk_kernel_options){.threads = 1, .backend = backend, .cpu = cpu}, &err);
     vlk_tape *t = vlk_tape_new(two, &err), *t1 = vlk_tape_new(one, &err);
     vlk_model_options opt = {.want_image = 1, .want_text = 1};
     vlk_model *m = vlk_model_open(path, &opt, &err);
@@ -201,6 +201,8 @@ int main(void)
     for (size_t b = 0; b < 2; b++)
         for (size_t i = 0; i < sizeof models / sizeof models[0]; i++)
             if (vlk_kernel_backends() & 1u << backends[b])
-                check_model(models[i], backends[b]);
+                check_model(models[i], backends[b], VLK_CPU_AUTO);
+    check_model(models[1], VLK_GEMM_AUTO, VLK_CPU_GENERIC);
+    check_model(models[1], VLK_GEMM_AUTO, VLK_CPU_AVX2);
     return tap_end();
 }
