@@ -57,13 +57,13 @@ uint64_t vlk_random_u64(const uint64_t key[4], uint64_t place)
 
 void vlk_random_fill(const uint64_t key[4], uint64_t from, uint64_t *out, size_t n)
 {
-    uint64_t w[4];
-    for (size_t i = 0; i < n; i++) {
-        uint64_t place = from + i;
-        if (i == 0 || place % 4 == 0)
-            block(key, place / 4, 0, w);
-        out[i] = w[place % 4];
-    }
+    size_t i = 0;
+    for (; i < n && (from + i) % 4 != 0; i++)
+        out[i] = vlk_random_u64(key, from + i);
+    for (; i + 4 <= n; i += 4)
+        block(key, (from + i) / 4, 0, out + i);
+    for (; i < n; i++)
+        out[i] = vlk_random_u64(key, from + i);
 }
 
 static double unit(uint64_t u)
@@ -77,16 +77,23 @@ double vlk_random_uniform(const uint64_t key[4], uint64_t place)
 }
 
 /* D. Lemire: Fast random integer generation in an interval. 2019. The high word of u * n is the number; of the 2^64
- * values of u the first 2^64 mod n (by the low word) would make some numbers likelier and are drawn again. */
+ * values of u the first 2^64 mod n (by the low word) would make some numbers likelier and are drawn again. `u` is the
+ * number at that place. */
+static uint64_t bounded(const uint64_t key[4], uint64_t place, uint64_t u, uint64_t n)
+{
+    uint64_t w[4], high, low = mul_wide(u, n, &high);
+    if (low >= n) /* so it is at least 2^64 mod n, whatever that is */
+        return high;
+    for (uint64_t limit = (0 - n) % n, retry = 1; low < limit; retry++) {
+        block(key, place / 4, retry, w);
+        low = mul_wide(w[place % 4], n, &high);
+    }
+    return high;
+}
+
 uint64_t vlk_random_below(const uint64_t key[4], uint64_t place, uint64_t n)
 {
-    uint64_t w[4], high, low, limit = (0 - n) % n;
-    uint64_t retry = 0;
-    do {
-        block(key, place / 4, retry++, w);
-        low = mul_wide(w[place % 4], n, &high);
-    } while (low < limit);
-    return high;
+    return bounded(key, place, vlk_random_u64(key, place), n);
 }
 
 /* G. E. P. Box, M. E. Muller: A note on the generation of random normal deviates. 1958. Places 2i and 2i+1 share two
@@ -100,11 +107,15 @@ double vlk_random_normal(const uint64_t key[4], uint64_t place)
     return place % 2 == 0 ? r * cos(angle) : r * sin(angle);
 }
 
-/* R. Durstenfeld: Algorithm 235. 1964 (Fisher and Yates' shuffle in place). */
+/* R. Durstenfeld: Algorithm 235. 1964 (Fisher and Yates' shuffle in place): element i changes places with
+ * vlk_random_below(key, i, i + 1). */
 void vlk_random_shuffle(const uint64_t key[4], uint32_t *p, size_t n)
 {
+    uint64_t w[4];
     for (size_t i = n; i-- > 1;) {
-        size_t j = (size_t)vlk_random_below(key, i, (uint64_t)i + 1);
+        if (i + 1 == n || i % 4 == 3)
+            block(key, i / 4, 0, w);
+        size_t j = (size_t)bounded(key, i, w[i % 4], (uint64_t)i + 1);
         uint32_t keep = p[i];
         p[i] = p[j];
         p[j] = keep;

@@ -120,6 +120,16 @@ static void permutations(void)
     key[1]++;
     vlk_random_permutation(key, q, N);
     CHECK(memcmp(p, q, sizeof p) != 0, "another epoch, another permutation");
+    for (size_t i = 0; i < N; i++)
+        q[i] = (uint32_t)i;
+    for (size_t i = N; i-- > 1;) { /* as the shuffle is defined */
+        size_t j = (size_t)vlk_random_below(key, i, i + 1);
+        uint32_t keep = q[i];
+        q[i] = q[j];
+        q[j] = keep;
+    }
+    vlk_random_permutation(key, p, N);
+    CHECK(memcmp(p, q, sizeof p) == 0, "a shuffle draws below i + 1 at place i");
     for (uint64_t e = 0; e < 24000; e++) { /* all 24 orders of four, each about 1000 times */
         key[1] = e;
         vlk_random_permutation(key, p, 4);
