@@ -41,7 +41,7 @@ typedef struct vlk_model_info {
 typedef struct vlk_model_options {
     const char *arch;          /* --arch NAME|FILE, or NULL */
     const char *share;         /* the folder of installed models (…/share/vlkit), or NULL */
-    int want_image, want_text; /* the towers that will run: their weights are checked when first used */
+    int want_image, want_text; /* the towers that will run; pictures need a preprocessing, else it is not asked for */
     size_t image_size;         /* a ViT for pictures of another size: its position table is interpolated; 0: its own */
 } vlk_model_options;
 
