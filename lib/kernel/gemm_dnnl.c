@@ -4,7 +4,8 @@
  * rows. They are chosen for dense operands of known sizes on CPUs with AVX-512. A panel of 64 columns is dense as
  * (K,64), and at M >= 24 one call with it runs at 99 % of the peak when the panel is in the second-level cache.
  * A primitive costs 0.3-0.5 ms and 50-100 kB to make. So a depth has primitives of few heights, and m rows are cut
- * into those: 50 = 48 + 2 costs what 50 does.
+ * into those: 50 = 48 + 2 costs what 50 does. Where our own loop gives these bits (chain.c; it does on AVX-512) only
+ * the height of its test is ever made. 3.2 passes the same tests.
  *
  * Any other implementation ("gemm:jit"), or a `brg:` of another version that fails the test below, gets calls of one
  * shape: a fixed height, padded, at which a row's place does not matter (48 under AVX2).
