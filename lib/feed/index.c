@@ -103,16 +103,21 @@ int vlk_index_new_source(vlk_index *ix, const char *name, size_t n, vlk_err *err
     return 0;
 }
 
+int vlk_index_broken(vlk_index *ix, const char *name, vlk_err *err)
+{
+    if (!strstr(err->msg, name))
+        vlk_err_prefix(err, "%s", name);
+    if (!ix->opt.broken)
+        return 1;
+    ix->opt.broken(ix->opt.broken_arg, err);
+    return 0;
+}
+
 static int each_name(void *arg, const char *name, vlk_err *err)
 {
-    vlk_index *ix = arg;
-    int rc = vlk_index_add(ix, name, err);
-    if (rc == 1 && err && !strstr(err->msg, name))
-        vlk_err_prefix(err, "%s", name);
-    if (rc == 1 && ix->opt.broken && err) {
-        ix->opt.broken(ix->opt.broken_arg, err);
-        return 0;
-    }
+    int rc = vlk_index_add(arg, name, err);
+    if (rc == 1)
+        rc = vlk_index_broken(arg, name, err);
     return rc == 0 ? 0 : -1;
 }
 

@@ -53,7 +53,8 @@ struct vlk_index {
     vlk_index_sizes sizes;
 };
 
-/* Building returns 0; -1: no memory, no room, stopped; 1: the source is broken (err names it). */
+/* Building returns 0; -1: no memory, no room, stopped; 1: the source is broken (err says why). Here err is never NULL.
+ */
 
 /* index.c: a sample begins with its key; texts are added; it ends with its picture, or with what is wrong with it. */
 int vlk_index_begin(vlk_index *ix, const char *key, size_t n, vlk_err *err) VLK_MUST_USE;
@@ -63,6 +64,9 @@ int vlk_index_end_bad(vlk_index *ix, const char *stage, const vlk_err *why, vlk_
 /* A new shard; the path is copied. */
 int vlk_index_shard(vlk_index *ix, const char *path, vlk_err *err) VLK_MUST_USE;
 int vlk_index_new_source(vlk_index *ix, const char *name, size_t n, vlk_err *err) VLK_MUST_USE;
+
+/* A source was found broken: 0 if the caller allows that and was told, else 1. */
+int vlk_index_broken(vlk_index *ix, const char *name, vlk_err *err) VLK_MUST_USE;
 
 /* index_names.c: every name that operand's part [s, s+n) stands for, in order; `each` returns 0 to go on. */
 int vlk_index_braces(const char *s, size_t n, int (*each)(void *arg, const char *name, vlk_err *err), void *arg,

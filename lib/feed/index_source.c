@@ -266,6 +266,8 @@ static int add_folder(vlk_index *ix, const char *path, vlk_err *err)
         if (r == 1 && vlk_feed_is_tar_name(name)) {
             files = 0;
             rc = vlk_index_add(ix, name, err);
+            if (rc == 1)
+                rc = vlk_index_broken(ix, name, err);
             continue;
         }
         if (is_text_name(name) || (r == 1 && !vlk_is_picture_name(name) && !vlk_feed_is_picture_file(name)))

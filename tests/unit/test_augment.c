@@ -56,7 +56,7 @@ static void bases(void)
 {
     vlk_recipe model, base;
     vlk_augment a;
-    size_t w, h;
+    size_t w = 0, h = 0;
     vlk_recipe_openai(&model, 64);
     CHECK(vlk_augment_parse(&a, "crop", &err) == 0 && vlk_augment_base(&base, &a, &model, &err) == 1, "crop");
     CHECK(a.margin == 8 && vlk_recipe_output(&base, &w, &h, &err) == 0 && w == 72 && h == 72, "S/8: %zu", w);

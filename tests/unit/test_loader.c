@@ -22,9 +22,9 @@ static vlk_buf bytes[N];
 
 static char *at(const char *name)
 {
-    static char path[8][512];
+    static char path[32][512];
     static int turn;
-    turn = (turn + 1) % 8;
+    turn = (turn + 1) % 32;
     snprintf(path[turn], sizeof path[turn], "%s/%s", dir, name);
     return path[turn];
 }
@@ -433,6 +433,14 @@ static void count_broken(void *arg, const vlk_err *why)
     CHECK(strstr(why->msg, "cut.tar") != NULL, "named: %s", why->msg);
 }
 
+static size_t ix_count(const vlk_index_options *o)
+{
+    vlk_index *ix = vlk_index_open(o, &err);
+    size_t n = ix ? vlk_index_count(ix) : 0;
+    vlk_index_close(ix);
+    return n;
+}
+
 static void broken_sources(void)
 {
     vlk_buf whole = {0};
@@ -448,6 +456,16 @@ static void broken_sources(void)
     vlk_index *ix = vlk_index_open(&o, &err);
     CHECK(ix && broken == 1 && vlk_index_count(ix) > 14 && vlk_index_count(ix) < 14 + 9, "allowed: what was whole");
     vlk_index_close(ix);
+    must(mkdir(at("tars"), 0755) || rename(at("cut.tar"), at("tars/cut.tar")));
+    put_tar(at("tars/z.tar"), 0, 2);
+    put_bytes(at("tars/a.png"), bytes[1].data, bytes[1].len);
+    put_bytes(at("tars/a.txt"), "a", 1);
+    char *tars[] = {at("tars")};
+    o.operand = tars;
+    o.operands = 1;
+    size_t had = ix_count(&o);
+    CHECK(broken == 2 && had > 3 && had < 3 + 9, "a folder of tars: %zu", had);
+    CHECK(open_index(tars, 1, 0) == NULL && strstr(err.msg, "tars/cut.tar"), "a cut tar in a folder: %s", err.msg);
     CHECK(open_index(gone, 1, 0) == NULL && strstr(err.msg, "a-2.tar") && err.code == VLK_EIO, "missing: %s", err.msg);
     CHECK(open_index(in, 1, 0) == NULL && err.code == VLK_EUSAGE, "standard input: %s", err.msg);
     CHECK(open_index(note, 1, 0) == NULL && strstr(err.msg, "note.txt"), "no data: %s", err.msg);
