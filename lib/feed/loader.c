@@ -139,7 +139,8 @@ static void *worker_main(void *arg)
         s->rc = decode(l, s, w);
         pthread_mutex_lock(&l->lock);
         s->state = LOAD_DONE;
-        pthread_cond_signal(&l->done);
+        if (s == &l->slot[l->tail % l->slots]) /* the only one that the caller waits for */
+            pthread_cond_signal(&l->done);
     }
     pthread_mutex_unlock(&l->lock);
     return NULL;

@@ -534,6 +534,48 @@ static void change(void)
     vlk_index_close(ix);
 }
 
+/* More tars than are kept open: those are opened for each read, and must be what they were. */
+static void many(void)
+{
+    enum { TARS = 205 };
+    char name[64];
+    must(mkdir(at("many"), 0755));
+    for (size_t i = 0; i < TARS; i++) {
+        snprintf(name, sizeof name, "many/%03zu.tar", i);
+        put_tar(at(name), i % N, i % N + 1);
+    }
+    char *op[] = {at("many/{000..204}.tar")};
+    vlk_index *ix = open_index(op, 1, 0);
+    order o = {TARS, TARS};
+    vlk_loader_options l = options(ix, &o, "none");
+    vlk_load_batch b;
+    l.draw = in_turn;
+    l.batch = 50;
+    char text[64];
+    caption(text, 204 % N, 0);
+    l.first_caption = 1;
+    vlk_loader *x = vlk_loader_open(&l, &err);
+    for (size_t rows = 50; x && rows == 50; rows = b.rows)
+        CHECK(vlk_loader_next(x, &b, &err) == 1 && b.bads == 0, "%s", err.msg);
+    CHECK(b.rows == 5 && strcmp(b.row[4].caption.s, text) == 0, "the last one: %s", b.row[4].caption.s);
+    vlk_loader_close(x);
+    put_tar(at("many/204.tar"), 0, 2);
+    l.position = 200;
+    x = vlk_loader_open(&l, &err);
+    CHECK(x && vlk_loader_next(x, &b, &err) == -1 && strstr(err.msg, "204.tar has changed"), "%s", err.msg);
+    vlk_loader_close(x);
+    must(unlink(at("many/204.tar")));
+    x = vlk_loader_open(&l, &err);
+    CHECK(x && vlk_loader_next(x, &b, &err) == -1 && strstr(err.msg, "204.tar") && err.code == VLK_EIO, "%s", err.msg);
+    vlk_loader_close(x);
+    vlk_index_close(ix);
+    char *packed[] = {at("a-{0,1}.tar.gz")}, *old = getenv("TMPDIR"), keep[256];
+    snprintf(keep, sizeof keep, "%s", old ? old : "");
+    must(setenv("TMPDIR", at("nowhere"), 1));
+    CHECK(open_index(packed, 1, 0) == NULL && strstr(err.msg, "nowhere"), "no room for packed tars: %s", err.msg);
+    must(old ? setenv("TMPDIR", keep, 1) : unsetenv("TMPDIR"));
+}
+
 static int no_such(void *arg, uint64_t position, vlk_draw *d, vlk_err *e)
 {
     (void)arg;
@@ -583,6 +625,7 @@ int main(void)
     broken_sources();
     mixed();
     ends();
+    many();
     change();
     for (size_t i = 0; i < N; i++)
         vlk_buf_clear(&bytes[i]);
