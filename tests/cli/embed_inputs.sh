@@ -4,8 +4,8 @@
 E=$BIN/clip-embed
 cd "$dir" || exit 2
 mkdir pics
-cp "$samples"/*.png "$samples"/*.jpg pics
-cp "$samples/captions.tsv" pics
+cp "$samples"/c*.png "$samples"/c*.jpg "$samples"/pear.jpg pics
+grep -E '^(c|pear)' "$samples/captions.tsv" >pics/captions.tsv
 find pics -name '*.png' -o -name '*.jpg' | sort >names
 n=$(lines names)
 
@@ -39,7 +39,7 @@ same "and its vector" one two
 # a list: keys as written, paths relative to the list
 run 0 "$E" pics/captions.tsv
 is "a list: a row each" "$(lines out)" "$n"
-is "a list: keys as written" "$(sed -n '3p' out | cut -f1)" castle.png
+is "a list: keys as written" "$(sed -n '2p' out | cut -f1)" castle.png
 cut -f2- out | sort >one
 cut -f2- folder.tsv | sort >two
 same "a list: same vectors" one two
@@ -68,7 +68,7 @@ run 0 "$E" without-suffix
 same "tar by its bytes" out tar.tsv
 
 # a tar that is cut is broken: its rows so far, then 2
-head -c 20000 t.tar >cut.tar
+head -c 9000 t.tar >cut.tar
 run 2 "$E" cut.tar pics/castle.png
 has "it is named" err "cut.tar"
 is "the others are finished" "$(tail -n 1 out | cut -f1)" pics/castle.png

@@ -4,7 +4,7 @@
 E=$BIN/clip-embed
 cd "$dir" || exit 2
 mkdir pics
-cp "$samples"/*.png "$samples"/*.jpg pics
+cp "$samples"/bicycle-strawberry.jpg "$samples"/c*.png "$samples"/c*.jpg "$samples"/pear.jpg "$samples"/swan-tractor.jpg pics
 n=$(find pics -type f | wc -l | tr -d ' ')
 (cd pics && for f in *; do
     echo "about $f" >"${f%.*}.txt"
@@ -100,14 +100,14 @@ mkdir s/d
 (cd s && tar cf ../s.tar --format=ustar a.png b.png d c.jpg)
 run 1 "$E" s.tar -o s-out.tar
 is "samples and folders pass on" "$(tar tf s-out.tar | tr '\n' ' ')" "a.png a.clip.npy a.clip.json b.png d/ c.jpg c.clip.npy c.clip.json "
-head -c 30000 in.tar >cut.tar
+head -c 15000 in.tar >cut.tar
 run 2 "$E" cut.tar -o cut-out.tar
 gone "no name" cut-out.tar .cut-out.tar.vlk-tmp
 "$E" cut.tar --format tar 2>/dev/null >cut-pipe.tar
 is "no end mark in the pipe" $(($(wc -c <cut-pipe.tar) % 10240 == 0)) 0
 
 # parts
-run 0 "$E" in.tar pics -o parts/ --rows 10
+run 0 "$E" in.tar pics -o parts/ --rows 4
 is "parts" "$(cd parts && ls *.npy | tr '\n' ' ')" "in-00000.npy in-00001.npy in-00002.npy pics-00000.npy pics-00001.npy pics-00002.npy "
 cat parts/pics-0000*.keys >one
 same "keys of the parts in order" one v.keys
@@ -116,37 +116,37 @@ tail -c +129 v.npy >two
 same "rows of the parts in order" one two
 cp -R parts before
 touch -t 200001010000 parts/*
-run 0 "$E" in.tar pics -o parts --rows 10
+run 0 "$E" in.tar pics -o parts --rows 4
 is "finished parts are not made again" "$(find parts -newer before/in-00000.npy | wc -l | tr -d ' ')" 0
 rm parts/in-00001.npy
-run 0 "$E" in.tar pics -o parts --rows 10
+run 0 "$E" in.tar pics -o parts --rows 4
 if diff -r parts before >/dev/null; then pass; else fail "a missing part is made again, the same"; fi
-run 2 "$E" in.tar -o parts --rows 10 --raw
+run 2 "$E" in.tar -o parts --rows 4 --raw
 has "parts of another run are refused" err "in-00000.npy is not from this run"
-run 0 "$E" in.tar -o parts --rows 10 --raw --force
+run 0 "$E" in.tar -o parts --rows 4 --raw --force
 has "--force makes them again" parts/in-00000.json '"normalized": false'
 cp pics/castle.png pics/aaa.png
-run 2 "$E" pics -o parts --rows 10
+run 2 "$E" pics -o parts --rows 4
 has "a new item within finished parts is seen" err "was made from other items: it has no pics/aaa.png at this place"
 rm pics/aaa.png
 cp pics/castle.png pics/zzz.png
-run 2 "$E" pics -o parts --rows 10
+run 2 "$E" pics -o parts --rows 4
 has "more items than before are seen" err "was made when its source had fewer items"
 rm pics/zzz.png
 mv pics/pear.jpg .
-run 2 "$E" pics -o parts --rows 10
+run 2 "$E" pics -o parts --rows 4
 has "a missing item is seen" err "was made from other items"
 mv pear.jpg pics
 mv pics/swan-tractor.jpg .
-run 2 "$E" pics -o parts --rows 10
+run 2 "$E" pics -o parts --rows 4
 has "a missing item at the end is seen" err "has items that its source does not have"
 mv swan-tractor.jpg pics
 
 # the rerun of a run with bad items names them again
 head -c 300 pics/castle.png >pics/b1.png
 : >pics/zz.jpg
-run 1 "$E" pics -o p2/ --rows 7 --errors e1
-run 1 "$E" pics -o p2/ --rows 7 --errors e2
+run 1 "$E" pics -o p2/ --rows 3 --errors e1
+run 1 "$E" pics -o p2/ --rows 3 --errors e2
 same "same errors" e1 e2
 is "two" "$(lines e1)" 2
 rm pics/b1.png pics/zz.jpg
@@ -161,15 +161,15 @@ while [ $i -lt 12 ]; do
     i=$((i + 1))
 done
 run 0 "$E" big -o whole.npy
-run 0 "$E" big -o k0/ --rows 50
+run 0 "$E" big -o k0/ --rows 25
 for t in 0.05 0.1 0.15 0.2 0.3 0.4; do
     timeout -s KILL $t "$E" big -o k.npy >/dev/null 2>&1
-    timeout -s KILL $t "$E" big -o k1/ --rows 50 >/dev/null 2>&1
+    timeout -s KILL $t "$E" big -o k1/ --rows 25 >/dev/null 2>&1
 done
 run 0 "$E" big -o k.npy
 same "npy after kill -9" k.npy whole.npy
 same "keys after kill -9" k.keys whole.keys
-run 0 "$E" big -o k1/ --rows 50
+run 0 "$E" big -o k1/ --rows 25
 if diff -r k0 k1 >/dev/null; then pass; else fail "parts after kill -9"; fi
 gone "no temporary" .k.npy.vlk-tmp .k.keys.vlk-tmp .k.json.vlk-tmp k1/.*.vlk-tmp
 finish
