@@ -163,7 +163,7 @@ static int not_finite(vlk_kernel *kn, const vlk_weight *w, vlk_err *err)
                     at / cols, at % cols);
 }
 
-static vlk_panel_kind kind_of(const vlk_kernel *kn)
+vlk_panel_kind vlk_panel_kind_of(const vlk_kernel *kn)
 {
     if (kn->arith == VLK_F32)
         return VLK_PANEL_F32;
@@ -216,7 +216,7 @@ static int prepare_backend(job *j, vlk_dtype type, vlk_err *err)
 
 int vlk_gemm(vlk_kernel *kn, float *y, const float *x, size_t m, vlk_weight *w, const vlk_epilogue *ep, vlk_err *err)
 {
-    job j = {.kn = kn, .w = w, .kind = kind_of(kn), .m = m, .y = y, .x = (const unsigned char *)x};
+    job j = {.kn = kn, .w = w, .kind = vlk_panel_kind_of(kn), .m = m, .y = y, .x = (const unsigned char *)x};
     if (m == 0 || w->n == 0)
         return 0;
     if (w->k == 0)

@@ -64,7 +64,10 @@ vlk_kernel *vlk_kernel_new(const vlk_kernel_options *opt, vlk_err *err)
         return NULL;
     kn->arith = opt->arith;
     kn->loops = choose_loops(opt->cpu, &kn->cpu);
+    kn->grad = &vlk_grad_generic;
 #if VLK_X86
+    if (kn->cpu != VLK_CPU_GENERIC)
+        kn->grad = kn->cpu == VLK_CPU_AVX512 ? &vlk_grad_avx512 : &vlk_grad_avx2;
     if (kn->loops->chain_bf16 && __builtin_cpu_supports("avx512bf16"))
         kn->chain_bf16 = kn->loops->chain_bf16;
 #endif
@@ -105,6 +108,13 @@ vlk_pool *vlk_kernel_pool(const vlk_kernel *kn)
 vlk_dtype vlk_kernel_arith(const vlk_kernel *kn)
 {
     return kn->arith;
+}
+
+vlk_dtype vlk_kernel_set_arith(vlk_kernel *kn, vlk_dtype arith)
+{
+    vlk_dtype before = kn->arith;
+    kn->arith = arith;
+    return before;
 }
 
 const char *vlk_kernel_text(const vlk_kernel *kn, char *out, size_t size)

@@ -29,6 +29,8 @@ const char *vlk_kernel_text(const vlk_kernel *k, char *out, size_t size);
 /* Something the user should know ("OpenBLAS runs its kernels for Prescott ..."), or NULL. Returns out. */
 const char *vlk_kernel_note(const vlk_kernel *k, char *out, size_t size);
 vlk_dtype vlk_kernel_arith(const vlk_kernel *k);
+/* Another arithmetic from now on (VLK_F32, VLK_BF16): losses stay in f32. Returns the one before. */
+vlk_dtype vlk_kernel_set_arith(vlk_kernel *k, vlk_dtype arith);
 /* Which backends were built in: bit 1 << vlk_backend. */
 unsigned vlk_kernel_backends(void);
 

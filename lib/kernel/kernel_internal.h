@@ -42,6 +42,7 @@ struct vlk_kernel {
     vlk_dtype arith;
     vlk_cpu cpu;
     const vlk_loops *loops;
+    const vlk_grad_loops *grad;
     const vlk_gemm_ops *gemm;
     void *state; /* of gemm */
     struct vlk_scratch {
@@ -71,6 +72,9 @@ typedef enum vlk_panel_kind {
     VLK_PANEL_BF16,  /* pairs, for a backend that multiplies bf16 */
     VLK_PANEL_BF16_F /* rounded to bf16, stored and multiplied as f32 */
 } vlk_panel_kind;    /* (int8 would be another) */
+
+/* What the kernel's arithmetic asks for. */
+vlk_panel_kind vlk_panel_kind_of(const vlk_kernel *kn);
 
 struct vlk_pack {
     vlk_panel_kind kind;

@@ -77,6 +77,33 @@ extern const vlk_loops vlk_loops_generic;
 extern const vlk_loops vlk_loops_avx2, vlk_loops_avx512;
 #endif
 
+/* The way back through one head of one sequence; rows of all but probs are ld floats apart. */
+typedef struct vlk_attend_grad {
+    float *dq, *dk, *dv; /* NULL: not wanted */
+    int add_q, add_k, add_v;
+    const float *dout, *q, *k, *v, *probs; /* probs (tq,tk) */
+    size_t ld, dim, tq, tk, first, step;   /* as in vlk_attend */
+    float scale;
+    float *scratch; /* vlk_attend_grad_scratch floats */
+} vlk_attend_grad;
+
+/* The loops of the way back (grad_internal.h). dx is written, or added to; it may be dy. */
+typedef struct vlk_grad_loops {
+    void (*sum_rows)(float *sum, const float *x, size_t m, size_t n); /* sum (n) += */
+    /* dgamma, dbeta are added to; each of dx, dgamma, dbeta may be NULL */
+    void (*layer_norm)(float *dx, int add, float *dgamma, float *dbeta, const float *dy, const float *x, size_t m,
+                       size_t d, const float *gamma, const float *stats);
+    void (*l2)(float *dx, int add, const float *dy, const float *y, size_t m, size_t d, const float *norms);
+    void (*softmax)(float *dx, int add, const float *dy, const float *y, size_t m, size_t d);
+    void (*act)(float *dx, int add, const float *dy, const float *pre, size_t n, vlk_act act);
+    void (*attend)(const vlk_attend_grad *t);
+} vlk_grad_loops;
+
+extern const vlk_grad_loops vlk_grad_generic;
+#if VLK_X86
+extern const vlk_grad_loops vlk_grad_avx2, vlk_grad_avx512;
+#endif
+
 /* The parts of the tables that live in other files. */
 void vlk_attend_generic(const vlk_attend *a);
 void vlk_attend_avx2(const vlk_attend *a);
@@ -96,5 +123,6 @@ vlk_chain_fn vlk_chain_f32_avx2, vlk_chain_f32_avx512, vlk_chain_bf16_avx512;
 /* Queries that one task takes at most, and the scratch that it needs, in floats. */
 size_t vlk_attend_rows(size_t tk);
 size_t vlk_attend_scratch(size_t rows, size_t tk, size_t dim);
+size_t vlk_attend_grad_scratch(size_t tq, size_t tk, size_t dim);
 
 #endif

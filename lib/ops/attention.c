@@ -9,14 +9,41 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const vlk_op op_attention = {"attention"};
-
 struct attention_saved {
     vlk_attn a; /* a.probs: (H,tq,tk) a sequence behind one another */
     const vlk_seq *seq;
     size_t nseq;
-    const float *k, *v; /* what was attended: the inputs or the cache */
+    const float *k, *v; /* what was attended: the inputs */
 };
+
+/* Room for a gradient that the kernel writes by sequences: zeroed where not every row is sure to be written. */
+static float *room(vlk_tape *t, vlk_var *v, int *add, int zero)
+{
+    float *d = vlk_grad_room(t, v, add);
+    if (d && !*add && zero) {
+        vlk_zero(t, d, v->rows * v->cols);
+        *add = 1;
+    }
+    return d;
+}
+
+/* The derivatives stand in the kernel (attention_grad_internal.h). */
+static void attention_back(vlk_tape *t, const vlk_node *n)
+{
+    const struct attention_saved *s = n->saved;
+    vlk_var *q = n->in[0], *k = n->in[1], *v = n->in[2];
+    vlk_attn_grad g = {0};
+    int zero = q == k || q == v || k == v; /* one value in two places: all are added */
+    for (size_t i = 0; i < s->nseq; i++)
+        zero |= s->seq[i].tq == 0 || s->seq[i].tk == 0;
+    g.dq = room(t, q, &g.add_q, zero);
+    g.dk = room(t, k, &g.add_k, zero);
+    g.dv = room(t, v, &g.add_v, zero);
+    if (vlk_attention_grad_rows(vlk_tape_kernel(t), &g, n->out->grad, q->data, s->k, s->v, s->seq, s->nseq, &s->a,
+                                vlk_tape_err(t)) != 0)
+        vlk_tape_broken(t);
+}
+static const vlk_op op_attention = {"attention", attention_back};
 
 int vlk_kv_init(vlk_kv *c, size_t n, size_t room, size_t width, vlk_err *err)
 {
@@ -106,6 +133,8 @@ vlk_var *vlk_attention(vlk_tape *t, vlk_var *q, vlk_var *k, vlk_var *v, const vl
     if (!y)
         return NULL;
     const float *keys = k->data, *values = v->data;
+    if (o->cache && vlk_tape_recording(t) && (q->needs_grad || k->needs_grad || v->needs_grad))
+        return vlk_tape_fail(t, VLK_EUNSUPPORTED, "attention: a cache of keys and values has no gradient");
     if (o->cache) {
         if (fill_cache(t, o->cache, k, v, ks, seq) != 0)
             return NULL;

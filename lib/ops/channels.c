@@ -1,13 +1,10 @@
 /* channels.c - what a ResNet does between its convolutions: batch norm with running statistics, 2x2 means.
  *
- * Batch norm in its frozen mode (arXiv 1502.03167, algorithm 2):
- *     y = act(scale x + shift),  scale = weight / sqrt(var + eps),  shift = bias - mean scale,  per channel. */
+ * Batch norm (arXiv 1502.03167), per channel, with the statistics of the batch (training) or the running ones:
+ *     y = act(scale x + shift),  scale = weight / sqrt(var + eps),  shift = bias - mean scale */
 #include "ops_internal.h"
 
 #include <math.h>
-
-static const vlk_op op_batch_norm = {"batch_norm"};
-static const vlk_op op_avg_pool2 = {"avg_pool2"};
 
 struct affine {
     float *y;
@@ -27,19 +24,127 @@ static void affine_rows(void *arg, size_t from, size_t to)
 }
 
 struct batch_norm_saved {
-    const vlk_batch_norm_params *p;
     vlk_act act;
-    const float *scale, *pre; /* (C); (rows,C) before the activation */
+    int train;
+    const float *mean, *rstd, *pre; /* (C), (C); (rows,C) before the activation */
 };
 
-static int frozen(const vlk_batch_norm_params *p, float *scale, float *shift, size_t c)
+/* ---- sums over rows, by channel --------------------------------------------------------------------- */
+
+/* Of a task's channels, over all rows in order: sums of a, and of a (x - mean) by; in double. */
+struct channel_sums {
+    const float *a, *x, *mean;
+    double *sum, *product;
+    size_t rows, c;
+};
+
+static void sum_channels(void *arg, size_t from, size_t to)
+{
+    const struct channel_sums *s = arg;
+    for (size_t j = from; j < to; j++)
+        s->sum[j] = s->product[j] = 0;
+    for (size_t r = 0; r < s->rows; r++)
+        for (size_t j = from; j < to; j++) {
+            const double a = s->a[r * s->c + j];
+            s->sum[j] += a;
+            if (s->x)
+                s->product[j] += a * ((double)s->x[r * s->c + j] - s->mean[j]);
+        }
+}
+
+/* ---- the way back ----------------------------------------------------------------------------------- */
+
+struct batch_norm_back {
+    float *dx;
+    const float *dp, *x, *mean, *rstd, *gain, *mean_dp, *mean_dpx; /* the last two (C): 0 with frozen statistics */
+    size_t c;
+    int add;
+};
+
+/* dx = gain rstd (dp - mean(dp) - x^ mean(dp x^)),  x^ = (x - mean) rstd. Frozen statistics: dx = gain rstd dp. */
+static void batch_norm_rows_back(void *arg, size_t from, size_t to)
+{
+    const struct batch_norm_back *b = arg;
+    for (size_t i = from; i < to; i++)
+        for (size_t j = 0; j < b->c; j++) {
+            const size_t at = i * b->c + j;
+            float xh = (b->x[at] - b->mean[j]) * b->rstd[j];
+            float d = b->gain[j] * b->rstd[j] * (b->dp[at] - b->mean_dp[j] - xh * b->mean_dpx[j]);
+            b->dx[at] = b->add ? b->dx[at] + d : d;
+        }
+}
+
+/* dweight = sum of dp x^,  dbias = sum of dp. */
+static void batch_norm_back(vlk_tape *t, const vlk_node *n)
+{
+    const struct batch_norm_saved *s = n->saved;
+    vlk_param *weight = n->par[0], *bias = n->par[1];
+    const size_t rows = n->out->rows, c = n->out->cols;
+    const vlk_var *x = n->in[0];
+    vlk_mark m = vlk_tape_mark(t);
+    double *sums = vlk_tape_alloc(t, 2 * c, sizeof *sums);
+    float *means = vlk_tape_alloc(t, 2 * c, sizeof *means), *dp = vlk_grad_own(t, n);
+    if (!sums || !means || !dp)
+        return;
+    vlk_act_grad(vlk_tape_kernel(t), dp, 0, n->out->grad, s->pre, rows * c, s->act);
+    vlk_for_ranges(t, sum_channels, &(struct channel_sums){dp, x->data, s->mean, sums, sums + c, rows, c}, c, 16);
+    for (size_t j = 0; j < c; j++) {
+        const double dpx = sums[c + j] * s->rstd[j];
+        if (weight->grad)
+            weight->grad[j] += (float)dpx;
+        if (bias->grad)
+            bias->grad[j] += (float)sums[j];
+        means[j] = s->train ? (float)(sums[j] / (double)rows) : 0.0f;
+        means[c + j] = s->train ? (float)(dpx / (double)rows) : 0.0f;
+    }
+    struct batch_norm_back b = {NULL, dp, x->data, s->mean, s->rstd, weight->f32, means, means + c, c, 0};
+    if ((b.dx = vlk_grad_room(t, n->in[0], &b.add)) != NULL)
+        vlk_for_ranges(t, batch_norm_rows_back, &b, rows, 64);
+    vlk_grad_disown(t, n, dp);
+    vlk_tape_reset(t, m);
+}
+static const vlk_op op_batch_norm = {"batch_norm", batch_norm_back};
+
+/* ---- the way there ---------------------------------------------------------------------------------- */
+
+/* mean and 1/sqrt(var + eps) of the running statistics, which the model's floats hold. */
+static int frozen(vlk_tape *t, const vlk_batch_norm_params *p, float *mean, float *rstd, size_t c)
 {
     for (size_t i = 0; i < c; i++) {
         float var = p->var.f32[i];
-        if (!(var + p->eps > 0))
+        if (!(var + p->eps > 0)) {
+            vlk_tape_fail(t, VLK_EVALUE, "%s: a variance below zero", p->var.w.name);
             return -1;
-        scale[i] = p->weight.f32[i] / sqrtf(var + p->eps);
-        shift[i] = p->bias.f32[i] - p->mean.f32[i] * scale[i];
+        }
+        mean[i] = p->mean.f32[i];
+        rstd[i] = 1.0f / sqrtf(var + p->eps);
+    }
+    return 0;
+}
+
+/* The batch's own, in double and in two passes; the running ones move towards them. */
+static int of_batch(vlk_tape *t, const vlk_batch_norm_params *p, const vlk_var *x, float *mean, float *rstd)
+{
+    const size_t c = x->cols, rows = x->rows;
+    double *sums = vlk_tape_alloc(t, 2 * c, sizeof *sums);
+    float *moving_mean = (float *)(uintptr_t)p->mean.f32, *moving_var = (float *)(uintptr_t)p->var.f32;
+    if (!sums)
+        return -1;
+    if (rows < 2) {
+        vlk_tape_fail(t, VLK_EUSAGE, "%s: batch norm of a batch of one row", p->weight.w.name);
+        return -1;
+    }
+    vlk_for_ranges(t, sum_channels, &(struct channel_sums){x->data, NULL, NULL, sums, sums + c, rows, c}, c, 16);
+    for (size_t j = 0; j < c; j++)
+        mean[j] = (float)(sums[j] / (double)rows);
+    /* sum of x (x - mean) = sum of (x - mean)^2 + mean sum of (x - mean), the last being what rounding of mean left */
+    vlk_for_ranges(t, sum_channels, &(struct channel_sums){x->data, x->data, mean, sums, sums + c, rows, c}, c, 16);
+    for (size_t j = 0; j < c; j++) {
+        double rest = sums[j] - (double)mean[j] * (double)rows, var = (sums[c + j] - mean[j] * rest) / (double)rows;
+        var = var > 0 ? var : 0;
+        rstd[j] = (float)(1.0 / sqrt(var + p->eps));
+        moving_mean[j] += p->momentum * (mean[j] - moving_mean[j]);
+        moving_var[j] += p->momentum * ((float)(var * (double)rows / (double)(rows - 1)) - moving_var[j]);
     }
     return 0;
 }
@@ -52,21 +157,23 @@ vlk_var *vlk_batch_norm(vlk_tape *t, vlk_var *x, vlk_batch_norm_params *p, vlk_a
     if (!p->weight.f32 || !p->bias.f32 || !p->mean.f32 || !p->var.f32 || p->weight.w.k != c)
         return vlk_tape_fail(t, VLK_EUSAGE, "batch norm of %zu channels for %zu", p->weight.w.k, c);
     vlk_var *y = vlk_var_new(t, x->rows, c);
-    float *scale = vlk_tape_alloc(t, 2 * c, sizeof *scale);
-    if (!y || !scale)
+    float *scale = vlk_tape_alloc(t, 4 * c, sizeof *scale), *shift = scale + c, *mean = shift + c, *rstd = mean + c;
+    if (!y || !scale || (p->train ? of_batch(t, p, x, mean, rstd) : frozen(t, p, mean, rstd, c)) != 0)
         return NULL;
-    if (frozen(p, scale, scale + c, c) != 0)
-        return vlk_tape_fail(t, VLK_EVALUE, "%s: a variance below zero", p->var.w.name);
+    for (size_t i = 0; i < c; i++) {
+        scale[i] = p->train ? p->weight.f32[i] * rstd[i] : p->weight.f32[i] / sqrtf(p->var.f32[i] + p->eps);
+        shift[i] = p->bias.f32[i] - mean[i] * scale[i];
+    }
     vlk_node node = {&op_batch_norm, y, {x}, {&p->weight, &p->bias}, NULL};
     float *pre = y->data;
     if (vlk_tape_wants(t, &node)) {
         struct batch_norm_saved *s = vlk_tape_alloc(t, 1, sizeof *s);
         if (!s || (act != VLK_ACT_NONE && !(pre = vlk_tape_alloc(t, n, sizeof *pre))))
             return NULL;
-        *s = (struct batch_norm_saved){p, act, scale, pre};
+        *s = (struct batch_norm_saved){act, p->train, mean, rstd, pre};
         node.saved = s;
     }
-    vlk_for_ranges(t, affine_rows, &(struct affine){pre, x->data, scale, scale + c, c}, x->rows, 256);
+    vlk_for_ranges(t, affine_rows, &(struct affine){pre, x->data, scale, shift, c}, x->rows, 256);
     if (act != VLK_ACT_NONE)
         vlk_act_apply(vlk_tape_kernel(t), y->data, pre, n, act);
     vlk_tape_push(t, &node);
@@ -74,8 +181,8 @@ vlk_var *vlk_batch_norm(vlk_tape *t, vlk_var *x, vlk_batch_norm_params *p, vlk_a
 }
 
 struct pool_job {
-    float *y;
-    const float *x;
+    float *y, *dx;
+    const float *x, *dy;
     vlk_grid in, out;
     size_t c;
 };
@@ -93,6 +200,36 @@ static void pool_lines(void *arg, size_t from, size_t to)
                 y[k] = (x[k] + x[c + k] + x[line + k] + x[line + c + k]) * 0.25f;
     }
 }
+
+/* dx of the four cells = dy / 4; an odd last row or column gets none. */
+static void pool_lines_back(void *arg, size_t from, size_t to)
+{
+    const struct pool_job *j = arg;
+    size_t c = j->c, line = j->in.w * c;
+    for (size_t i = from; i < to; i++) {
+        float *dx = j->dx + (i / j->out.h * j->in.h + i % j->out.h * 2) * line;
+        const float *dy = j->dy + i * j->out.w * c;
+        for (size_t ox = 0; ox < j->out.w; ox++, dx += 2 * c, dy += c)
+            for (size_t k = 0; k < c; k++) {
+                const float d = dy[k] * 0.25f;
+                dx[k] += d;
+                dx[c + k] += d;
+                dx[line + k] += d;
+                dx[line + c + k] += d;
+            }
+    }
+}
+
+static void avg_pool2_back(vlk_tape *t, const vlk_node *n)
+{
+    const vlk_grid *g = n->saved;
+    vlk_grid out = {g->b, g->h / 2, g->w / 2};
+    struct pool_job j = {
+        .dx = vlk_grad_zeroed(t, n->in[0]), .dy = n->out->grad, .in = *g, .out = out, .c = n->out->cols};
+    if (j.dx)
+        vlk_for_ranges(t, pool_lines_back, &j, out.b * out.h, 4);
+}
+static const vlk_op op_avg_pool2 = {"avg_pool2", avg_pool2_back};
 
 /* y = (x00 + x01 + x10 + x11) / 4. Saved: the grid of x. */
 vlk_var *vlk_avg_pool2(vlk_tape *t, vlk_var *x, vlk_grid *g)
@@ -113,7 +250,8 @@ vlk_var *vlk_avg_pool2(vlk_tape *t, vlk_var *x, vlk_grid *g)
         *saved = *g;
         n.saved = saved;
     }
-    vlk_for_ranges(t, pool_lines, &(struct pool_job){y->data, x->data, *g, out, x->cols}, out.b * out.h, 4);
+    vlk_for_ranges(t, pool_lines, &(struct pool_job){.y = y->data, .x = x->data, .in = *g, .out = out, .c = x->cols},
+                   out.b * out.h, 4);
     *g = out;
     vlk_tape_push(t, &n);
     return y;

@@ -7,8 +7,6 @@
 
 #include <string.h>
 
-static const vlk_op op_conv2d = {"conv2d"};
-
 /* ---- pictures to rows ------------------------------------------------------------------------- */
 
 struct patch_job {
@@ -144,6 +142,86 @@ static int convolve(vlk_tape *t, vlk_var *y, const vlk_var *x, const struct conv
     vlk_tape_rewind(t, m);
     return 0;
 }
+
+/* The windows' gradients go back to where they came from; a task is some channels, all rows of the piece in order:
+ *     dx[(b, oy*stride + ky - 1, ox*stride + kx - 1)][c] += dcol[(b,oy,ox)][c*9 + ky*3 + kx] */
+struct uncol_job {
+    float *dx;
+    const float *dcol;
+    size_t first, rows, c;
+    const struct conv_saved *s;
+};
+
+static void uncol_channels(void *arg, size_t from, size_t to)
+{
+    const struct uncol_job *j = arg;
+    const struct conv_saved *s = j->s;
+    const size_t n = s->size, pad = n / 2, k = j->c * n * n;
+    for (size_t i = 0; i < j->rows; i++) {
+        const size_t row = j->first + i, ox = row % s->out.w, oy = row / s->out.w % s->out.h,
+                     b = row / (s->out.w * s->out.h);
+        for (size_t ky = 0; ky < n; ky++)
+            for (size_t kx = 0; kx < n; kx++) {
+                size_t y = oy * s->stride + ky - pad, x = ox * s->stride + kx - pad;
+                if (y >= s->in.h || x >= s->in.w)
+                    continue;
+                float *d = j->dx + ((b * s->in.h + y) * s->in.w + x) * j->c;
+                for (size_t c = from; c < to; c++)
+                    d[c] += j->dcol[i * k + c * n * n + ky * n + kx];
+            }
+    }
+}
+
+/* dW += dy^T col and dcol = dy W, a piece of rows at a time. */
+static int pieces_back(vlk_tape *t, const vlk_node *n, const struct conv_saved *s, float *dx)
+{
+    vlk_kernel *kn = vlk_tape_kernel(t);
+    vlk_param *w = n->par[0];
+    const vlk_var *x = n->in[0], *y = n->out;
+    const size_t k = w->w.k, piece = piece_rows(k), most = y->rows < piece ? y->rows : piece;
+    float *col = vlk_tape_alloc(t, most * k, sizeof *col);
+    if (!col)
+        return -1;
+    struct col_job j = {x->data, col, 0, x->cols, s};
+    for (j.first = 0; j.first < y->rows; j.first += piece) {
+        const size_t rows = y->rows - j.first < piece ? y->rows - j.first : piece;
+        const float *dy = y->grad + j.first * y->cols;
+        if (w->grad) {
+            vlk_for_ranges(t, windows, &j, rows, 32);
+            if (vlk_gemm_tn(kn, w->grad, dy, col, rows, y->cols, k, vlk_tape_err(t)) != 0)
+                return -1;
+        }
+        if (!dx)
+            continue;
+        if (vlk_gemm_nn(kn, col, dy, rows, &w->w, 0, vlk_tape_err(t)) != 0)
+            return -1;
+        vlk_for_ranges(t, uncol_channels, &(struct uncol_job){dx, col, j.first, rows, x->cols, s}, x->cols, 16);
+    }
+    return 0;
+}
+
+static void conv2d_back(vlk_tape *t, const vlk_node *n)
+{
+    const struct conv_saved *s = n->saved;
+    vlk_param *w = n->par[0];
+    vlk_var *x = n->in[0];
+    const vlk_var *y = n->out;
+    int add = 0, rc = 0;
+    if (s->size == 1 && s->stride == 1) { /* a linear layer */
+        float *dx = vlk_grad_room(t, x, &add);
+        if (w->grad)
+            rc = vlk_gemm_tn(vlk_tape_kernel(t), w->grad, y->grad, x->data, y->rows, y->cols, x->cols, vlk_tape_err(t));
+        if (rc == 0 && dx)
+            rc = vlk_gemm_nn(vlk_tape_kernel(t), dx, y->grad, y->rows, &w->w, add, vlk_tape_err(t));
+    } else {
+        vlk_mark m = vlk_tape_mark(t);
+        rc = pieces_back(t, n, s, vlk_grad_zeroed(t, x));
+        vlk_tape_reset(t, m);
+    }
+    if (rc != 0)
+        vlk_tape_broken(t);
+}
+static const vlk_op op_conv2d = {"conv2d", conv2d_back};
 
 vlk_var *vlk_conv2d(vlk_tape *t, vlk_var *x, vlk_grid *g, vlk_param *w, size_t size, size_t stride)
 {

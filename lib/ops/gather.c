@@ -3,12 +3,13 @@
 
 #include <string.h>
 
-static const vlk_op op_param_rows = {"param_rows"};
-static const vlk_op op_embed = {"embed"};
-static const vlk_op op_gather_rows = {"gather_rows"};
-static const vlk_op op_prepend = {"prepend"};
-static const vlk_op op_add_positions = {"add_positions"};
-static const vlk_op op_mean_rows = {"mean_rows"};
+static void param_rows_back(vlk_tape *t, const vlk_node *n)
+{
+    (void)t;
+    for (size_t i = 0; n->par[0]->grad && i < n->out->rows * n->out->cols; i++)
+        n->par[0]->grad[i] += n->out->grad[i];
+}
+static const vlk_op op_param_rows = {"param_rows", param_rows_back};
 
 vlk_var *vlk_param_rows(vlk_tape *t, vlk_param *p)
 {
@@ -31,6 +32,39 @@ vlk_var *vlk_param_rows(vlk_tape *t, vlk_param *p)
 struct embed_saved {
     const int32_t *id, *at;
 };
+
+/* to[place[i]] += dy[i], i in order, for the places [from, end) of a task. */
+struct scatter {
+    float *to;
+    const int32_t *place;
+    const float *dy;
+    size_t n, d;
+};
+
+static void scatter_range(void *arg, size_t from, size_t end)
+{
+    const struct scatter *s = arg;
+    for (size_t i = 0; i < s->n; i++) {
+        const size_t at = (size_t)s->place[i];
+        if (at < from || at >= end)
+            continue;
+        for (size_t j = 0; j < s->d; j++)
+            s->to[at * s->d + j] += s->dy[i * s->d + j];
+    }
+}
+
+/* dtoken[id[i]] += dy[i],  dposition[at[i]] += dy[i]. */
+static void embed_back(vlk_tape *t, const vlk_node *n)
+{
+    const struct embed_saved *s = n->saved;
+    for (int p = 0; p < 2; p++)
+        if (n->par[p]->grad)
+            vlk_for_ranges(
+                t, scatter_range,
+                &(struct scatter){n->par[p]->grad, p ? s->at : s->id, n->out->grad, n->out->rows, n->out->cols},
+                n->par[p]->w.n, (n->par[p]->w.n + 15) / 16);
+}
+static const vlk_op op_embed = {"embed", embed_back};
 
 /* Keeps a copy in the arena, since the caller's array may be gone when backward runs. */
 static void *keep(vlk_tape *t, const void *p, size_t n, size_t size)
@@ -76,6 +110,17 @@ vlk_var *vlk_embed(vlk_tape *t, const int32_t *id, const int32_t *at, size_t n, 
     return y;
 }
 
+/* dx[row[i]] += dy[i], in order: a row may have been taken more than once. */
+static void gather_rows_back(vlk_tape *t, const vlk_node *n)
+{
+    const size_t *row = n->saved, d = n->out->cols;
+    float *dx = vlk_grad_zeroed(t, n->in[0]);
+    for (size_t i = 0; dx && i < n->out->rows; i++)
+        for (size_t j = 0; j < d; j++)
+            dx[row[i] * d + j] += n->out->grad[i * d + j];
+}
+static const vlk_op op_gather_rows = {"gather_rows", gather_rows_back};
+
 /* y[i] = x[row[i]]. Saved: row. */
 vlk_var *vlk_gather_rows(vlk_tape *t, vlk_var *x, const size_t *row, size_t n)
 {
@@ -93,6 +138,42 @@ vlk_var *vlk_gather_rows(vlk_tape *t, vlk_var *x, const size_t *row, size_t n)
     vlk_tape_push(t, &node);
     return y;
 }
+
+struct unprepend {
+    float *dx;
+    const float *dy;
+    size_t len, d;
+    int add;
+};
+
+static void unprepend_sequences(void *arg, size_t from, size_t to)
+{
+    const struct unprepend *u = arg;
+    const size_t n = u->len * u->d;
+    for (size_t i = from; i < to; i++) {
+        const float *dy = u->dy + i * (n + u->d) + u->d;
+        float *dx = u->dx + i * n;
+        if (!u->add)
+            memcpy(dx, dy, n * sizeof *dx);
+        for (size_t j = 0; u->add && j < n; j++)
+            dx[j] += dy[j];
+    }
+}
+
+/* dfirst = the first rows (their sum, where one stands for all),  dx = the others. */
+static void prepend_back(vlk_tape *t, const vlk_node *n)
+{
+    vlk_var *first = n->in[0], *x = n->in[1];
+    const size_t d = x->cols, b = n->out->rows - x->rows, len = x->rows / b;
+    float *df = vlk_grad_zeroed(t, first);
+    for (size_t i = 0; df && i < b; i++)
+        for (size_t j = 0; j < d; j++)
+            df[(first->rows == 1 ? 0 : i) * d + j] += n->out->grad[i * (len + 1) * d + j];
+    struct unprepend u = {NULL, n->out->grad, len, d, 0};
+    if ((u.dx = vlk_grad_room(t, x, &u.add)) != NULL)
+        vlk_for_ranges(t, unprepend_sequences, &u, b, 4);
+}
+static const vlk_op op_prepend = {"prepend", prepend_back};
 
 vlk_var *vlk_prepend(vlk_tape *t, vlk_var *first, vlk_var *x, size_t b)
 {
@@ -131,6 +212,31 @@ static void add_positions(void *arg, size_t from, size_t to)
     }
 }
 
+struct position_sums {
+    float *dpos;
+    const float *dy;
+    size_t rows, tokens, d;
+};
+
+static void position_sums(void *arg, size_t from, size_t to)
+{
+    const struct position_sums *s = arg;
+    for (size_t r = 0; r < s->rows; r += s->tokens)
+        for (size_t i = from * s->d; i < to * s->d; i++)
+            s->dpos[i] += s->dy[r * s->d + i];
+}
+
+/* dposition[p] = the sum of dy over the rows at p,  dx = dy. */
+static void add_positions_back(vlk_tape *t, const vlk_node *n)
+{
+    const size_t tokens = n->par[0]->w.n;
+    struct position_sums s = {n->par[0]->grad, n->out->grad, n->out->rows, tokens, n->out->cols};
+    if (s.dpos)
+        vlk_for_ranges(t, position_sums, &s, tokens, 4);
+    vlk_grad_pass(t, n, n->in[0]);
+}
+static const vlk_op op_add_positions = {"add_positions", add_positions_back};
+
 vlk_var *vlk_add_positions(vlk_tape *t, vlk_var *x, vlk_param *position)
 {
     if (!x)
@@ -146,6 +252,18 @@ vlk_var *vlk_add_positions(vlk_tape *t, vlk_var *x, vlk_param *position)
     vlk_tape_push(t, &(vlk_node){&op_add_positions, y, {x}, {position}, NULL});
     return y;
 }
+
+/* dx[r] = dy[i] / number, for the rows r of sequence i. */
+static void mean_rows_back(vlk_tape *t, const vlk_node *n)
+{
+    const size_t *start = n->saved, d = n->out->cols;
+    float *dx = vlk_grad_zeroed(t, n->in[0]);
+    for (size_t i = 0; dx && i < n->out->rows; i++)
+        for (size_t r = start[i]; r < start[i + 1]; r++)
+            for (size_t j = 0; j < d; j++)
+                dx[r * d + j] += n->out->grad[i * d + j] / (float)(start[i + 1] - start[i]);
+}
+static const vlk_op op_mean_rows = {"mean_rows", mean_rows_back};
 
 /* y[i] = sum of the rows of sequence i / their number. Saved: start. */
 vlk_var *vlk_mean_rows(vlk_tape *t, vlk_var *x, const vlk_packed *s)

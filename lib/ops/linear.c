@@ -4,14 +4,75 @@
  * tape records it keeps the pre-activation p as well, so that recording changes no bit of y. */
 #include "ops_internal.h"
 
-static const vlk_op op_linear = {"linear"};
-static const vlk_op op_linear_add = {"linear_add"};
-static const vlk_op op_matmul_nt = {"matmul_nt"};
-
 struct linear_saved {
     vlk_act act;
     const float *pre; /* (rows,n): x W^T + b, where act is not NONE */
 };
+
+/* ---- the way back ------------------------------------------------------------------------------- */
+
+/* p = x W^T + b:  dW = dp^T x (as stored: W may be turned),  db = sum of dp,  dx = dp W. */
+static void products_back(vlk_tape *t, const vlk_node *n, const float *dp, vlk_var *x)
+{
+    vlk_kernel *k = vlk_tape_kernel(t);
+    vlk_param *w = n->par[0], *b = n->par[1];
+    const size_t m = x->rows, out = w->w.n, in = w->w.k;
+    int add, rc = 0;
+    if (w->grad)
+        rc = w->w.transposed ? vlk_gemm_tn(k, w->grad, x->data, dp, m, in, out, vlk_tape_err(t))
+                             : vlk_gemm_tn(k, w->grad, dp, x->data, m, out, in, vlk_tape_err(t));
+    if (rc == 0 && b && b->grad)
+        rc = vlk_sum_rows(k, b->grad, dp, m, out, vlk_tape_err(t));
+    float *dx = rc == 0 ? vlk_grad_room(t, x, &add) : NULL;
+    if (dx)
+        rc = vlk_gemm_nn(k, dx, dp, m, &w->w, add, vlk_tape_err(t));
+    if (rc != 0)
+        vlk_tape_broken(t);
+}
+
+/* y = act(p):  dp = dy act'(p). */
+static void linear_back(vlk_tape *t, const vlk_node *n)
+{
+    const struct linear_saved *s = n->saved;
+    float *dp = n->out->grad;
+    if (s->act != VLK_ACT_NONE && (dp = vlk_grad_own(t, n)) != NULL)
+        vlk_act_grad(vlk_tape_kernel(t), dp, 0, n->out->grad, s->pre, n->out->rows * n->out->cols, s->act);
+    if (!dp)
+        return;
+    products_back(t, n, dp, n->in[0]);
+    vlk_grad_disown(t, n, dp);
+}
+
+/* y = to + p:  dto = dy,  dp = dy. */
+static void linear_add_back(vlk_tape *t, const vlk_node *n)
+{
+    products_back(t, n, n->out->grad, n->in[1]);
+    vlk_grad_pass(t, n, n->in[0]);
+}
+
+/* y = a b^T:  da = dy b,  db = dy^T a. */
+static void matmul_nt_back(vlk_tape *t, const vlk_node *n)
+{
+    vlk_kernel *k = vlk_tape_kernel(t);
+    vlk_var *a = n->in[0], *b = n->in[1];
+    const float *dy = n->out->grad;
+    int add, rc = 0;
+    float *da = vlk_grad_room(t, a, &add);
+    vlk_weight w = {.name = "product", .data = b->data, .n = b->rows, .k = b->cols, .stride = b->cols};
+    if (da)
+        rc = vlk_gemm_nn(k, da, dy, a->rows, &w, add, vlk_tape_err(t));
+    float *db = rc == 0 ? vlk_grad_zeroed(t, b) : NULL;
+    if (db)
+        rc = vlk_gemm_tn(k, db, dy, a->data, a->rows, b->rows, a->cols, vlk_tape_err(t));
+    if (rc != 0)
+        vlk_tape_broken(t);
+}
+
+static const vlk_op op_linear = {"linear", linear_back};
+static const vlk_op op_linear_add = {"linear_add", linear_add_back};
+static const vlk_op op_matmul_nt = {"matmul_nt", matmul_nt_back};
+
+/* ---- the way there ------------------------------------------------------------------------------ */
 
 static int fits(vlk_tape *t, const vlk_var *x, const vlk_param *w)
 {
@@ -84,7 +145,7 @@ vlk_var *vlk_matmul_nt(vlk_tape *t, vlk_var *a, vlk_var *b)
     if (a->cols != b->cols)
         return vlk_tape_fail(t, VLK_EUSAGE, "a product of rows of %zu and of %zu", a->cols, b->cols);
     vlk_var *y = vlk_var_new(t, a->rows, b->rows);
-    if (!y || b->rows == 0)
+    if (!y || b->rows == 0 || a->rows == 0)
         return y;
     vlk_param w = {
         .w = {.name = "product", .data = b->data, .dtype = VLK_F32, .n = b->rows, .k = b->cols, .stride = b->cols}};

@@ -4,9 +4,13 @@
 
 #include "ops.h"
 
-/* What an op is, one static struct each. */
+struct vlk_node;
+
+/* What an op is, one static struct each. backward adds to the gradients of the inputs and parameters that want one,
+ * from n->out->grad, which it may overwrite unless n->out->keep_grad. It notes its errors on the tape. */
 typedef struct vlk_op {
     const char *name;
+    void (*backward)(vlk_tape *t, const struct vlk_node *n);
 } vlk_op;
 
 /* One call of an op on the tape, in order of computing. Backward walks the nodes from the last to the first; an
@@ -26,10 +30,37 @@ void vlk_tape_rewind(vlk_tape *t, vlk_mark m);
 int vlk_tape_wants(const vlk_tape *t, const vlk_node *n);
 /* Appends the node if it is wanted; out->needs_grad is set. */
 void vlk_tape_push(vlk_tape *t, const vlk_node *n);
+/* For nodes whose parameters are not in their list. */
+void vlk_tape_push_always(vlk_tape *t, const vlk_node *n);
 /* Where a copying call reports: the tape's error if it has none yet. */
 vlk_err *vlk_tape_err(vlk_tape *t);
 /* Notes that err (from vlk_tape_err) was filled. Returns NULL. */
 void *vlk_tape_broken(vlk_tape *t);
+
+/* ---- gradients (backward.c) ---- */
+
+/* Memory for the gradient of v: *add says whether something stands in it already (add to it), or not (write it). NULL
+ * with the error noted, or where v wants none. */
+float *vlk_grad_room(vlk_tape *t, vlk_var *v, int *add);
+/* The same, zeroed if it is new: to be added to. */
+float *vlk_grad_zeroed(vlk_tape *t, vlk_var *v);
+/* The gradient of n->out becomes or is added to the one of v, of as many elements; afterwards it may be gone. */
+void vlk_grad_pass(vlk_tape *t, const vlk_node *n, vlk_var *v);
+/* out->grad, or where that is to be kept a copy: may be overwritten. NULL with the error noted. */
+float *vlk_grad_own(vlk_tape *t, const vlk_node *n);
+/* What vlk_grad_own gave, if it was a copy, is given back. */
+void vlk_grad_disown(vlk_tape *t, const vlk_node *n, float *own);
+/* n floats, zeroed, by all threads. */
+void vlk_zero(vlk_tape *t, float *p, size_t n);
+/* The parts of the tape that backward.c keeps. */
+struct vlk_grads {
+    vlk_arena *arena;
+    float **idle; /* buffers for use again */
+    size_t n, cap;
+};
+struct vlk_grads *vlk_tape_grads(vlk_tape *t);
+const vlk_node *vlk_tape_node(const vlk_tape *t, size_t i);
+void vlk_tape_cut(vlk_tape *t, size_t nodes); /* forgets the nodes from there on */
 
 /* fn(arg, from, to) over [0, n) in blocks of `block` on the kernel's threads. */
 typedef void vlk_range_fn(void *arg, size_t from, size_t to);

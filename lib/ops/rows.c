@@ -1,13 +1,20 @@
 /* rows.c - operations on whole rows: layer norm, l2 norm, softmax, scale, add. */
 #include "ops_internal.h"
 
-static const vlk_op op_layer_norm = {"layer_norm"};
-static const vlk_op op_l2_normalize = {"l2_normalize"};
-static const vlk_op op_softmax = {"softmax"};
-static const vlk_op op_scale = {"scale"};
-static const vlk_op op_add = {"add"};
+/* The derivatives by row stand in the kernel (grad_internal.h). */
 
 enum { BLOCK = 32768 }; /* elements of a task */
+
+static void layer_norm_back(vlk_tape *t, const vlk_node *n)
+{
+    int add = 0;
+    vlk_var *x = n->in[0];
+    float *dx = vlk_grad_room(t, x, &add);
+    if (vlk_layer_norm_grad_rows(vlk_tape_kernel(t), dx, add, n->par[0]->grad, n->par[1]->grad, n->out->grad, x->data,
+                                 x->rows, x->cols, n->par[0]->f32, n->saved, vlk_tape_err(t)) != 0)
+        vlk_tape_broken(t);
+}
+static const vlk_op op_layer_norm = {"layer_norm", layer_norm_back};
 
 /* y = (x - mu) rstd gamma + beta. Saved: (rows,2) mu and rstd. (arXiv 1607.06450) */
 vlk_var *vlk_layer_norm(vlk_tape *t, vlk_var *x, vlk_param *gamma, vlk_param *beta, float eps)
@@ -30,6 +37,16 @@ vlk_var *vlk_layer_norm(vlk_tape *t, vlk_var *x, vlk_param *gamma, vlk_param *be
     return y;
 }
 
+static void l2_normalize_back(vlk_tape *t, const vlk_node *n)
+{
+    int add;
+    vlk_var *y = n->out;
+    float *dx = vlk_grad_room(t, n->in[0], &add);
+    if (dx)
+        vlk_l2_normalize_grad_rows(vlk_tape_kernel(t), dx, add, y->grad, y->data, y->rows, y->cols, n->saved);
+}
+static const vlk_op op_l2_normalize = {"l2_normalize", l2_normalize_back};
+
 /* y = x / max(|x|, 1e-12). Saved: (rows) |x|. */
 vlk_var *vlk_l2_normalize(vlk_tape *t, vlk_var *x)
 {
@@ -45,6 +62,16 @@ vlk_var *vlk_l2_normalize(vlk_tape *t, vlk_var *x)
     vlk_tape_push(t, &n);
     return y;
 }
+
+static void softmax_back(vlk_tape *t, const vlk_node *n)
+{
+    int add;
+    vlk_var *y = n->out;
+    float *dx = vlk_grad_room(t, n->in[0], &add);
+    if (dx)
+        vlk_softmax_grad_rows(vlk_tape_kernel(t), dx, add, y->grad, y->data, y->rows, y->cols);
+}
+static const vlk_op op_softmax = {"softmax", softmax_back};
 
 vlk_var *vlk_softmax(vlk_tape *t, vlk_var *x)
 {
@@ -68,6 +95,24 @@ static void scale_range(void *arg, size_t from, size_t to)
     for (size_t i = from; i < to; i++)
         e->y[i] = e->a[i] * e->by;
 }
+
+static void scale_add_range(void *arg, size_t from, size_t to)
+{
+    const struct elements *e = arg;
+    for (size_t i = from; i < to; i++)
+        e->y[i] += e->a[i] * e->by;
+}
+
+/* dx = by dy. */
+static void scale_back(vlk_tape *t, const vlk_node *n)
+{
+    int add;
+    float *dx = vlk_grad_room(t, n->in[0], &add);
+    struct elements e = {dx, n->out->grad, NULL, *(const float *)n->saved};
+    if (dx)
+        vlk_for_ranges(t, add ? scale_add_range : scale_range, &e, n->out->rows * n->out->cols, BLOCK);
+}
+static const vlk_op op_scale = {"scale", scale_back};
 
 /* y = by x. Saved: by. */
 vlk_var *vlk_scale(vlk_tape *t, vlk_var *x, float by)
@@ -97,8 +142,26 @@ static void add_range(void *arg, size_t from, size_t to)
 
 struct add_saved {
     vlk_act act;
-    const float *pre; /* a + b, where act is not NONE */
+    const float *pre; /* a + b; read where act is not NONE */
 };
+
+/* da = db = dy act'(a + b). */
+static void add_back(vlk_tape *t, const vlk_node *n)
+{
+    const struct add_saved *s = n->saved;
+    const size_t count = n->out->rows * n->out->cols;
+    for (int i = 0; i < 2; i++) {
+        int add;
+        if (s->act == VLK_ACT_NONE && i == 1) { /* the last one may have dy itself */
+            vlk_grad_pass(t, n, n->in[i]);
+            return;
+        }
+        float *d = vlk_grad_room(t, n->in[i], &add);
+        if (d)
+            vlk_act_grad(vlk_tape_kernel(t), d, add, n->out->grad, s->pre, count, s->act);
+    }
+}
+static const vlk_op op_add = {"add", add_back};
 
 /* y = act(a + b). */
 vlk_var *vlk_add(vlk_tape *t, vlk_var *a, vlk_var *b, vlk_act act)
@@ -117,7 +180,7 @@ vlk_var *vlk_add(vlk_tape *t, vlk_var *a, vlk_var *b, vlk_act act)
         struct add_saved *s = vlk_tape_alloc(t, 1, sizeof *s);
         if (!s || (act != VLK_ACT_NONE && !(pre = vlk_tape_alloc(t, n, sizeof *pre))))
             return NULL;
-        *s = (struct add_saved){act, act != VLK_ACT_NONE ? pre : NULL};
+        *s = (struct add_saved){act, pre};
         node.saved = s;
     }
     vlk_for_ranges(t, add_range, &(struct elements){pre, a->data, b->data, 0}, n, BLOCK);

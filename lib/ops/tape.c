@@ -14,6 +14,7 @@ enum { ARENA_CHUNK = 64 << 20 }; /* address space; only what is touched costs me
 struct vlk_tape {
     vlk_kernel *kernel;
     vlk_arena *arena;
+    struct vlk_grads grads;
     vlk_node *node;
     size_t nodes, cap;
     int recording, failed;
@@ -27,11 +28,11 @@ vlk_tape *vlk_tape_new(vlk_kernel *k, vlk_err *err)
         return NULL;
     t->kernel = k;
     t->arena = vlk_arena_new(ARENA_CHUNK, err);
-    if (!t->arena) {
-        free(t);
-        return NULL;
-    }
-    return t;
+    t->grads.arena = t->arena ? vlk_arena_new(ARENA_CHUNK, err) : NULL;
+    if (t->grads.arena)
+        return t;
+    vlk_tape_free(t);
+    return NULL;
 }
 
 void vlk_tape_free(vlk_tape *t)
@@ -39,6 +40,8 @@ void vlk_tape_free(vlk_tape *t)
     if (!t)
         return;
     vlk_arena_free(t->arena);
+    vlk_arena_free(t->grads.arena);
+    free(t->grads.idle);
     free(t->node);
     free(t);
 }
@@ -130,12 +133,14 @@ void vlk_tape_rewind(vlk_tape *t, vlk_mark m)
 void vlk_tape_clear(vlk_tape *t)
 {
     t->nodes = 0;
+    t->grads.n = 0;
     vlk_arena_reset(t->arena, (vlk_mark){0, 0});
+    vlk_arena_reset(t->grads.arena, (vlk_mark){0, 0});
 }
 
 size_t vlk_tape_peak(const vlk_tape *t)
 {
-    return vlk_arena_peak(t->arena);
+    return vlk_arena_peak(t->arena) + vlk_arena_peak(t->grads.arena);
 }
 
 /* ---- values ------------------------------------------------------------------------------------- */
@@ -185,14 +190,33 @@ int vlk_tape_wants(const vlk_tape *t, const vlk_node *n)
 
 void vlk_tape_push(vlk_tape *t, const vlk_node *n)
 {
-    if (!vlk_tape_wants(t, n))
-        return;
+    if (vlk_tape_wants(t, n))
+        vlk_tape_push_always(t, n);
+}
+
+void vlk_tape_push_always(vlk_tape *t, const vlk_node *n)
+{
     if (vlk_grow(&t->node, &t->cap, t->nodes + 1, sizeof *t->node, vlk_tape_err(t)) != 0) {
         vlk_tape_broken(t);
         return;
     }
     t->node[t->nodes++] = *n;
     n->out->needs_grad = 1;
+}
+
+struct vlk_grads *vlk_tape_grads(vlk_tape *t)
+{
+    return &t->grads;
+}
+
+const vlk_node *vlk_tape_node(const vlk_tape *t, size_t i)
+{
+    return &t->node[i];
+}
+
+void vlk_tape_cut(vlk_tape *t, size_t nodes)
+{
+    t->nodes = nodes;
 }
 
 /* ---- loops -------------------------------------------------------------------------------------- */

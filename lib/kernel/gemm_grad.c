@@ -1,0 +1,175 @@
+/* gemm_grad.c - products of the way back:  dX (M,K) = dY (M,N) W  and  dW (N,K) += dY^T X.
+ *
+ * dX is the product of the door with W read the other way round, so its rows are as independent as those of y.
+ *
+ * dW sums over rows. They are cut into chunks of VLK_TN_ROWS, the last one filled up with zeros, and
+ *
+ *     for some chunks:      dY^T (chunks, N, rows), turned by all threads
+ *         a task is 64 columns of X and some rows of dW:
+ *             for each of the chunks, in order:  acc = dY^T panel(X);  dW += acc
+ *
+ * The cut depends on the sizes alone, so the number of threads shows in no bit. The arithmetic is the door's: f32, or
+ * both factors rounded to bf16 and sums in f32. */
+#include "kernel_internal.h"
+
+#include <stdatomic.h>
+
+enum {
+    BLOCK_FLOATS = 1 << 21, /* of dY that are turned at once: half of what a third-level cache holds */
+    GROUP_ROWS = 96,        /* of dW: one task */
+    OWN_ROWS = 48,          /* of our own loop: acc stays in the first cache */
+    STRIP = 64
+};
+
+int vlk_gemm_nn(vlk_kernel *kn, float *dx, const float *dy, size_t m, const vlk_weight *w, int add, vlk_err *err)
+{
+    vlk_weight turned = {.name = w->name,
+                         .data = w->data,
+                         .dtype = w->dtype,
+                         .n = w->k,
+                         .k = w->n,
+                         .stride = w->stride,
+                         .transposed = !w->transposed,
+                         .checked = w->checked};
+    int rc = vlk_gemm(kn, dx, dy, m, &turned, &(vlk_epilogue){.residual = add ? dx : NULL}, err);
+    vlk_weight_clear(&turned);
+    return rc;
+}
+
+typedef struct job {
+    vlk_kernel *kn;
+    vlk_panel_kind kind;
+    const struct vlk_product *product;
+    vlk_chunks chunks; /* of our own loop; size 0: it has other bits */
+    const float *dy, *x;
+    float *dw;
+    size_t m, n, k;
+    size_t first, count; /* chunks of this block */
+    unsigned char *turned;
+    size_t backend_bytes, strips, groups;
+    atomic_int bad_call;
+} job;
+
+static size_t size_of(const job *j)
+{
+    return j->kind == VLK_PANEL_BF16 ? 2 : 4;
+}
+
+/* Rows of chunk c of all. */
+static size_t rows_of(const job *j, size_t c)
+{
+    size_t left = j->m - c * VLK_TN_ROWS;
+    return left < VLK_TN_ROWS ? left : VLK_TN_ROWS;
+}
+
+/* A strip of 64 columns of dY, one chunk: turned. */
+static void turn_task(void *arg, size_t task, int thread)
+{
+    const job *j = arg;
+    const size_t c = task / j->strips, col = task % j->strips * STRIP, cols = j->n - col < STRIP ? j->n - col : STRIP;
+    const size_t rows = rows_of(j, j->first + c), size = size_of(j);
+    unsigned char *to = j->turned + (c * j->n + col) * VLK_TN_ROWS * size;
+    float *t = vlk_kernel_scratch(j->kn, thread); /* (cols, 64) */
+    for (size_t r = 0; r < VLK_TN_ROWS; r += STRIP) {
+        const size_t n = r >= rows ? 0 : rows - r < STRIP ? rows - r : STRIP;
+        const float *from = j->dy + ((j->first + c) * VLK_TN_ROWS + r) * j->n + col;
+        const vlk_panel_src s = {(const unsigned char *)from, VLK_F32, n, cols, j->n, 0};
+        if (n)
+            j->kn->loops->pack_f32(t, &s);
+        else
+            memset(t, 0, cols * STRIP * sizeof *t);
+        if (j->kind == VLK_PANEL_BF16_F)
+            vlk_round_bf16(t, cols * STRIP);
+        for (size_t i = 0; i < cols; i++) {
+            unsigned char *row = to + (i * VLK_TN_ROWS + r) * size;
+            if (size == 2)
+                j->kn->loops->to_bf16((uint16_t *)(void *)row, STRIP, t + i * STRIP, 1, STRIP);
+            else
+                memcpy(row, t + i * STRIP, STRIP * sizeof *t);
+        }
+    }
+}
+
+/* The panel of 64 columns of X, one chunk: (rows,64), zeros behind the last row. */
+static void make_panel(const job *j, void *panel, size_t c, size_t col)
+{
+    const size_t rows = rows_of(j, c), cols = j->k - col < VLK_PANEL ? j->k - col : VLK_PANEL;
+    const vlk_panel_src s = {
+        (const unsigned char *)(j->x + c * VLK_TN_ROWS * j->k + col), VLK_F32, cols, rows, j->k, 1};
+    if (j->kind == VLK_PANEL_BF16) {
+        j->kn->loops->pack_bf16(panel, VLK_TN_ROWS, &s);
+        return;
+    }
+    float *f = panel;
+    j->kn->loops->pack_f32(f, &s);
+    memset(f + rows * VLK_PANEL, 0, (VLK_TN_ROWS - rows) * VLK_PANEL * sizeof *f);
+    if (j->kind == VLK_PANEL_BF16_F)
+        vlk_round_bf16(f, rows * VLK_PANEL);
+}
+
+static void product_task(void *arg, size_t task, int thread)
+{
+    job *j = arg;
+    vlk_kernel *kn = j->kn;
+    const size_t col = task / j->groups * VLK_PANEL, cols = j->k - col < VLK_PANEL ? j->k - col : VLK_PANEL;
+    const size_t from = task % j->groups * GROUP_ROWS, to = j->n - from < GROUP_ROWS ? j->n : from + GROUP_ROWS;
+    const size_t size = size_of(j), row = VLK_TN_ROWS * size, depth = VLK_TN_ROWS / (size == 2 ? 2 : 1);
+    const size_t step = j->chunks.size ? OWN_ROWS : GROUP_ROWS;
+    unsigned char *scratch = vlk_kernel_scratch(kn, thread);
+    float *panel = (float *)(void *)(scratch + j->backend_bytes), *acc = panel + VLK_TN_ROWS * VLK_PANEL;
+    vlk_chain_fn *own = size == 2 ? kn->chain_bf16 : kn->loops->chain_f32;
+    for (size_t c = 0; c < j->count; c++) {
+        const unsigned char *x = j->turned + c * j->n * row;
+        make_panel(j, panel, j->first + c, col);
+        for (size_t r = from; r < to; r += step) {
+            const size_t n = to - r < step ? to - r : step;
+            float *dw = j->dw + r * j->k + col;
+            if (j->chunks.size)
+                own(acc, x + r * row, depth, n, depth, j->chunks, panel, NULL, 0);
+            else if (kn->gemm->run(kn->state, j->product, thread, acc, x + r * row, n, panel, scratch) < 0)
+                atomic_store(&j->bad_call, 1);
+            kn->loops->epilogue(dw, j->k, acc, n, cols, NULL, NULL, VLK_ACT_NONE, dw);
+        }
+    }
+}
+
+static int prepare(job *j, vlk_err *err)
+{
+    vlk_kernel *kn = j->kn;
+    const vlk_dtype type = j->kind == VLK_PANEL_BF16 ? VLK_BF16 : VLK_F32;
+    const size_t last = j->n % GROUP_ROWS;
+    if (vlk_chain_chunks(kn, type, VLK_TN_ROWS, &j->chunks, err) < 0)
+        return -1;
+    for (int i = 0; i < 2; i++) {
+        size_t rows = i == 0 ? (j->n < GROUP_ROWS ? j->n : GROUP_ROWS) : last;
+        if (rows && !(j->product = kn->gemm->prepare(kn->state, type, VLK_TN_ROWS, rows, err)))
+            return -1;
+    }
+    j->backend_bytes = (kn->gemm->scratch(j->product) + 4095) / 4096 * 4096;
+    return vlk_kernel_reserve(
+        kn, j->backend_bytes + (VLK_TN_ROWS + GROUP_ROWS + VLK_TILE_PAD) * VLK_PANEL * sizeof(float), err);
+}
+
+int vlk_gemm_tn(vlk_kernel *kn, float *dw, const float *dy, const float *x, size_t m, size_t n, size_t k, vlk_err *err)
+{
+    job j = {.kn = kn, .dy = dy, .x = x, .dw = dw, .m = m, .n = n, .k = k};
+    if (m == 0 || n == 0 || k == 0)
+        return 0;
+    j.kind = vlk_panel_kind_of(kn);
+    if (prepare(&j, err) < 0)
+        return -1;
+    const size_t chunks = (m + VLK_TN_ROWS - 1) / VLK_TN_ROWS, panels = (k + VLK_PANEL - 1) / VLK_PANEL;
+    size_t block = BLOCK_FLOATS / n / VLK_TN_ROWS;
+    block = block < 1 ? 1 : block > chunks ? chunks : block;
+    if (vlk_scratch_grow(&kn->shared, block * n * VLK_TN_ROWS * size_of(&j), err) < 0)
+        return -1;
+    j.turned = kn->shared.data;
+    j.strips = (n + STRIP - 1) / STRIP;
+    j.groups = (n + GROUP_ROWS - 1) / GROUP_ROWS;
+    for (j.first = 0; j.first < chunks; j.first += block) {
+        j.count = chunks - j.first < block ? chunks - j.first : block;
+        vlk_pool_run(kn->pool, turn_task, &j, j.count * j.strips);
+        vlk_pool_run(kn->pool, product_task, &j, panels * j.groups);
+    }
+    return atomic_load(&j.bad_call) ? vlk_fail(err, VLK_EUNSUPPORTED, "the library's product failed") : 0;
+}

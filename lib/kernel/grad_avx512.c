@@ -1,0 +1,18 @@
+/* grad_avx512.c - the loops of the way back for AVX-512, and their table. */
+#include "loops_internal.h"
+
+#if VLK_X86
+#define VLK_VEC 16
+#define PACK vlk_pack_f32_avx2
+#include "grad_internal.h"
+#include "attention_grad_internal.h"
+
+const vlk_grad_loops vlk_grad_avx512 = {
+    .sum_rows = grad_sum_rows,
+    .layer_norm = grad_layer_norm,
+    .l2 = grad_l2,
+    .softmax = grad_softmax,
+    .act = grad_act,
+    .attend = grad_attend,
+};
+#endif

@@ -1,0 +1,183 @@
+/* rows_grad.c - the way back of row operations and of attention, cut for the threads. No sum crosses a row but those of
+ * gains and biases, which are taken over chunks of VLK_TN_ROWS rows and added in order. */
+#include "kernel_internal.h"
+
+enum { GRAIN = 16384 }; /* elements of a task */
+
+typedef struct job {
+    const vlk_grad_loops *loops;
+    int what, add;
+    float *dx, *part; /* part (chunks, 2 or 1, D) */
+    const float *dy, *other, *gamma, *stats;
+    size_t m, d, step;
+    vlk_act act;
+} job;
+
+enum { SUM, LAYER_NORM, L2, SOFTMAX, ACT };
+
+static void task(void *arg, size_t i, int thread)
+{
+    const job *j = arg;
+    const vlk_grad_loops *l = j->loops;
+    const size_t r = i * j->step, n = j->m - r < j->step ? j->m - r : j->step, at = r * j->d;
+    float *dx = j->dx ? j->dx + at : NULL;
+    (void)thread;
+    switch (j->what) {
+    case SUM:
+        l->sum_rows(j->part + i * j->d, j->dy + at, n, j->d);
+        break;
+    case LAYER_NORM:
+        l->layer_norm(dx, j->add, j->part ? j->part + i * 2 * j->d : NULL,
+                      j->part ? j->part + (i * 2 + 1) * j->d : NULL, j->dy + at, j->other + at, n, j->d, j->gamma,
+                      j->stats + 2 * r);
+        break;
+    case L2:
+        l->l2(dx, j->add, j->dy + at, j->other + at, n, j->d, j->stats + r);
+        break;
+    case SOFTMAX:
+        l->softmax(dx, j->add, j->dy + at, j->other + at, n, j->d);
+        break;
+    default:
+        l->act(dx, j->add, j->dy + at, j->other + at, n, j->act);
+    }
+}
+
+static void run(vlk_kernel *kn, job *j)
+{
+    if (j->m == 0 || j->d == 0)
+        return;
+    j->loops = kn->grad;
+    if (j->step == 0)
+        j->step = j->d < GRAIN ? GRAIN / j->d : 1;
+    vlk_pool_run(kn->pool, task, j, (j->m + j->step - 1) / j->step);
+}
+
+/* A job whose chunks leave `sums` rows of d each, zeroed. */
+static int with_parts(vlk_kernel *kn, job *j, size_t sums, vlk_err *err)
+{
+    const size_t chunks = (j->m + VLK_TN_ROWS - 1) / VLK_TN_ROWS, bytes = chunks * sums * j->d * sizeof(float);
+    if (vlk_scratch_grow(&kn->shared, bytes, err) < 0)
+        return -1;
+    j->part = (float *)(void *)kn->shared.data;
+    j->step = VLK_TN_ROWS;
+    if (bytes)
+        memset(j->part, 0, bytes);
+    run(kn, j);
+    return 0;
+}
+
+/* to (d) += row `which` of each chunk's sums, in order. */
+static void add_parts(float *to, const job *j, size_t sums, size_t which)
+{
+    const size_t chunks = (j->m + VLK_TN_ROWS - 1) / VLK_TN_ROWS;
+    for (size_t c = 0; to && c < chunks; c++)
+        for (size_t i = 0; i < j->d; i++)
+            to[i] += j->part[(c * sums + which) * j->d + i];
+}
+
+int vlk_sum_rows(vlk_kernel *kn, float *sum, const float *x, size_t m, size_t n, vlk_err *err)
+{
+    job j = {.what = SUM, .dy = x, .m = m, .d = n};
+    if (with_parts(kn, &j, 1, err) < 0)
+        return -1;
+    add_parts(sum, &j, 1, 0);
+    return 0;
+}
+
+int vlk_layer_norm_grad_rows(vlk_kernel *kn, float *dx, int add, float *dgamma, float *dbeta, const float *dy,
+                             const float *x, size_t m, size_t d, const float *gamma, const float *stats, vlk_err *err)
+{
+    job j = {
+        .what = LAYER_NORM, .dx = dx, .add = add, .dy = dy, .other = x, .gamma = gamma, .stats = stats, .m = m, .d = d};
+    if (!dgamma && !dbeta) {
+        run(kn, &j);
+        return 0;
+    }
+    if (with_parts(kn, &j, 2, err) < 0)
+        return -1;
+    add_parts(dgamma, &j, 2, 0);
+    add_parts(dbeta, &j, 2, 1);
+    return 0;
+}
+
+void vlk_act_grad(vlk_kernel *kn, float *dx, int add, const float *dy, const float *pre, size_t n, vlk_act act)
+{
+    run(kn, &(job){.what = ACT, .dx = dx, .add = add, .dy = dy, .other = pre, .m = n, .d = 1, .act = act});
+}
+
+void vlk_l2_normalize_grad_rows(vlk_kernel *kn, float *dx, int add, const float *dy, const float *y, size_t m, size_t d,
+                                const float *norms)
+{
+    run(kn, &(job){.what = L2, .dx = dx, .add = add, .dy = dy, .other = y, .stats = norms, .m = m, .d = d});
+}
+
+void vlk_softmax_grad_rows(vlk_kernel *kn, float *dx, int add, const float *dy, const float *y, size_t m, size_t d)
+{
+    run(kn, &(job){.what = SOFTMAX, .dx = dx, .add = add, .dy = dy, .other = y, .m = m, .d = d});
+}
+
+/* ---- attention: a task is a head of a sequence ------------------------------------------------------ */
+
+typedef struct attention_job {
+    vlk_kernel *kn;
+    const vlk_attn_grad *g;
+    const float *dout, *q, *k, *v;
+    const vlk_seq *seq;
+    const vlk_attn *a;
+    const size_t *probs; /* where a sequence's begin */
+} attention_job;
+
+size_t vlk_attend_grad_scratch(size_t tq, size_t tk, size_t dim)
+{
+    size_t keys = (tk + VLK_PANEL - 1) / VLK_PANEL * VLK_PANEL, dimv = (dim + 15) / 16 * 16;
+    return tq * keys + dim * VLK_PANEL + (2 * tq + tk) * dimv + 16;
+}
+
+static void attention_task(void *arg, size_t i, int thread)
+{
+    const attention_job *j = arg;
+    const vlk_attn *a = j->a;
+    const vlk_attn_grad *g = j->g;
+    const size_t n = i / a->heads, h = i % a->heads, ld = a->heads * a->dim;
+    const vlk_seq *s = &j->seq[n];
+    const size_t q = s->q * ld + h * a->dim, k = s->k * ld + h * a->dim;
+    if (s->tq == 0 || s->tk == 0)
+        return;
+    vlk_attend_grad t = {.ld = ld, .dim = a->dim, .tq = s->tq, .tk = s->tk, .scale = a->scale};
+    t.dq = g->dq ? g->dq + q : NULL;
+    t.dk = g->dk ? g->dk + k : NULL;
+    t.dv = g->dv ? g->dv + k : NULL;
+    t.add_q = g->add_q;
+    t.add_k = g->add_k;
+    t.add_v = g->add_v;
+    t.dout = j->dout + q;
+    t.q = j->q + q;
+    t.k = j->k + k;
+    t.v = j->v + k;
+    t.probs = a->probs + j->probs[n] + h * s->tq * s->tk;
+    t.first = a->causal ? s->tk - s->tq + 1 : s->tk;
+    t.step = a->causal ? 1 : 0;
+    t.scratch = vlk_kernel_scratch(j->kn, thread);
+    j->kn->grad->attend(&t);
+}
+
+int vlk_attention_grad_rows(vlk_kernel *kn, const vlk_attn_grad *g, const float *dout, const float *q, const float *k,
+                            const float *v, const vlk_seq *seq, size_t nseq, const vlk_attn *a, vlk_err *err)
+{
+    size_t need = 1, at = 0;
+    size_t *probs = vlk_calloc(nseq ? nseq : 1, sizeof *probs, err);
+    if (!probs)
+        return -1;
+    for (size_t i = 0; i < nseq; i++) {
+        size_t floats = vlk_attend_grad_scratch(seq[i].tq, seq[i].tk, a->dim);
+        need = floats > need ? floats : need;
+        probs[i] = at;
+        at += a->heads * seq[i].tq * seq[i].tk;
+    }
+    int rc = vlk_kernel_reserve(kn, need * sizeof(float), err);
+    attention_job j = {kn, g, dout, q, k, v, seq, a, probs};
+    if (rc == 0)
+        vlk_pool_run(kn->pool, attention_task, &j, nseq * a->heads);
+    free(probs);
+    return rc;
+}
