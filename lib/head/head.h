@@ -43,8 +43,5 @@ typedef struct vlk_itc_grad {
  * SigLIP: -(1/N) sum_ij log sigmoid(z_ij (S_ij + bias)), z = 1 on the diagonal, else -1.
  * Blocks of rows: memory is a block times N+X, whatever N. Sums in double; bits do not depend on threads. */
 int vlk_itc_loss(vlk_kernel *k, vlk_itc_kind kind, const vlk_itc_batch *b, vlk_itc_grad *g, vlk_err *err) VLK_MUST_USE;
-/* The same on the tape: (1,1). log_scale and bias (1) as parameters; bias may be NULL. */
-vlk_var *vlk_itc_loss_var(vlk_tape *t, vlk_itc_kind kind, vlk_var *image, vlk_var *text, vlk_param *log_scale,
-                          vlk_param *bias);
 
 #endif

@@ -40,7 +40,7 @@ static void fill(vlk_clip_config *c, const struct arch *a, int quick)
     *c = (vlk_clip_config){.family = VLK_CLIP, .embed = a->embed};
     v->image = a->image;
     if (a->layers) {
-        v->block = (vlk_block_config){a->width, a->width / a->head, a->mlp, act, 1e-5f, 0};
+        v->block = (vlk_block_config){a->width, a->width / a->head, a->mlp, act, 1e-5f, 0, 0};
         v->layers = a->layers;
         v->patch = a->patch;
         v->class_token = v->ln_pre = v->projection = 1;
@@ -51,7 +51,7 @@ static void fill(vlk_clip_config *c, const struct arch *a, int quick)
         v->pool_heads = a->width * 32 / a->head;
         memcpy(v->stage, a->stage, sizeof v->stage);
     }
-    c->text.block = (vlk_block_config){a->text_width, a->text_heads, 4 * a->text_width, act, 1e-5f, 1};
+    c->text.block = (vlk_block_config){a->text_width, a->text_heads, 4 * a->text_width, act, 1e-5f, 1, 0};
     c->text.layers = a->text_layers;
     c->text.context = 77;
     c->text.vocab = 49408;

@@ -23,8 +23,7 @@ struct binder {
 
 /* ---- names and shapes ------------------------------------------------------------------------- */
 
-/* '#' becomes the layer, '@' the stage. */
-static void spell(char *out, size_t size, const char *prefix, const char *name, size_t layer, size_t stage)
+void vlk_spell(char *out, size_t size, const char *prefix, const char *name, size_t layer, size_t stage)
 {
     size_t n = 0;
     for (int part = 0; part < 2; part++)
@@ -49,7 +48,7 @@ static int shape_of(const struct binder *b, const char *letters, size_t dim[VLK_
 
 static const char *file_of(const struct binder *b)
 {
-    return vlk_weights_path(b->m->weights);
+    return b->m->weights ? vlk_weights_path(b->m->weights) : "a new model";
 }
 
 static const vlk_tensor *find(struct binder *b, const char *name, const char *letters)
@@ -131,12 +130,55 @@ static void third(vlk_weight *w, size_t part, int vector)
     w->data = (const unsigned char *)w->data + part * *rows * step * vlk_dtype_size(w->dtype);
 }
 
-static int note(struct binder *b, vlk_param *p, vlk_kind kind)
+void vlk_view_form(vlk_weight *w, vlk_kind kind, vlk_form form)
 {
+    const int vector = kind == VLK_VECTOR || kind == VLK_STATISTIC;
+    if (vector) { /* of any rank */
+        w->k *= w->n;
+        w->n = 1;
+        w->stride = w->k;
+    }
+    if (form == VLK_TURNED)
+        turn(w);
+    else if (form != VLK_AS_IS)
+        third(w, (size_t)(form - VLK_PART_Q), vector);
+}
+
+/* A parameter of a model without weights: zeros of ours, dense (n,k). */
+static int fresh(struct binder *b, vlk_param *p, const vlk_name *row, const char *letters)
+{
+    size_t dim[VLK_MAX_RANK], count = 1, bytes;
+    int rank = shape_of(b, letters, dim);
+    for (int i = 0; i < rank; i++)
+        if (vlk_mul(count, dim[i], &count) != 0)
+            return vlk_fail(b->err, VLK_ELIMIT, "%s is too large", row->ours);
+    if (vlk_mul(count, sizeof(float), &bytes) != 0)
+        return vlk_fail(b->err, VLK_ELIMIT, "%s is too large", row->ours);
+    size_t n = rank > 1 ? dim[0] : 1;
+    p->w = (vlk_weight){.name = row->ours, .dtype = VLK_F32, .n = n, .k = count / n, .stride = count / n};
+    vlk_view_form(&p->w, row->kind, row->in[b->dialect].form);
+    p->w.transposed = 0;
+    p->w.stride = p->w.k;
+    float *data = vlk_arena_alloc(b->m->arena, p->w.n * p->w.k * sizeof *data, b->err);
+    if (!data)
+        return -1;
+    memset(data, 0, p->w.n * p->w.k * sizeof *data);
+    p->w.data = data;
+    return 0;
+}
+
+static int note(struct binder *b, vlk_param *p, const vlk_bound *what)
+{
+    const vlk_kind kind = what->kind;
     vlk_model *m = b->m;
     if (vlk_grow(&m->bound, &m->cap_bound, m->nbound + 1, sizeof *m->bound, b->err) != 0)
         return -1;
-    m->bound[m->nbound++] = (vlk_bound){p, kind, b->tower};
+    vlk_bound *to = &m->bound[m->nbound++];
+    *to = *what;
+    to->p = p;
+    to->tower = b->tower;
+    for (int i = 0; i < 2; i++)
+        to->rank[i] = what->row->in[i].name ? shape_of(b, what->row->in[i].shape, to->dim[i]) : 0;
     vlk_tower_info *info = b->tower == VLK_TOWER_IMAGE ? &m->info.image : &m->info.text;
     size_t n = p->w.n * p->w.k;
     info->parameters += kind == VLK_STATISTIC ? 0 : n;
@@ -145,8 +187,9 @@ static int note(struct binder *b, vlk_param *p, vlk_kind kind)
     return 0;
 }
 
-static int bind_row(struct binder *b, const vlk_name *row, const char *prefix, void *base, size_t layer, size_t stage)
+static int bind_row(struct binder *b, const vlk_bound *what, const char *prefix, void *base)
 {
+    const vlk_name *row = what->row;
     const vlk_spelling *s = &row->in[b->dialect];
     vlk_param *p = (vlk_param *)((char *)base + row->at);
     char name[256];
@@ -156,29 +199,26 @@ static int bind_row(struct binder *b, const vlk_name *row, const char *prefix, v
         return vlk_fail(b->err, VLK_EUNSUPPORTED,
                         "%s: the config asks for %s, which this kind of checkpoint does not have", file_of(b),
                         row->ours);
-    spell(name, sizeof name, prefix, s->name, layer, stage);
+    if (!b->m->weights)
+        return fresh(b, p, row, s->shape) != 0 ? -1 : note(b, p, what);
+    vlk_spell(name, sizeof name, prefix, s->name, what->layer, what->stage);
     const vlk_tensor *t = find(b, name, s->shape);
     if (!t || view(b, &p->w, t, row->kind) != 0)
         return -1;
-    const int vector = row->kind == VLK_VECTOR || row->kind == VLK_STATISTIC;
-    if (vector) { /* of any rank */
-        p->w.k *= p->w.n;
-        p->w.n = 1;
-        p->w.stride = p->w.k;
-    }
-    if (s->form == VLK_TURNED)
-        turn(&p->w);
-    else if (s->form != VLK_AS_IS)
-        third(&p->w, (size_t)(s->form - VLK_PART_Q), vector);
+    vlk_view_form(&p->w, row->kind, s->form);
     b->used[t - b->first] = 1;
-    return note(b, p, row->kind);
+    return note(b, p, what);
 }
 
 static int bind_table(struct binder *b, vlk_table which, const char *prefix, void *base, size_t layer, size_t stage)
 {
     vlk_names names = vlk_names_of(which);
     for (size_t i = 0; i < names.n; i++)
-        if (bind_row(b, &names.row[i], prefix, base, layer, stage) != 0)
+        if (bind_row(
+                b,
+                &(vlk_bound){
+                    .kind = names.row[i].kind, .row = &names.row[i], .table = which, .layer = layer, .stage = stage},
+                prefix, base) != 0)
             return -1;
     return 0;
 }
@@ -240,7 +280,8 @@ static int bind_text(struct binder *b)
 
 static void set_batch_norm_eps(vlk_batch_norm_params *p)
 {
-    p->eps = 1e-5f; /* torch's default, in no config */
+    p->eps = 1e-5f; /* torch's defaults, in no config */
+    p->momentum = 0.1f;
 }
 
 static int bind_resnet(struct binder *b)
@@ -331,23 +372,33 @@ static int refuse_leftovers(struct binder *b)
     return 0;
 }
 
+/* Towers, from weights or for a new model. */
+static int bind_towers(struct binder *b)
+{
+    return (b->m->config.vision.resnet ? bind_resnet(b) : bind_vit(b)) != 0 || bind_text(b) != 0 ? -1 : 0;
+}
+
 int vlk_bind(vlk_model *m, vlk_err *err)
 {
-    size_t n = vlk_weights_count(m->weights);
     struct binder b = {.m = m, .err = err, .text_prefix = "", .dialect = m->keys};
     int status = -1;
+    b.dim['e'] = m->config.embed;
+    m->text_prefix = "";
+    m->info.has_logit_bias = m->config.logit_bias;
+    if (!m->weights) {
+        m->info.logit_scale = 2.6592600f; /* ln(1/0.07) */
+        return bind_towers(&b);
+    }
+    size_t n = vlk_weights_count(m->weights);
     if (n == 0)
         return vlk_fail(err, VLK_EMODEL, "%s: no tensors", vlk_weights_path(m->weights));
     if (!(b.used = vlk_calloc(n, 1, err)))
         return -1;
     b.first = vlk_weights_at(m->weights, 0);
-    b.dim['e'] = m->config.embed;
     if (b.dialect == 1 && vlk_weights_find(m->weights, "text.token_embedding.weight"))
-        b.text_prefix = "text.";
-    if ((m->config.vision.resnet ? bind_resnet(&b) : bind_vit(&b)) != 0 || bind_text(&b) != 0 ||
-        scalar(&b, "logit_scale", &m->info.logit_scale) != 0)
+        m->text_prefix = b.text_prefix = "text.";
+    if (bind_towers(&b) != 0 || scalar(&b, "logit_scale", &m->info.logit_scale) != 0)
         goto out;
-    m->info.has_logit_bias = m->config.logit_bias;
     /* open_clip starts a missing bias at zero; Hugging Face's models always have theirs */
     if (m->config.logit_bias && (b.dialect == 0 || vlk_weights_find(m->weights, "logit_bias")) &&
         scalar(&b, "logit_bias", &m->info.logit_bias) != 0)

@@ -21,8 +21,8 @@ vlk_packed vlk_equal_sequences(vlk_tape *t, size_t n, size_t len)
     return (vlk_packed){start, start ? n : 0};
 }
 
-vlk_var *vlk_block(vlk_tape *t, const vlk_block_config *c, vlk_block_params *p, vlk_var *x, const vlk_packed *s,
-                   const vlk_pick *pick, vlk_kv *cache)
+static vlk_var *block(vlk_tape *t, const vlk_block_config *c, vlk_block_params *p, vlk_var *x, const vlk_packed *s,
+                      const vlk_pick *pick, vlk_kv *cache)
 {
     vlk_var *all = x;
     if (pick)
@@ -45,4 +45,49 @@ vlk_var *vlk_block(vlk_tape *t, const vlk_block_config *c, vlk_block_params *p, 
     x = vlk_linear_add(t, x, h, &p->fc2_w, &p->fc2_b);
     vlk_tape_reset(t, m);
     return x;
+}
+
+/* A block as a part that can be computed again. */
+struct part {
+    const vlk_block_config *c;
+    vlk_block_params *p;
+    vlk_packed s;
+    vlk_pick pick;
+    int picked;
+};
+
+static vlk_var *part(vlk_tape *t, void *arg, vlk_var *x)
+{
+    const struct part *b = arg;
+    return block(t, b->c, b->p, x, &b->s, b->picked ? &b->pick : NULL, NULL);
+}
+
+/* The parameters of a block lie behind one another. */
+static int trained(const vlk_block_params *p)
+{
+    const vlk_param *first = &p->ln1_g;
+    for (size_t i = 0; i < sizeof *p / sizeof *first; i++)
+        if (first[i].grad)
+            return 1;
+    return 0;
+}
+
+vlk_var *vlk_block(vlk_tape *t, const vlk_block_config *c, vlk_block_params *p, vlk_var *x, const vlk_packed *s,
+                   const vlk_pick *pick, vlk_kv *cache)
+{
+    if (!x || !vlk_tape_recording(t))
+        return block(t, c, p, x, s, pick, cache);
+    const int learns = trained(p);
+    if (!learns && !x->needs_grad) { /* below the first trained leaf: as in inference, memory is given back */
+        vlk_tape_record(t, 0);
+        x = block(t, c, p, x, s, pick, cache);
+        vlk_tape_record(t, 1);
+        return x;
+    }
+    if (!c->checkpoint || cache)
+        return block(t, c, p, x, s, pick, cache);
+    struct part b = {c, p, *s, {NULL, {NULL, 0}}, pick != NULL};
+    if (pick)
+        b.pick = *pick;
+    return vlk_checkpoint(t, part, &b, sizeof b, x, learns);
 }

@@ -64,7 +64,7 @@ static int vit(vlk_vision_config *v, const vlk_weights *w, vlk_err *err)
     size_t grid;
     if (!fc || !(pos = need(w, "visual.positional_embedding", 2, err)) || grid_of(w, pos, &grid, err) != 0)
         return -1;
-    v->block = (vlk_block_config){conv->dim[0], conv->dim[0] / 64, fc->dim[0], VLK_ACT_QUICK_GELU, 1e-5f, 0};
+    v->block = (vlk_block_config){conv->dim[0], conv->dim[0] / 64, fc->dim[0], VLK_ACT_QUICK_GELU, 1e-5f, 0, 0};
     v->layers = count(w, "visual.transformer.resblocks.%zu.attn.in_proj_weight");
     v->patch = conv->dim[3];
     v->image = grid * v->patch;
@@ -102,7 +102,7 @@ int vlk_config_openai(vlk_clip_config *c, const vlk_weights *w, vlk_err *err)
         return -1;
     size_t d = proj->dim[0];
     c->embed = proj->dim[1];
-    c->text.block = (vlk_block_config){d, d / 64, fc->dim[0], VLK_ACT_QUICK_GELU, 1e-5f, 1};
+    c->text.block = (vlk_block_config){d, d / 64, fc->dim[0], VLK_ACT_QUICK_GELU, 1e-5f, 1, 0};
     c->text.layers = count(w, "transformer.resblocks.%zu.attn.in_proj_weight");
     c->text.context = pos->dim[0];
     c->text.vocab = token->dim[0];

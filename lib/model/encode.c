@@ -34,7 +34,8 @@ static int give(const vlk_model *m, vlk_tape *t, vlk_var *x, float *out, int nor
     if (normalize)
         x = vlk_l2_normalize(t, x);
     if (vlk_tape_failed(t, err) != 0) /* a weight that is not finite is named by its first product */
-        return err && err->code == VLK_EVALUE ? vlk_err_prefix(err, "%s", vlk_weights_path(m->weights)) : -1;
+        return err && err->code == VLK_EVALUE && m->weights ? vlk_err_prefix(err, "%s", vlk_weights_path(m->weights))
+                                                            : -1;
     memcpy(out, x->data, x->rows * x->cols * sizeof *out);
     return 0;
 }
@@ -111,9 +112,9 @@ static int text_rows(const vlk_text_config *c, const int32_t *id, size_t n, size
 /* Texts of [at, ...) whose rows fit into the budget, at least one: copied behind one another, cut at the pooled row.
  * Returns how many, 0 with the error noted. */
 static size_t pack(vlk_tape *t, const vlk_text_config *c, const int32_t *ids, const size_t *start, size_t at, size_t b,
-                   int32_t **packed, size_t **begin, vlk_err *err)
+                   int whole, int32_t **packed, size_t **begin, vlk_err *err)
 {
-    size_t limit = vlk_tape_recording(t) ? SIZE_MAX : BUDGET / token_bytes(&c->block), n = 0, rows = 0, add;
+    size_t limit = whole ? SIZE_MAX : BUDGET / token_bytes(&c->block), n = 0, rows = 0, add;
     while (at + n < b) {
         const int32_t *id = ids + start[at + n];
         if (text_rows(c, id, start[at + n + 1] - start[at + n], at + n, &add, err) != 0)
@@ -152,7 +153,7 @@ int vlk_model_encode_texts(vlk_model *m, vlk_tape *t, float *out, const int32_t 
         vlk_mark mark = vlk_tape_mark(t);
         int32_t *packed;
         size_t *begin;
-        n = pack(t, c, ids, start, at, b, &packed, &begin, err);
+        n = pack(t, c, ids, start, at, b, vlk_tape_recording(t), &packed, &begin, err);
         int status = -1;
         if (n) {
             vlk_packed s = {begin, n};
@@ -176,6 +177,60 @@ int vlk_model_text_states(vlk_model *m, vlk_tape *t, float *out, const int32_t *
     int status = give(m, t, vlk_text_states(t, &m->config.text, &m->text, ids, &s, cache), out, 0, err);
     vlk_tape_reset(t, mark);
     return status;
+}
+
+/* ---- for training: all at once, on the tape ------------------------------------------------------- */
+
+/* A tower of which nothing is trained is not recorded. Returns whether it recorded before. */
+static int pause(const vlk_model *m, vlk_tape *t, int tower)
+{
+    int recording = vlk_tape_recording(t), trained = 0;
+    for (size_t i = 0; i < m->nbound; i++)
+        trained |= m->bound[i].tower == tower && m->bound[i].p->grad != NULL;
+    vlk_tape_record(t, recording && trained);
+    return recording;
+}
+
+static vlk_var *pictures(vlk_model *m, vlk_tape *t, const vlk_pictures *pics)
+{
+    const vlk_vision_config *v = &m->config.vision;
+    vlk_err err;
+    if (vlk_tower_ready(m, vlk_tape_kernel(t), VLK_TOWER_IMAGE, &err) != 0)
+        return vlk_tape_fail(t, err.code, "%s", err.msg);
+    int recording = pause(m, t, VLK_TOWER_IMAGE);
+    vlk_var *x = v->resnet ? vlk_resnet(t, v, &m->resnet, pics, &m->watch) : vlk_vit(t, v, &m->vit, pics, &m->watch);
+    vlk_tape_record(t, recording);
+    return x;
+}
+
+vlk_var *vlk_model_images(vlk_model *m, vlk_tape *t, const uint8_t *pixels, size_t b)
+{
+    size_t s = m->config.vision.image;
+    if (!m->has_recipe)
+        return vlk_tape_fail(t, VLK_EMODEL, "%s: preprocessor_config.json is missing", m->folder);
+    return pictures(m, t,
+                    &(vlk_pictures){.b = b, .h = s, .w = s, .u8 = pixels, .table = (const float(*)[256])m->table});
+}
+
+vlk_var *vlk_model_pixels(vlk_model *m, vlk_tape *t, const float *pixels, size_t b)
+{
+    size_t s = m->config.vision.image;
+    return pictures(m, t, &(vlk_pictures){.b = b, .h = s, .w = s, .f32 = pixels});
+}
+
+vlk_var *vlk_model_texts(vlk_model *m, vlk_tape *t, const int32_t *ids, const size_t *start, size_t b)
+{
+    const vlk_text_config *c = &m->config.text;
+    int32_t *packed;
+    size_t *begin;
+    vlk_err err;
+    if (vlk_tower_ready(m, vlk_tape_kernel(t), VLK_TOWER_TEXT, &err) != 0 ||
+        pack(t, c, ids, start, 0, b, 1, &packed, &begin, &err) == 0)
+        return vlk_tape_fail(t, err.code, "%s", err.msg);
+    int recording = pause(m, t, VLK_TOWER_TEXT);
+    vlk_var *x = vlk_text(t, c, &m->text, packed, &(vlk_packed){begin, b}, &m->watch);
+    vlk_tape_record(t, recording);
+    return x;
 }
 
 /* ---- hints ------------------------------------------------------------------------------------- */

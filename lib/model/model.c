@@ -142,6 +142,8 @@ static void describe(vlk_model *m)
     i->image_w = i->image_h = c->vision.image;
     i->context = c->text.context;
     i->vocab = c->text.vocab;
+    m->scalar[0] = i->logit_scale;
+    m->scalar[1] = i->logit_bias;
     i->logit_scale = expf(i->logit_scale);
     size_t grid = c->vision.resnet ? c->vision.image / 32 : c->vision.image / c->vision.patch;
     vlk_tower_info *v = &i->image, *t = &i->text;
@@ -186,13 +188,15 @@ static int check_recipe(vlk_model *m, vlk_err *err)
     return 0;
 }
 
-static int open_at(vlk_model *m, vlk_place *p, const char *arch, vlk_err *err)
+static int open_at(vlk_model *m, vlk_place *p, const vlk_model_options *opt, vlk_err *err)
 {
     m->folder = p->folder;
     p->folder = NULL;
     if (!(m->arena = vlk_arena_new(ARENA_BYTES, err)) || !(m->weights = vlk_weights_open(p->weights, err)))
         return -1;
-    if (configure(m, p, arch, err) != 0 || vlk_bind(m, err) != 0)
+    if (configure(m, p, opt->arch, err) != 0 || vlk_bind(m, err) != 0)
+        return -1;
+    if (opt->image_size && opt->image_size != m->config.vision.image && vlk_model_resize(m, opt->image_size, err) != 0)
         return -1;
     describe(m);
     if (!isfinite(m->info.logit_scale))
@@ -214,10 +218,53 @@ vlk_model *vlk_model_open(const char *name, const vlk_model_options *options, vl
     if (status == 0 && opt->share && !(m->share = vlk_strndup(opt->share, strlen(opt->share), err)))
         status = -1;
     if (status == 0)
-        status = open_at(m, &place, opt->arch, err);
+        status = open_at(m, &place, opt, err);
     vlk_place_clear(&place);
     if (status == 0)
         return m;
+    vlk_model_close(m);
+    return NULL;
+}
+
+/* The folder where tokenizer and preprocessor files are looked for. */
+static int set_folder(vlk_model *m, const char *config, const char *folder, vlk_err *err)
+{
+    const char *slash = strrchr(config, '/');
+    if (folder)
+        m->folder = vlk_strndup(folder, strlen(folder), err);
+    else
+        m->folder = vlk_strndup(slash ? config : ".", slash ? (size_t)(slash - config) + 1 : 1, err);
+    return m->folder ? 0 : -1;
+}
+
+static int configure_new(vlk_model *m, const char *config, vlk_init init, vlk_err *err)
+{
+    vlk_json *j = load(m, config, err);
+    int status = -1;
+    if (!j)
+        return -1;
+    m->keys = vlk_json_get(j, "model_cfg") || vlk_json_get(j, "vision_cfg");
+    status = m->keys ? from_open_clip(m, j, config, err) : from_hf(m, j, config, m->folder, err);
+    vlk_json_free(j);
+    if (status == 0 && m->config.vision.resnet && init != VLK_INIT_OPENAI)
+        return vlk_fail(err, VLK_EUSAGE, "%s: a ResNet starts with OpenAI's numbers only", config);
+    return status;
+}
+
+vlk_model *vlk_model_new_from_config(const char *config, const char *folder, vlk_init init, uint64_t seed, vlk_err *err)
+{
+    vlk_model *m = vlk_calloc(1, sizeof *m, err);
+    if (!m)
+        return NULL;
+    m->want[VLK_TOWER_IMAGE] = m->want[VLK_TOWER_TEXT] = 1;
+    if (set_folder(m, config, folder, err) == 0 && (m->arena = vlk_arena_new(ARENA_BYTES, err)) != NULL &&
+        configure_new(m, config, init, err) == 0 && vlk_bind(m, err) == 0) {
+        describe(m);
+        if (check_recipe(m, err) == 0) {
+            vlk_model_draw(m, init, seed);
+            return m;
+        }
+    }
     vlk_model_close(m);
     return NULL;
 }
@@ -229,6 +276,7 @@ void vlk_model_close(vlk_model *m)
     for (size_t i = 0; i < m->nbound; i++)
         vlk_weight_clear(&m->bound[i].p->w);
     free(m->bound);
+    free(m->refs);
     vlk_weights_close(m->weights);
     vlk_arena_free(m->arena);
     vlk_bpe_free(m->bpe);

@@ -12,6 +12,7 @@ typedef struct vlk_block_config {
     vlk_act act;
     float eps;
     int causal;
+    int checkpoint; /* training: keep the input only, compute the block again on the way back */
 } vlk_block_config;
 
 typedef enum vlk_pooling {
@@ -31,6 +32,8 @@ typedef struct vlk_vision_config {
     int norm_after_pool; /* open_clip's final_ln_after_pool */
     vlk_pooling pool;
     size_t stage[4], stem, pool_heads; /* ResNet: blocks a stage, width of layer1's planes */
+    float patch_dropout;               /* training: so much of the patches is left out */
+    vlk_noise noise;                   /* with these numbers */
 } vlk_vision_config;
 
 typedef struct vlk_text_config {
@@ -206,6 +209,11 @@ typedef struct vlk_bound {
     vlk_param *p;
     vlk_kind kind;
     int tower;
+    const vlk_name *row; /* what it is, and where: */
+    vlk_table table;
+    size_t layer, stage;
+    size_t dim[2][VLK_MAX_RANK]; /* of the tensor, by dialect column; rank 0: no such name */
+    int rank[2];
 } vlk_bound;
 
 struct vlk_model {
@@ -226,7 +234,24 @@ struct vlk_model {
     float table[3][256];  /* level to value, by channel */
     int has_recipe;
     vlk_watch watch;
+    const char *text_prefix; /* before texts' names in open_clip's spelling: "" or "text." */
+    /* training: */
+    vlk_param_ref *refs;
+    size_t nrefs;
+    int open_clip;
+    float scalar[2], scalar_grad[2]; /* logit_scale as stored (always), logit_bias */
+    vlk_param scalar_param[2];
+    vlk_model_mode mode;
 };
+
+/* '#' becomes the layer, '@' the stage. */
+void vlk_spell(char *out, size_t size, const char *prefix, const char *name, size_t layer, size_t stage);
+/* The parts of a stored tensor: rank 2 and above as (n,k); a vector as (1,k); (k,n) read as n by k; a third. */
+void vlk_view_form(vlk_weight *w, vlk_kind kind, vlk_form form);
+/* Draws all values of a model without weights. */
+void vlk_model_draw(vlk_model *m, vlk_init init, uint64_t seed);
+/* The position table of a ViT for pictures of another size. */
+int vlk_model_resize(vlk_model *m, size_t image, vlk_err *err) VLK_MUST_USE;
 
 /* Fills the parameters from the weights; every tensor of the file must be used or be known to mean nothing. */
 int vlk_bind(vlk_model *m, vlk_err *err) VLK_MUST_USE;

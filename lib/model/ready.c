@@ -9,8 +9,8 @@
 
 static int not_finite(const vlk_model *m, const vlk_weight *w, size_t at, vlk_err *err)
 {
-    return vlk_fail(err, VLK_EVALUE, "%s: %s: element %zu is not finite (NaN or Inf)", vlk_weights_path(m->weights),
-                    w->name, at);
+    return vlk_fail(err, VLK_EVALUE, "%s: %s: element %zu is not finite (NaN or Inf)",
+                    m->weights ? vlk_weights_path(m->weights) : "a new model", w->name, at);
 }
 
 /* The values as floats: where they stand, if they are floats there; else widened. */

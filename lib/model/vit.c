@@ -6,16 +6,48 @@
  * Pictures (B,H,W) give P = (H/patch)(W/patch) patches each, T = P + 1 tokens with a class token. */
 #include "model_internal.h"
 
+/* The patches that stay, and how many a picture: a random choice of each, in their order (FLIP, arXiv 2212.00794). */
+static size_t kept_patches(const vlk_vision_config *c, size_t patches)
+{
+    size_t keep = (size_t)((double)patches * (1.0 - (double)c->patch_dropout));
+    return c->patch_dropout == 0 ? patches : keep < 1 ? 1 : keep;
+}
+
+static vlk_var *drop_patches(vlk_tape *t, const vlk_vision_config *c, vlk_var *x, size_t b, size_t patches)
+{
+    const size_t cls = (size_t)c->class_token, keep = kept_patches(c, patches), tokens = patches + cls;
+    size_t *row = vlk_tape_alloc(t, b * (keep + cls), sizeof *row), n = 0;
+    uint32_t *order = vlk_tape_alloc(t, patches, sizeof *order);
+    unsigned char *stays = vlk_tape_alloc(t, patches, 1);
+    if (!row || !order || !stays || !x)
+        return NULL;
+    for (size_t i = 0; i < b; i++) {
+        const uint64_t key[4] = {c->noise.seed, c->noise.step, c->noise.first + i,
+                                 vlk_random_for(VLK_RANDOM_PATCHES, c->noise.ordinal)};
+        vlk_random_permutation(key, order, patches);
+        for (size_t j = 0; j < patches; j++)
+            stays[order[j]] = j < keep;
+        if (cls)
+            row[n++] = i * tokens;
+        for (size_t j = 0; j < patches; j++)
+            if (stays[j])
+                row[n++] = i * tokens + cls + j;
+    }
+    return vlk_gather_rows(t, x, row, n);
+}
+
 /* Patches to tokens (B*T,D). They are many times larger than the tokens, so their memory is given back first. */
 static vlk_var *embed(vlk_tape *t, const vlk_vision_config *c, vlk_vit_params *p, const vlk_pictures *pics)
 {
     size_t patches = (pics->h / c->patch) * (pics->w / c->patch);
-    vlk_var *room = vlk_var_new(t, pics->b * (patches + (size_t)c->class_token), c->block.width);
+    vlk_var *room = vlk_var_new(t, pics->b * (kept_patches(c, patches) + (size_t)c->class_token), c->block.width);
     vlk_mark m = vlk_tape_mark(t);
     vlk_var *x = vlk_linear(t, vlk_patches(t, pics, c->patch), &p->patch_w, &p->patch_b, VLK_ACT_NONE);
     if (c->class_token)
         x = vlk_prepend(t, vlk_param_rows(t, &p->cls), x, pics->b);
     x = vlk_add_positions(t, x, &p->pos);
+    if (c->patch_dropout != 0)
+        x = drop_patches(t, c, x, pics->b, patches);
     if (c->ln_pre)
         x = vlk_layer_norm(t, x, &p->ln_pre_g, &p->ln_pre_b, c->block.eps);
     x = vlk_settle(t, room, x);
@@ -61,7 +93,7 @@ static vlk_var *pool(vlk_tape *t, const vlk_vision_config *c, vlk_vit_params *p,
 vlk_var *vlk_vit(vlk_tape *t, const vlk_vision_config *c, vlk_vit_params *p, const vlk_pictures *pics,
                  const vlk_watch *w)
 {
-    size_t tokens = (pics->h / c->patch) * (pics->w / c->patch) + (size_t)c->class_token;
+    size_t tokens = kept_patches(c, (pics->h / c->patch) * (pics->w / c->patch)) + (size_t)c->class_token;
     vlk_packed s = vlk_equal_sequences(t, pics->b, tokens), one = vlk_equal_sequences(t, pics->b, 1);
     int first_only = c->pool == VLK_POOL_FIRST && !(w && w->fn);
     vlk_pick pick = {s.start, one};
