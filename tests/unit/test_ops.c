@@ -277,7 +277,8 @@ static void test_conv(void)
                   4;
     }
     close_to(y, want, "avg_pool2");
-    vlk_batch_norm_params bn = {param(1, 2), param(1, 2), param(1, 2), param(1, 2), 1e-5f};
+    vlk_batch_norm_params bn = {
+        .weight = param(1, 2), .bias = param(1, 2), .mean = param(1, 2), .var = param(1, 2), .eps = 1e-5f};
     float *var = (float *)(uintptr_t)bn.var.f32;
     var[0] = 0.5f, var[1] = 2;
     double normed[70];
