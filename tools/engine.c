@@ -38,7 +38,11 @@ size_t engine_image_batch(const engine *e, const cli_common *c)
 {
     size_t tokens = e->info->image.tokens ? e->info->image.tokens : 50;
     size_t b = 1024 / tokens;
-    return c->batch ? c->batch : b < 4 ? 4 : b > 64 ? 64 : b;
+    if (strcmp(e->info->image.kind, "resnet") == 0)
+        b = 2; /* its rows are pixels of feature maps: plenty, and large */
+    else
+        b = b < 4 ? 4 : b > 64 ? 64 : b;
+    return c->batch ? c->batch : b;
 }
 
 size_t engine_text_batch(const engine *e, const cli_common *c)
@@ -107,12 +111,31 @@ void engine_ids_clear(engine_ids *ids)
     memset(ids, 0, sizeof *ids);
 }
 
+/* Texts i .. next-1, whose ids begin at 0 for the model. */
+static int encode_run(engine *e, float *out, const engine_ids *ids, size_t i, size_t next, int normalize, vlk_err *err)
+{
+    size_t n = next - i, *start = vlk_calloc(n + 1, sizeof *start, err);
+    if (!start)
+        return -1;
+    for (size_t k = 0; k <= n; k++)
+        start[k] = ids->start[i + k] - ids->start[i];
+    int rc = vlk_model_encode_texts(e->model, e->tape, out, ids->id + ids->start[i], start, n, normalize, err);
+    free(start);
+    return rc;
+}
+
+/* At most some 1000 tokens at a time, whatever the batch: that is where products are near their peak, and long texts
+ * take no more memory than short ones. */
 int engine_texts(engine *e, float *out, const engine_ids *ids, int normalize, size_t *bad, vlk_err *err)
 {
+    size_t d = e->info->embed_dim;
     *bad = SIZE_MAX;
-    if (ids->n == 0)
-        return 0;
-    if (vlk_model_encode_texts(e->model, e->tape, out, ids->id, ids->start, ids->n, normalize, err) != 0)
-        return -1;
-    return check_rows(out, ids->n, e->info->embed_dim, bad, err);
+    for (size_t i = 0, next; i < ids->n; i = next) {
+        size_t first = ids->start[i];
+        for (next = i + 1; next < ids->n && ids->start[next + 1] - first <= 1024; next++)
+            ;
+        if (encode_run(e, out + i * d, ids, i, next, normalize, err) != 0)
+            return -1;
+    }
+    return check_rows(out, ids->n, d, bad, err);
 }
