@@ -1,0 +1,184 @@
+/* bench_train.c - a training step without optimiser and data: forward, loss, backward of a whole batch of random
+ * pictures and texts of 13 tokens; pairs/s, the share of its parts, and its arithmetic beside the best that the door
+ * reaches. usage: bench_train MODEL BATCH THREADS [f32|bf16] [STEPS [blocks]] blocks: the blocks of the transformers
+ * are computed again on the way back. */
+#define _POSIX_C_SOURCE 200809L
+#include "../../lib/head/head.h"
+#include "../../lib/model/model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { TOKENS = 13, PARTS = 4 };
+static const char *const parts[PARTS] = {"pictures", "texts", "loss", "backward"};
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* Multiplications and additions of a block's products: forward, for `rows` rows of which `picked` go on. */
+static double block_flops(const vlk_tower_info *i, double rows, double picked, double keys)
+{
+    const double w = (double)i->width, mlp = (double)i->mlp;
+    return 2 * (rows * 2 * w * w + picked * (2 * w * w + 2 * w * mlp) + picked * 2 * keys * w);
+}
+
+/* Of a pair, forward and backward: the first layer of a tower needs no gradient of its input. */
+static double pair_flops(const vlk_model_info *m)
+{
+    const vlk_tower_info *v = &m->image, *t = &m->text;
+    const double tokens = (double)v->tokens, patches = tokens - 1, e = (double)m->embed_dim;
+    double f = 0;
+    for (size_t i = 0; i < v->layers; i++)
+        f += block_flops(v, tokens, i + 1 == v->layers ? 1 : tokens, tokens);
+    for (size_t i = 0; i < t->layers; i++)
+        f += block_flops(t, TOKENS, i + 1 == t->layers ? 1 : TOKENS, i + 1 == t->layers ? TOKENS : TOKENS / 2.0);
+    f += 2 * e * (double)(v->width + t->width);
+    return 3 * f + 2 * 2 * patches * 3 * (double)(v->patch * v->patch * v->width);
+}
+
+struct bench {
+    vlk_kernel *k;
+    vlk_tape *t;
+    vlk_model *m;
+    const vlk_param_ref *ref;
+    size_t refs, batch;
+    uint8_t *pixels;
+    int32_t *ids;
+    size_t *start;
+    float *d;
+};
+
+static int step(struct bench *b, double took[PARTS], vlk_err *err)
+{
+    const size_t e = vlk_model_describe(b->m)->embed_dim;
+    double at[PARTS + 1];
+    for (size_t i = 0; i < b->refs; i++)
+        if (b->ref[i].grad)
+            memset(b->ref[i].grad, 0, b->ref[i].count * sizeof(float));
+    vlk_model_updated(b->m);
+    at[0] = now();
+    vlk_tape_record(b->t, 1);
+    vlk_var *y[2] = {vlk_model_images(b->m, b->t, b->pixels, b->batch), NULL};
+    at[1] = now();
+    y[1] = vlk_model_texts(b->m, b->t, b->ids, b->start, b->batch);
+    if (vlk_tape_failed(b->t, err) != 0)
+        return -1;
+    at[2] = now();
+    vlk_itc_batch batch = {y[0]->data, y[1]->data, b->batch, 0, e, 2.66f, 0};
+    vlk_itc_grad g = {.image = b->d, .text = b->d + b->batch * e};
+    if (vlk_itc_loss(b->k, VLK_ITC_INFONCE, &batch, &g, err) != 0)
+        return -1;
+    at[3] = now();
+    if (vlk_backward_from_all(b->t, y, (const float *const[]){g.image, g.text}, 2, err) != 0)
+        return -1;
+    at[4] = now();
+    vlk_tape_clear(b->t);
+    for (int i = 0; i < PARTS; i++)
+        took[i] = at[i + 1] - at[i];
+    return 0;
+}
+
+/* Rate of the door at a product that suits it, Gflop/s. */
+static double best_rate(vlk_kernel *k, vlk_err *err)
+{
+    const size_t m = 4096, n = 768, d = 768;
+    float *x = vlk_calloc(m * d, sizeof *x, err), *w = vlk_calloc(n * d, sizeof *w, err),
+          *y = vlk_calloc(m * n, sizeof *y, err);
+    vlk_weight weight = {.name = "w", .data = w, .n = n, .k = d, .stride = d};
+    double best = 0;
+    for (int i = 0; x && w && y && i < 12; i++) {
+        double start = now();
+        if (vlk_gemm(k, y, x, m, &weight, NULL, err) != 0)
+            break;
+        double rate = 2.0 * (double)(m * n * d) / (now() - start) * 1e-9;
+        best = rate > best ? rate : best;
+    }
+    vlk_weight_clear(&weight);
+    free(x);
+    free(w);
+    free(y);
+    return best;
+}
+
+static int fill(struct bench *b, vlk_err *err)
+{
+    const vlk_model_info *i = vlk_model_describe(b->m);
+    const size_t bytes = b->batch * i->image_w * i->image_h * 3;
+    b->pixels = vlk_calloc(bytes, 1, err);
+    b->ids = vlk_calloc(b->batch * TOKENS, sizeof *b->ids, err);
+    b->start = vlk_calloc(b->batch + 1, sizeof *b->start, err);
+    b->d = vlk_calloc(2 * b->batch * i->embed_dim, sizeof *b->d, err);
+    if (!b->pixels || !b->ids || !b->start || !b->d)
+        return -1;
+    for (size_t p = 0; p < bytes; p++)
+        b->pixels[p] = (uint8_t)(p * 2654435761u >> 13);
+    for (size_t r = 0; r < b->batch; r++) {
+        for (size_t c = 0; c < TOKENS; c++)
+            b->ids[r * TOKENS + c] = (int32_t)((r * 31 + c * 17) % (i->vocab - 2));
+        b->ids[r * TOKENS + TOKENS - 1] = (int32_t)i->vocab - 1;
+        b->start[r + 1] = (r + 1) * TOKENS;
+    }
+    return 0;
+}
+
+static int run(struct bench *b, uint64_t steps, vlk_err *err)
+{
+    double took[PARTS], best[PARTS] = {0}, least = 1e30;
+    if (fill(b, err) != 0)
+        return -1;
+    for (uint64_t i = 0; i < steps; i++) {
+        double sum = 0;
+        if (step(b, took, err) != 0)
+            return -1;
+        for (int p = 0; p < PARTS; p++)
+            sum += took[p];
+        if (sum < least) {
+            least = sum;
+            memcpy(best, took, sizeof best);
+        }
+    }
+    const double flops = pair_flops(vlk_model_describe(b->m)) * (double)b->batch, peak = best_rate(b->k, err);
+    printf("%.1f pairs/s, %.0f Gflop/s of %.0f (%.0f %%), tape %.0f MB;", (double)b->batch / least,
+           flops / least * 1e-9, peak, flops / least * 1e-7 / peak, (double)vlk_tape_peak(b->t) / 1e6);
+    for (int p = 0; p < PARTS; p++)
+        printf(" %s %.0f ms", parts[p], best[p] * 1e3);
+    printf("\n");
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t batch, threads, steps = 5;
+    vlk_err err;
+    if (argc < 4 || vlk_parse_u64(argv[2], 1, 1 << 16, &batch) || vlk_parse_u64(argv[3], 1, 1024, &threads) ||
+        (argc > 5 && vlk_parse_u64(argv[5], 1, 1000, &steps))) {
+        fprintf(stderr, "usage: bench_train MODEL BATCH THREADS [f32|bf16] [STEPS [blocks]]\n");
+        return 2;
+    }
+    struct bench b = {.batch = batch};
+    vlk_kernel_options o = {.threads = (int)threads, .arith = argc > 4 && argv[4][0] == 'b' ? VLK_BF16 : VLK_F32};
+    b.k = vlk_kernel_new(&o, &err);
+    b.t = b.k ? vlk_tape_new(b.k, &err) : NULL;
+    b.m = b.t ? vlk_model_open(argv[1], &(vlk_model_options){.share = "share"}, &err) : NULL;
+    int status = b.m ? vlk_model_trainable(b.m, NULL, &b.ref, &b.refs, NULL, &err) : -1;
+    if (status == 0) {
+        vlk_model_set_mode(b.m, &(vlk_model_mode){.train = 1, .checkpoint_blocks = argc > 6});
+        status = run(&b, steps, &err);
+    }
+    if (status != 0)
+        fprintf(stderr, "bench_train: %s\n", err.msg);
+    vlk_model_close(b.m);
+    vlk_tape_free(b.t);
+    vlk_kernel_free(b.k);
+    free(b.pixels);
+    free(b.ids);
+    free(b.start);
+    free(b.d);
+    return status != 0;
+}
