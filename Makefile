@@ -54,7 +54,7 @@ say = $(if $(filter 1,$(V)),,@echo "  $(1)	$(2)")
 
 # ---- what is built ---------------------------------------------------------------------------------
 LIB_OBJ := $(patsubst %.c,$B/%.o,$(wildcard lib/*/*.c))
-MAINS := $(basename $(notdir $(wildcard tools/clip-*.c)))
+MAINS := $(basename $(notdir $(wildcard tools/clip-*.c tools/itc-*.c)))
 TOOL_OBJ := $(patsubst %.c,$B/%.o,$(filter-out $(MAINS:%=tools/%.c),$(wildcard tools/*.c)))
 TESTS := $(patsubst tests/%.c,$B/tests/%,$(wildcard tests/unit/*.c tests/golden/*.c tests/bad/*.c tests/grad/*.c))
 BENCHES := $(patsubst tests/%.c,$B/tests/%,$(wildcard tests/bench/*.c))

@@ -1,0 +1,171 @@
+/* train_job.h - what the files of itc-train share.
+ *
+ *   itc-train.c        main
+ *   train_options.c    the table, what goes together
+ *   train_config.c     run.json: options to JSON and back, what may change between the parts of a run
+ *   train_files.c      configs, preprocessor and tokenizer files of a model, as they stand in a checkpoint
+ *   train_data.c       index, order, loader
+ *   train_open.c       model, parameters, optimiser, state: from the start, or from a checkpoint
+ *   train_step.c       one step
+ *   train_loop.c       steps, metrics, when to save and to validate
+ *   train_save.c       a checkpoint
+ *   train_validate.c   recall on sets that are not trained on
+ *   train_export.c     --export;  train_plot.c  --plot;  train_explain.c  --explain */
+#ifndef VLK_TRAIN_JOB_H
+#define VLK_TRAIN_JOB_H
+
+#include "../lib/feed/feed.h"
+#include "../lib/head/head.h"
+#include "../lib/train/train.h"
+#include "cli.h"
+#include "engine.h"
+
+enum { TRAIN_TIMED = 20 }; /* steps after which --minutes becomes a number of steps */
+
+typedef struct train_lock {
+    int given;
+    size_t open; /* groups that stay trainable */
+} train_lock;
+
+typedef struct train_options {
+    const char *model, *arch, *config, *tokenizer, *output, *resume, *export_from;
+    cli_strs train, val;
+    const char *train_weights;
+    int captions, explain, info, plot;
+    size_t epoch_samples, window, cache_mb;
+    vlk_augment augment;
+    int loss; /* vlk_itc_kind */
+    size_t batch, chunk, negatives;
+    double lr, lr_image, lr_text; /* towers: negative: lr */
+    double beta[2];
+    double eps, wd, clip_grad, ema, patch_dropout;
+    double max_loss; /* negative: by the loss */
+    size_t warmup, steps, epochs;
+    double minutes;
+    int schedule, init, dtype; /* dtype: 0 f32, 1 bf16, 2 f16 (--export) */
+    train_lock lock_image, lock_text;
+    size_t image_size;
+    int checkpoint_blocks;
+    size_t seed, threads;
+    size_t save_steps, keep, val_steps;
+    double save_minutes;
+    int no_exif, alpha; /* of cli_common, as run.json has them */
+    size_t max_pixels;
+} train_options;
+
+extern const cli_program train_program;
+/* Parses; ends the program on misuse. With --resume RUN, options that were not given are those of RUN/run.json, which
+ * is read here. */
+void train_parse(train_options *o, cli_common *c, int argc, char **argv);
+void train_options_clear(train_options *o);
+
+/* ---- run.json (train_config.c) -------------------------------------------------------------------- */
+
+/* What stands in run.json beside the options. */
+typedef struct train_facts {
+    char index[65]; /* of the training data */
+    char model_id[65];
+    size_t samples;
+    uint64_t steps; /* of the whole run; 0: not known yet (--minutes) */
+} train_facts;
+
+/* Appends run.json. */
+int train_config_write(vlk_buf *out, const train_options *o, const train_facts *f, vlk_err *err) VLK_MUST_USE;
+/* Appends the options that change weights as one JSON object: what checkpoints say of themselves. */
+int train_config_arguments(vlk_buf *out, const train_options *o, vlk_err *err) VLK_MUST_USE;
+/* Reads the options of a run.json into o, strings and lists included (freed with the JSON). */
+int train_config_read(train_options *o, train_facts *f, const vlk_json *j, const char *path, vlk_err *err) VLK_MUST_USE;
+/* 0 if a run that began with `was` may go on with `is`; -1 and what differs. */
+int train_config_same(const train_options *was, const train_facts *fwas, const train_options *is,
+                      const train_facts *fis, const char *path, vlk_err *err) VLK_MUST_USE;
+
+/* ---- the files beside the weights (train_files.c) --------------------------------------------------- */
+
+typedef struct train_file {
+    char *name;
+    vlk_buf bytes;
+} train_file;
+typedef struct train_files {
+    train_file f[12];
+    size_t n;
+} train_files;
+
+/* Reads the files of a model's folder that a checkpoint carries; `config` (NULL: config.json in the folder) becomes
+ * config.json; dtype and, if not 0, the image size are set in them. open_clip: open_clip_config.json instead. */
+int train_files_read(train_files *t, const char *folder, const char *config, int open_clip, const char *dtype,
+                     size_t image_size, vlk_err *err) VLK_MUST_USE;
+int train_files_write(const train_files *t, const char *folder, vlk_err *err) VLK_MUST_USE;
+size_t train_files_bytes(const train_files *t);
+void train_files_clear(train_files *t);
+
+/* ---- the job ---------------------------------------------------------------------------------------- */
+
+typedef struct train_set { /* of --val */
+    const char *path, *name;
+    vlk_index *index;
+    int told; /* its bad samples were named */
+} train_set;
+
+typedef struct train_job {
+    train_options *o;
+    const cli_common *c;
+    cli_run *run;
+    engine e; /* kernel, tape, model */
+    int log_scale_trained;
+    vlk_train_params params;
+    float *log_scale, *log_scale_grad, *bias, *bias_grad; /* bias NULL: there is none */
+    vlk_adamw *adamw;
+    vlk_ema *ema; /* NULL: none */
+    vlk_gradcache *cache;
+    vlk_state *state;
+    train_files files;
+    train_facts facts;
+    int open_clip;
+    /* data */
+    vlk_index *index;
+    vlk_order *order;
+    vlk_loader *loader;
+    engine_ids ids; /* texts of the batch, then its hard negatives */
+    train_set *set;
+    size_t sets;
+    /* where we are: saved */
+    uint64_t step, position, bad, best_step, validated;
+    double best;
+    uint8_t *bad_bits; /* a bit a sample: it was found bad */
+    /* the folder */
+    vlk_run *folder;
+    uint64_t saved_step; /* UINT64_MAX: none */
+    double saved_at;
+    /* time */
+    double began, timed[TRAIN_TIMED];
+    uint64_t began_step;
+} train_job;
+
+/* One batch through towers, loss and backward to new weights. */
+typedef struct train_figures {
+    double loss, lr, scale, grad_norm;
+} train_figures;
+
+/* Opens all of it; a finished run: *done = 1. */
+int train_open(train_job *j, int *done, vlk_err *err) VLK_MUST_USE;
+void train_close(train_job *j);
+int train_data_open(train_job *j, vlk_err *err) VLK_MUST_USE;
+/* The loader, from j->position on. */
+int train_loader_open(train_job *j, vlk_err *err) VLK_MUST_USE;
+/* Steps of the whole run; 0: not known yet. */
+uint64_t train_steps(const train_job *j);
+/* -1: the loss or norm is not finite or too large (the batch is named), no memory. The weights are then as before. */
+int train_step(train_job *j, const vlk_load_batch *b, train_figures *f, vlk_err *err) VLK_MUST_USE;
+int train_loop(train_job *j, vlk_err *err) VLK_MUST_USE;
+/* A checkpoint of the present step, unless there is one. */
+int train_save(train_job *j, vlk_err *err) VLK_MUST_USE;
+size_t train_save_bytes(const train_job *j);
+int train_put_config(train_job *j, vlk_err *err) VLK_MUST_USE;
+/* All --val sets; writes their lines and sets best. */
+int train_validate(train_job *j, vlk_err *err) VLK_MUST_USE;
+
+int train_export(cli_run *run, const train_options *o, vlk_err *err) VLK_MUST_USE;
+int train_plot(const train_options *o, const cli_common *c, vlk_err *err) VLK_MUST_USE;
+int train_explain(train_job *j, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
+
+#endif
