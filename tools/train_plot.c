@@ -11,7 +11,7 @@
 
 #include "train_curves.h"
 
-enum { WIDTH = 960, LEFT = 70, PLOT_W = 620, LEGEND_X = 715, TOP = 48, PLOT_H = 250, GAP = 70, POINTS = 600 };
+enum { WIDTH = 1080, LEFT = 70, PLOT_W = 620, LEGEND_X = 715, TOP = 48, PLOT_H = 250, GAP = 92, POINTS = 600 };
 static const char *const colour[] = {"#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"};
 static const char *const dashes[] = {"", "7 4", "2 3", "10 3 2 3", "4 2 1 2"};
 enum { COLOURS = sizeof colour / sizeof *colour, DASHES = sizeof dashes / sizeof *dashes };
@@ -116,7 +116,7 @@ static void legend(canvas *c, const char *ink, const char *dash, const char *nam
     put(c, "<line x1='%d' y1='%d' x2='%d' y2='%d' stroke='%s' stroke-width='2.5' stroke-dasharray='%s'/>\n", LEGEND_X,
         c->legend_y - 5, LEGEND_X + 28, c->legend_y - 5, ink, dash);
     put(c, "<text x='%d' y='%d'>", LEGEND_X + 36, c->legend_y);
-    put_text(c, name, 24 - strlen(more) / 2);
+    put_text(c, name, 32 - strlen(more) / 2);
     put(c, "%s <tspan fill='#666'>%.4g%s</tspan></text>\n", more, last, unit);
     c->legend_y += 20;
 }
@@ -134,7 +134,7 @@ static int draw_loss(canvas *c, train_curves *run, size_t n, vlk_err *err)
     int rc = smooth ? 0 : -1;
     c->y_max = 0;
     for (size_t i = 0; i < n && rc == 0; i++) {
-        rc = train_curve_smooth(&smooth[i], &run[i].loss, (double)run[i].loss.n / 40, err);
+        rc = train_curve_smooth(&smooth[i], &run[i].loss, (double)run[i].loss.n / 100, err);
         train_curve_thin(&run[i].loss, POINTS);
         train_curve_thin(&smooth[i], POINTS);
         for (size_t k = 0; k < run[i].loss.n; k++)
