@@ -120,7 +120,7 @@ check_cppcheck() {
 
 # The option table (--print-options) against --help and the manual page: each names every option of the other.
 check_options() {
-    for p in "$B"/clip-*; do
+    for p in "$B"/clip-* "$B"/itc-*; do
         [ -x "$p" ] && [ -f "$p" ] || continue
         name=$(basename "$p")
         page=man/$name.1

@@ -1,0 +1,92 @@
+#!/bin/sh
+# train_resume.sh - a run that is killed, stopped or begun twice ends with the bytes of one that was left alone.
+. tests/cli/check.inc
+. tests/cli/train.inc
+cd "$dir" || exit 2
+opts="$base -b 3 --augment crop:4,flip --ema 0.9 --val $tiny/pairs.tar --val-steps 50 --seed 7"
+
+# shellcheck disable=SC2086
+{
+    run 0 "$T" $opts --steps 160 --save-steps 20 --keep 100 -o whole
+    is "best is a link" "$(readlink whole/best | cut -c1-5)" step-
+    is "last is the end" "$(readlink whole/last)" step-000160
+    is "each step once" "$(grep -c '"loss"' whole/metrics.jsonl)" 160
+    is "validations" "$(grep -c '"val"' whole/metrics.jsonl)" 4
+
+    # threads, and when it is saved, change nothing
+    run 0 "$T" $opts -j 1 --steps 160 --save-steps 80 --keep 9 -o other
+    same_run "one thread" whole other step-000080 step-000160
+
+    # kill -9, five times
+    for n in 1 30 65 100 150; do
+        "$T" $opts --steps 160 --save-steps 20 --keep 100 -o killed >killed.out 2>&1 &
+        pid=$!
+        begun killed "$n"
+        kill -9 $pid
+        wait $pid 2>killed.out
+    done
+    run 0 "$T" $opts --steps 160 --save-steps 20 --keep 100 -o killed
+    same_run "killed five times" whole killed step-000020 step-000080 step-000100 step-000160
+    is "best is the same" "$(readlink killed/best)" "$(readlink whole/best)"
+    is "no leftovers" "$(find killed -name '.*vlk*' | wc -l | tr -d ' ')" 0
+
+    # a finished run does nothing
+    cksum whole/metrics.jsonl whole/last/* >sums
+    run 0 "$T" $opts --steps 160 --save-steps 20 --keep 100 -o whole
+    run 0 "$T" --resume whole
+    cksum whole/metrics.jsonl whole/last/* | cmp -s - sums && pass || fail "a finished run was touched"
+
+    # SIGTERM: saved, 75; the same again with --resume; SIGINT: saved, 130
+    "$T" $opts --steps 160 --save-steps 1000 -o term 2>err &
+    pid=$!
+    begun term 5
+    kill -TERM $pid
+    wait $pid
+    is "SIGTERM" $? 75
+    [ -f term/last/state.safetensors ] && pass || fail "SIGTERM: nothing was saved"
+    run 0 "$T" --resume term -q
+    same_run "stopped by SIGTERM" whole term step-000160
+    "$T" $opts --steps 160 -o usr1 2>err &
+    pid=$!
+    begun usr1 5
+    kill -USR1 $pid
+    wait $pid
+    is "SIGUSR1" $? 75
+    timeout --preserve-status -s INT 2 "$T" $base -b 8 --steps 1000000000 --schedule constant --save-minutes 0 -o int 2>err
+    is "SIGINT" $? 130
+    [ -f int/last/state.safetensors ] && pass || fail "SIGINT: nothing was saved"
+
+    # what may not change, and that nothing is touched then
+    cksum term/run.json term/metrics.jsonl term/last/* >sums
+    for o in "--lr 1e-3" "-b 4" "--seed 8" "--augment none" "--dtype bf16" "--chunk 2" "--ema 0.5" \
+        "--lock image" "--captions" "--val-steps 3"; do
+        run 2 "$T" --resume term $o
+        has "it says what: $o" err "when the run began"
+    done
+    run 2 "$T" --resume term --steps 200
+    has "longer, with a cosine" err "length of the run"
+    cp "$tiny/pairs.tar" more.tar
+    (cd "$tiny/model" && cp config.json "$dir/x.json")
+    printf 'x' >x.txt
+    tar rf more.tar x.json x.txt 2>tar.err
+    run 2 "$T" --resume term --train more.tar --train "$tiny/pairs.tar"
+    has "other data" err "training data"
+    cksum term/run.json term/metrics.jsonl term/last/* | cmp -s - sums && pass || fail "a refused run was touched"
+    # moved data are the same data; threads and saving may change
+    cp "$tiny/pairs.tar" moved.tar
+    run 0 "$T" --resume term --train moved.tar -j 1 --save-steps 3 --keep 1
+
+    # a constant schedule can be made longer
+    run 0 "$T" $base -b 3 --schedule constant --steps 40 -o long
+    run 0 "$T" $base -b 3 --schedule constant --steps 90 -o direct
+    run 0 "$T" --resume long --steps 90 -q
+    same_run "made longer" long direct step-000090
+    run 2 "$T" --resume long --steps 50
+
+    # the gradient cache: the same to rounding
+    run 0 "$T" $base -b 8 --steps 10 -o c0
+    run 0 "$T" $base -b 8 --chunk 3 --steps 10 -o c3
+    paste -d ' ' c0/metrics.jsonl c3/metrics.jsonl | awk '{ gsub(/,/, ""); d = $4 - $18; if (d < 0) d = -d; if (d > 1e-4) bad = 1; n++ }
+        END { exit bad || n != 10 }' && pass || fail "chunks: $(paste -d ' ' c0/metrics.jsonl c3/metrics.jsonl | tail -n 1)"
+}
+finish

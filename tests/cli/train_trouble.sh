@@ -1,0 +1,92 @@
+#!/bin/sh
+# train_trouble.sh - bad samples, a loss that runs away, a full disk, data that go away, misuse.
+. tests/cli/check.inc
+. tests/cli/train.inc
+cd "$dir" || exit 2
+
+# a bad sample: replaced, named once, status 1; the same after a stop
+mkdir bad
+tar xf "$tiny/pairs.tar" -C bad
+head -c 300 bad/0003.png >cut && mv cut bad/0003.png
+rm bad/0005.txt
+(cd bad && tar cf ../bad.tar --format=ustar -- *)
+rm -r bad
+# shellcheck disable=SC2086
+{
+    run 1 "$T" $base --train bad.tar -b 3 --steps 30 -o bad
+    is "all steps were made" "$(grep -c '"loss"' bad/metrics.jsonl)" 30
+    is "named once" "$(grep -c 0003 err)" 1
+    run 1 "$T" $base --train bad.tar -b 3 --steps 30 --schedule constant -o badc
+    run 1 "$T" $base --train bad.tar -b 3 --steps 11 --schedule constant -o badp
+    run 1 "$T" --resume badp --steps 30 -q
+    is "named once a run" "$(grep -c 0003 err)" 0
+    same_run "bad samples, in two parts" badc badp step-000030
+
+    # a loss that is too large: the weights of before are kept
+    run 2 "$T" $base -b 8 --steps 10 --max-loss 1 -o much
+    has "the step" err "step 1: the loss is"
+    has "the batch" err "0003"
+    is "what was before" "$(readlink much/last)" step-000000
+    run 0 "$T" --resume much --max-loss 0 -q
+    run 2 "$T" $base -b 8 --steps 50 --lr 1000 --wd 1000 --warmup 0 --max-loss 0 -o inf
+    has "not finite" err "not finite"
+
+    # no room at a checkpoint: the one before is whole, and the run goes on from it
+    run 0 "$T" $base -b 3 --steps 30 --save-steps 10 -o whole
+    (
+        ulimit -f 1800
+        "$T" $base -b 3 --steps 30 --save-steps 10 -o full >out 2>err
+        echo $? >status
+    )
+    is "no room" "$(cat status)" 2
+    is "nothing half-done" "$(find full -name '.*' ! -name . | wc -l | tr -d ' ')" 0
+    run 0 "$T" --resume full -q
+    same_run "room again" whole full step-000030
+
+    # data that are cut off while it runs
+    cp "$tiny/pairs.tar" gone.tar
+    "$T" $base --train gone.tar -b 3 --cache-mb 0 --steps 100000 --schedule constant -o gone >out 2>err &
+    pid=$!
+    begun gone 3
+    : >gone.tar
+    wait $pid
+    is "data that went away" $? 2
+    has "are named" err gone.tar
+    [ -f gone/last/state.safetensors ] && pass || fail "data that went away: nothing was saved"
+    last=$(lines gone/metrics.jsonl)
+    cp "$tiny/pairs.tar" gone.tar
+    "$T" --resume gone -q &
+    pid=$!
+    begun gone $((last + 5))
+    kill -TERM $pid
+    wait $pid
+    is "data that came back" $? 75
+}
+
+# a damaged checkpoint, a damaged run.json
+run 0 "$T" -q -m "$tiny/model" --train "$tiny/pairs.tar" -b 8 --steps 5 --schedule constant -o dam
+head -c 2000 dam/last/state.safetensors >cut
+cp cut dam/last/state.safetensors
+run 2 "$T" --resume dam --steps 9
+has "a cut state" err state.safetensors
+echo '{}' >dam/run.json
+run 2 "$T" --resume dam
+has "no run" err run.json
+
+# misuse
+run 2 "$T" --train "$tiny/pairs.tar" -o r
+has "no length" err "how long"
+run 2 "$T" --steps 3 -o r
+has "no data" err "--train"
+run 2 "$T" --train "$tiny/pairs.tar" --steps 3
+has "no folder" err "-o RUN"
+run 2 "$T" stray --train "$tiny/pairs.tar" --steps 3 -o r
+has "a stray word" err stray
+run 2 "$T" --train nowhere.tar --steps 3 -o r
+has "no such data" err nowhere.tar
+run 2 "$T" -m nowhere --train "$tiny/pairs.tar" --steps 3 -o r
+run 2 "$T" -m "$tiny/model" --train "$tiny/pairs.tar" --steps 3 --hard-negatives 2 -o r
+has "no negatives" err negatives
+run 2 "$T" --resume nowhere
+gone "nothing was begun" r
+finish
