@@ -157,8 +157,11 @@ vlk_var *vlk_batch_norm(vlk_tape *t, vlk_var *x, vlk_batch_norm_params *p, vlk_a
     if (!p->weight.f32 || !p->bias.f32 || !p->mean.f32 || !p->var.f32 || p->weight.w.k != c)
         return vlk_tape_fail(t, VLK_EUSAGE, "batch norm of %zu channels for %zu", p->weight.w.k, c);
     vlk_var *y = vlk_var_new(t, x->rows, c);
-    float *scale = vlk_tape_alloc(t, 4 * c, sizeof *scale), *shift = scale + c, *mean = shift + c, *rstd = mean + c;
-    if (!y || !scale || (p->train ? of_batch(t, p, x, mean, rstd) : frozen(t, p, mean, rstd, c)) != 0)
+    float *scale = vlk_tape_alloc(t, 4 * c, sizeof *scale);
+    if (!y || !scale)
+        return NULL;
+    float *shift = scale + c, *mean = shift + c, *rstd = mean + c;
+    if ((p->train ? of_batch(t, p, x, mean, rstd) : frozen(t, p, mean, rstd, c)) != 0)
         return NULL;
     for (size_t i = 0; i < c; i++) {
         scale[i] = p->train ? p->weight.f32[i] * rstd[i] : p->weight.f32[i] / sqrtf(p->var.f32[i] + p->eps);

@@ -1,7 +1,7 @@
 /* test_feed.c - the feed by itself: order for any threads and batch, every item once, how far it runs ahead, marks of
  * sources, captions, shards, what `want` may answer, the end by a stop. */
 
-#define _GNU_SOURCE /* mkdtemp, usleep */
+#include "../scratch.h"
 #include "../tap.h"
 
 #include <sys/stat.h>
@@ -228,7 +228,6 @@ static void test_choice(void)
 
 int main(void)
 {
-    char cmd[64];
     if (!mkdtemp(dir) || chdir(dir) != 0)
         return 1;
     put_png("a.png", 20, 30);
@@ -250,8 +249,7 @@ int main(void)
     test_ahead();
     test_sources();
     test_choice();
-    snprintf(cmd, sizeof cmd, "rm -rf %s", dir);
-    if (system(cmd) != 0)
+    if (chdir("/") != 0 || scratch_remove(dir) != 0)
         return 1;
     return tap_end();
 }
