@@ -12,7 +12,7 @@ if [ ! -d "$golden" ]; then
 fi
 passed=0 failed=0
 for backend in dnnl openblas; do
-    for t in build/"$mode"/tests/golden/*; do
+    for t in build/"$mode"/tests/golden/* build/"$mode"/tests/grad/*; do
         [ -f "$t" ] && [ -x "$t" ] || continue
         last=$(VLK_GEMM=$backend VLK_GOLDEN=$(realpath "$golden") "$t" 2>&1 | tee build/"$mode"/conformance.log | tail -n 1)
         case $last in

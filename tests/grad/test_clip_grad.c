@@ -67,6 +67,12 @@ static void collect(struct result *out)
             out->grad[at++] = out->ref[i].grad[j];
 }
 
+static vlk_backend backend(void)
+{
+    const char *name = getenv("VLK_GEMM");
+    return name && strcmp(name, "openblas") == 0 ? VLK_GEMM_OPENBLAS : VLK_GEMM_AUTO;
+}
+
 /* Forward, loss on features, backward; the batch at once. */
 static struct result pass(const char *dir, const struct run *r)
 {
@@ -76,7 +82,8 @@ static struct result pass(const char *dir, const struct run *r)
     struct array pixels = load(dir, r->pixels), ids = load(dir, r->ids);
     const size_t b = ids.npy.t.dim[0], context = ids.npy.t.dim[1];
     snprintf(path, sizeof path, "%s/%s", dir, r->model);
-    vlk_kernel *k = vlk_kernel_new(&(vlk_kernel_options){.threads = r->threads, .arith = r->arith}, &err);
+    vlk_kernel *k =
+        vlk_kernel_new(&(vlk_kernel_options){.threads = r->threads, .backend = backend(), .arith = r->arith}, &err);
     vlk_tape *t = k ? vlk_tape_new(k, &err) : NULL;
     out.m = t ? vlk_model_open(path, &(vlk_model_options){.want_image = 0}, &err) : NULL;
     if (!out.m || vlk_model_trainable(out.m, &r->lock, &out.ref, &out.refs, NULL, &err) != 0)
@@ -280,6 +287,20 @@ static void test_lock(const char *dir)
     drop(&some);
 }
 
+/* The first values of running statistics after one pass. */
+static void near(const struct result *r, const char *name, const float *want, size_t n)
+{
+    for (size_t i = 0; i < r->refs; i++) {
+        if (strcmp(r->ref[i].name, name) != 0)
+            continue;
+        for (size_t j = 0; j < n; j++)
+            CHECK(fabsf(r->ref[i].value[j] - want[j]) <= 1e-4f * fabsf(want[j]), "%s[%zu]: %.8g, expected %.8g", name,
+                  j, (double)r->ref[i].value[j], (double)want[j]);
+        return;
+    }
+    CHECK(0, "%s is not in the list", name);
+}
+
 static void test_more(const char *dir)
 {
     struct run r = {"siglip-loss", "model", "pixels.npy", "ids.npy", VLK_ITC_SIGLIP, {.logit_bias = 1},
@@ -292,6 +313,9 @@ static void test_more(const char *dir)
         VLK_F32};
     g = pass(dir, &r);
     compare(dir, "rn/gradients.safetensors", &r, &g, 2.4937055695815697, 2e-4);
+    near(&g, "visual.bn1.running_mean", (const float[]){0.15418355f, 0.01310591f}, 2);
+    near(&g, "visual.bn1.running_var", (const float[]){1.16778082f, 0.64261942f}, 2);
+    near(&g, "visual.layer4.0.bn3.running_var", (const float[]){0.7020953f, 1.15595774f, 1.0598338f, 0.92468901f}, 4);
     drop(&g);
 }
 

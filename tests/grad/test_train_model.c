@@ -1,0 +1,289 @@
+/* test_train_model.c - what training asks of models and losses beside gradients: weights moved to copies of ours give
+ * the same embeddings, in every dialect; new models; another size of picture; patch dropout by sample; losses of many
+ * rows, with negatives that belong to no picture. */
+#include "../tap.h"
+#include "../../lib/head/head.h"
+#include "../../lib/model/model.h"
+
+#include <math.h>
+
+static vlk_kernel *kernel;
+static vlk_tape *tape;
+
+static void bail(const vlk_err *err)
+{
+    printf("Bail out: %s\n", err->msg);
+    exit(1);
+}
+
+static vlk_model *open_model(const char *path, size_t size)
+{
+    vlk_err err;
+    vlk_model *m = vlk_model_open(path, &(vlk_model_options){.image_size = size}, &err);
+    if (!m)
+        bail(&err);
+    return m;
+}
+
+static const vlk_param_ref *find(const vlk_param_ref *ref, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(ref[i].name, name) == 0)
+            return &ref[i];
+    return NULL;
+}
+
+/* Embeddings of two random pictures. */
+static void embed(vlk_model *m, float *out)
+{
+    vlk_err err;
+    const vlk_model_info *i = vlk_model_describe(m);
+    const size_t n = 2 * 3 * i->image_w * i->image_h;
+    float *px = malloc(n * sizeof *px);
+    for (size_t j = 0; j < n; j++)
+        px[j] = (float)(j * 2654435761u % 1000) / 500.0f - 1;
+    if (vlk_model_encode_pixels(m, tape, out, px, 2, 1, &err) != 0)
+        bail(&err);
+    free(px);
+}
+
+static void test_masters(const char *path, int open_clip, const char *name, size_t rows, size_t cols)
+{
+    vlk_err err;
+    vlk_model *m = open_model(path, 0);
+    const size_t e = vlk_model_describe(m)->embed_dim;
+    float *before = malloc(4 * e * sizeof *before), *after = before + 2 * e;
+    const vlk_param_ref *ref;
+    size_t n;
+    int layout;
+    embed(m, before);
+    if (vlk_model_trainable(m, &(vlk_trainable_options){.open_clip = open_clip}, &ref, &n, &layout, &err) != 0)
+        bail(&err);
+    embed(m, after);
+    CHECK(memcmp(before, after, 2 * e * sizeof *before) == 0, "%s: copies of the weights give other embeddings", path);
+    const vlk_param_ref *r = find(ref, n, name);
+    CHECK(r && r->rank == 2 && r->dim[0] == rows && r->dim[1] == cols && r->decay, "%s: %s is not there, or (%zu,%zu)",
+          path, name, r ? r->dim[0] : 0, r ? r->dim[1] : 0);
+    CHECK(vlk_model_trainable(m, NULL, &ref, &n, NULL, &err) != 0, "made trainable twice");
+    for (size_t i = 0; i < n; i++) /* a changed weight changes the embedding once it is said */
+        if (ref[i].group == VLK_GROUP_IMAGE && ref[i].rank >= 2)
+            ref[i].value[0] += 1;
+    vlk_model_updated(m);
+    embed(m, after);
+    CHECK(memcmp(before, after, 2 * e * sizeof *before) != 0, "%s: changed weights change nothing", path);
+    free(before);
+    vlk_model_close(m);
+}
+
+static double deviation(const vlk_param_ref *r)
+{
+    double sum = 0;
+    for (size_t i = 0; i < r->count; i++)
+        sum += (double)r->value[i] * r->value[i];
+    return sqrt(sum / (double)r->count);
+}
+
+static void test_new(void)
+{
+    static const struct {
+        const char *name;
+        double hf;
+    } rules[] = {{"text_model.embeddings.token_embedding.weight", 0.02},
+                 {"vision_model.embeddings.patch_embedding.weight", 0.02},
+                 {"vision_model.encoder.layers.1.self_attn.q_proj.weight", 0.0833333},
+                 {"vision_model.encoder.layers.1.self_attn.out_proj.weight", 0.1666667},
+                 {"text_model.encoder.layers.0.mlp.fc1.weight", 0.125},
+                 {"text_model.encoder.layers.0.mlp.fc2.weight", 0.0883883},
+                 {"visual_projection.weight", 1 / 6.0},
+                 {"text_model.final_layer_norm.weight", 1},
+                 {"text_model.encoder.layers.0.mlp.fc2.bias", 0}};
+    vlk_err err;
+    const vlk_param_ref *ref[3];
+    size_t n[3];
+    vlk_model *m[3];
+    float e[48];
+    for (int i = 0; i < 3; i++) {
+        m[i] = vlk_model_new_from_config("tests/data/clip-train/model/config.json", NULL, VLK_INIT_HF, i == 2 ? 8 : 7,
+                                         &err);
+        if (!m[i] || vlk_model_trainable(m[i], NULL, &ref[i], &n[i], NULL, &err) != 0)
+            bail(&err);
+    }
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        const vlk_param_ref *r = find(ref[0], n[0], rules[i].name);
+        if (CHECK(r, "%s is missing", rules[i].name))
+            CHECK(fabs(deviation(r) - rules[i].hf) <= 0.06 * rules[i].hf, "%s: deviation %.4f, expected %.4f",
+                  rules[i].name, deviation(r), rules[i].hf);
+    }
+    const char *q = "text_model.encoder.layers.1.self_attn.q_proj.weight";
+    const float *a = find(ref[0], n[0], q)->value, *b = find(ref[1], n[1], q)->value, *c = find(ref[2], n[2], q)->value;
+    CHECK(memcmp(a, b, 32 * 32 * sizeof *a) == 0, "one seed gives two models");
+    CHECK(memcmp(a, c, 32 * 32 * sizeof *a) != 0, "two seeds give one model");
+    embed(m[0], e);
+    CHECK(fabsf(vlk_model_describe(m[0])->logit_scale - 1 / 0.07f) < 1e-4f, "logit scale %g",
+          (double)vlk_model_describe(m[0])->logit_scale);
+    vlk_bpe *tokens = vlk_model_tokenizer(m[0], &err);
+    CHECK(tokens != NULL, "%s", err.msg);
+    vlk_model *openai =
+        vlk_model_new_from_config("tests/data/clip-train/model/config.json", NULL, VLK_INIT_OPENAI, 7, &err);
+    CHECK(openai != NULL, "%s", err.msg);
+    CHECK(!vlk_model_new_from_config("tests/data/none.json", NULL, VLK_INIT_HF, 1, &err) &&
+              strstr(err.msg, "none.json"),
+          "%s", err.msg);
+    vlk_model_close(openai);
+    for (int i = 0; i < 3; i++)
+        vlk_model_close(m[i]);
+}
+
+/* The class token's position stays; a table that is linear along x stays linear in the middle. */
+static void test_resize(void)
+{
+    vlk_err err;
+    vlk_model *small = open_model("tests/data/clip-train/model", 0),
+              *large = open_model("tests/data/clip-train/model", 64);
+    const vlk_param_ref *a, *b;
+    size_t na, nb;
+    float e[48];
+    if (vlk_model_trainable(small, NULL, &a, &na, NULL, &err) != 0 ||
+        vlk_model_trainable(large, NULL, &b, &nb, NULL, &err) != 0)
+        bail(&err);
+    a = find(a, na, "vision_model.embeddings.position_embedding.weight");
+    b = find(b, nb, "vision_model.embeddings.position_embedding.weight");
+    CHECK(a && b && a->dim[0] == 17 && b->dim[0] == 65, "position tables of %zu and %zu rows", a->dim[0], b->dim[0]);
+    CHECK(memcmp(a->value, b->value, 36 * sizeof(float)) == 0, "the class token has moved");
+    double sa = 0, sb = 0;
+    for (size_t i = 36; i < a->count; i++)
+        sa += a->value[i];
+    for (size_t i = 36; i < b->count; i++)
+        sb += b->value[i];
+    CHECK(fabs(sa / 16 - sb / 64) < 0.05, "the mean of the table moves from %g to %g", sa / 16, sb / 64);
+    CHECK(vlk_model_describe(large)->image_w == 64 && vlk_model_describe(large)->image.tokens == 65, "still %zu",
+          vlk_model_describe(large)->image_w);
+    embed(large, e);
+    vlk_model_close(small);
+    vlk_model_close(large);
+    CHECK(!vlk_model_open("tests/data/clip-train/model", &(vlk_model_options){.image_size = 4}, &err), "4 pixels");
+}
+
+/* Which patches stay is a matter of the sample, not of the chunk that it is in. */
+static void test_patch_dropout(void)
+{
+    vlk_err err;
+    vlk_model *m = open_model("tests/data/clip-train/model", 0);
+    const vlk_param_ref *ref;
+    size_t n, px = 3 * 32 * 32;
+    float *pixels = malloc(4 * px * sizeof *pixels), all[4 * 24];
+    for (size_t j = 0; j < 4 * px; j++)
+        pixels[j] = (float)(j * 2654435761u % 1000) / 500.0f - 1;
+    if (vlk_model_trainable(m, NULL, &ref, &n, NULL, &err) != 0)
+        bail(&err);
+    vlk_model_mode mode = {.train = 1, .patch_dropout = 0.5f, .noise = {.seed = 3, .step = 9}};
+    vlk_model_set_mode(m, &mode);
+    vlk_var *y = vlk_model_pixels(m, tape, pixels, 4);
+    memcpy(all, y->data, sizeof all);
+    mode.noise.first = 2;
+    vlk_model_set_mode(m, &mode);
+    y = vlk_model_pixels(m, tape, pixels + 2 * px, 2);
+    CHECK(memcmp(all + 48, y->data, 48 * sizeof *all) == 0, "the second chunk sees other patches");
+    mode.noise.step = 10;
+    vlk_model_set_mode(m, &mode);
+    y = vlk_model_pixels(m, tape, pixels + 2 * px, 2);
+    CHECK(memcmp(all + 48, y->data, 48 * sizeof *all) != 0, "every step sees the same patches");
+    vlk_model_set_mode(m, &(vlk_model_mode){0});
+    vlk_tape_clear(tape);
+    vlk_model_close(m);
+    free(pixels);
+}
+
+/* ---- losses against plain loops ---------------------------------------------------------------------- */
+
+static double cosine(const float *a, const float *b, size_t e)
+{
+    double ab = 0, aa = 0, bb = 0;
+    for (size_t i = 0; i < e; i++) {
+        ab += (double)a[i] * b[i];
+        aa += (double)a[i] * a[i];
+        bb += (double)b[i] * b[i];
+    }
+    return ab / sqrt(aa * bb);
+}
+
+static double plain_loss(vlk_itc_kind kind, const float *f, const float *g, size_t n, size_t m, size_t e, double scale,
+                         double bias)
+{
+    double loss = 0, *row = calloc(n, sizeof *row), *col = calloc(m, sizeof *col);
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < m; j++) {
+            const double s = scale * cosine(f + i * e, g + j * e, e);
+            row[i] += exp(s);
+            col[j] += exp(s);
+            if (kind == VLK_ITC_SIGLIP)
+                loss += log1p(exp(i == j ? -(s + bias) : s + bias)) / (double)n;
+            else if (i == j)
+                loss -= s / (double)n;
+        }
+    for (size_t i = 0; i < n && kind == VLK_ITC_INFONCE; i++)
+        loss += (log(row[i]) + log(col[i])) / (2.0 * (double)n);
+    free(row);
+    free(col);
+    return loss;
+}
+
+static void test_loss(vlk_itc_kind kind, size_t n, size_t extra)
+{
+    enum { E = 7 };
+    const size_t m = n + extra;
+    vlk_err err;
+    float *f = malloc((n + m) * E * sizeof *f), *g = f + n * E, *d = malloc((n + m) * E * sizeof *d);
+    for (size_t i = 0; i < (n + m) * E; i++)
+        f[i] = (float)((i + 1) * 2654435761u % 10007) / 5003.0f - 1;
+    const float t = 1.2f, bias = kind == VLK_ITC_SIGLIP ? -2 : 0;
+    vlk_itc_batch b = {f, g, n, extra, E, t, bias};
+    vlk_itc_grad out = {.image = d, .text = d + n * E};
+    if (vlk_itc_loss(kernel, kind, &b, &out, &err) != 0)
+        bail(&err);
+    const double want = plain_loss(kind, f, g, n, m, E, exp(t), bias);
+    CHECK(fabs(out.loss - want) <= 2e-6 * fabs(want), "%zu+%zu: loss %.9f, expected %.9f", n, extra, out.loss, want);
+    const double h = 1e-4, dt = (plain_loss(kind, f, g, n, m, E, exp(t + h), bias) -
+                                 plain_loss(kind, f, g, n, m, E, exp(t - h), bias)) /
+                                (2 * h);
+    CHECK(fabs(out.log_scale - dt) <= 2e-5 * fabs(dt) + 1e-7, "%zu+%zu: d log scale %.9f, expected %.9f", n, extra,
+          out.log_scale, dt);
+    for (size_t k = 0; k < 3; k++) { /* a picture, a text, the last negative */
+        const size_t at = k == 0 ? n / 2 * E : (k == 1 ? n + n / 3 : n + m - 1) * E;
+        const float old = f[at];
+        f[at] = old + 1e-2f;
+        double up = plain_loss(kind, f, g, n, m, E, exp(t), bias), by = (double)f[at];
+        f[at] = old - 1e-2f;
+        up -= plain_loss(kind, f, g, n, m, E, exp(t), bias), by -= (double)f[at];
+        f[at] = old;
+        CHECK(fabs(up / by - d[at]) <= 2e-3 * fabs(up / by) + 2e-7, "%zu+%zu: feature %zu: %.3g, expected %.3g", n,
+              extra, k, (double)d[at], up / by);
+    }
+    free(f);
+    free(d);
+}
+
+int main(void)
+{
+    vlk_err err;
+    kernel = vlk_kernel_new(&(vlk_kernel_options){.threads = 2}, &err);
+    tape = kernel ? vlk_tape_new(kernel, &err) : NULL;
+    if (!tape)
+        bail(&err);
+    test_masters("tests/data/clip-train/model", 0, "vision_model.encoder.layers.0.self_attn.k_proj.weight", 36, 36);
+    test_masters("tests/data/clip-train/model", 1, "visual.transformer.resblocks.0.attn.in_proj_weight", 108, 36);
+    test_masters("tests/data/clip-train/model", 1, "visual.proj", 36, 24);
+    test_masters("tests/data/clip/gelu/open_clip", 0, "visual_projection.weight", 40, 45);
+    test_masters("tests/data/clip/rn/openai/jit-f16.pt", 0, "visual.attnpool.q_proj.weight", 128, 128);
+    test_new();
+    test_resize();
+    test_patch_dropout();
+    test_loss(VLK_ITC_INFONCE, 5, 0);
+    test_loss(VLK_ITC_INFONCE, 9, 4);
+    test_loss(VLK_ITC_SIGLIP, 9, 4);
+    test_loss(VLK_ITC_INFONCE, 1100, 30); /* two blocks of rows */
+    test_loss(VLK_ITC_SIGLIP, 1100, 0);
+    vlk_tape_free(tape);
+    vlk_kernel_free(kernel);
+    return tap_end();
+}
