@@ -3,6 +3,7 @@
  * Several captions of a sample, and several rows of a list with one path, belong to one picture. The feed joins rows
  * that stand behind one another; in lists that are not sorted (COCO's annotations) a path comes again later, so the
  * paths of each list are remembered. */
+#include "negatives.h"
 #include "rank.h"
 
 #include <stdlib.h>
@@ -22,6 +23,7 @@ typedef struct pairs {
     size_t slots, filled, source;
     size_t *row; /* of the batch in hand: the rows whose captions are good */
     size_t rows, row_cap;
+    negatives neg;
 } pairs;
 
 /* ---- paths that were seen ---------------------------------------------------------------------------------- */
@@ -104,6 +106,7 @@ static int encode_batch_texts(rank_job *j, pairs *p, vlk_err *err)
 static int add_captions(rank_job *j, pairs *p, const vlk_item *it, vlk_err *err)
 {
     size_t n = p->ids.n, len = p->ids.len, truths = p->truths, cut = 0, image = p->images + p->rows;
+    const size_t first = p->texts + n;
     int again;
     for (size_t c = 0; c < it->captions; c++) {
         vlk_err e = {0};
@@ -131,6 +134,8 @@ static int add_captions(rank_job *j, pairs *p, const vlk_item *it, vlk_err *err)
         p->row[p->rows++] = it->row;
     for (size_t i = truths; i < p->truths; i++)
         p->truth[i].image = image;
+    if (negatives_add_sample(&j->e, &p->neg, it->sample, image, first, err))
+        return -1;
     j->run->cut += cut;
     cli_item_good(j->run);
     return 0;
@@ -170,7 +175,9 @@ static int add_batch(rank_job *j, pairs *p, const vlk_batch *b, vlk_err *err)
             return -1;
     }
     cli_progress(j->run);
-    return encode_batch_texts(j, p, err) || encode_batch_images(j, p, b, err) ? -1 : 0;
+    if (encode_batch_texts(j, p, err) || encode_batch_images(j, p, b, err))
+        return -1;
+    return negatives_count(&j->e, &p->neg, p->image, p->text, err);
 }
 
 int rank_recall_pairs(rank_job *j, rank_writer *w, vlk_err *err)
@@ -183,6 +190,7 @@ int rank_recall_pairs(rank_job *j, rank_writer *w, vlk_err *err)
     int r = -1;
     rank_feed_options(j, &f, VLK_FEED_PAIRS, j->c->operand, j->c->operands);
     f.files_from = j->c->files_from;
+    f.keep_samples = 1; /* false captions stand in their KEY.json */
     if (!(feed = vlk_feed_open(&f, err)))
         goto out;
     while ((r = vlk_feed_next(feed, &b, err)) == 1)
@@ -192,6 +200,12 @@ int rank_recall_pairs(rank_job *j, rank_writer *w, vlk_err *err)
         rank_rows images = rank_dense(&ti, "pictures", p.image, p.images, j->e.info->embed_dim);
         rank_rows texts = rank_dense(&tt, "texts", p.text, p.texts, j->e.info->embed_dim);
         r = rank_write_recall(j, w, &images, &texts, p.truth, p.truths, err);
+        if (r == 0 && p.neg.all > 0)
+            r = rank_put_text(w, "measure", "neg_acc", 7, err) ||
+                        rank_put_number(w, "value", 4, (double)p.neg.lower / (double)p.neg.all, err) ||
+                        rank_row_end(w, err)
+                    ? -1
+                    : 0;
     }
 out:
     vlk_feed_close(feed);
@@ -201,5 +215,6 @@ out:
     free(p.row);
     forget(&p);
     engine_ids_clear(&p.ids);
+    negatives_clear(&p.neg);
     return r;
 }

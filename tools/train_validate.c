@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "negatives.h"
 #include "rank.h"
 
 enum { BATCH = 64, NEGATIVES_MAX = 1000 };
@@ -17,7 +18,7 @@ enum { BATCH = 64, NEGATIVES_MAX = 1000 };
 typedef struct vectors {
     float *image, *text;
     size_t n, image_cap, text_cap;
-    size_t false_lower, falses;
+    negatives neg;
 } vectors;
 
 static int draw(void *arg, uint64_t position, vlk_draw *d, vlk_err *err)
@@ -46,41 +47,6 @@ static vlk_loader *open_loader(const train_job *j, train_set *s, vlk_err *err)
     return vlk_loader_open(&lo, err);
 }
 
-static double dot(const float *a, const float *b, size_t n)
-{
-    double s = 0;
-    for (size_t i = 0; i < n; i++)
-        s += (double)a[i] * (double)b[i];
-    return s;
-}
-
-/* The false captions of a batch against its pictures; `from`: the first row of the batch. */
-static int count_false(train_job *j, vectors *v, const vlk_load_batch *b, size_t from, vlk_err *err)
-{
-    size_t e = j->e.info->embed_dim, bad;
-    int rc = -1;
-    engine_ids_reset(&j->ids);
-    for (size_t i = 0; i < b->rows; i++)
-        for (size_t k = 0; k < b->row[i].negatives; k++)
-            if (engine_ids_add(&j->e, &j->ids, b->row[i].negative[k].s, b->row[i].negative[k].n, 0, err) < 0)
-                return -1;
-    if (j->ids.n == 0)
-        return 0;
-    float *f = vlk_calloc(j->ids.n, e * sizeof *f, err);
-    if (!f || engine_texts(&j->e, f, &j->ids, 1, &bad, err))
-        goto out;
-    for (size_t i = 0, at = 0; i < b->rows; i++) {
-        const float *image = v->image + (from + i) * e;
-        double truth = dot(image, v->text + (from + i) * e, e);
-        for (size_t k = 0; k < b->row[i].negatives; k++, at++, v->falses++)
-            v->false_lower += dot(image, f + at * e, e) < truth;
-    }
-    rc = 0;
-out:
-    free(f);
-    return rc;
-}
-
 static int add_batch(train_job *j, vectors *v, const vlk_load_batch *b, vlk_err *err)
 {
     size_t e = j->e.info->embed_dim, bad, from = v->n;
@@ -95,7 +61,12 @@ static int add_batch(train_job *j, vectors *v, const vlk_load_batch *b, vlk_err 
         engine_texts(&j->e, v->text + from * e, &j->ids, 1, &bad, err))
         return -1;
     v->n += b->rows;
-    return count_false(j, v, b, from, err);
+    for (size_t i = 0; i < b->rows; i++)
+        for (size_t k = 0; k < b->row[i].negatives; k++)
+            if (negatives_add(&j->e, &v->neg, b->row[i].negative[k].s, b->row[i].negative[k].n, from + i, from + i,
+                              err))
+                return -1;
+    return negatives_count(&j->e, &v->neg, v->image, v->text, err);
 }
 
 static int embed(train_job *j, train_set *s, vectors *v, vlk_err *err)
@@ -130,8 +101,8 @@ static int log_set(train_job *j, const train_set *s, const double value[6], cons
              vlk_json_quote(&b, s->name, strlen(s->name), err) || vlk_buf_addf(&b, err, ", \"pairs\": %zu", v->n);
     for (int i = 0; i < 6 && rc == 0; i++)
         rc = vlk_buf_addf(&b, err, ", \"%s\": %.9g", name[i], value[i]);
-    if (rc == 0 && v->falses)
-        rc = vlk_buf_addf(&b, err, ", \"neg_acc\": %.9g", (double)v->false_lower / (double)v->falses);
+    if (rc == 0 && v->neg.all)
+        rc = vlk_buf_addf(&b, err, ", \"neg_acc\": %.9g", (double)v->neg.lower / (double)v->neg.all);
     rc = rc || vlk_buf_adds(&b, "}", err) || vlk_run_log(j->folder, b.data, b.len, err) ? -1 : 0;
     vlk_buf_clear(&b);
     return rc;
@@ -168,6 +139,7 @@ out:
     free(truth);
     free(v.image);
     free(v.text);
+    negatives_clear(&v.neg);
     return rc;
 }
 

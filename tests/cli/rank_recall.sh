@@ -21,6 +21,15 @@ done <samples/captions.tsv
 (cd t && tar cf ../t.tar -- *)
 run 0 "$rank" --recall t.tar
 same "a tar" out pairs
+# False captions: the first scores lower than the true one; the second is the true one itself, which is not lower.
+text=$(head -n 1 t/castle.txt)
+printf '{"negatives": ["a jet engine in the rain", "%s"]}' "$text" >t/castle.json
+(cd t && tar cf ../n.tar -- *)
+rm t/castle.json
+run 0 "$rank" --recall n.tar
+head -n 6 out >six
+same "false captions change no recall" six pairs
+is "the share of false captions that score lower" "$(sed -n 7p out)" "neg_acc${tab}0.5000"
 cut -f 2 samples/captions.tsv >texts.txt
 run 0 "$embed" --text texts.txt -o t.npy
 run 0 "$embed" samples/captions.tsv -o i.npy

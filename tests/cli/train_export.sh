@@ -1,0 +1,54 @@
+#!/bin/sh
+# train_export.sh - what comes out of a run: a model to ship, the running mean, curves, a validation's figures.
+. tests/cli/check.inc
+. tests/cli/train.inc
+cd "$dir" || exit 2
+# shellcheck disable=SC2086
+run 0 "$T" $base -b 8 --steps 12 --ema 0.9 --val "$tiny/pairs.tar" --val-steps 6 -o run
+
+# a checkpoint is a model; so is what --export makes of it
+run 0 "$BIN/clip-embed" -m run/last "$tiny/pairs.tar"
+cp out last.tsv
+run 0 "$T" --export run/last -o f32
+same "f32: the same weights" run/last/model.safetensors f32/model.safetensors
+run 0 "$T" --export run/last --dtype f16 -o f16/
+is "half the bytes" "$(($(wc -c <f16/model.safetensors) * 20 / $(wc -c <f32/model.safetensors)))" 10
+has "the config says so" f16/config.json '"dtype": "float16"'
+gone "nothing of the training" f16/state.safetensors f16/ema.safetensors
+run 0 "$BIN/clip-embed" -m f16 "$tiny/pairs.tar"
+paste last.tsv out | awk -F '\t' '{ n = NF / 2; for (i = 2; i <= n; i++) { d = $i - $(n + i); if (d > 2e-3 || d < -2e-3) bad = 1 } } END { exit bad || NR != 8 }' &&
+    pass || fail "f16 is far from f32"
+run 0 "$T" --export run/last --ema -o mean
+cmp -s mean/model.safetensors run/last/ema.safetensors && pass || fail "--ema"
+run 2 "$T" --export run/last -o f32
+has "a folder that is there" err "not empty"
+run 2 "$T" --export nowhere -o x
+
+# the figures of --val are those of clip-rank on the mean
+run 0 "$BIN/clip-rank" --recall -m mean "$tiny/pairs.tar"
+is "i2t_R@1" "$(awk -F '\t' '$1 == "i2t_R@1" { print $2 + 0 }' out)" \
+    "$(grep '"step": 12, "val"' run/metrics.jsonl | sed 's/.*"i2t_R@1": //; s/,.*//')"
+
+# new weights of a shape; two seeds differ, one is the same
+run 0 "$T" -q --config "$tiny/model/config.json" --train "$tiny/pairs.tar" -b 8 --steps 2 --seed 1 -o new1
+run 0 "$T" -q --config "$tiny/model/config.json" --train "$tiny/pairs.tar" -b 8 --steps 2 --seed 1 -o new2
+same_run "one seed" new1 new2 step-000002
+run 0 "$T" -q --config "$tiny/model/config.json" --train "$tiny/pairs.tar" -b 8 --steps 2 --seed 2 -o new3
+cmp -s new1/last/model.safetensors new3/last/model.safetensors && fail "two seeds" || pass
+cp "$tiny/model/config.json" shape.json
+run 2 "$T" -q --config shape.json --train "$tiny/pairs.tar" -b 8 --steps 2 -o new4
+run 0 "$T" -q --config shape.json --tokenizer "$tiny/model" --train "$tiny/pairs.tar" -b 8 --steps 2 --seed 1 -o new4
+same_run "files elsewhere" new1 new4 step-000002
+
+# curves
+run 0 "$T" --plot run new1 -o out.svg
+is "an SVG with a line for each run's loss, pale and full, and one for a set" "$(grep -c '<polyline' out.svg)" 5
+has "named" out.svg pairs.tar
+run 2 "$T" --plot nowhere -o other.svg
+gone "no picture of nothing" other.svg
+
+# the plan
+run 0 "$T" -m "$tiny/model" --train "$tiny/pairs.tar" -b 8 --steps 2 --explain
+has "memory of the optimiser" out "optimiser"
+has "activations" out "activations"
+finish
