@@ -29,7 +29,7 @@ typedef struct job {
 struct piece {
     vlk_seq seq;
     size_t from, rows; /* queries, from the sequence's first */
-    float *probs;      /* of the sequence */
+    size_t probs;      /* where the sequence's begin: probabilities, bias, drop */
 };
 
 static void run_piece(void *arg, size_t task, int thread)
@@ -45,8 +45,10 @@ static void run_piece(void *arg, size_t task, int thread)
     t.v = j->v + p->seq.k * ld + h * a->dim;
     t.first = a->causal ? p->seq.tk - p->seq.tq + p->from + 1 : p->seq.tk;
     t.step = a->causal ? 1 : 0;
-    if (p->probs)
-        t.probs = p->probs + (h * p->seq.tq + p->from) * p->seq.tk;
+    const size_t at = p->probs + (h * p->seq.tq + p->from) * p->seq.tk;
+    t.probs = a->probs ? a->probs + at : NULL;
+    t.bias = a->bias ? a->bias + at : NULL;
+    t.drop = a->drop ? a->drop + at : NULL;
     t.scratch = vlk_kernel_scratch(j->kn, thread);
     j->kn->loops->attend(&t);
 }
@@ -81,15 +83,14 @@ int vlk_attention_rows(vlk_kernel *kn, float *out, const float *q, const float *
     struct piece *piece = vlk_calloc(pieces, sizeof *piece, err);
     if (!piece)
         return -1;
-    float *probs = a->probs;
+    size_t probs = 0;
     for (size_t i = 0; i < nseq; i++) {
         size_t rows = seq[i].tq ? rows_of(&seq[i], a->heads, nseq) : 0;
         for (size_t from = 0; from < seq[i].tq; from += rows) {
             size_t left = seq[i].tq - from;
             piece[n++] = (struct piece){seq[i], from, left < rows ? left : rows, probs};
         }
-        if (probs)
-            probs += a->heads * seq[i].tq * seq[i].tk;
+        probs += a->heads * seq[i].tq * seq[i].tk;
     }
     job j = {kn, out, q, k, v, a, piece};
     vlk_pool_run(kn->pool, run_piece, &j, n * a->heads);

@@ -3,6 +3,8 @@
  *
  *     dP = dO V^T      dS = scale P (dP - rowsum(dP P))      dQ = dS K      dK = dS^T Q      dV = P^T dO
  *
+ * With dropout M on the probabilities dP = (dO V^T) M and dV = (P M)^T dO.
+ *
  * Each element is a chain over keys, queries or the head's floats in order. Tiles of 6 rows by 4 vectors, as in
  * attention_internal.h; a transposed factor is read by columns, which costs nothing since its values are broadcast.
  *
@@ -112,6 +114,10 @@ static void grad_scores(const vlk_attend_grad *t, float *s, size_t lds)
         const size_t n = t->first + i * t->step;
         const float *p = t->probs + i * t->tk;
         float *row = s + i * lds;
+        for (size_t j = 0; t->drop && j < n; j++)
+            row[j] *= t->drop[i * t->tk + j];
+        for (size_t j = 0; t->dprobs && j < t->tk; j++)
+            t->dprobs[i * t->tk + j] = j < n ? row[j] : 0.0f;
         const vf dot = v_set(row_dot(row, p, n)), scale = v_set(t->scale);
         size_t j = 0;
         for (; j < n; j += VW)
@@ -126,9 +132,15 @@ static void grad_attend(const vlk_attend_grad *t)
     float *s = t->scratch, *panel = s + t->tq * lds, *q = panel + t->dim * VLK_PANEL, *dout = q + t->tq * dimv,
           *k = dout + t->tq * dimv;
     copy_rows(dout, dimv, t->dout, t->ld, t->tq, t->dim);
+    const float *probs = t->probs;
+    if (t->dv && t->drop) { /* P M, in the room of dS */
+        for (size_t i = 0; i < t->tq * t->tk; i++)
+            s[i] = t->probs[i] * t->drop[i];
+        probs = s;
+    }
     if (t->dv)
-        grad_product(&(factors){t->tq, 1, t->tk, dimv, t->dim, t->ld, t->probs, dout, t->dv, t->add_v}, t->tk, 1);
-    if (!t->dq && !t->dk)
+        grad_product(&(factors){t->tq, 1, t->tk, dimv, t->dim, t->ld, probs, dout, t->dv, t->add_v}, t->tk, 1);
+    if (!t->dq && !t->dk && !t->dprobs)
         return;
     grad_probs(t, s, lds, panel, dout, dimv);
     grad_scores(t, s, lds);

@@ -167,9 +167,14 @@ static void attend(const vlk_attend *t)
         size_t nr = t->rows - r < RMAX ? t->rows - r : RMAX, end = seen(t, r + nr - 1);
         for (size_t i = r; i < r + nr; i++) {
             size_t n = seen(t, i);
-            inv[i] = 1.0f / exponents(s + i * lds, n, end, t->scale);
+            float *row = s + i * lds;
+            for (size_t j = 0; t->bias && j < n; j++)
+                row[j] = row[j] * t->scale + t->bias[i * t->tk + j];
+            inv[i] = 1.0f / exponents(row, n, end, t->bias ? 1.0f : t->scale);
             for (size_t j = 0; t->probs && j < t->tk; j++)
-                t->probs[i * t->tk + j] = j < n ? s[i * lds + j] * inv[i] : 0.0f;
+                t->probs[i * t->tk + j] = j < n ? row[j] * inv[i] : 0.0f;
+            for (size_t j = 0; t->drop && j < n; j++)
+                row[j] *= t->drop[i * t->tk + j];
         }
         product p = {
             end, lds, copy ? dimv : t->ld, VW, t->ld, s + r * lds, copy ? v : t->v, inv + r, t->out + r * t->ld};

@@ -102,6 +102,8 @@ typedef struct vlk_attn {
     float scale;       /* of q.k, usually 1/sqrt(dim) */
     int causal;        /* query i sees keys 0 .. i + tk - tq */
     float *probs;      /* keeps the probabilities, (H,tq,tk) a sequence behind one another, or NULL */
+    const float *bias; /* in the same order, added to scale q.k, or NULL. -INFINITY: not seen; a query must see a key */
+    const float *drop; /* in the same order: what the probabilities are multiplied by behind the softmax, or NULL */
 } vlk_attn;
 
 /* out (rows of q, H*dim) = softmax(scale q k^T) v, per sequence and head. A query's result depends on its
@@ -114,6 +116,7 @@ int vlk_attention_rows(vlk_kernel *kn, float *out, const float *q, const float *
 typedef struct vlk_attn_grad {
     float *dq, *dk, *dv; /* any may be NULL: not wanted */
     int add_q, add_k, add_v;
+    float *dprobs; /* keeps the gradient of the probabilities, in their order, or NULL */
 } vlk_attn_grad;
 int vlk_attention_grad_rows(vlk_kernel *kn, const vlk_attn_grad *g, const float *dout, const float *q, const float *k,
                             const float *v, const vlk_seq *seq, size_t nseq, const vlk_attn *a,

@@ -27,11 +27,12 @@ typedef struct vlk_panel_src {
 typedef struct vlk_attend {
     float *out;
     const float *q, *k, *v;
-    float *probs;    /* (rows, tk) or NULL */
-    size_t ld, dim;  /* floats between rows; floats of a head */
-    size_t rows, tk; /* queries of this task; keys of the sequence */
-    size_t first;    /* keys that the first query sees; each further one sees `step` more */
-    size_t step;     /* 1 causal, 0 not (then first = tk) */
+    float *probs;             /* (rows, tk) or NULL */
+    const float *bias, *drop; /* (rows, tk) or NULL */
+    size_t ld, dim;           /* floats between rows; floats of a head */
+    size_t rows, tk;          /* queries of this task; keys of the sequence */
+    size_t first;             /* keys that the first query sees; each further one sees `step` more */
+    size_t step;              /* 1 causal, 0 not (then first = tk) */
     float scale;
     float *scratch; /* vlk_attend_scratch floats */
 } vlk_attend;
@@ -82,6 +83,8 @@ typedef struct vlk_attend_grad {
     float *dq, *dk, *dv; /* NULL: not wanted */
     int add_q, add_k, add_v;
     const float *dout, *q, *k, *v, *probs; /* probs (tq,tk) */
+    const float *drop;                     /* (tq,tk) or NULL */
+    float *dprobs;                         /* (tq,tk) or NULL */
     size_t ld, dim, tq, tk, first, step;   /* as in vlk_attend */
     float scale;
     float *scratch; /* vlk_attend_grad_scratch floats */

@@ -154,7 +154,10 @@ static void attention_task(void *arg, size_t i, int thread)
     t.q = j->q + q;
     t.k = j->k + k;
     t.v = j->v + k;
-    t.probs = a->probs + j->probs[n] + h * s->tq * s->tk;
+    const size_t at = j->probs[n] + h * s->tq * s->tk;
+    t.probs = a->probs + at;
+    t.drop = a->drop ? a->drop + at : NULL;
+    t.dprobs = g->dprobs ? g->dprobs + at : NULL;
     t.first = a->causal ? s->tk - s->tq + 1 : s->tk;
     t.step = a->causal ? 1 : 0;
     t.scratch = vlk_kernel_scratch(j->kn, thread);

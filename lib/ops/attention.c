@@ -14,6 +14,7 @@ struct attention_saved {
     const vlk_seq *seq;
     size_t nseq;
     const float *k, *v; /* what was attended: the inputs */
+    float *dprobs;      /* kept for who looks at it, or NULL */
 };
 
 /* Room for a gradient that the kernel writes by sequences: zeroed where not every row is sure to be written. */
@@ -36,6 +37,7 @@ static void attention_back(vlk_tape *t, const vlk_node *n)
     int zero = q == k || q == v || k == v; /* one value in two places: all are added */
     for (size_t i = 0; i < s->nseq; i++)
         zero |= s->seq[i].tq == 0 || s->seq[i].tk == 0;
+    g.dprobs = s->dprobs;
     g.dq = room(t, q, &g.add_q, zero);
     g.dk = room(t, k, &g.add_k, zero);
     g.dv = room(t, v, &g.add_v, zero);
@@ -105,17 +107,74 @@ static vlk_seq *sequences(vlk_tape *t, const vlk_var *q, const vlk_var *k, const
     return seq;
 }
 
-static int save(vlk_tape *t, vlk_node *n, vlk_attn *a, const struct attention_saved *what)
+/* Numbers of probabilities. */
+static size_t count_probs(const vlk_seq *seq, size_t n, size_t heads)
 {
     size_t probs = 0;
-    for (size_t i = 0; i < what->nseq; i++)
-        probs += a->heads * what->seq[i].tq * what->seq[i].tk;
+    for (size_t i = 0; i < n; i++)
+        probs += heads * seq[i].tq * seq[i].tk;
+    return probs;
+}
+
+struct dropping {
+    float *drop;
+    const vlk_seq *seq;
+    const size_t *at;
+    size_t heads;
+    float p;
+    vlk_noise noise;
+};
+
+/* 0 with probability p, else 1/(1-p), for the probabilities of sequences from .. to. */
+static void draw_drops(void *arg, size_t from, size_t to)
+{
+    const struct dropping *d = arg;
+    const uint64_t limit = (uint64_t)((double)d->p * 18446744073709551616.0);
+    for (size_t i = from; i < to; i++) {
+        const uint64_t key[4] = {d->noise.seed, d->noise.step, d->noise.first + i,
+                                 vlk_random_for(VLK_RANDOM_DROPOUT, d->noise.ordinal)};
+        const size_t n = d->heads * d->seq[i].tq * d->seq[i].tk;
+        uint64_t u[256];
+        for (size_t e = 0; e < n; e += 256) {
+            const size_t some = n - e < 256 ? n - e : 256;
+            vlk_random_fill(key, e, u, some);
+            for (size_t k = 0; k < some; k++)
+                d->drop[d->at[i] + e + k] = u[k] < limit ? 0.0f : 1.0f / (1.0f - d->p);
+        }
+    }
+}
+
+static int make_drops(vlk_tape *t, vlk_attn *a, const vlk_seq *seq, size_t n, const vlk_attention_options *o)
+{
+    if (!(o->dropout > 0 && o->dropout < 1) || !o->noise) {
+        vlk_tape_fail(t, VLK_EUSAGE, "attention: dropout of %g", (double)o->dropout);
+        return -1;
+    }
+    float *drop = vlk_tape_alloc(t, count_probs(seq, n, a->heads), sizeof *drop);
+    size_t *at = vlk_tape_alloc(t, n + 1, sizeof *at);
+    if (!drop || !at)
+        return -1;
+    for (size_t i = 0; i < n; i++)
+        at[i] = i == 0 ? 0 : at[i - 1] + count_probs(seq + i - 1, 1, a->heads);
+    vlk_for_ranges(t, draw_drops, &(struct dropping){drop, seq, at, a->heads, o->dropout, *o->noise}, n, 1);
+    a->drop = drop;
+    return 0;
+}
+
+static int save(vlk_tape *t, vlk_node *n, vlk_attn *a, const struct attention_saved *what, vlk_attention_seen *seen)
+{
+    const size_t probs = count_probs(what->seq, what->nseq, a->heads);
     struct attention_saved *s = vlk_tape_alloc(t, 1, sizeof *s);
     a->probs = s ? vlk_tape_alloc(t, probs, sizeof(float)) : NULL;
     if (!a->probs)
         return -1;
     *s = *what;
     s->a = *a;
+    if (seen) {
+        if (!(s->dprobs = vlk_tape_alloc(t, probs, sizeof(float))))
+            return -1;
+        *seen = (vlk_attention_seen){a->probs, s->dprobs, probs};
+    }
     n->saved = s;
     return 0;
 }
@@ -145,10 +204,13 @@ vlk_var *vlk_attention(vlk_tape *t, vlk_var *q, vlk_var *k, vlk_var *v, const vl
     vlk_attn a = {.heads = o->heads,
                   .dim = dim,
                   .scale = o->scale != 0 ? o->scale : 1.0f / sqrtf((float)dim),
-                  .causal = o->causal};
+                  .causal = o->causal,
+                  .bias = o->bias};
+    if (o->dropout != 0 && make_drops(t, &a, seq, qs->n, o) != 0)
+        return NULL;
     vlk_node n = {&op_attention, y, {q, k, v}, {NULL}, NULL};
     if (vlk_tape_wants(t, &n) &&
-        save(t, &n, &a, &(struct attention_saved){.seq = seq, .nseq = qs->n, .k = keys, .v = values}) != 0)
+        save(t, &n, &a, &(struct attention_saved){.seq = seq, .nseq = qs->n, .k = keys, .v = values}, o->seen) != 0)
         return NULL;
     if (vlk_attention_rows(vlk_tape_kernel(t), y->data, q->data, keys, values, seq, qs->n, &a, vlk_tape_err(t)) != 0)
         return vlk_tape_broken(t);

@@ -119,12 +119,30 @@ typedef struct vlk_kv {
 int vlk_kv_init(vlk_kv *c, size_t n, size_t room, size_t width, vlk_err *err) VLK_MUST_USE;
 void vlk_kv_clear(vlk_kv *c);
 
+/* Which random numbers a call sees: a function of (seed, step, sample in the global batch, ordinal, element), so that
+ * chunks, checkpointed blocks, threads and ranks see the same ones. */
+typedef struct vlk_noise {
+    uint64_t seed, step, first; /* first: the number, in the global batch, of the value's first sample */
+    uint64_t ordinal;           /* of the call within a pass */
+} vlk_noise;
+/* What an attention looked at, (H,tq,tk) a sequence behind one another: probabilities in front of dropout and, behind
+ * backward, their gradient. Both live until vlk_tape_clear; the call must be recorded. */
+typedef struct vlk_attention_seen {
+    float *probs, *grad;
+    size_t count;
+} vlk_attention_seen;
+
 typedef struct vlk_attention_options {
     size_t heads;
-    int causal;    /* the last query sees all keys, the one before it all but the last ... */
-    float scale;   /* of q.k; 0: 1/sqrt(D/H) */
-    vlk_kv *cache; /* k and v are appended to it and all of it is attended; NULL: k and v alone. Refused
-                    * (VLK_EUNSUPPORTED) where a gradient is wanted: the cache keeps no past */
+    int causal;               /* the last query sees all keys, the one before it all but the last ... */
+    float scale;              /* of q.k; 0: 1/sqrt(D/H) */
+    vlk_kv *cache;            /* k and v are appended to it and all of it is attended; NULL: k and v alone. Refused
+                               * (VLK_EUNSUPPORTED) where a gradient is wanted: the cache keeps no past */
+    const float *bias;        /* (H,tq,tk) a sequence behind one another, added to scale q.k; borrowed until backward
+                               * is done; takes no gradient. -INFINITY is a mask; a query must see a key. Or NULL */
+    float dropout;            /* of the probabilities; 0: none */
+    const vlk_noise *noise;   /* whose numbers; a sequence is a sample */
+    vlk_attention_seen *seen; /* filled, or NULL */
 } vlk_attention_options;
 
 /* y (rows of q, D) = softmax(scale q k^T) v per sequence and head. Queries and keys of sequence i are its rows in
@@ -159,12 +177,6 @@ vlk_var *vlk_max(vlk_tape *t, vlk_var *x);
 vlk_var *vlk_concat_cols(vlk_tape *t, vlk_var *a, vlk_var *b);
 vlk_var *vlk_concat_rows(vlk_tape *t, vlk_var *a, vlk_var *b);
 
-/* Which random numbers a call sees: a function of (seed, step, sample in the global batch, ordinal, element), so that
- * chunks, checkpointed blocks, threads and ranks see the same ones. */
-typedef struct vlk_noise {
-    uint64_t seed, step, first; /* first: the number, in the global batch, of the value's first sample */
-    uint64_t ordinal;           /* of the call within a pass */
-} vlk_noise;
 /* Each element is dropped with probability p, the others are divided by 1-p. `samples`: the rows of each sample; NULL:
  * a row is a sample. p = 0 gives x. Saved: the key (masks are drawn again). */
 vlk_var *vlk_dropout(vlk_tape *t, vlk_var *x, float p, const vlk_noise *noise, const vlk_packed *samples);

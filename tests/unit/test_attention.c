@@ -104,7 +104,8 @@ static void test_values(vlk_cpu cpu)
         set s = make_set(83, 270, heads * dim);
         float *probs = floats(heads * (25 + 130 + 4900 + 455));
         for (int causal = 0; causal < 2; causal++) {
-            vlk_attn a = {heads, dim, 3.0f / sqrtf((float)dim), causal, probs};
+            vlk_attn a = {
+                .heads = heads, .dim = dim, .scale = 3.0f / sqrtf((float)dim), .causal = causal, .probs = probs};
             double p;
             CHECK(vlk_attention_rows(kn, s.out, s.q, s.k, s.v, seqs, nseq, &a, &err) == 0, "%s", err.msg);
             double d = worst(&s, seqs, nseq, &a, probs, &p);
@@ -129,7 +130,7 @@ static void test_bits(vlk_cpu cpu, size_t dim, size_t heads, size_t tokens)
     vlk_err err = {0};
     const size_t ld = dim * heads, bytes = ld * sizeof(float);
     set s = make_set(tokens, tokens, ld);
-    vlk_attn a = {heads, dim, 1.0f / sqrtf((float)dim), 1, NULL};
+    vlk_attn a = {.heads = heads, .dim = dim, .scale = 1.0f / sqrtf((float)dim), .causal = 1};
     float *y = floats(tokens * ld), *z = floats(3 * tokens * ld);
     for (int threads = 1; threads <= 3; threads++) {
         vlk_kernel *kn = kernel(cpu, threads);
@@ -169,7 +170,7 @@ static void test_refused(void)
     vlk_kernel *kn = kernel(VLK_CPU_AUTO, 1);
     float x[8] = {0};
     vlk_seq none = {0, 1, 0, 0}, short_keys = {0, 2, 0, 1};
-    vlk_attn a = {1, 2, 1.0f, 1, NULL};
+    vlk_attn a = {.heads = 1, .dim = 2, .scale = 1.0f, .causal = 1};
     CHECK(vlk_attention_rows(kn, x, x, x, x, &none, 1, &a, &err) == -1 && err.code == VLK_EUSAGE, "no keys");
     CHECK(vlk_attention_rows(kn, x, x, x, x, &short_keys, 1, &a, &err) == -1, "causal with fewer keys than queries");
     CHECK(vlk_attention_rows(kn, x, x, x, x, NULL, 0, &a, &err) == 0, "no sequences");
