@@ -170,12 +170,19 @@ vlk_panel_kind vlk_panel_kind_of(const vlk_kernel *kn)
     return kn->gemm->has_bf16(kn->state) ? VLK_PANEL_BF16 : VLK_PANEL_BF16_F;
 }
 
-/* The packed form to use, made if it is time. */
+/* A run takes the memory of its arithmetic: pages stored wider than that do not stay. */
+static int stored_wider(const job *j)
+{
+    return j->kind == VLK_PANEL_BF16 && vlk_dtype_size(j->w->dtype) > 2;
+}
+
+/* The packed form to use, made if it is time: at the second use, where pages do not stay. */
 static int choose_pack(job *j, vlk_err *err)
 {
     vlk_weight *w = j->w;
+    const size_t limit = stored_wider(j) && w->rows_seen > 0 ? 0 : PACK_ROWS;
     w->rows_seen = w->rows_seen > SIZE_MAX - j->m ? SIZE_MAX : w->rows_seen + j->m;
-    if (w->rows_seen > PACK_ROWS && (!w->pack || w->pack->kind != j->kind)) /* of another kernel's kind */
+    if (w->rows_seen > limit && (!w->pack || w->pack->kind != j->kind)) /* of another kernel's kind */
         if (vlk_weight_pack(j->kn, w, j->kind, j->kp) < 0)
             return not_finite(j->kn, w, err);
     j->pack = w->pack && w->pack->kind == j->kind ? w->pack : NULL;
@@ -237,6 +244,8 @@ int vlk_gemm(vlk_kernel *kn, float *y, const float *x, size_t m, vlk_weight *w, 
     if (vlk_kernel_reserve(kn, bytes, err) < 0 || convert_x(&j, err) < 0)
         return -1;
     vlk_pool_run(kn->pool, product_task, &j, (m + j.tile_rows - 1) / j.tile_rows * j.panels);
+    if (!j.pack && stored_wider(&j))
+        vlk_weight_release(w);
     if (atomic_load(&j.bad_call))
         return vlk_fail(err, VLK_EUNSUPPORTED, "%s: the library's product failed", w->name ? w->name : "a weight");
     if (atomic_load(&j.bad_value))

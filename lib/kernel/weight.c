@@ -70,8 +70,7 @@ static void pack_task(void *arg, size_t task, int thread)
         atomic_store(&j->bad, 1);
 }
 
-/* Gives back the pages that lie wholly in the weight: they will be read from the file again if ever needed. */
-static void release_pages(const vlk_weight *w)
+void vlk_weight_release(const vlk_weight *w)
 {
     size_t rows = w->transposed ? w->k : w->n, cols = w->transposed ? w->n : w->k;
     size_t bytes = rows * cols * vlk_dtype_size(w->dtype), page = (size_t)sysconf(_SC_PAGESIZE);
@@ -106,7 +105,7 @@ int vlk_weight_pack(vlk_kernel *kn, vlk_weight *w, vlk_panel_kind kind, size_t k
     vlk_pool_run(kn->pool, pack_task, &j, panels);
     pack_free(w->pack);
     w->pack = p;
-    release_pages(w);
+    vlk_weight_release(w);
     return atomic_load(&j.bad) ? -1 : 0;
 out: /* without memory for it panels are made on the way */
     pack_free(p);

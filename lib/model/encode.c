@@ -6,7 +6,9 @@
 
 #include <string.h>
 
-enum { BUDGET = 48 << 20 }; /* bytes of activations */
+enum {
+    BUDGET = 24 << 20
+}; /* bytes of activations: above 1000 rows of the base models, where products are at their peak */
 
 /* Bytes that a token needs at the widest place of a block: x and h with q, k, v and the attention's result, or with the
  * hidden layer. */
