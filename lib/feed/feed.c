@@ -269,7 +269,7 @@ static int init_memory(vlk_feed *f, vlk_err *err)
 {
     size_t bytes = 0, threads = (size_t)(f->decoders ? f->decoders : 1);
     f->max_items = 2 * f->opt.batch;
-    f->slots = 3 * f->opt.batch + 2 * threads + 4;
+    f->slots = 2 * f->opt.batch + 2 * threads + 4; /* a batch with the caller, one being decoded */
     f->slot = vlk_calloc(f->slots, sizeof *f->slot, err);
     f->batch_item = vlk_calloc(f->max_items, sizeof *f->batch_item, err);
     f->decoder = vlk_calloc(threads, sizeof *f->decoder, err);
