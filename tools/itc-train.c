@@ -52,15 +52,20 @@ static int train(cli_run *run, const cli_common *c, train_options *o)
 
 int main(int argc, char **argv)
 {
-    static train_options o; /* run.json's strings, too, live as long as the program */
+    train_options o;
     cli_common c;
     vlk_err err = {0};
     train_parse(&o, &c, argc, argv);
     watch_usr1();
     cli_run *run = cli_run_open(&train_program, &c);
-    if (!o.plot && !o.export_from)
-        return train(run, &c, &o);
-    if (o.plot ? train_plot(&o, &c, &err) : train_export(run, &o, &err))
-        cli_fail(run, NULL, "%s", err.msg);
-    return cli_run_end(run);
+    int status;
+    if (!o.plot && !o.export_from) {
+        status = train(run, &c, &o);
+    } else {
+        if (o.plot ? train_plot(&o, &c, &err) : train_export(run, &o, &err))
+            cli_fail(run, NULL, "%s", err.msg);
+        status = cli_run_end(run);
+    }
+    train_options_clear(&o);
+    return status;
 }

@@ -51,6 +51,7 @@ typedef struct train_options {
     double save_minutes;
     int no_exif, alpha; /* of cli_common, as run.json has them */
     size_t max_pixels;
+    vlk_json *json; /* run.json, which strings point into */
 } train_options;
 
 extern const cli_program train_program;
@@ -73,7 +74,7 @@ typedef struct train_facts {
 int train_config_write(vlk_buf *out, const train_options *o, const train_facts *f, vlk_err *err) VLK_MUST_USE;
 /* Appends the options that change weights as one JSON object: what checkpoints say of themselves. */
 int train_config_arguments(vlk_buf *out, const train_options *o, vlk_err *err) VLK_MUST_USE;
-/* Reads the options of a run.json into o, strings and lists included (freed with the JSON). */
+/* Reads the options of a run.json into o; strings point into j. */
 int train_config_read(train_options *o, train_facts *f, const vlk_json *j, const char *path, vlk_err *err) VLK_MUST_USE;
 /* 0 if a run that began with `was` may go on with `is`; -1 and what differs. */
 int train_config_same(const train_options *was, const train_facts *fwas, const train_options *is,

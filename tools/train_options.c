@@ -269,19 +269,33 @@ static void parse_once(train_options *o, cli_common *c, int argc, char **argv)
     free(args);
 }
 
-/* The command line over RUN/run.json. The JSON lives as long as the program: options point into it. */
+/* What was given, else what the run has; the other one is freed. */
+static void choose_list(cli_strs *given, cli_strs *was)
+{
+    if (given->n == 0) {
+        free(given->s);
+        *given = *was;
+    } else {
+        free(was->s);
+    }
+}
+
+/* The command line over RUN/run.json. */
 static void parse_resumed(train_options *o, cli_common *c, int argc, char **argv)
 {
-    static vlk_json *kept;
     const char *folder = o->resume;
     vlk_err err = {0};
     train_facts facts;
     train_options was;
     char *path = vlk_path_join(folder, "run.json", &err);
     set_defaults(&was);
-    if (!path || !(kept = vlk_json_load(path, &err)) || train_config_read(&was, &facts, kept, path, &err))
-        cli_usage(&train_program, "--resume %s: %s", folder, err.msg);
+    int rc = !path || !(was.json = vlk_json_load(path, &err)) || train_config_read(&was, &facts, was.json, path, &err);
     free(path);
+    if (rc) {
+        train_options_clear(&was);
+        train_options_clear(o);
+        cli_usage(&train_program, "--resume %s: %s", folder, err.msg);
+    }
     train_options_clear(o);
     *o = was;
     o->train = o->val = (cli_strs){0};
@@ -289,14 +303,8 @@ static void parse_resumed(train_options *o, cli_common *c, int argc, char **argv
     o->minutes = 0;
     optind = 0; /* glibc and musl: begin anew */
     parse_once(o, c, argc, argv);
-    if (o->train.n == 0) {
-        free(o->train.s);
-        o->train = was.train;
-    }
-    if (o->val.n == 0) {
-        free(o->val.s);
-        o->val = was.val;
-    }
+    choose_list(&o->train, &was.train);
+    choose_list(&o->val, &was.val);
     if (!o->steps && !o->epochs && o->minutes == 0) {
         o->steps = was.steps;
         o->epochs = was.epochs;
@@ -336,5 +344,7 @@ void train_options_clear(train_options *o)
 {
     free(o->train.s);
     free(o->val.s);
+    vlk_json_free(o->json);
+    o->json = NULL;
     o->train = o->val = (cli_strs){0};
 }
