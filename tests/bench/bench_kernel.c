@@ -200,7 +200,7 @@ static void bench_attention(const tower *t, double peak[3], double seconds)
             vlk_kernel *kn = vlk_kernel_new(&o, &err);
             if (!kn)
                 die(&err);
-            vlk_attn a = {t->heads, d / t->heads, 0.125f, 0, NULL};
+            vlk_attn a = {.heads = t->heads, .dim = d / t->heads, .scale = 0.125f};
             double best = 1e9, end = now() + seconds;
             do {
                 double s = now();

@@ -141,7 +141,7 @@ static void test_resize(void)
     vlk_model *small = open_model("tests/data/clip-train/model", 0),
               *large = open_model("tests/data/clip-train/model", 64);
     const vlk_param_ref *a, *b;
-    size_t na, nb;
+    size_t na = 0, nb = 0;
     float e[48];
     if (vlk_model_trainable(small, NULL, &a, &na, NULL, &err) != 0 ||
         vlk_model_trainable(large, NULL, &b, &nb, NULL, &err) != 0)
