@@ -134,7 +134,7 @@ install: all
 	mkdir -p $D/share/man/man1 $D/share/man/man5 $D/share/man/man7
 	cp $(MAINS:%=$B/%) $D/bin/
 	cp $B/libvlk.a $D/lib/
-	set -e; for h in lib/*/*.h; do case $$h in *_internal.h) ;; *) d=$D/include/vlkit/$$(basename $$(dirname $$h)); \
+	set -e; for h in lib/*/*.h; do case $$h in *_internal.h|*_table.h) ;; *) d=$D/include/vlkit/$$(basename $$(dirname $$h)); \
 	  mkdir -p $$d; cp $$h $$d/ ;; esac; done
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@PKGS@|$(LINKED)|; s|@LIBS@|$(DNNL_LIBS) -pthread -lm|' \
 	  scripts/vlkit.pc.in > $D/lib/pkgconfig/vlkit.pc

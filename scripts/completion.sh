@@ -9,6 +9,8 @@ echo "# bash completion for $name"
 echo "$fn()"
 echo '{'
 echo '    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}'
+# Bash breaks words at "=": --option = value.
+echo '    if [[ $cur == = ]]; then cur=; elif [[ $prev == = ]]; then prev=${COMP_WORDS[COMP_CWORD-2]}; fi'
 echo '    case $prev in'
 echo "$options" | awk -F'\t' '$3 != "" {
     pat = "--" $2; if ($1 != "") pat = "-" $1 "|" pat
@@ -16,7 +18,7 @@ echo "$options" | awk -F'\t' '$3 != "" {
         gsub(/\|/, " ", $3)
         printf "    %s) COMPREPLY=($(compgen -W \"%s\" -- \"$cur\")); return ;;\n", pat, $3
     } else if ($3 ~ /FILE|DIR|MODEL|INPUT|IMAGE|CORPUS|TSV/)
-        printf "    %s) compopt -o filenames; COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n", pat
+        printf "    %s) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- \"$cur\"); return ;;\n", pat
     else
         printf "    %s) COMPREPLY=(); return ;;\n", pat
 }'
@@ -24,7 +26,7 @@ echo '    esac'
 echo '    if [[ $cur == -* ]]; then'
 echo "        COMPREPLY=(\$(compgen -W \"$words\" -- \"\$cur\"))"
 echo '    else'
-echo '        compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur"))'
+echo '        compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$cur")'
 echo '    fi'
 echo '}'
 echo "complete -F $fn $name"

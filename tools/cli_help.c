@@ -82,7 +82,7 @@ const cli_option cli_common_options[] = {
      0, 0, long_words, NULL, CLI_TEXTS},
     {'o', "output", CLI_STR, AT(output), "FILE|DIR", "the suffix chooses the form (default: standard output)", "Output",
      0, 0, NULL, NULL, CLI_OUTPUT},
-    {0, "format", CLI_CHOICE, AT(format), "F", "npy, tsv, jsonl or tar (default: by the suffix, else tsv)", NULL, 0, 0,
+    {0, "format", CLI_CHOICE, AT(format), "npy|tsv|jsonl|tar", "form of the data (default: by the suffix, else tsv)", NULL, 0, 0,
      format_words, NULL, CLI_OUTPUT},
     {0, "rows", CLI_SIZE, AT(rows), "N", "with -o DIR: parts of N rows", NULL, 1, 1e12, NULL, NULL, CLI_OUTPUT},
     {0, "force", CLI_FLAG, AT(force), NULL, "with -o DIR: make finished parts again", NULL, 0, 0, NULL, NULL,

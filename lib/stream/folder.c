@@ -97,12 +97,12 @@ static int enter(vlk_folder *f, vlk_err *err)
     level *l = &f->level[f->depth];
     *l = (level){.path_len = f->path.len};
     if (f->depth >= DEPTH_MAX) {
-        vlk_fail(err, VLK_ELIMIT, "%s: more than %d folders deep", f->path.data, DEPTH_MAX);
+        vlk_fail(err, VLK_ELIMIT, "more than %d folders deep", DEPTH_MAX);
         return 2;
     }
     DIR *dir = opendir(f->path.data);
     if (dir == NULL || fstat(dirfd(dir), &st) != 0) {
-        vlk_fail_errno(err, "%s: cannot read the folder", f->path.data);
+        vlk_fail_errno(err, "cannot read the folder");
         rc = 2;
         goto out;
     }
@@ -111,7 +111,7 @@ static int enter(vlk_folder *f, vlk_err *err)
     for (size_t i = 0; i < f->depth; i++)
         if (f->level[i].dev == st.st_dev && f->level[i].ino == st.st_ino) {
             f->path.len = l->path_len;
-            vlk_fail(err, VLK_EIO, "%s: leads back to a folder that it is in: not followed", f->path.data);
+            vlk_fail(err, VLK_EIO, "leads back to a folder that it is in: not followed");
             rc = 2;
             goto out;
         }
@@ -120,7 +120,7 @@ static int enter(vlk_folder *f, vlk_err *err)
         const struct dirent *d = readdir(dir);
         if (d == NULL && errno != 0) {
             f->path.data[l->path_len] = 0;
-            vlk_fail_errno(err, "%s: cannot read the folder", f->path.data);
+            vlk_fail_errno(err, "cannot read the folder");
             rc = 2;
             goto out;
         }

@@ -55,6 +55,16 @@ echo notes >empty/notes.md
 run 0 "$E" empty
 has "a folder of other things is not passed over in silence" err "no picture among 1 files"
 rm empty/notes.md
+if [ "$(id -u)" -ne 0 ]; then
+    chmod 000 empty
+    run 2 "$E" empty
+    has "a folder that cannot be read is named once" err "clip-embed: empty: cannot read the folder: Permission denied"
+    chmod 700 empty
+fi
+ln -s . empty/again
+run 1 "$E" empty
+has "a folder that leads back is named once" err "clip-embed: empty/again: leads back to a folder"
+rm empty/again
 run 0 "$E" --text </dev/null
 is "no text: no rows" "$(lines out)" 0
 
