@@ -123,10 +123,9 @@ static int add_file(train_files *t, const char *name, const char *path, vlk_err 
     return 0;
 }
 
-/* The last file that was read, edited; a config without "dtype" gets one. */
-static int edit_last(train_files *t, const char *path, const edits *e, int config, vlk_err *err)
+/* A file that was read, edited; a config without "dtype" gets one. */
+static int edit(train_file *f, const char *path, const edits *e, int config, vlk_err *err)
 {
-    train_file *f = &t->f[t->n - 1];
     vlk_buf out = {0};
     int rc = -1;
     vlk_json *j = vlk_json_parse(f->bytes.data ? f->bytes.data : "", f->bytes.len, path, err);
@@ -161,7 +160,7 @@ static int read_if_there(train_files *t, const char *folder, const char *name, c
     if (access(path, F_OK) != 0)
         rc = 0;
     else if (n > 0 && add_file(t, name, path, err) == 0)
-        rc = json ? edit_last(t, path, e, 0, err) : 0;
+        rc = json ? edit(&t->f[t->n - 1], path, e, 0, err) : 0;
     free(path);
     return rc;
 }
@@ -179,10 +178,15 @@ int train_files_read(train_files *t, const char *folder, const char *config, int
     if (!open_clip) {
         if (!config && !(config = own = vlk_path_join(folder, "config.json", err)))
             return -1;
-        if (add_file(t, "config.json", config, err) || edit_last(t, config, &e, 1, err))
+        if (add_file(t, "config.json", config, err) || edit(&t->f[0], config, &e, 1, err))
             goto out;
     }
-    for (size_t i = open_clip ? 0 : 1; i < sizeof beside / sizeof *beside; i++)
+    if (open_clip) { /* its texts need the merges alone */
+        rc = read_if_there(t, folder, beside[0], &e, err) || read_if_there(t, folder, "merges.txt", &e, err) ||
+             read_if_there(t, folder, "bpe_simple_vocab_16e6.txt.gz", &e, err);
+        goto out;
+    }
+    for (size_t i = 1; i < sizeof beside / sizeof *beside; i++)
         if (read_if_there(t, folder, beside[i], &e, err))
             goto out;
     rc = 0;
@@ -191,6 +195,30 @@ out:
     if (rc)
         train_files_clear(t);
     return rc;
+}
+
+int train_files_own_config(train_files *t, const vlk_model *m, vlk_err *err)
+{
+    static const char name[] = "open_clip_config.json";
+    vlk_buf b = {0};
+    size_t i = 0;
+    if (vlk_model_open_clip_config(m, &b, err)) {
+        vlk_buf_clear(&b);
+        return -1;
+    }
+    while (i < t->n && strcmp(t->f[i].name, name) != 0)
+        i++;
+    if (i == t->n) {
+        t->f[i] = (train_file){0};
+        if (!(t->f[i].name = vlk_strndup(name, strlen(name), err))) {
+            vlk_buf_clear(&b);
+            return -1;
+        }
+        t->n++;
+    }
+    vlk_buf_clear(&t->f[i].bytes);
+    t->f[i].bytes = b;
+    return edit(&t->f[i], name, &(edits){"float32", 0}, 0, err); /* in the form that it has when it is read again */
 }
 
 /* ---- writing ---------------------------------------------------------------------------------------- */

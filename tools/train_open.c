@@ -71,7 +71,7 @@ static int make_trainable(train_job *j, vlk_err *err)
                                 .lock_text = o->lock_text.given,
                                 .unlocked_image = o->lock_image.open,
                                 .unlocked_text = o->lock_text.open,
-                                .open_clip = !is_hf(j),
+                                .open_clip = !is_hf(j) || (o->loss == VLK_ITC_SIGLIP && !j->e.info->has_logit_bias),
                                 .logit_bias = o->loss == VLK_ITC_SIGLIP};
     if (vlk_model_trainable(j->e.model, &to, &ref, &n, &j->open_clip, err))
         return -1;
@@ -122,13 +122,9 @@ static int open_files(train_job *j, const char *checkpoint, vlk_err *err)
             return -1;
         folder = own;
     }
-    struct stat st;
-    if (stat(folder, &st) != 0 || !S_ISDIR(st.st_mode)) {
-        vlk_fail(err, VLK_EUNSUPPORTED, "%s: a run begins with a model's folder, this is a single file", folder);
-        goto out;
-    }
     rc = train_files_read(&j->files, folder, config ? o->config : NULL, j->open_clip, "float32", o->image_size, err);
-out:
+    if (rc == 0 && j->open_clip && !checkpoint)
+        rc = train_files_own_config(&j->files, j->e.model, err);
     free(own);
     return rc;
 }

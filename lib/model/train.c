@@ -163,6 +163,18 @@ static int scalar(vlk_model *m, size_t which, const char *name, vlk_err *err)
     return 0;
 }
 
+/* As a checkpoint in this layout will be read: pictures are resized in their own mode, texts are cleaned as open_clip
+ * does. */
+static void become_open_clip(vlk_model *m)
+{
+    m->info.dialect = VLK_DIALECT_OPEN_CLIP;
+    m->info.recipe.rgb_first = m->info.recipe.crop_floor = m->info.recipe.on_white = 0;
+    if (m->has_recipe)
+        vlk_recipe_table(&m->info.recipe, m->table);
+    vlk_bpe_free(m->bpe);
+    m->bpe = NULL;
+}
+
 int vlk_model_trainable(vlk_model *m, const vlk_trainable_options *o, const vlk_param_ref **ref, size_t *n,
                         int *open_clip, vlk_err *err)
 {
@@ -175,6 +187,8 @@ int vlk_model_trainable(vlk_model *m, const vlk_trainable_options *o, const vlk_
         if (m->bound[i].rank[m->open_clip] == 0)
             return vlk_fail(err, VLK_EUNSUPPORTED, "%s: there is no name for %s in %s's layout", m->folder,
                             m->bound[i].row->ours, m->open_clip ? "open_clip" : "Hugging Face");
+    if (m->open_clip && m->info.dialect != VLK_DIALECT_OPEN_CLIP)
+        become_open_clip(m);
     if (!(m->refs = vlk_calloc(m->nbound + 2, sizeof *m->refs, err)))
         return -1;
     for (size_t i = 0; i < m->nbound; i++)

@@ -83,6 +83,14 @@ opts="$base -b 3 --augment crop:4,flip --ema 0.9 --val $tiny/pairs.tar --val-ste
     same_run "made longer" long direct step-000090
     run 2 "$T" --resume long --steps 50
 
+    # a logit bias: saved in open_clip's layout, which Hugging Face's has no place for; read back as it was
+    run 0 "$T" $base -b 8 --loss siglip --schedule constant --steps 6 -o sig
+    run 0 "$T" $base -b 8 --loss siglip --schedule constant --steps 3 -o sigp
+    run 0 "$T" --resume sigp --steps 6 -q
+    same_run "siglip in two parts" sig sigp step-000006
+    run 0 "$BIN/clip-embed" -m sig/last --info
+    has "its bias" out '"logit_bias": -9.9'
+
     # the gradient cache: the same to rounding
     run 0 "$T" $base -b 8 --steps 10 -o c0
     run 0 "$T" $base -b 8 --chunk 3 --steps 10 -o c3
