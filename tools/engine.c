@@ -28,6 +28,8 @@ int engine_open(engine *e, const cli_common *c, int want_image, int want_text, v
 void engine_close(engine *e)
 {
     vlk_tape_free(e->tape);
+    if (e->model && e->kernel)
+        vlk_model_release(e->model, e->kernel);
     vlk_model_close(e->model);
     vlk_kernel_free(e->kernel);
     memset(e, 0, sizeof *e);

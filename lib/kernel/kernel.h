@@ -59,6 +59,8 @@ void vlk_weight_clear(vlk_weight *w); /* frees what was made; may be used again 
 int vlk_weight_finite(vlk_kernel *kn, const vlk_weight *w, size_t *at);
 /* Says that many rows will come (a long run): packs at the first use. Same bits either way. */
 void vlk_weight_expect(vlk_weight *w, size_t rows);
+/* Gives back the mapped pages of n weights, by all threads: they come from the file again if ever needed. */
+void vlk_weights_release(vlk_kernel *kn, vlk_weight *const *w, size_t n);
 
 typedef enum vlk_act { VLK_ACT_NONE, VLK_ACT_QUICK_GELU, VLK_ACT_GELU, VLK_ACT_GELU_TANH, VLK_ACT_RELU } vlk_act;
 

@@ -127,6 +127,18 @@ void vlk_weight_expect(vlk_weight *w, size_t rows)
     w->rows_seen = w->rows_seen > SIZE_MAX - rows ? SIZE_MAX : w->rows_seen + rows;
 }
 
+static void release_task(void *arg, size_t task, int thread)
+{
+    vlk_weight *const *w = arg;
+    (void)thread;
+    vlk_weight_release(w[task]);
+}
+
+void vlk_weights_release(vlk_kernel *kn, vlk_weight *const *w, size_t n)
+{
+    vlk_pool_run(kn->pool, release_task, (void *)(uintptr_t)w, n);
+}
+
 typedef struct search {
     const vlk_weight *w;
     size_t rows, cols;

@@ -4,6 +4,7 @@
  * nothing but the row, the pieces change nothing. A recording tape gets the batch as one. */
 #include "model_internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -250,4 +251,17 @@ void vlk_model_expect(vlk_model *m, size_t items)
         if (b->kind == VLK_MATRIX && m->want[b->tower])
             vlk_weight_expect(&b->p->w, items > SIZE_MAX / rows ? SIZE_MAX : items * rows);
     }
+}
+
+void vlk_model_release(vlk_model *m, vlk_kernel *k)
+{
+    vlk_err err;
+    size_t n = 0;
+    vlk_weight **w = vlk_calloc(m->nbound + 1, sizeof *w, &err);
+    for (size_t i = 0; w && i < m->nbound; i++)
+        if (m->ready[m->bound[i].tower])
+            w[n++] = &m->bound[i].p->w;
+    if (w)
+        vlk_weights_release(k, w, n);
+    free(w);
 }
