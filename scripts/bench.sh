@@ -1,6 +1,6 @@
 #!/bin/sh
 # bench.sh - speed and memory on this machine, beside its limit, and beside peers where a Python has them.
-# usage: B=build/release bench.sh [kernel] [tower] [folder] [cold] [grow]       all without arguments
+# usage: B=build/release bench.sh [kernel] [train] [tower] [folder] [cold] [grow]       all without arguments
 #   MODELS="b32 b16 l14"   sizes, random weights, made in build/bench (2.6 GB for all three)
 #   PICTURES=DIR           JPEGs of your own for `folder` and `cold`; else the samples, many times
 #   PEERS=python3          a Python with torch, transformers, onnxruntime, openvino: measured in turn with vlkit
@@ -53,6 +53,16 @@ pictures() { # N: a folder of N pictures, links to what there is
 b_kernel() {
     say "== products and attention, share of the peak"
     "$B/tests/bench/bench_kernel" 0.5
+}
+
+b_train() {
+    say "== a training step of the shipped model's shape, without optimiser and data, $threads threads"
+    for r in $(seq "$ROUNDS"); do
+        for t in f32 ${BF16-bf16}; do
+            [ "$t" = 1 ] && t=bf16
+            "$B/tests/bench/bench_train" share/clip-emoji-5m 256 "$threads" $t 5
+        done
+    done
 }
 
 b_tower() {
@@ -122,6 +132,6 @@ for m in $MODELS; do
     [ -f "$dir/$m/model.safetensors" ] || { mkdir -p "$dir/$m" && "$B/tests/bench/make_model" "$dir/$m" "$m" f32 || exit 2; }
     [ -z "${PEERS-}" ] || [ -f "$dir/$m/vision.onnx" ] || peer export "$dir/$m"
 done
-for part in ${*:-kernel tower folder cold grow}; do
+for part in ${*:-kernel train tower folder cold grow}; do
     "b_$part"
 done
