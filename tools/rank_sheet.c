@@ -24,6 +24,7 @@ typedef struct drawer {
     spot *spot; /* sorted by part, then key */
     size_t n, cap;
     size_t first, last; /* those of the part that is being read */
+    size_t missing;     /* crossed boxes */
 } drawer;
 
 static int compare_bytes(const char *a, size_t na, const char *b, size_t nb)
@@ -80,6 +81,12 @@ static const char *reason(const vlk_item *it)
     return s;
 }
 
+static void cross(drawer *d, const spot *p, const char *why)
+{
+    sheet_missing(d->s, p->row, p->cell, why);
+    d->missing++;
+}
+
 static void draw_batch(drawer *d, const vlk_batch *b)
 {
     for (size_t k = 0; k < b->items; k++) {
@@ -92,7 +99,7 @@ static void draw_batch(drawer *d, const vlk_batch *b)
             if (!waits(d, i, it))
                 continue;
             if (it->stage)
-                sheet_missing(d->s, p->row, p->cell, reason(it));
+                cross(d, p, reason(it));
             else
                 sheet_picture(d->s, p->row, p->cell, b->pixels + it->row * SHEET_THUMB * SHEET_THUMB * 3);
             p->drawn = 1;
@@ -252,7 +259,10 @@ int rank_sheet(rank_job *j, const rank_top *tops, const rank_vectors *q, vlk_err
     }
     for (size_t i = 0; i < d.n; i++)
         if (!d.spot[i].drawn)
-            sheet_missing(d.s, d.spot[i].row, d.spot[i].cell, "no picture of this key was found");
+            cross(&d, &d.spot[i], "no picture of this key was found");
+    if (d.missing)
+        cli_note(j->run, "%s: %zu of %zu pictures could not be drawn%s", j->o->sheet, d.missing, d.n,
+                 j->o->pictures.n ? "" : " (--pictures says where those of an .npy are)");
     rc = write_png(&d, j->o->sheet, err);
 out:
     for (size_t i = 0; i < d.n; i++)

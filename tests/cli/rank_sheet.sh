@@ -38,6 +38,7 @@ run 0 "$rank" --query 'a pear' -k 3 --sheet g1.png g.npy
 rm gone/pear.jpg
 run 0 "$rank" --query 'a pear' -k 3 --sheet g2.png g.npy
 is "the same size" "$(size g1.png)" "$(size g2.png)"
+has "what is missing is said" err "g2.png: 1 of 3 pictures could not be drawn"
 if cmp -s g1.png g2.png; then fail "a missing picture shows"; else pass; fi
 
 # Labels: a picture stands under its best one.
