@@ -26,7 +26,12 @@ void cli_guard_stdio(void)
 
 void cli_put_name(FILE *f, const char *s, size_t n)
 {
+    enum { MOST = 1024 }; /* a text may be a name, too, and have megabytes; --errors has all of it */
     for (size_t i = 0; i < n;) {
+        if (i >= MOST) {
+            fputs("...", f);
+            return;
+        }
         uint32_t cp = 0;
         int len = vlk_utf8_next(s + i, n - i, &cp);
         if (len > 0 && cp >= 32 && cp != 127 && !(cp >= 0x80 && cp < 0xa0)) {
@@ -113,7 +118,9 @@ void cli_item_bad(cli_run *r, const char *key, size_t n, const char *stage, cons
     reason = without_subject(reason, key, n);
     put_prefix(r);
     cli_put_name(stderr, key, n);
-    fprintf(stderr, ": %s\n", reason);
+    fputs(": ", stderr);
+    cli_put_name(stderr, reason, strlen(reason));
+    fputc('\n', stderr);
     if (!r->errors)
         return;
     vlk_buf b = {0};

@@ -107,6 +107,8 @@ int engine_explain(engine *e, const cli_common *c, int want_image, int want_text
     rc = rc ? rc : vlk_buf_addf(out, err, "pictures      %s\n", vlk_recipe_text(&m->recipe, text, sizeof text));
     rc = rc ? rc : vlk_buf_addf(out, err, "share         %s\n", cli_share() ? cli_share() : "none found");
     rc = rc ? rc : vlk_buf_addf(out, err, "kernel        %s\n", vlk_kernel_text(e->kernel, text, sizeof text));
+    if (rc == 0 && vlk_kernel_note(e->kernel, text, sizeof text))
+        rc = vlk_buf_addf(out, err, "note          %s\n", text);
     rc = rc ? rc
             : vlk_buf_addf(out, err, "threads       %zu compute, %zu decode\nbatch         %zu pictures, %zu texts\n",
                            c->threads, c->threads, engine_image_batch(e, c), engine_text_batch(e, c));

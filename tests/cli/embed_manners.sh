@@ -32,6 +32,12 @@ cp castle.png ./-rf.png
 run 0 "$E" -- -rf.png
 is "a name with a leading dash" "$(cut -f1 out)" "-rf.png"
 
+# --explain says where OpenBLAS does not know the CPU
+if grep -q avx2 /proc/cpuinfo 2>/dev/null; then
+    run 0 env VLK_GEMM=openblas OPENBLAS_CORETYPE=Prescott "$E" --explain
+    has "old kernels of OpenBLAS" out "note          OpenBLAS does not know this CPU"
+fi
+
 # silence on success, one line a bad item, a summary
 run 0 "$E" castle.png pear.jpg
 is "silent on success" "$(lines err)" 0
@@ -41,6 +47,12 @@ has "the bad item is named" err "nothing.png: No such file or directory"
 has "the summary" err "1 of 2 items done, 1 skipped"
 run 1 "$E" -q castle.png nothing.png
 is "-q leaves the summary out" "$(lines err)" 1
+
+# a text is a name, too: whole in --errors, not on the screen
+{ head -c 100000 /dev/zero | tr '\0' x && printf '\377\n'; } >long.txt
+run 1 "$E" --text --errors long.jsonl long.txt
+is "a long name is cut" "$(($(wc -c <err) < 2000))" 1
+is "but not in the list of errors" "$(($(wc -c <long.jsonl) > 100000))" 1
 
 # no input, empty input
 run 0 "$E" </dev/null
