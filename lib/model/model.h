@@ -112,9 +112,9 @@ typedef struct vlk_trainable_options {
 } vlk_trainable_options;
 
 /* Moves all weights to f32 copies of ours, to which the model's parameters then point, and lists them: image tower,
- * text tower, logit_scale, logit_bias. A model that is to be saved in open_clip's layout prepares its pictures and texts
- * as open_clip does from then on, since that is how it will be read. Once a model. The list lives as long as the model. A ResNet's names are
- * open_clip's in any case; *open_clip (may be NULL) says which were taken. */
+ * text tower, logit_scale, logit_bias. A model that is to be saved in open_clip's layout prepares its pictures and
+ * texts as open_clip does from then on, since that is how it will be read. Once a model. The list lives as long as the
+ * model. A ResNet's names are open_clip's in any case; *open_clip (may be NULL) says which were taken. */
 int vlk_model_trainable(vlk_model *m, const vlk_trainable_options *o, const vlk_param_ref **ref, size_t *n,
                         int *open_clip, vlk_err *err) VLK_MUST_USE;
 /* Appends the open_clip_config.json of a model: for one that is saved in that layout. */
