@@ -6,6 +6,7 @@
 top=$PWD
 tmp=$(mktemp -d) || exit 2
 trap 'rm -rf "$tmp"' EXIT INT TERM
+case $BIN in /*) ;; *) BIN=$PWD/$BIN ;; esac
 PATH=$BIN:$PATH
 LC_ALL=C
 export PATH LC_ALL
