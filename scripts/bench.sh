@@ -19,19 +19,9 @@ peer() { [ -z "${PEERS-}" ] || "$PEERS" tests/bench/peers.py "$@" 2>/dev/null; }
 peers="ov-f32 ort-f32 torch-f32"
 [ -z "${BF16-1}" ] || peers="$peers ov-bf16 torch-bf16"
 
-# What a run took: "seconds peak-kB".
+# What a run took: "seconds processor-seconds peak-kB".
 timed() { # COMMAND...
-    start=$(date +%s.%N)
-    "$@" >"$dir/out" 2>"$dir/err" &
-    pid=$!
-    peak=0
-    while kill -0 $pid 2>/dev/null; do
-        now=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' /proc/$pid/status 2>/dev/null)
-        [ -n "$now" ] && peak=$now
-        sleep 0.01
-    done
-    wait $pid
-    echo "$(date +%s.%N) $start $peak" | awk '{ printf "%.3f %d\n", $1 - $2, $3 }'
+    "$B/tests/bench/timed" "$@" 2>&1 >"$dir/out" | tail -n 1
 }
 
 pictures() { # N: a folder of N pictures, links to what there is
@@ -89,7 +79,7 @@ b_folder() {
             for t in f32 ${BF16-bf16}; do
                 [ "$t" = 1 ] && t=bf16
                 timed "$B/clip-embed" -m "$dir/$m" --dtype $t "$(pictures $n)" -o "$dir/folder.npy" |
-                    awk -v n=$n -v t=$t '{ printf "vlkit %s: %.1f images/s, peak %.0f MB\n", t, n / $1, $2 / 1024 }'
+                    awk -v n=$n -v t=$t '{ printf "vlkit %s: %.1f images/s, peak %.0f MB\n", t, n / $1, $3 / 1024 }'
             done
             for p in $peers; do peer folder "$dir/$m" $p "$(pictures $n)" "$threads"; done
         done
@@ -102,7 +92,7 @@ b_cold() {
         say "== $m: one picture from a cold process, warm page cache"
         for r in 1 2 3; do
             timed "$B/clip-embed" -m "$dir/$m" "$one"/00000.jpg |
-                awk '{ printf "vlkit f32: %.3f s, peak %.0f MB\n", $1, $2 / 1024 }'
+                awk '{ printf "vlkit f32: %.3f s, peak %.0f MB\n", $1, $3 / 1024 }'
         done
         "$B/tests/bench/bench_tower" "$dir/$m" 1 "$threads" f32 0 cold
         for p in $peers; do peer cold "$dir/$m" $p "$one"/00000.jpg; done
@@ -116,12 +106,12 @@ b_grow() {
     say "== $1: how cost grows: pictures, batch, threads (images/s; the start is in it)"
     for n in 1 10 100 1000; do
         timed "$B/clip-embed" -m "$dir/$1" "$(pictures $n)" -o "$dir/grow.npy" |
-            awk -v n=$n '{ printf "%4d pictures: %.2f s, %.1f images/s, peak %.0f MB\n", n, $1, n / $1, $2 / 1024 }'
+            awk -v n=$n '{ printf "%4d pictures: %.2f s, %.1f images/s, peak %.0f MB\n", n, $1, n / $1, $3 / 1024 }'
     done
     for b in 1 8 64; do
         for j in 1 2; do
             timed "$B/clip-embed" -m "$dir/$1" -b $b -j $j "$(pictures 100)" -o "$dir/grow.npy" |
-                awk -v b=$b -v j=$j '{ printf "batch %2d, -j%d: %.1f images/s, peak %.0f MB\n", b, j, 100 / $1, $2 / 1024 }'
+                awk -v b=$b -v j=$j '{ printf "batch %2d, -j%d: %.1f images/s, peak %.0f MB\n", b, j, 100 / $1, $3 / 1024 }'
         done
     done
 }
