@@ -46,20 +46,21 @@ typedef struct vlk_weight {
     size_t n, k;           /* outputs, inputs */
     size_t stride;         /* elements between the rows of what is stored */
     int transposed;        /* stored (K,N): OpenAI's proj and text_projection */
-    int mapped;            /* data lies in a read-only mapping of a file: its pages may be given back after packing */
+    const void *map;       /* the read-only mapping of a file that data lies in: its pages may be given back after */
+    size_t map_bytes;      /* use, here and beside data; NULL and 0: memory of the caller's */
     struct vlk_pack *pack; /* made on the way, owned; vlk_weight_clear frees it */
     size_t rows_seen;      /* what decides when it pays to pack */
     int checked;           /* all values were found finite */
 } vlk_weight;
 
-/* Ready to use after {name, data, dtype, n, k, stride, transposed, mapped} are set and the rest is zero.
+/* Ready to use after {name, data, dtype, n, k, stride, transposed, map, map_bytes} are set and the rest is zero.
  * Data that changes (training): vlk_weight_clear after each change. */
 void vlk_weight_clear(vlk_weight *w); /* frees what was made; may be used again */
 /* 1 if all values are finite, 0 if not (*at: the index of the first that is not). Reads the data once. */
 int vlk_weight_finite(vlk_kernel *kn, const vlk_weight *w, size_t *at);
 /* Says that many rows will come (a long run): packs at the first use. Same bits either way. */
 void vlk_weight_expect(vlk_weight *w, size_t rows);
-/* Gives back the mapped pages of n weights, by all threads: they come from the file again if ever needed. */
+/* Gives back the mapped pages of n weights and around them, by all threads: they come from the file again if needed. */
 void vlk_weights_release(vlk_kernel *kn, vlk_weight *const *w, size_t n);
 
 typedef enum vlk_act { VLK_ACT_NONE, VLK_ACT_QUICK_GELU, VLK_ACT_GELU, VLK_ACT_GELU_TANH, VLK_ACT_RELU } vlk_act;

@@ -7,6 +7,7 @@
 #define _DEFAULT_SOURCE /* madvise: posix_madvise's DONTNEED keeps the pages of a file mapping */
 #include "kernel_internal.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -70,13 +71,22 @@ static void pack_task(void *arg, size_t task, int thread)
         atomic_store(&j->bad, 1);
 }
 
+/* A fault maps whole folios of the page cache, up to 2 MiB each, so the neighbours of a weight have come with it, and a
+ * later look at a small neighbour would bring back what was given back before. So the range is rounded outwards, as
+ * far as the mapping goes. */
 void vlk_weight_release(const vlk_weight *w)
 {
-    size_t rows = w->transposed ? w->k : w->n, cols = w->transposed ? w->n : w->k;
-    size_t bytes = rows * cols * vlk_dtype_size(w->dtype), page = (size_t)sysconf(_SC_PAGESIZE);
-    uintptr_t from = ((uintptr_t)w->data + page - 1) / page * page, to = ((uintptr_t)w->data + bytes) / page * page;
-    if (w->mapped && w->stride == cols && from < to)
-        (void)madvise((void *)from, to - from, MADV_DONTNEED);
+    if (!w->map)
+        return;
+    const size_t rows = w->transposed ? w->k : w->n, cols = w->transposed ? w->n : w->k;
+    const size_t bytes = ((rows - 1) * w->stride + cols) * vlk_dtype_size(w->dtype);
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)w->map, end = start + w->map_bytes;
+    uintptr_t from = (uintptr_t)w->data / HUGE_PAGE * HUGE_PAGE,
+              to = ((uintptr_t)w->data + bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    assert((uintptr_t)w->data >= start && (uintptr_t)w->data + bytes <= end);
+    from = from < start ? start : from; /* a mapping starts at a page */
+    to = to > end ? (end + page - 1) / page * page : to;
+    (void)madvise((void *)from, to - from, MADV_DONTNEED);
 }
 
 static void pack_free(struct vlk_pack *p)

@@ -109,7 +109,11 @@ static int view(struct binder *b, vlk_weight *w, const vlk_tensor *t, vlk_kind k
     } else {
         w->data = dense(b, t);
     }
-    w->mapped = w->data && vlk_weights_is_mapped(b->m->weights, w->data);
+    const vlk_map *map = w->data ? vlk_weights_map_of(b->m->weights, w->data) : NULL;
+    if (map) {
+        w->map = map->data;
+        w->map_bytes = map->size;
+    }
     return w->data ? 0 : -1;
 }
 

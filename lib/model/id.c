@@ -62,6 +62,7 @@ int vlk_model_id(vlk_model *m, vlk_err *err)
         vlk_sha256_add(&s, line, (size_t)len);
     }
     vlk_sha256_hex(&s, m->info.id);
+    vlk_weights_drop_pages(m->weights); /* of towers that may never run */
     free(list);
     return 0;
 }

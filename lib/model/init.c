@@ -192,7 +192,8 @@ int vlk_model_resize(vlk_model *m, size_t image, vlk_err *err)
     p->w.data = table;
     p->w.dtype = VLK_F32;
     p->w.n = rows;
-    p->w.mapped = 0;
+    p->w.map = NULL;
+    p->w.map_bytes = 0;
     for (size_t i = 0; i < m->nbound; i++)
         if (m->bound[i].p == p)
             m->bound[i].dim[0][0] = m->bound[i].dim[1][0] = rows;

@@ -13,11 +13,12 @@ static int not_finite(const vlk_model *m, const vlk_weight *w, size_t at, vlk_er
                     m->weights ? vlk_weights_path(m->weights) : "a new model", w->name, at);
 }
 
-/* The values as floats: where they stand, if they are floats there; else widened. */
+/* The values as floats. A copy where they stand in a mapped file, even if they are floats there: they are small and
+ * lie everywhere, and each look at one would keep megabytes of its neighbours in memory. */
 static int widen(vlk_model *m, vlk_param *p, vlk_err *err)
 {
     size_t n = p->w.n * p->w.k;
-    if (p->w.dtype == VLK_F32 && (uintptr_t)p->w.data % sizeof(float) == 0) {
+    if (!p->w.map && p->w.dtype == VLK_F32 && (uintptr_t)p->w.data % sizeof(float) == 0) {
         p->f32 = p->w.data;
         return 0;
     }
@@ -54,5 +55,7 @@ int vlk_tower_ready(vlk_model *m, vlk_kernel *k, int tower, vlk_err *err)
         if (m->bound[i].tower == tower && make_ready(m, k, &m->bound[i], err) != 0)
             return -1;
     m->ready[tower] = 1;
+    if (m->weights)
+        vlk_weights_drop_pages(m->weights);
     return 0;
 }

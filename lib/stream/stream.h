@@ -166,8 +166,11 @@ const char *vlk_weights_path(const vlk_weights *w); /* of the file or index */
 /* Files behind it (shards), for hashes and sizes. */
 size_t vlk_weights_files(const vlk_weights *w);
 const char *vlk_weights_file(const vlk_weights *w, size_t i, size_t *bytes);
-/* 1 if the address lies in a mapped file (its pages can be given back and read again), 0 if in memory of our own. */
-int vlk_weights_is_mapped(const vlk_weights *w, const void *data);
+/* The mapped file that the address lies in (its pages can be given back and read again); NULL: memory of our own. */
+const vlk_map *vlk_weights_map_of(const vlk_weights *w, const void *data);
+/* Gives back the pages of the mapped files that were read so far: they come back when they are read again. A look at
+ * the start of each tensor maps more than that: the page cache's folios are up to 2 MiB large. */
+void vlk_weights_drop_pages(const vlk_weights *w);
 
 /* Writing safetensors (safetensors_write.c). */
 typedef struct vlk_meta { /* an entry of __metadata__ */

@@ -345,13 +345,19 @@ const char *vlk_weights_file(const vlk_weights *w, size_t i, size_t *bytes)
     return w->file[i].path;
 }
 
-int vlk_weights_is_mapped(const vlk_weights *w, const void *data)
+void vlk_weights_drop_pages(const vlk_weights *w)
+{
+    for (size_t i = 0; i < w->files; i++)
+        vlk_map_release(w->file[i].map.data, w->file[i].map.size);
+}
+
+const vlk_map *vlk_weights_map_of(const vlk_weights *w, const void *data)
 {
     const uintptr_t at = (uintptr_t)data;
     for (size_t i = 0; i < w->files; i++) {
         const uintptr_t from = (uintptr_t)w->file[i].map.data;
         if (at >= from && at - from < w->file[i].map.size)
-            return 1;
+            return &w->file[i].map;
     }
-    return 0;
+    return NULL;
 }
