@@ -163,11 +163,11 @@ static int not_finite(vlk_kernel *kn, const vlk_weight *w, vlk_err *err)
                     at / cols, at % cols);
 }
 
-vlk_panel_kind vlk_panel_kind_of(const vlk_kernel *kn)
+int vlk_panel_kind_of(const vlk_kernel *kn, vlk_panel_kind *kind, vlk_err *err)
 {
-    if (kn->arith == VLK_F32)
-        return VLK_PANEL_F32;
-    return kn->gemm->has_bf16(kn->state) ? VLK_PANEL_BF16 : VLK_PANEL_BF16_F;
+    const int bf16 = kn->arith == VLK_F32 ? 0 : kn->gemm->has_bf16(kn->state, err);
+    *kind = kn->arith == VLK_F32 ? VLK_PANEL_F32 : bf16 > 0 ? VLK_PANEL_BF16 : VLK_PANEL_BF16_F;
+    return bf16 < 0 ? -1 : 0;
 }
 
 /* A run takes the memory of its arithmetic: pages stored wider than that do not stay. */
@@ -223,11 +223,13 @@ static int prepare_backend(job *j, vlk_dtype type, vlk_err *err)
 
 int vlk_gemm(vlk_kernel *kn, float *y, const float *x, size_t m, vlk_weight *w, const vlk_epilogue *ep, vlk_err *err)
 {
-    job j = {.kn = kn, .w = w, .kind = vlk_panel_kind_of(kn), .m = m, .y = y, .x = (const unsigned char *)x};
+    job j = {.kn = kn, .w = w, .m = m, .y = y, .x = (const unsigned char *)x};
     if (m == 0 || w->n == 0)
         return 0;
     if (w->k == 0)
         return vlk_fail(err, VLK_EUSAGE, "%s: a product of depth 0", w->name ? w->name : "a weight");
+    if (vlk_panel_kind_of(kn, &j.kind, err) < 0)
+        return -1;
     if (ep)
         j.ep = *ep;
     j.kp = j.kind == VLK_PANEL_BF16 ? (w->k + 31) / 32 * 32 : w->k;

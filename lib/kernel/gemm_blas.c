@@ -122,9 +122,9 @@ static const char *blas_note(void *state, char *out, size_t size)
     return NULL;
 }
 
-static int blas_has_bf16(void *state)
+static int blas_has_bf16(void *state, vlk_err *err)
 {
-    (void)state;
+    (void)state, (void)err;
     return 0;
 }
 

@@ -61,7 +61,7 @@ struct vlk_product {
 };
 
 typedef struct dnnl {
-    int threads;
+    int threads, bf16; /* bf16: 1 it has kernels, -1 it has none, 0 not asked yet */
     dnnl_engine_t engine;
     dnnl_stream_t *stream; /* a thread */
     struct vlk_product *first;
@@ -231,7 +231,8 @@ static int test_shape(dnnl *d, struct vlk_product *p, shape *s, vlk_err *err)
     return rc;
 }
 
-/* The first height of fixed_heights at which rows of one tile are independent of their place. */
+/* The first height of fixed_heights at which rows of one tile are independent of their place. Where that fails no shape
+ * is left, and the next call tries again. */
 static int make_fixed(dnnl *d, struct vlk_product *p, vlk_err *err)
 {
     p->independent = 0;
@@ -240,12 +241,13 @@ static int make_fixed(dnnl *d, struct vlk_product *p, vlk_err *err)
     for (size_t i = 0; i < sizeof fixed_heights / sizeof *fixed_heights; i++) {
         shape *s = &p->shapes[0];
         memset(p->test, 0, sizeof p->test);
-        if (make_shape(d, p, s, fixed_heights[i], err) < 0)
-            return -1;
-        int same = test_shape(d, p, s, err);
-        if (same != 0)
-            return same < 0 ? -1 : 0;
+        int same = make_shape(d, p, s, fixed_heights[i], err);
+        same = same < 0 ? -1 : test_shape(d, p, s, err);
+        if (same > 0)
+            return 0;
         drop_shape(s, d->threads);
+        if (same < 0)
+            return -1;
     }
     return vlk_fail(err, VLK_EUNSUPPORTED, "oneDNN: no height of a tile makes rows independent");
 }
@@ -259,20 +261,27 @@ static int make_heights(dnnl *d, struct vlk_product *p, size_t m, vlk_err *err)
         m %= heights[i];
         if (n == 0 || s->prim)
             continue;
-        if (make_shape(d, p, s, heights[i], err) < 0) {
+        int ok = make_shape(d, p, s, heights[i], err);
+        if (ok == 0 && !(ok = trusted(p->name)) && strncmp(p->name, "brg", 3) == 0)
+            ok = test_shape(d, p, s, err);
+        if (ok < 0) { /* what was not tested is not used */
             drop_shape(s, d->threads);
             return -1;
         }
-        int ok = trusted(p->name);
-        if (!ok && strncmp(p->name, "brg", 3) == 0 && (ok = test_shape(d, p, s, err)) < 0)
-            return -1;
         if (!ok)
             return make_fixed(d, p, err);
     }
-    return 0;
+    return p->independent || p->shapes[0].prim ? 0 : make_fixed(d, p, err);
 }
 
 /* ---- the face ---------------------------------------------------------------------------------- */
+
+static void drop_product(struct vlk_product *p, int threads)
+{
+    for (int i = 0; i < HEIGHTS; i++)
+        drop_shape(&p->shapes[i], threads);
+    free(p);
+}
 
 static void dnnl_close(void *state)
 {
@@ -280,9 +289,7 @@ static void dnnl_close(void *state)
     while (d->first) {
         struct vlk_product *p = d->first;
         d->first = p->next;
-        for (int i = 0; i < HEIGHTS; i++)
-            drop_shape(&p->shapes[i], d->threads);
-        free(p);
+        drop_product(p, d->threads);
     }
     for (int i = 0; d->stream && i < d->threads; i++)
         dnnl_stream_destroy(d->stream[i]);
@@ -312,20 +319,27 @@ out:
 static const struct vlk_product *dnnl_prepare(void *state, vlk_dtype type, size_t k, size_t m, vlk_err *err)
 {
     dnnl *d = state;
-    struct vlk_product *p = d->first;
+    struct vlk_product *p = d->first, *made = NULL;
     while (p && (p->k != k || p->type != type))
         p = p->next;
     if (!p) {
-        p = vlk_calloc(1, sizeof *p, err);
+        p = made = vlk_calloc(1, sizeof *p, err);
         if (!p)
             return NULL;
         p->type = type;
         p->k = k;
         p->independent = 1;
-        p->next = d->first;
-        d->first = p;
     }
-    return make_heights(d, p, m, err) < 0 ? NULL : p;
+    if (make_heights(d, p, m, err) < 0) {
+        if (made)
+            drop_product(made, d->threads);
+        return NULL;
+    }
+    if (made) {
+        made->next = d->first;
+        d->first = made;
+    }
+    return p;
 }
 
 static size_t dnnl_scratch(const struct vlk_product *p)
@@ -360,19 +374,24 @@ static int dnnl_run(void *state, const struct vlk_product *p, int thread, float 
     return call(d, s, thread, y, pad, panel, scratch);
 }
 
-static int dnnl_has_bf16(void *state)
+static int dnnl_has_bf16(void *state, vlk_err *err)
 {
-    vlk_err err;
-    const struct vlk_product *p = dnnl_prepare(state, VLK_BF16, 64, 1, &err);
-    return p && strncmp(p->name, "brg", 3) == 0;
+    dnnl *d = state;
+    vlk_err why = {0};
+    if (d->bf16 == 0) {
+        const struct vlk_product *p = dnnl_prepare(d, VLK_BF16, 64, 1, &why);
+        if (!p && why.code == VLK_EMEM)
+            return vlk_fail(err, VLK_EMEM, "%s", why.msg);
+        d->bf16 = p && strncmp(p->name, "brg", 3) == 0 ? 1 : -1;
+    }
+    return d->bf16 > 0;
 }
 
 static const char *dnnl_text(void *state, char *out, size_t size)
 {
     vlk_err err;
     const dnnl_version_t *v = dnnl_version();
-    dnnl *d = state;
-    const struct vlk_product *p = d->first ? d->first : dnnl_prepare(state, VLK_F32, 64, 1, &err);
+    const struct vlk_product *p = dnnl_prepare(state, VLK_F32, 64, 1, &err);
     snprintf(out, size, "oneDNN %d.%d.%d, %s", v->major, v->minor, v->patch, p ? p->name : "no matmul");
     return out;
 }

@@ -140,12 +140,12 @@ static int prepare(job *j, vlk_err *err)
     const size_t last = j->n % GROUP_ROWS;
     if (vlk_chain_chunks(kn, type, VLK_TN_ROWS, &j->chunks, err) < 0)
         return -1;
-    for (int i = 0; i < 2; i++) {
-        size_t rows = i == 0 ? (j->n < GROUP_ROWS ? j->n : GROUP_ROWS) : last;
-        if (rows && !(j->product = kn->gemm->prepare(kn->state, type, VLK_TN_ROWS, rows, err)))
+    const size_t rows[] = {j->n < GROUP_ROWS ? j->n : GROUP_ROWS, last}; /* of a task, of the last one */
+    for (int i = 0; i < 2 && !j->chunks.size; i++)
+        if (rows[i] && !(j->product = kn->gemm->prepare(kn->state, type, VLK_TN_ROWS, rows[i], err)))
             return -1;
-    }
-    j->backend_bytes = (kn->gemm->scratch(j->product) + 4095) / 4096 * 4096;
+    if (j->product)
+        j->backend_bytes = (kn->gemm->scratch(j->product) + 4095) / 4096 * 4096;
     return vlk_kernel_reserve(
         kn, j->backend_bytes + (VLK_TN_ROWS + GROUP_ROWS + VLK_TILE_PAD) * VLK_PANEL * sizeof(float), err);
 }
@@ -155,8 +155,7 @@ int vlk_gemm_tn(vlk_kernel *kn, float *dw, const float *dy, const float *x, size
     job j = {.kn = kn, .dy = dy, .x = x, .dw = dw, .m = m, .n = n, .k = k};
     if (m == 0 || n == 0 || k == 0)
         return 0;
-    j.kind = vlk_panel_kind_of(kn);
-    if (prepare(&j, err) < 0)
+    if (vlk_panel_kind_of(kn, &j.kind, err) < 0 || prepare(&j, err) < 0)
         return -1;
     const size_t chunks = (m + VLK_TN_ROWS - 1) / VLK_TN_ROWS, panels = (k + VLK_PANEL - 1) / VLK_PANEL;
     size_t block = BLOCK_FLOATS / n / VLK_TN_ROWS;

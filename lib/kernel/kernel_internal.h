@@ -20,8 +20,8 @@ typedef struct vlk_gemm_ops {
     void (*close)(void *state);
     const char *(*text)(void *state, char *out, size_t size);
     const char *(*note)(void *state, char *out, size_t size); /* or NULL */
-    /* Does it multiply bf16 by bf16 itself? */
-    int (*has_bf16)(void *state);
+    /* Does it multiply bf16 by bf16 itself? 1, 0, or -1 for lack of memory to find out. */
+    int (*has_bf16)(void *state, vlk_err *err);
     /* The product of depth k, ready for m rows: made at its first use, owned by the state. bf16: k a multiple of 32. */
     const struct vlk_product *(*prepare)(void *state, vlk_dtype type, size_t k, size_t m, vlk_err *err);
     /* Bytes of scratch (aligned to pages) that run needs. */
@@ -73,8 +73,8 @@ typedef enum vlk_panel_kind {
     VLK_PANEL_BF16_F /* rounded to bf16, stored and multiplied as f32 */
 } vlk_panel_kind;    /* (int8 would be another) */
 
-/* What the kernel's arithmetic asks for. */
-vlk_panel_kind vlk_panel_kind_of(const vlk_kernel *kn);
+/* What the kernel's arithmetic asks for. -1 for lack of memory to find out. */
+int vlk_panel_kind_of(const vlk_kernel *kn, vlk_panel_kind *kind, vlk_err *err) VLK_MUST_USE;
 
 struct vlk_pack {
     vlk_panel_kind kind;

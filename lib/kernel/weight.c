@@ -113,10 +113,14 @@ int vlk_weight_pack(vlk_kernel *kn, vlk_weight *w, vlk_panel_kind kind, size_t k
         (void)madvise(p->data, size / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
     pack_job j = {.kn = kn, .w = w, .p = p, .kp = kp};
     vlk_pool_run(kn->pool, pack_task, &j, panels);
+    if (atomic_load(&j.bad)) { /* not kept: a product with it would not be looked at again */
+        pack_free(p);
+        return -1;
+    }
     pack_free(w->pack);
     w->pack = p;
     vlk_weight_release(w);
-    return atomic_load(&j.bad) ? -1 : 0;
+    return 0;
 out: /* without memory for it panels are made on the way */
     pack_free(p);
     return 0;

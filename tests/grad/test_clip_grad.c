@@ -184,7 +184,10 @@ static void same(const struct result *a, const struct result *b, const char *wha
           "%s change the gradients", what);
 }
 
-/* ---- the losses on given features ------------------------------------------------------------------ */
+/* ---- the losses on given features ------------------------------------------------------------------
+ *
+ * Scalars within 2e-7, as the reference's own float32 is (ours: 6e-8). Gradients within 3.5e-7 of a tensor's largest
+ * value: by that measure the reference's float32 is off by up to 2.4e-7, ours by 2.8e-7 on each kind of CPU. */
 
 static void close_to(const float *got, const struct array *want, const char *what)
 {
@@ -194,7 +197,7 @@ static void close_to(const float *got, const struct array *want, const char *wha
         worst = fmax(worst, fabs((double)got[i] - w[i]));
         top = fmax(top, fabs((double)w[i]));
     }
-    CHECK(worst <= 5e-7 * top, "%s: off by %.2g of %.2g", what, worst, top);
+    CHECK(worst <= 3.5e-7 * top, "%s: off by %.2g of %.2g", what, worst, top);
 }
 
 static void test_losses(const char *dir)
@@ -217,11 +220,11 @@ static void test_losses(const char *dir)
         vlk_itc_batch b = {image.npy.t.data, text.npy.t.data, n, 0, e, 2.3f, cases[i].bias};
         if (vlk_itc_loss(k, cases[i].kind, &b, &g, &err) != 0)
             bail(&err);
-        CHECK(fabs(g.loss - cases[i].loss) <= 5e-7 * cases[i].loss, "%s: loss %.9f", cases[i].name, g.loss);
-        CHECK(fabs(g.log_scale - cases[i].log_scale) <= 1e-6 * fabs(cases[i].log_scale), "%s: d log scale %.9f",
+        CHECK(fabs(g.loss - cases[i].loss) <= 2e-7 * cases[i].loss, "%s: loss %.9f", cases[i].name, g.loss);
+        CHECK(fabs(g.log_scale - cases[i].log_scale) <= 2e-7 * fabs(cases[i].log_scale), "%s: d log scale %.9f",
               cases[i].name, g.log_scale);
         if (cases[i].kind == VLK_ITC_SIGLIP)
-            CHECK(fabs(g.bias - cases[i].d_bias) <= 1e-6 * fabs(cases[i].d_bias), "d bias %.9f", g.bias);
+            CHECK(fabs(g.bias - cases[i].d_bias) <= 2e-7 * fabs(cases[i].d_bias), "d bias %.9f", g.bias);
         for (int j = 0; j < 2; j++) {
             snprintf(name, sizeof name, "%s_d_%s.npy", cases[i].name, j ? "text" : "image");
             struct array want = load(dir, name);

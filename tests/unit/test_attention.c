@@ -3,38 +3,7 @@
  *
  * Tolerance: the result is a mean of values in [-1, 1] with weights whose relative error is that of exp (about 2^-23)
  * plus the error of the scores (|s| up to 10 here, some 2^-24 each): 3e-6 absolute. */
-#include "../tap.h"
-
-#include <math.h>
-#include <stdint.h>
-
-#include "../../lib/kernel/kernel.h"
-
-static uint32_t seed = 7;
-
-static float rnd(void)
-{
-    seed = seed * 1664525u + 1013904223u;
-    return (float)(seed >> 8) / 8388608.0f - 1.0f;
-}
-
-static float *floats(size_t n)
-{
-    float *p = malloc((n + 1) * sizeof *p);
-    for (size_t i = 0; i < n; i++)
-        p[i] = rnd();
-    return p;
-}
-
-static vlk_kernel *kernel(vlk_cpu cpu, int threads)
-{
-    vlk_err err = {0};
-    vlk_kernel_options o = {.threads = threads, .backend = VLK_GEMM_OPENBLAS, .cpu = cpu};
-    vlk_kernel *kn = vlk_kernel_new(&o, &err);
-    if (!CHECK(kn != NULL, "%s", err.msg))
-        exit(1);
-    return kn;
-}
+#include "../numbers.h"
 
 typedef struct set {
     size_t rows_q, rows_k, ld;
@@ -97,7 +66,7 @@ static void test_values(vlk_cpu cpu)
     static const size_t dims[] = {1, 3, 8, 15, 16, 24, 33, 64, 72, 80, 88, 104, 128, 256};
     static const vlk_seq seqs[] = {{0, 5, 0, 5}, {5, 1, 5, 130}, {6, 70, 135, 70}, {76, 0, 0, 0}, {76, 7, 205, 65}};
     const size_t nseq = sizeof seqs / sizeof *seqs;
-    vlk_kernel *kn = kernel(cpu, 2);
+    vlk_kernel *kn = kernel_of(VLK_GEMM_OPENBLAS, VLK_F32, cpu, 2);
     vlk_err err = {0};
     for (size_t c = 0; c < sizeof dims / sizeof *dims; c++) {
         size_t dim = dims[c], heads = c % 3 + 1;
@@ -133,7 +102,7 @@ static void test_bits(vlk_cpu cpu, size_t dim, size_t heads, size_t tokens)
     vlk_attn a = {.heads = heads, .dim = dim, .scale = 1.0f / sqrtf((float)dim), .causal = 1};
     float *y = floats(tokens * ld), *z = floats(3 * tokens * ld);
     for (int threads = 1; threads <= 3; threads++) {
-        vlk_kernel *kn = kernel(cpu, threads);
+        vlk_kernel *kn = kernel_of(VLK_GEMM_OPENBLAS, VLK_F32, cpu, threads);
         vlk_seq all = {0, tokens, 0, tokens};
         CHECK(vlk_attention_rows(kn, threads == 1 ? y : z, s.q, s.k, s.v, &all, 1, &a, &err) == 0, "%s", err.msg);
         CHECK(threads == 1 || memcmp(y, z, tokens * bytes) == 0, "threads change no bit");
@@ -164,10 +133,49 @@ static void test_bits(vlk_cpu cpu, size_t dim, size_t heads, size_t tokens)
     drop(&s);
 }
 
+/* Without a mask: a query alone, in front of others, by more threads than tasks; many keys, few keys; with a bias and
+ * dropped probabilities. */
+static void test_queries(vlk_cpu cpu, size_t dim, size_t heads, size_t tq, size_t tk, int masked)
+{
+    vlk_err err = {0};
+    const size_t ld = dim * heads;
+    set s = make_set(tq, tk, ld);
+    float *bias = floats(heads * tq * tk), *drop_by = floats(heads * tq * tk), *b = floats(heads * tk),
+          *d = floats(heads * tk), *z = floats(tq * ld);
+    for (size_t i = 0; i < heads * tq * tk; i++) {
+        bias[i] = i % 7 == 3 && tk > 1 ? -INFINITY : bias[i];
+        drop_by[i] = i % 5 == 1 ? 0 : 1.25f;
+    }
+    vlk_attn a = {.heads = heads, .dim = dim, .scale = 0.5f};
+    vlk_kernel *one = kernel_of(VLK_GEMM_OPENBLAS, VLK_F32, cpu, 1);
+    vlk_kernel *many = kernel_of(VLK_GEMM_OPENBLAS, VLK_F32, cpu, 5);
+    const vlk_seq all = {0, tq, 0, tk};
+    a.bias = masked ? bias : NULL, a.drop = masked ? drop_by : NULL;
+    CHECK(vlk_attention_rows(one, s.out, s.q, s.k, s.v, &all, 1, &a, &err) == 0, "%s", err.msg);
+    CHECK(vlk_attention_rows(many, z, s.q, s.k, s.v, &all, 1, &a, &err) == 0, "%s", err.msg);
+    CHECK(memcmp(z, s.out, tq * ld * sizeof *z) == 0, "cpu %d, %zu on %zu: threads change bits", cpu, tq, tk);
+    size_t wrong = 0;
+    for (size_t i = 0; i<tq; i += tq> 40 ? 11 : 1) {
+        for (size_t h = 0; h < heads; h++) {
+            memcpy(b + h * tk, bias + (h * tq + i) * tk, tk * sizeof *b);
+            memcpy(d + h * tk, drop_by + (h * tq + i) * tk, tk * sizeof *d);
+        }
+        a.bias = masked ? b : NULL, a.drop = masked ? d : NULL;
+        const vlk_seq alone = {i, 1, 0, tk};
+        wrong += vlk_attention_rows(one, z, s.q, s.k, s.v, &alone, 1, &a, &err) != 0;
+        wrong += memcmp(z + i * ld, s.out + i * ld, ld * sizeof *z) != 0;
+    }
+    CHECK(wrong == 0, "cpu %d, dim %zu, %zu queries on %zu keys: %zu differ alone", cpu, dim, tq, tk, wrong);
+    vlk_kernel_free(one);
+    vlk_kernel_free(many);
+    free(bias), free(drop_by), free(b), free(d), free(z);
+    drop(&s);
+}
+
 static void test_refused(void)
 {
     vlk_err err = {0};
-    vlk_kernel *kn = kernel(VLK_CPU_AUTO, 1);
+    vlk_kernel *kn = kernel_of(VLK_GEMM_OPENBLAS, VLK_F32, VLK_CPU_AUTO, 1);
     float x[8] = {0};
     vlk_seq none = {0, 1, 0, 0}, short_keys = {0, 2, 0, 1};
     vlk_attn a = {.heads = 1, .dim = 2, .scale = 1.0f, .causal = 1};
@@ -184,6 +192,12 @@ int main(void)
         test_bits((vlk_cpu)cpu, 64, 2, 77);
         test_bits((vlk_cpu)cpu, 20, 3, 150);
         test_bits((vlk_cpu)cpu, 88, 1, 40);
+        for (int masked = 0; masked < 2; masked++) {
+            test_queries((vlk_cpu)cpu, 64, 2, 130, 577, masked); /* pieces of 66 queries */
+            test_queries((vlk_cpu)cpu, 5, 9, 32, 33, masked);
+            test_queries((vlk_cpu)cpu, 16, 1, 7, 1, masked);
+            test_queries((vlk_cpu)cpu, 1, 1, 1, 300, masked);
+        }
     }
     test_refused();
     return tap_end();
