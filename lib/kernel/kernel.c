@@ -105,11 +105,6 @@ vlk_pool *vlk_kernel_pool(const vlk_kernel *kn)
     return kn->pool;
 }
 
-vlk_dtype vlk_kernel_arith(const vlk_kernel *kn)
-{
-    return kn->arith;
-}
-
 vlk_dtype vlk_kernel_set_arith(vlk_kernel *kn, vlk_dtype arith)
 {
     vlk_dtype before = kn->arith;

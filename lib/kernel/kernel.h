@@ -28,7 +28,6 @@ vlk_pool *vlk_kernel_pool(const vlk_kernel *k);
 const char *vlk_kernel_text(const vlk_kernel *k, char *out, size_t size);
 /* Something the user should know ("OpenBLAS runs its kernels for Prescott ..."), or NULL. Returns out. */
 const char *vlk_kernel_note(const vlk_kernel *k, char *out, size_t size);
-vlk_dtype vlk_kernel_arith(const vlk_kernel *k);
 /* Another arithmetic from now on (VLK_F32, VLK_BF16): losses stay in f32. Returns the one before. */
 vlk_dtype vlk_kernel_set_arith(vlk_kernel *k, vlk_dtype arith);
 /* Which backends were built in: bit 1 << vlk_backend. */
@@ -49,17 +48,17 @@ typedef struct vlk_weight {
     const void *map;       /* the read-only mapping of a file that data lies in: its pages may be given back after */
     size_t map_bytes;      /* use, here and beside data; NULL and 0: memory of the caller's */
     struct vlk_pack *pack; /* made on the way, owned; vlk_weight_clear frees it */
-    size_t rows_seen;      /* what decides when it pays to pack */
+    size_t rows_seen;      /* what decides when it pays to pack: behind 512 rows, which a few pictures bring */
     int checked;           /* all values were found finite */
 } vlk_weight;
 
-/* Ready to use after {name, data, dtype, n, k, stride, transposed, map, map_bytes} are set and the rest is zero.
+/* There is no hint that a long run comes: it packs after its first pictures anyway, and a program that reads names from a
+ * pipe does not know. The bits are the same either way.
+ * Ready to use after {name, data, dtype, n, k, stride, transposed, map, map_bytes} are set and the rest is zero.
  * Data that changes (training): vlk_weight_clear after each change. */
 void vlk_weight_clear(vlk_weight *w); /* frees what was made; may be used again */
 /* 1 if all values are finite, 0 if not (*at: the index of the first that is not). Reads the data once. */
 int vlk_weight_finite(vlk_kernel *kn, const vlk_weight *w, size_t *at);
-/* Says that many rows will come (a long run): packs at the first use. Same bits either way. */
-void vlk_weight_expect(vlk_weight *w, size_t rows);
 /* Gives back the mapped pages of n weights and around them, by all threads: they come from the file again if needed. */
 void vlk_weights_release(vlk_kernel *kn, vlk_weight *const *w, size_t n);
 
@@ -75,8 +74,9 @@ typedef struct vlk_epilogue {
 } vlk_epilogue;
 
 /* y (M,N) = epilogue(x (M,K) W^T). Dense rows; y is not x. ep may be NULL. The first product with a weight looks at all
- * its values on the way (no other pass is needed): VLK_EVALUE names the weight and the first value that is not finite.
- * Else it fails only for lack of memory. One caller at a time on a kernel. */
+ * its values on the way (no other pass is needed): VLK_EVALUE names the weight and the first value that is not finite,
+ * at each call. VLK_EUSAGE: a depth of 0; VLK_ELIMIT: one of over 33 million (OpenBLAS); VLK_EMEM; VLK_EUNSUPPORTED: the
+ * library fails. m = 0 does nothing. One caller at a time on a kernel. */
 int vlk_gemm(vlk_kernel *kn, float *y, const float *x, size_t m, vlk_weight *w, const vlk_epilogue *ep,
              vlk_err *err) VLK_MUST_USE;
 

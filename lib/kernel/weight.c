@@ -136,11 +136,6 @@ void vlk_weight_clear(vlk_weight *w)
     w->checked = 0;
 }
 
-void vlk_weight_expect(vlk_weight *w, size_t rows)
-{
-    w->rows_seen = w->rows_seen > SIZE_MAX - rows ? SIZE_MAX : w->rows_seen + rows;
-}
-
 static void release_task(void *arg, size_t task, int thread)
 {
     vlk_weight *const *w = arg;

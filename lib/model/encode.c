@@ -243,16 +243,6 @@ void vlk_model_watch(vlk_model *m, vlk_watch_fn *fn, void *arg)
     m->watch = (vlk_watch){fn, arg};
 }
 
-void vlk_model_expect(vlk_model *m, size_t items)
-{
-    for (size_t i = 0; i < m->nbound; i++) {
-        const vlk_bound *b = &m->bound[i];
-        size_t rows = b->tower == VLK_TOWER_IMAGE ? m->info.image.tokens : (m->config.text.context + 3) / 4;
-        if (b->kind == VLK_MATRIX && m->want[b->tower])
-            vlk_weight_expect(&b->p->w, items > SIZE_MAX / rows ? SIZE_MAX : items * rows);
-    }
-}
-
 void vlk_model_release(vlk_model *m, vlk_kernel *k)
 {
     vlk_err err;

@@ -57,8 +57,6 @@ vlk_bpe *vlk_model_tokenizer(vlk_model *m, vlk_err *err) VLK_MUST_USE;
 int vlk_model_hash(const vlk_model *m, char hex[65], vlk_err *err) VLK_MUST_USE;
 /* Appends the model as JSON (--info). */
 int vlk_model_json(const vlk_model *m, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
-/* Tells the weights of the wanted towers that `items` pictures or texts will come (packs early). */
-void vlk_model_expect(vlk_model *m, size_t items);
 /* Gives back the pages of the weights that were used, by all threads. Before vlk_model_close it halves what unmapping
  * takes (15 ms for 340 MB by one thread); the model can still be used. */
 void vlk_model_release(vlk_model *m, vlk_kernel *k);

@@ -94,8 +94,6 @@ int main(int argc, char **argv)
     int status = -1;
     if (m) {
         int cold = argc > 6;
-        if (!cold)
-            vlk_model_expect(m, 1000);
         printf("vlkit %s batch %d threads %d: ", arith == VLK_BF16 ? "bf16" : "f32", (int)batch, (int)threads);
         status = cold ? measure_cold(m, t, &err) : measure(m, t, batch, seconds, &err);
     }
