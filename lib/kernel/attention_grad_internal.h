@@ -9,9 +9,6 @@
  * attention_internal.h; a transposed factor is read by columns, which costs nothing since its values are broadcast.
  *
  *   scratch: dS (tq, keys up to 64) | panel of V, transposed (dim,64) | Q, dO (tq,dimv) | K (tk,dimv), dimv up to 16 */
-#define UNROLL _Pragma("GCC unroll 8")
-#define VMAX (VW == 16 ? 4 : 2)
-#define RMAX 6
 
 typedef struct factors {
     size_t depth, ra, da, ldb, cols, ldc; /* a[r][d] is at a[r * ra + d * da] */

@@ -10,11 +10,6 @@
 #include "loops_internal.h"
 #include "vec_internal.h"
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 8")
-#define VMAX (VW == 16 ? 4 : 2)
-#define RMAX 6
-
 /* c (nr, nv vectors) = a (nr, depth) b (depth, nv vectors), times inv of the row if given. The last vector has
  * `last` floats. Adding 0 makes -0 and 0 one, as they are for a query that sees fewer keys. */
 ALWAYS_INLINE void tile(int nr, int nv, size_t depth, const float *a, size_t lda, const float *b, size_t ldb,

@@ -11,11 +11,6 @@
 #include "loops_internal.h"
 #include "vec_internal.h"
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 8")
-#define VMAX (VW == 16 ? 4 : 2)
-#define RMAX 6
-
 #ifdef VLK_CHAIN_BF16
 #define NAME(x) x##_bf16
 typedef uint32_t chain_x;

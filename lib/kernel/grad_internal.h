@@ -5,14 +5,12 @@
  *   l2          y = x / |x|:  dx = (dy - y (y.dy)) / |x|;  below the floor: dy / 1e-12
  *   softmax     dx = y (dy - y.dy)
  *   quick GELU  s = 1 / (1 + exp(-1.702 x)):  s (1 + 1.702 x (1 - s))
- *   GELU        Phi(x) + x phi(x), with rows_internal.h's form of Phi
+ *   GELU        Phi(x) + x phi(x), Phi as vec_internal.h has it
  *   tanh GELU   s = 1 / (1 + exp(-2u)):  s + x s (1 - s) 2u',  2u' = 1.5957691 (1 + 0.134145 x^2)
  *
  * The order of a row's sums depends on its length alone; sums over rows are taken in order. */
 #include "loops_internal.h"
 #include "vec_internal.h"
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 /* The vector at p, of which n floats are there. */
 ALWAYS_INLINE vf get(const float *p, size_t n)
@@ -109,22 +107,10 @@ ALWAYS_INLINE vf sigmoid(vf x, float by)
 
 ALWAYS_INLINE vf gelu_slope(vf x)
 {
-    const vf zero = v_zero(), one = v_set(1.0f);
-    vf neg = v_lt(x, zero, x, v_sub(zero, x)); /* -|x| */
-    vf t = v_div(one, v_fma(neg, v_set(-0.27f), one));
-    vf q = v_set(0.0289153964f);
-    q = v_fma(q, t, v_set(-0.126255855f));
-    q = v_fma(q, t, v_set(0.169292613f));
-    q = v_fma(q, t, v_set(-0.068622342f));
-    q = v_fma(q, t, v_set(0.107400359f));
-    q = v_fma(q, t, v_set(0.0722399029f));
-    q = v_fma(q, t, v_set(0.101759262f));
-    q = v_fma(q, t, v_set(0.107550493f));
-    q = v_fma(q, t, v_set(0.107720182f));
-    vf e = v_exp(v_mul(v_mul(neg, neg), v_set(-0.5f)));
-    vf tail = v_mul(v_mul(q, t), e); /* Phi(-|x|) */
+    const vf zero = v_zero();
+    vf e, tail = v_normal_tail(v_lt(x, zero, x, v_sub(zero, x)), &e);
     vf phi = v_mul(e, v_set(0.398942280401f));
-    return v_fma(x, phi, v_lt(x, zero, tail, v_sub(one, tail)));
+    return v_fma(x, phi, v_lt(x, zero, tail, v_sub(v_set(1.0f), tail)));
 }
 
 ALWAYS_INLINE vf slope(vf x, vlk_act act)

@@ -52,10 +52,10 @@ typedef struct vlk_weight {
     int checked;           /* all values were found finite */
 } vlk_weight;
 
-/* There is no hint that a long run comes: it packs after its first pictures anyway, and a program that reads names from a
- * pipe does not know. The bits are the same either way.
- * Ready to use after {name, data, dtype, n, k, stride, transposed, map, map_bytes} are set and the rest is zero.
- * Data that changes (training): vlk_weight_clear after each change. */
+/* There is no hint that a long run comes: it packs after its first pictures anyway, and a program that reads names from
+ * a pipe does not know. The bits are the same either way. Ready to use after {name, data, dtype, n, k, stride,
+ * transposed, map, map_bytes} are set and the rest is zero. Data that changes (training): vlk_weight_clear after each
+ * change. */
 void vlk_weight_clear(vlk_weight *w); /* frees what was made; may be used again */
 /* 1 if all values are finite, 0 if not (*at: the index of the first that is not). Reads the data once. */
 int vlk_weight_finite(vlk_kernel *kn, const vlk_weight *w, size_t *at);
@@ -75,8 +75,8 @@ typedef struct vlk_epilogue {
 
 /* y (M,N) = epilogue(x (M,K) W^T). Dense rows; y is not x. ep may be NULL. The first product with a weight looks at all
  * its values on the way (no other pass is needed): VLK_EVALUE names the weight and the first value that is not finite,
- * at each call. VLK_EUSAGE: a depth of 0; VLK_ELIMIT: one of over 33 million (OpenBLAS); VLK_EMEM; VLK_EUNSUPPORTED: the
- * library fails. m = 0 does nothing. One caller at a time on a kernel. */
+ * at each call. VLK_EUSAGE: a depth of 0; VLK_ELIMIT: one of over 33 million (OpenBLAS); VLK_EMEM; VLK_EUNSUPPORTED:
+ * the library fails. m = 0 does nothing. One caller at a time on a kernel. */
 int vlk_gemm(vlk_kernel *kn, float *y, const float *x, size_t m, vlk_weight *w, const vlk_epilogue *ep,
              vlk_err *err) VLK_MUST_USE;
 

@@ -12,6 +12,11 @@
 #define VLK_X86 0
 #endif
 
+/* A helper becomes part of the loop that calls it, with the constants that the call gives; a short inner loop becomes
+ * its steps, whose sums stay in registers. */
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 8")
+
 /* Columns of a panel, the unit in which weights are packed: f32 (K,64), bf16 (K/2,64,2). */
 #define VLK_PANEL 64
 

@@ -8,8 +8,6 @@
 #include <immintrin.h>
 #include <string.h>
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 8")
 enum { RUN = 64 };
 
 ALWAYS_INLINE __m256 load8(const unsigned char *p, vlk_dtype t)

@@ -16,26 +16,73 @@
 
 #include "../base/base.h"
 
-#if VLK_VEC == 16
+#if VLK_VEC == 16 || VLK_VEC == 8
 #include <immintrin.h>
+#if VLK_VEC == 16
 #define VW 16
+#define VEC(name) _mm512_##name
 typedef __m512 vf;
+#else
+#define VW 8
+#define VEC(name) _mm256_##name
+typedef __m256 vf;
+#endif
 
+static inline vf v_load(const void *p)
+{
+    return VEC(loadu_ps)(p);
+}
+static inline void v_store(float *p, vf a)
+{
+    VEC(storeu_ps)(p, a);
+}
+static inline vf v_set(float x)
+{
+    return VEC(set1_ps)(x);
+}
+static inline vf v_add(vf a, vf b)
+{
+    return VEC(add_ps)(a, b);
+}
+static inline vf v_sub(vf a, vf b)
+{
+    return VEC(sub_ps)(a, b);
+}
+static inline vf v_mul(vf a, vf b)
+{
+    return VEC(mul_ps)(a, b);
+}
+static inline vf v_div(vf a, vf b)
+{
+    return VEC(div_ps)(a, b);
+}
+static inline vf v_fma(vf a, vf b, vf c)
+{
+    return VEC(fmadd_ps)(a, b, c);
+}
+static inline vf v_max(vf a, vf b)
+{
+    return VEC(max_ps)(a, b);
+}
+static inline vf v_min(vf a, vf b)
+{
+    return VEC(min_ps)(a, b);
+}
+#endif
+
+/* What the widths do in ways of their own:
+ *     v_loadn, v_storen   the first n < VW floats; zeros behind them
+ *     v_loadh             VW halves
+ *     v_lt                x < y ? a : b
+ *     v_scale             x * 2^n, n being the low part of the bits of t = n + 1.5 * 2^23 */
+#if VLK_VEC == 16
 static inline __mmask16 v_mask(size_t n)
 {
     return (__mmask16)((1u << n) - 1);
 }
-static inline vf v_load(const void *p)
-{
-    return _mm512_loadu_ps(p);
-}
 static inline vf v_loadn(const float *p, size_t n)
 {
     return _mm512_maskz_loadu_ps(v_mask(n), p);
-}
-static inline void v_store(float *p, vf a)
-{
-    _mm512_storeu_ps(p, a);
 }
 static inline void v_storen(float *p, vf a, size_t n)
 {
@@ -45,70 +92,24 @@ static inline vf v_loadh(const void *p)
 {
     return _mm512_cvtph_ps(_mm256_loadu_si256(p));
 }
-static inline vf v_set(float x)
-{
-    return _mm512_set1_ps(x);
-}
-static inline vf v_add(vf a, vf b)
-{
-    return _mm512_add_ps(a, b);
-}
-static inline vf v_sub(vf a, vf b)
-{
-    return _mm512_sub_ps(a, b);
-}
-static inline vf v_mul(vf a, vf b)
-{
-    return _mm512_mul_ps(a, b);
-}
-static inline vf v_div(vf a, vf b)
-{
-    return _mm512_div_ps(a, b);
-}
-static inline vf v_fma(vf a, vf b, vf c)
-{
-    return _mm512_fmadd_ps(a, b, c);
-}
-static inline vf v_max(vf a, vf b)
-{
-    return _mm512_max_ps(a, b);
-}
-static inline vf v_min(vf a, vf b)
-{
-    return _mm512_min_ps(a, b);
-}
-/* x < y ? a : b */
 static inline vf v_lt(vf x, vf y, vf a, vf b)
 {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, y, _CMP_LT_OQ), b, a);
 }
-/* x * 2^n: n is the low part of the bits of t = n + 1.5 * 2^23. */
 static inline vf v_scale(vf x, vf t)
 {
     __m512i e = _mm512_slli_epi32(_mm512_castps_si512(t), 23);
     return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), e));
 }
 #elif VLK_VEC == 8
-#include <immintrin.h>
-#define VW 8
-typedef __m256 vf;
-
 static inline __m256i v_mask(size_t n)
 {
     static const int32_t ones[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
     return _mm256_loadu_si256((const __m256i *)(const void *)(ones + 8 - n));
 }
-static inline vf v_load(const void *p)
-{
-    return _mm256_loadu_ps(p);
-}
 static inline vf v_loadn(const float *p, size_t n)
 {
     return _mm256_maskload_ps(p, v_mask(n));
-}
-static inline void v_store(float *p, vf a)
-{
-    _mm256_storeu_ps(p, a);
 }
 static inline void v_storen(float *p, vf a, size_t n)
 {
@@ -117,38 +118,6 @@ static inline void v_storen(float *p, vf a, size_t n)
 static inline vf v_loadh(const void *p)
 {
     return _mm256_cvtph_ps(_mm_loadu_si128(p));
-}
-static inline vf v_set(float x)
-{
-    return _mm256_set1_ps(x);
-}
-static inline vf v_add(vf a, vf b)
-{
-    return _mm256_add_ps(a, b);
-}
-static inline vf v_sub(vf a, vf b)
-{
-    return _mm256_sub_ps(a, b);
-}
-static inline vf v_mul(vf a, vf b)
-{
-    return _mm256_mul_ps(a, b);
-}
-static inline vf v_div(vf a, vf b)
-{
-    return _mm256_div_ps(a, b);
-}
-static inline vf v_fma(vf a, vf b, vf c)
-{
-    return _mm256_fmadd_ps(a, b, c);
-}
-static inline vf v_max(vf a, vf b)
-{
-    return _mm256_max_ps(a, b);
-}
-static inline vf v_min(vf a, vf b)
-{
-    return _mm256_min_ps(a, b);
 }
 static inline vf v_lt(vf x, vf y, vf a, vf b)
 {
@@ -249,6 +218,10 @@ static inline vf v_scale(vf x, vf t)
 }
 #endif
 
+/* A tile of a product in registers: rows, vectors side by side. 6 by 4 of 32 registers, 6 by 2 of 16. */
+#define RMAX 6
+#define VMAX (VW == 16 ? 4 : 2)
+
 static inline vf v_zero(void)
 {
     return v_set(0.0f);
@@ -294,6 +267,26 @@ static inline vf v_exp(vf x0)
     p = v_fma(p, r, v_set(0.5f));
     p = v_fma(v_mul(p, r), r, r);
     return v_lt(x0, lo, v_zero(), v_scale(v_add(p, v_set(1.0f)), t));
+}
+
+/* What GELU and its slope are made from, of -|x|: Phi(-|x|), and *e = exp(-x^2/2).
+ * Phi(-a) = exp(-a^2/2) t Q(t), t = 1 / (1 + 0.27 a): the form of Abramowitz and Stegun 26.2.17 with a polynomial of
+ * our own fit, relative error 2.4e-8 for 0 <= a <= 14. */
+static inline vf v_normal_tail(vf neg, vf *e)
+{
+    const vf one = v_set(1.0f);
+    vf t = v_div(one, v_fma(neg, v_set(-0.27f), one));
+    vf q = v_set(0.0289153964f);
+    q = v_fma(q, t, v_set(-0.126255855f));
+    q = v_fma(q, t, v_set(0.169292613f));
+    q = v_fma(q, t, v_set(-0.068622342f));
+    q = v_fma(q, t, v_set(0.107400359f));
+    q = v_fma(q, t, v_set(0.0722399029f));
+    q = v_fma(q, t, v_set(0.101759262f));
+    q = v_fma(q, t, v_set(0.107550493f));
+    q = v_fma(q, t, v_set(0.107720182f));
+    *e = v_exp(v_mul(v_mul(neg, neg), v_set(-0.5f)));
+    return v_mul(v_mul(q, t), *e);
 }
 
 #endif
