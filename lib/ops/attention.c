@@ -125,23 +125,12 @@ struct dropping {
     vlk_noise noise;
 };
 
-/* 0 with probability p, else 1/(1-p), for the probabilities of sequences from .. to. */
+/* For the probabilities of sequences from .. to: a sequence is a sample. */
 static void draw_drops(void *arg, size_t from, size_t to)
 {
     const struct dropping *d = arg;
-    const uint64_t limit = (uint64_t)((double)d->p * 18446744073709551616.0);
-    for (size_t i = from; i < to; i++) {
-        const uint64_t key[4] = {d->noise.seed, d->noise.step, d->noise.first + i,
-                                 vlk_random_for(VLK_RANDOM_DROPOUT, d->noise.ordinal)};
-        const size_t n = d->heads * d->seq[i].tq * d->seq[i].tk;
-        uint64_t u[256];
-        for (size_t e = 0; e < n; e += 256) {
-            const size_t some = n - e < 256 ? n - e : 256;
-            vlk_random_fill(key, e, u, some);
-            for (size_t k = 0; k < some; k++)
-                d->drop[d->at[i] + e + k] = u[k] < limit ? 0.0f : 1.0f / (1.0f - d->p);
-        }
-    }
+    for (size_t i = from; i < to; i++)
+        vlk_noise_drops(&d->noise, d->p, i, 0, d->drop + d->at[i], count_probs(d->seq + i, 1, d->heads));
 }
 
 static int make_drops(vlk_tape *t, vlk_attn *a, const vlk_seq *seq, size_t n, const vlk_attention_options *o)

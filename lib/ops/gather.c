@@ -66,15 +66,6 @@ static void embed_back(vlk_tape *t, const vlk_node *n)
 }
 static const vlk_op op_embed = {"embed", embed_back};
 
-/* Keeps a copy in the arena, since the caller's array may be gone when backward runs. */
-static void *keep(vlk_tape *t, const void *p, size_t n, size_t size)
-{
-    void *copy = vlk_tape_alloc(t, n, size);
-    if (copy && n)
-        memcpy(copy, p, n * size);
-    return copy;
-}
-
 vlk_var *vlk_embed(vlk_tape *t, const int32_t *id, const int32_t *at, size_t n, vlk_param *token, vlk_param *position)
 {
     const vlk_weight *w = &token->w;
@@ -101,7 +92,7 @@ vlk_var *vlk_embed(vlk_tape *t, const int32_t *id, const int32_t *at, size_t n, 
         struct embed_saved *s = vlk_tape_alloc(t, 1, sizeof *s);
         if (!s)
             return NULL;
-        *s = (struct embed_saved){keep(t, id, n, sizeof *id), keep(t, at, n, sizeof *at)};
+        *s = (struct embed_saved){vlk_tape_keep(t, id, n, sizeof *id), vlk_tape_keep(t, at, n, sizeof *at)};
         if (!s->id || !s->at)
             return NULL;
         node.saved = s;
@@ -133,7 +124,7 @@ vlk_var *vlk_gather_rows(vlk_tape *t, vlk_var *x, const size_t *row, size_t n)
         memcpy(y->data + i * x->cols, x->data + row[i] * x->cols, x->cols * sizeof(float));
     }
     vlk_node node = {&op_gather_rows, y, {x}, {NULL}, NULL};
-    if (vlk_tape_wants(t, &node) && !(node.saved = keep(t, row, n, sizeof *row)))
+    if (vlk_tape_wants(t, &node) && !(node.saved = vlk_tape_keep(t, row, n, sizeof *row)))
         return NULL;
     vlk_tape_push(t, &node);
     return y;
@@ -287,7 +278,7 @@ vlk_var *vlk_mean_rows(vlk_tape *t, vlk_var *x, const vlk_packed *s)
             to[j] /= (float)(end - from);
     }
     vlk_node node = {&op_mean_rows, y, {x}, {NULL}, NULL};
-    if (vlk_tape_wants(t, &node) && !(node.saved = keep(t, s->start, s->n + 1, sizeof *s->start)))
+    if (vlk_tape_wants(t, &node) && !(node.saved = vlk_tape_keep(t, s->start, s->n + 1, sizeof *s->start)))
         return NULL;
     vlk_tape_push(t, &node);
     return y;

@@ -88,14 +88,6 @@ static void cross_entropy_back(vlk_tape *t, const vlk_node *n)
 }
 static const vlk_op op_cross_entropy = {"cross_entropy", cross_entropy_back};
 
-static void *keep(vlk_tape *t, const void *p, size_t n, size_t size)
-{
-    void *copy = vlk_tape_alloc(t, n, size);
-    if (copy && n)
-        memcpy(copy, p, n * size);
-    return copy;
-}
-
 vlk_var *vlk_cross_entropy(vlk_tape *t, vlk_var *x, const vlk_targets *q)
 {
     if (!x)
@@ -108,9 +100,9 @@ vlk_var *vlk_cross_entropy(vlk_tape *t, vlk_var *x, const vlk_targets *q)
     if (!sums)
         return NULL;
     *s = (struct cross_entropy_saved){.smoothing = q->smoothing, .lse = sums, .loss = sums + x->rows};
-    if (q->label && !(s->label = keep(t, q->label, x->rows, sizeof *s->label)))
+    if (q->label && !(s->label = vlk_tape_keep(t, q->label, x->rows, sizeof *s->label)))
         return NULL;
-    if (q->soft && !(s->soft = keep(t, q->soft, x->rows * x->cols, sizeof *s->soft)))
+    if (q->soft && !(s->soft = vlk_tape_keep(t, q->soft, x->rows * x->cols, sizeof *s->soft)))
         return NULL;
     for (size_t r = 0; r < x->rows; r++) {
         if (counts(s, r) && !s->soft && (s->label[r] < 0 || (size_t)s->label[r] >= x->cols))

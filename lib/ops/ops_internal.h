@@ -24,6 +24,8 @@ typedef struct vlk_node {
     const void *saved; /* the op's own, in the arena: its file says what */
 } vlk_node;
 
+/* A copy in the arena of n elements that the caller may drop before backward runs. NULL with the error noted. */
+void *vlk_tape_keep(vlk_tape *t, const void *p, size_t n, size_t size);
 /* Gives back what an op took for itself alone since the mark, recording or not. */
 void vlk_tape_rewind(vlk_tape *t, vlk_mark m);
 /* 1 if this call has to be recorded: the tape records, and an input or a parameter takes a gradient. */
@@ -61,6 +63,9 @@ struct vlk_grads {
 struct vlk_grads *vlk_tape_grads(vlk_tape *t);
 const vlk_node *vlk_tape_node(const vlk_tape *t, size_t i);
 void vlk_tape_cut(vlk_tape *t, size_t nodes); /* forgets the nodes from there on */
+
+/* 0 with probability p, else 1/(1-p), for elements e .. e + count of a sample of the value (select.c). 0 < p < 1. */
+void vlk_noise_drops(const vlk_noise *n, float p, size_t sample, size_t e, float *drop, size_t count);
 
 /* fn(arg, from, to) over [0, n) in blocks of `block` on the kernel's threads. */
 typedef void vlk_range_fn(void *arg, size_t from, size_t to);

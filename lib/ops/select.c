@@ -105,6 +105,20 @@ vlk_var *vlk_concat_rows(vlk_tape *t, vlk_var *a, vlk_var *b)
 
 /* ---- dropout ---------------------------------------------------------------------------------------- */
 
+void vlk_noise_drops(const vlk_noise *n, float p, size_t sample, size_t e, float *drop, size_t count)
+{
+    const uint64_t key[4] = {n->seed, n->step, n->first + sample, vlk_random_for(VLK_RANDOM_DROPOUT, n->ordinal)};
+    const uint64_t limit = (uint64_t)((double)p * 18446744073709551616.0); /* p < 1 */
+    const float by = 1.0f / (1.0f - p);
+    uint64_t u[256];
+    for (size_t at = 0, some; at < count; at += some) {
+        some = count - at < 256 ? count - at : 256;
+        vlk_random_fill(key, e + at, u, some);
+        for (size_t i = 0; i < some; i++)
+            drop[at + i] = u[i] < limit ? 0.0f : by;
+    }
+}
+
 struct dropout_saved {
     vlk_noise noise;
     float p;
@@ -126,19 +140,15 @@ static void drop_samples(void *arg, size_t from, size_t end)
     const struct dropout_job *j = arg;
     const struct dropout_saved *s = j->s;
     enum { SOME = 256 };
-    uint64_t u[SOME];
-    const float by = 1.0f / (1.0f - s->p);
-    const uint64_t limit = (uint64_t)((double)s->p * 18446744073709551616.0); /* p < 1 */
+    float drop[SOME];
     for (size_t i = from; i < end; i++) {
-        const uint64_t key[4] = {s->noise.seed, s->noise.step, s->noise.first + i,
-                                 vlk_random_for(VLK_RANDOM_DROPOUT, s->noise.ordinal)};
         const size_t row = s->start ? s->start[i] : i, rows = s->start ? s->start[i + 1] - row : 1;
         const size_t n = rows * j->cols, at = row * j->cols;
         for (size_t e = 0; e < n; e += SOME) {
             const size_t some = n - e < SOME ? n - e : SOME;
-            vlk_random_fill(key, e, u, some);
-            for (size_t k = 0; k < some; k++) {
-                const float y = u[k] < limit ? 0.0f : j->from[at + e + k] * by;
+            vlk_noise_drops(&s->noise, s->p, i, e, drop, some);
+            for (size_t k = 0; k < some; k++) { /* what is dropped is 0 whatever it was */
+                const float y = drop[k] == 0.0f ? 0.0f : j->from[at + e + k] * drop[k];
                 j->to[at + e + k] = j->add ? j->to[at + e + k] + y : y;
             }
         }
@@ -166,13 +176,8 @@ vlk_var *vlk_dropout(vlk_tape *t, vlk_var *x, float p, const vlk_noise *noise, c
     if (!y || !s)
         return NULL;
     *s = (struct dropout_saved){*noise, p, NULL, samples ? samples->n : x->rows};
-    if (samples) {
-        size_t *start = vlk_tape_alloc(t, samples->n + 1, sizeof *start);
-        if (!start)
-            return NULL;
-        memcpy(start, samples->start, (samples->n + 1) * sizeof *start);
-        s->start = start;
-    }
+    if (samples && !(s->start = vlk_tape_keep(t, samples->start, samples->n + 1, sizeof *s->start)))
+        return NULL;
     vlk_for_ranges(t, drop_samples, &(struct dropout_job){s, y->data, x->data, x->cols, 0}, s->samples, 1);
     vlk_tape_push(t, &(vlk_node){&op_dropout, y, {x}, {NULL}, s});
     return y;

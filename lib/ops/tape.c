@@ -114,6 +114,14 @@ void *vlk_tape_alloc(vlk_tape *t, size_t n, size_t size)
     return p ? p : vlk_tape_broken(t);
 }
 
+void *vlk_tape_keep(vlk_tape *t, const void *p, size_t n, size_t size)
+{
+    void *copy = vlk_tape_alloc(t, n, size);
+    if (copy && n)
+        memcpy(copy, p, n * size);
+    return copy;
+}
+
 vlk_mark vlk_tape_mark(const vlk_tape *t)
 {
     return vlk_arena_mark(t->arena);
