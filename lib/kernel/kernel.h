@@ -60,7 +60,7 @@ void vlk_weight_clear(vlk_weight *w); /* frees what was made; may be used again 
 /* 1 if all values are finite, 0 if not (*at: the index of the first that is not). Reads the data once. */
 int vlk_weight_finite(vlk_kernel *kn, const vlk_weight *w, size_t *at);
 /* Gives back the mapped pages of n weights and around them, by all threads: they come from the file again if needed. */
-void vlk_weights_release(vlk_kernel *kn, vlk_weight *const *w, size_t n);
+void vlk_weight_release_pages(vlk_kernel *kn, vlk_weight *const *w, size_t n);
 
 typedef enum vlk_act { VLK_ACT_NONE, VLK_ACT_QUICK_GELU, VLK_ACT_GELU, VLK_ACT_GELU_TANH, VLK_ACT_RELU } vlk_act;
 

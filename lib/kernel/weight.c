@@ -143,7 +143,7 @@ static void release_task(void *arg, size_t task, int thread)
     vlk_weight_release(w[task]);
 }
 
-void vlk_weights_release(vlk_kernel *kn, vlk_weight *const *w, size_t n)
+void vlk_weight_release_pages(vlk_kernel *kn, vlk_weight *const *w, size_t n)
 {
     vlk_pool_run(kn->pool, release_task, (void *)(uintptr_t)w, n);
 }

@@ -252,6 +252,6 @@ void vlk_model_release(vlk_model *m, vlk_kernel *k)
         if (m->ready[m->bound[i].tower])
             w[n++] = &m->bound[i].p->w;
     if (w)
-        vlk_weights_release(k, w, n);
+        vlk_weight_release_pages(k, w, n);
     free(w);
 }
