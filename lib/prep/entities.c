@@ -102,6 +102,16 @@ static size_t number_to_char(uint32_t v, uint32_t *cp)
     return 1;
 }
 
+/* Copies s up to its next & and steps *i behind that. 1; 0 there is none left; -1. */
+static int next_ampersand(vlk_cps *out, const uint32_t *s, size_t n, size_t *i, vlk_err *err)
+{
+    size_t run = *i, end = run;
+    while (end < n && s[end] != '&')
+        end++;
+    *i = end + (end < n);
+    return vlk_cps_add(out, s + run, end - run, err) ? -1 : end < n;
+}
+
 /* ---- html.unescape ------------------------------------------------------------------------ */
 
 /* A named reference behind an &, s[0..n-1]: appends what it stands for. *used: the characters taken. */
@@ -133,15 +143,9 @@ static int named_html(vlk_cps *out, const uint32_t *s, size_t n, size_t *used, v
 
 int vlk_unescape_html(vlk_cps *out, const uint32_t *s, size_t n, vlk_err *err)
 {
-    for (size_t i = 0; i < n;) {
-        size_t run = i;
-        while (i < n && s[i] != '&')
-            i++;
-        if (vlk_cps_add(out, s + run, i - run, err))
-            return -1;
-        if (i == n)
-            break;
-        i++;
+    size_t i = 0;
+    int rc;
+    while ((rc = next_ampersand(out, s, n, &i, err)) > 0) {
         uint32_t v, cp;
         size_t used = number(s + i, n - i, &v);
         if (used) {
@@ -153,7 +157,7 @@ int vlk_unescape_html(vlk_cps *out, const uint32_t *s, size_t n, vlk_err *err)
         }
         i += used;
     }
-    return 0;
+    return rc;
 }
 
 /* ---- ftfy --------------------------------------------------------------------------------- */
@@ -226,15 +230,9 @@ static size_t reference_ftfy(const uint32_t *s, size_t n, uint32_t cp[3], size_t
 
 int vlk_unescape_ftfy(vlk_cps *out, const uint32_t *s, size_t n, vlk_err *err)
 {
-    for (size_t i = 0; i < n;) {
-        size_t run = i;
-        while (i < n && s[i] != '&')
-            i++;
-        if (vlk_cps_add(out, s + run, i - run, err))
-            return -1;
-        if (i == n)
-            break;
-        i++;
+    size_t i = 0;
+    int rc;
+    while ((rc = next_ampersand(out, s, n, &i, err)) > 0) {
         /* ftfy repeats until nothing changes. A reference to & in front of "amp;" would cost a pass for each of
          * &amp;amp;amp;...; such a chain is followed here, and ends where the next one is no &. */
         uint32_t cp[3] = {'&', 0, 0}, next[3];
@@ -254,5 +252,5 @@ int vlk_unescape_ftfy(vlk_cps *out, const uint32_t *s, size_t n, vlk_err *err)
         if (vlk_cps_add(out, cp, count, err))
             return -1;
     }
-    return 0;
+    return rc;
 }
