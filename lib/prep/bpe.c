@@ -114,14 +114,6 @@ static int merge_word(vlk_bpe *b, vlk_ids *out, const unsigned char *word, size_
 
 /* ---- the cache ---------------------------------------------------------------------------- */
 
-static uint32_t hash_word(const char *s, size_t n)
-{
-    uint32_t h = 2166136261u;
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ (unsigned char)s[i]) * 16777619u;
-    return h ^ h >> 15;
-}
-
 static vlk_bpe_word *cache_slot(const vlk_bpe *b, const char *s, size_t n, uint32_t hash)
 {
     size_t i = hash & (CACHE_SLOTS - 1);
@@ -138,7 +130,7 @@ static int encode_word(vlk_bpe *b, vlk_ids *out, const char *s, size_t n, vlk_er
         return merge_word(b, out, (const unsigned char *)s, n, err);
     if (!b->word && !(b->word = vlk_calloc(CACHE_SLOTS, sizeof *b->word, err)))
         return -1;
-    uint32_t hash = hash_word(s, n);
+    uint32_t hash = vlk_bpe_hash(s, n);
     vlk_bpe_word *w = cache_slot(b, s, n, hash);
     if (w->len)
         return ids_add(out, b->word_ids.id + w->ids, w->count, err);
@@ -269,16 +261,6 @@ int vlk_bpe_truncate(const vlk_bpe *b, vlk_ids *ids, size_t context)
     if (context)
         ids->id[context - 1] = b->end;
     return 1;
-}
-
-int32_t vlk_bpe_start(const vlk_bpe *b)
-{
-    return b->start;
-}
-
-int32_t vlk_bpe_end(const vlk_bpe *b)
-{
-    return b->end;
 }
 
 void vlk_bpe_free(vlk_bpe *b)

@@ -12,6 +12,15 @@ typedef struct vlk_bpe_pair {
     uint32_t left, right, rank, id; /* rank VLK_BPE_NONE: an empty slot */
 } vlk_bpe_pair;
 
+/* FNV-1a (32 bits), mixed: of words in the cache and of token texts. */
+static inline uint32_t vlk_bpe_hash(const char *s, size_t n)
+{
+    uint32_t h = 2166136261u;
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ (unsigned char)s[i]) * 16777619u;
+    return h ^ h >> 15;
+}
+
 /* Words seen before: open addressing, emptied when it is full. */
 typedef struct vlk_bpe_word {
     uint32_t hash, len; /* len 0: an empty slot */

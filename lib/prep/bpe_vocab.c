@@ -14,14 +14,6 @@
 
 /* ---- token texts -------------------------------------------------------------------------- */
 
-static uint32_t hash_text(const char *s, size_t n)
-{
-    uint32_t h = 2166136261u;
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ (unsigned char)s[i]) * 16777619u;
-    return h ^ h >> 15;
-}
-
 int vlk_vocab_init(vlk_vocab *v, size_t size, const char *name, vlk_err *err)
 {
     size_t slots = 1024;
@@ -59,7 +51,7 @@ static size_t text_slot(const vlk_vocab *v, const char *text, size_t n, uint32_t
 
 uint32_t vlk_vocab_find(const vlk_vocab *v, const char *text, size_t n)
 {
-    uint32_t s = v->slot[text_slot(v, text, n, hash_text(text, n))].id;
+    uint32_t s = v->slot[text_slot(v, text, n, vlk_bpe_hash(text, n))].id;
     return s ? s - 1 : VLK_BPE_NONE;
 }
 
@@ -71,7 +63,7 @@ int vlk_vocab_add(vlk_vocab *v, const char *text, size_t n, uint64_t id, vlk_err
     if (id >= v->size)
         return vlk_fail(err, VLK_EMODEL, "%s: token \"%.*s\" has id %llu, but the vocabulary ends at %zu", v->name,
                         show, text, (unsigned long long)id, v->size - 1);
-    uint32_t hash = hash_text(text, n);
+    uint32_t hash = vlk_bpe_hash(text, n);
     size_t i = text_slot(v, text, n, hash);
     if (v->slot[i].id)
         return vlk_fail(err, VLK_EMODEL, "%s: token \"%.*s\" stands twice", v->name, show, text);
@@ -238,7 +230,7 @@ static int read_merges(vlk_buf *out, const char *path, size_t lines, vlk_err *er
     } while (got && !(lines && seen > lines)); /* the rest of OpenAI's file, four fifths, need not be unpacked */
     const char *first = out->len ? memchr(out->data, '\n', out->len) : NULL;
     size_t head = first ? (size_t)(first - out->data) : out->len;
-    out->data[head < out->len ? head : out->len] = 0;
+    out->data[head] = 0;
     if (!first || !strstr(out->data, "#version")) {
         vlk_fail(err, VLK_EMODEL, "%s: no list of merges: the first line is no \"#version\"", path);
         goto out;
@@ -285,7 +277,7 @@ out:
 }
 
 /* The specials of a Hugging Face vocabulary: the last two, by name. */
-static int hf_specials(const vlk_bpe *b, const vlk_vocab *v, vlk_err *err)
+static int hf_specials(const vlk_vocab *v, vlk_err *err)
 {
     static const char *const name[2] = {"<|startoftext|>", "<|endoftext|>"};
     for (size_t i = 0; i < 2; i++) {
@@ -296,8 +288,6 @@ static int hf_specials(const vlk_bpe *b, const vlk_vocab *v, vlk_err *err)
             return vlk_fail(err, VLK_EMODEL, "%s: token \"%s\" has id %u; expected %zu", v->name, name[i], id,
                             v->size - 2 + i);
     }
-    if ((size_t)b->end != v->size - 1)
-        return vlk_fail(err, VLK_EMODEL, "%s: the end token is not the last", v->name);
     return 0;
 }
 
@@ -326,7 +316,7 @@ vlk_bpe *vlk_bpe_open_hf(const char *folder, size_t vocab_size, vlk_err *err)
         goto out;
     }
     v.given = 1;
-    if (hf_specials(b, &v, err) || build(b, &v, merges.data, merges.len, flat ? lines : both, err))
+    if (hf_specials(&v, err) || build(b, &v, merges.data, merges.len, flat ? lines : both, err))
         goto out;
     rc = 0;
 out:

@@ -2,18 +2,11 @@
  *
  *   1, L       (l, l, l)                      LA, RGBA   alpha is dropped
  *   P          the palette's colour           I16        min(v, 255): clipped, not scaled
- *   CMYK       nk = 255 - K;  R = nk - div255(C * nk), and so on: no colour profiles
- * div255(t) = (t + 128 + ((t + 128) >> 8)) >> 8 is t / 255 rounded to nearest, for t up to 65025.
- * Compositing on a ground g of 255 or 0: div255(c * a + g * (255 - a)). */
+ *   CMYK       nk = 255 - K;  R = nk - vlk_div255(C * nk), and so on: no colour profiles
+ * Compositing on a ground g of 255 or 0: vlk_div255(c * a + g * (255 - a)). */
 #include "picture_internal.h"
 
 #include <string.h>
-
-static uint8_t div255(unsigned t)
-{
-    t += 128;
-    return (uint8_t)(((t >> 8) + t) >> 8);
-}
 
 /* One pixel of any mode as r g b a. Alpha comes from the channel, the palette or the transparent level. */
 static void pixel_rgba(const vlk_image *img, const uint8_t *p, uint8_t out[4])
@@ -44,7 +37,7 @@ static void pixel_rgba(const vlk_image *img, const uint8_t *p, uint8_t out[4])
     case VLK_MODE_CMYK: {
         unsigned nk = 255u - p[3];
         for (int i = 0; i < 3; i++)
-            out[i] = (uint8_t)(nk - div255(p[i] * nk));
+            out[i] = (uint8_t)(nk - vlk_div255(p[i] * nk));
         break;
     }
     case VLK_MODE_I16: {
@@ -77,7 +70,7 @@ static int convert(vlk_image *img, vlk_alpha alpha, vlk_err *err)
         pixel_rgba(img, img->data + at * size, c);
         if (alpha != VLK_ALPHA_DROP && c[3] != 255) {
             for (int j = 0; j < 3; j++)
-                c[j] = div255(c[j] * (unsigned)c[3] + ground * (255u - c[3]));
+                c[j] = vlk_div255(c[j] * (unsigned)c[3] + ground * (255u - c[3]));
         }
         memcpy(img->data + at * 3, c, 3);
     }

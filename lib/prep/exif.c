@@ -121,20 +121,27 @@ static int from_png(const uint8_t *p, size_t n)
 }
 
 /* Chunks are name(4) length(4) data, and a byte of padding when the length is odd. */
-static int from_webp(const uint8_t *p, size_t n)
+const uint8_t *vlk_riff_chunk(const uint8_t *p, size_t n, const char name[4], size_t *len)
 {
     size_t at = 12;
     while (n - at >= 8) {
-        size_t len = le32(p + at + 4);
-        if (len > n - at - 8)
-            return 1;
-        if (memcmp(p + at, "EXIF", 4) == 0)
-            return orientation_of(p + at + 8, len);
-        at += 8 + len;
-        if (len & 1 && at < n)
+        *len = le32(p + at + 4);
+        if (*len > n - at - 8)
+            return NULL;
+        if (memcmp(p + at, name, 4) == 0)
+            return p + at + 8;
+        at += 8 + *len;
+        if (*len & 1 && at < n)
             at++;
     }
-    return 1;
+    return NULL;
+}
+
+static int from_webp(const uint8_t *p, size_t n)
+{
+    size_t len;
+    const uint8_t *exif = vlk_riff_chunk(p, n, "EXIF", &len);
+    return exif ? orientation_of(exif, len) : 1;
 }
 
 int vlk_exif_orientation(const char *kind, const uint8_t *p, size_t n)

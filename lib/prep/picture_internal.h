@@ -14,6 +14,13 @@
 
 size_t vlk_mode_bytes(vlk_mode mode); /* of one pixel */
 
+/* t / 255 rounded to nearest, for t up to 65025: Pillow's MULDIV255. */
+static inline uint8_t vlk_div255(unsigned t)
+{
+    t += 128;
+    return (uint8_t)(((t >> 8) + t) >> 8);
+}
+
 /* Gives img its mode and size and room for its pixels, after width * height was checked against the limit.
  * What an earlier picture left (palette, alpha, orientation) is reset. `kind` is for the message. */
 int vlk_image_start(vlk_image *img, vlk_mode mode, size_t w, size_t h, size_t max_pixels, const char *kind,
@@ -50,6 +57,9 @@ int vlk_webp_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_
 /* vlk_image_decode with a sink. */
 int vlk_image_decode_to(vlk_image *img, const void *bytes, size_t n, const vlk_pixel_options *opt, vlk_sink *sink,
                         vlk_err *err) VLK_MUST_USE;
+/* The data of the first chunk of that name in a RIFF file of n >= 12 bytes ("WEBP" is not looked at); *len is their
+ * length. NULL if no whole one is there. */
+const uint8_t *vlk_riff_chunk(const uint8_t *p, size_t n, const char name[4], size_t *len);
 /* Orientation 1..8 that a whole PNG, JPEG or WebP file carries; 1 when there is none or it makes no sense. */
 int vlk_exif_orientation(const char *kind, const uint8_t *p, size_t n);
 

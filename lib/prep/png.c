@@ -13,6 +13,7 @@
 
 #include <png.h>
 #include <setjmp.h>
+#include <stdio.h>
 #include <string.h>
 
 typedef struct source {
@@ -26,12 +27,8 @@ typedef struct source {
 static void on_error(png_structp png, png_const_charp msg)
 {
     source *s = png_get_error_ptr(png);
-    if (!s->cut) {
-        size_t n = strlen(msg);
-        n = n < sizeof s->what - 1 ? n : sizeof s->what - 1;
-        memcpy(s->what, msg, n);
-        s->what[n] = '\0';
-    }
+    if (!s->cut)
+        snprintf(s->what, sizeof s->what, "%s", msg);
     longjmp(png_jmpbuf(png), 1);
 }
 
@@ -232,10 +229,7 @@ typedef struct sink {
 static void on_write_error(png_structp png, png_const_charp msg)
 {
     sink *s = png_get_error_ptr(png);
-    size_t n = strlen(msg);
-    n = n < sizeof s->what - 1 ? n : sizeof s->what - 1;
-    memcpy(s->what, msg, n);
-    s->what[n] = '\0';
+    snprintf(s->what, sizeof s->what, "%s", msg);
     longjmp(png_jmpbuf(png), 1);
 }
 

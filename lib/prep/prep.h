@@ -186,7 +186,5 @@ typedef struct vlk_ids {
 int vlk_bpe_encode(vlk_bpe *b, vlk_ids *out, const char *text, size_t n, vlk_err *err) VLK_MUST_USE;
 /* Cuts to `context` ids as the reference does (the last one becomes the end token). 1 if it was cut. */
 int vlk_bpe_truncate(const vlk_bpe *b, vlk_ids *ids, size_t context);
-int32_t vlk_bpe_start(const vlk_bpe *b);
-int32_t vlk_bpe_end(const vlk_bpe *b);
 
 #endif

@@ -42,14 +42,19 @@ static int absent(const vlk_json *j)
     return !j || vlk_json_type(j) == VLK_JSON_NULL;
 }
 
+/* The JSON reader has found the mistake; it is one of the model. */
+static int not_a_model(vlk_err *err)
+{
+    if (err)
+        err->code = VLK_EMODEL;
+    return -1;
+}
+
 static int read_side(const vlk_json *j, size_t *out, const char *what, vlk_err *err)
 {
     int64_t v;
-    if (vlk_json_int(j, 1, MAX_SIDE, &v, what, err)) {
-        if (err)
-            err->code = VLK_EMODEL;
-        return -1;
-    }
+    if (vlk_json_int(j, 1, MAX_SIDE, &v, what, err))
+        return not_a_model(err);
     *out = (size_t)v;
     return 0;
 }
@@ -64,11 +69,8 @@ static int read_flag(const vlk_json *config, const char *key, int *out, place *p
         *out = 0;
         return 0;
     }
-    if (vlk_json_bool(j, out, at(p, key), err)) {
-        if (err)
-            err->code = VLK_EMODEL;
-        return -1;
-    }
+    if (vlk_json_bool(j, out, at(p, key), err))
+        return not_a_model(err);
     return 0;
 }
 
@@ -83,11 +85,8 @@ static int read_triple(const vlk_json *config, const char *key, double out[3], i
     if (list && n != 3)
         return vlk_fail(err, VLK_EMODEL, "%s: expected 3 numbers, found %zu", at(p, key), n);
     for (size_t i = 0; i < 3; i++) {
-        if (vlk_json_num(list ? vlk_json_at(j, i) : j, &out[i], at(p, key), err)) {
-            if (err)
-                err->code = VLK_EMODEL;
-            return -1;
-        }
+        if (vlk_json_num(list ? vlk_json_at(j, i) : j, &out[i], at(p, key), err))
+            return not_a_model(err);
         if (!isfinite(out[i]) || fabs(out[i]) > 1e6 || (positive && out[i] < 1e-6))
             return vlk_fail(err, VLK_EMODEL, "%s: expected %s numbers, found %g", at(p, key),
                             positive ? "positive" : "small", out[i]);
@@ -173,11 +172,8 @@ static int hf_resample(vlk_recipe *r, const vlk_json *config, place *p, vlk_err 
         r->filter = VLK_BILINEAR;
         return 0;
     }
-    if (vlk_json_int(j, 0, (int64_t)FILTERS - 1, &v, at(p, "resample"), err)) {
-        if (err)
-            err->code = VLK_EMODEL;
-        return -1;
-    }
+    if (vlk_json_int(j, 0, (int64_t)FILTERS - 1, &v, at(p, "resample"), err))
+        return not_a_model(err);
     r->filter = (vlk_filter)v;
     return 0;
 }
@@ -190,11 +186,8 @@ static int hf_values(vlk_recipe *r, const vlk_json *config, place *p, vlk_err *e
         read_triple(config, "image_mean", r->mean, 0, p, err) || read_triple(config, "image_std", r->std, 1, p, err))
         return -1;
     if (!absent(j)) {
-        if (vlk_json_num(j, &r->rescale, at(p, "rescale_factor"), err)) {
-            if (err)
-                err->code = VLK_EMODEL;
-            return -1;
-        }
+        if (vlk_json_num(j, &r->rescale, at(p, "rescale_factor"), err))
+            return not_a_model(err);
         if (!(r->rescale > 0 && r->rescale <= 1e6))
             return vlk_fail(err, VLK_EMODEL, "%s: expected a positive number, found %g", at(p, "rescale_factor"),
                             r->rescale);
@@ -320,11 +313,8 @@ int vlk_recipe_from_open_clip(vlk_recipe *r, const vlk_json *cfg, size_t image_s
     if (oc_size(r, cfg, &p, err) || oc_words(r, cfg, &p, err) || read_triple(cfg, "mean", r->mean, 0, &p, err) ||
         read_triple(cfg, "std", r->std, 1, &p, err))
         return -1;
-    if (!absent(colour) && vlk_json_int(colour, 0, 255, &fill, at(&p, "fill_color"), err)) {
-        if (err)
-            err->code = VLK_EMODEL;
-        return -1;
-    }
+    if (!absent(colour) && vlk_json_int(colour, 0, 255, &fill, at(&p, "fill_color"), err))
+        return not_a_model(err);
     /* A rectangle's shortest side is resized with bicubic there, whatever interpolation says. */
     if (r->resize == VLK_RESIZE_SHORTEST && r->size_w != r->size_h)
         r->filter = VLK_BICUBIC;

@@ -145,19 +145,13 @@ static void pass16(uint16_t *dst, size_t dst_step, size_t dst_line, const uint16
     }
 }
 
-static uint8_t div255(unsigned t)
-{
-    t += 128;
-    return (uint8_t)(((t >> 8) + t) >> 8);
-}
-
 static void multiply_alpha(vlk_image *img)
 {
     size_t n = img->width * img->height, c = vlk_mode_bytes(img->mode);
     uint8_t *p = img->data;
     for (size_t i = 0; i < n; i++, p += c) {
         for (size_t ch = 0; ch + 1 < c; ch++)
-            p[ch] = div255((unsigned)p[ch] * p[c - 1]);
+            p[ch] = vlk_div255((unsigned)p[ch] * p[c - 1]);
     }
 }
 

@@ -68,26 +68,6 @@ static int decode_at(vlk_image *img, const uint8_t *p, size_t n, size_t x, size_
     return s == VP8_STATUS_OK ? 0 : fail(s, err);
 }
 
-/* The first ANMF chunk of an animation: 1 and its place, 0 if there is none whole. */
-static int first_frame(const uint8_t *p, size_t n, const uint8_t **frame, size_t *len)
-{
-    size_t at = 12;
-    while (n - at >= 8) {
-        size_t k = le32(p + at + 4);
-        if (k > n - at - 8)
-            return 0;
-        if (memcmp(p + at, "ANMF", 4) == 0 && k > 16) {
-            *frame = p + at + 8;
-            *len = k;
-            return 1;
-        }
-        at += 8 + k;
-        if (k & 1 && at < n)
-            at++;
-    }
-    return 0;
-}
-
 int vlk_webp_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_options *opt, vlk_err *err)
 {
     WebPBitstreamFeatures f;
@@ -105,9 +85,9 @@ int vlk_webp_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_
     img->has_alpha = f.has_alpha != 0;
     if (!f.has_animation)
         return decode_at(img, p, n, 0, 0, err);
-    const uint8_t *frame;
-    size_t len;
-    if (n < 12 || !first_frame(p, n, &frame, &len))
+    size_t len = 0;
+    const uint8_t *frame = n < 12 ? NULL : vlk_riff_chunk(p, n, "ANMF", &len);
+    if (!frame || len <= 16)
         return vlk_fail(err, VLK_EFORMAT, "WebP: an animation without a whole first frame");
     memset(img->data, 0, img->width * img->height * vlk_mode_bytes(mode));
     return decode_at(img, frame + 16, len - 16, le24(frame) * 2, le24(frame + 3) * 2, err);

@@ -196,7 +196,11 @@ static void merges(const char *what, const char *text, size_t size, const char *
     if (reason) {
         refused(b, what, reason);
     } else {
-        CHECK(b && vlk_bpe_end(b) == (int32_t)size - 1, "%s: %s", what, err.msg);
+        vlk_ids ids = {0};
+        CHECK(b && vlk_bpe_encode(b, &ids, "", 0, &err) == 0 && ids.len == 2 && ids.id[0] == (int32_t)size - 2 &&
+                  ids.id[1] == (int32_t)size - 1,
+              "%s: %s", what, err.msg);
+        free(ids.id);
         vlk_bpe_free(b);
     }
 }
