@@ -89,10 +89,8 @@ void *vlk_arena_alloc(vlk_arena *a, size_t bytes, vlk_err *err)
         a->before += a->chunk[a->at].used;
         a->at++; /* chunks behind `at` are empty */
     }
-    if (a->at == a->chunks && add_chunk(a, need, err) != 0) {
-        /* stay on a chunk that exists, so that marks keep their meaning */
+    if (a->at == a->chunks && add_chunk(a, need, err) != 0)
         return NULL;
-    }
     struct chunk *c = &a->chunk[a->at];
     void *p = c->base + c->used;
     UNPOISON(p, bytes);

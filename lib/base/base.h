@@ -140,7 +140,7 @@ void vlk_tensor_set_dense(vlk_tensor *t); /* row-major strides from dim */
 
 /* Unsigned decimal in [min, max]; the whole of s must be the number. */
 int vlk_parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *out) VLK_MUST_USE;
-/* A finite decimal in [min, max], independent of the locale. */
+/* A finite decimal in [min, max], without blanks around it, independent of the locale. */
 int vlk_parse_f64(const char *s, double min, double max, double *out) VLK_MUST_USE;
 
 /* ---- hashes, text ------------------------------------------------------------------------- */

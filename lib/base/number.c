@@ -169,7 +169,7 @@ int vlk_parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *out)
 
 int vlk_parse_f64(const char *s, double min, double max, double *out)
 {
-    if (!*s || *s == ' ' || strpbrk(s, "xXnN")) /* no hexadecimal, no nan, no inf */
+    if (!*s || strspn(s, "+-.0123456789eE") != strlen(s)) /* no blanks, no hexadecimal, no nan, no inf */
         return -1;
     locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     if (!c)

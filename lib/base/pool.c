@@ -8,15 +8,17 @@
  * from the runs' atomic counters. Workers spin for a while before they sleep: a tower has a barrier
  * per operation, and waking a sleeping thread costs more than most operations of a small model.
  * Which thread runs a task never matters to its result. */
-#define _GNU_SOURCE /* sched_getaffinity, syscall futex-free spinning hint */
+#define _GNU_SOURCE /* sched_getaffinity */
 #include "base.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* How long a thread waits before it sleeps: some 20 us of the core for itself, then up to a few hundred in which any
  * other thread (a decoder, a neighbour's job) may have it. */
@@ -39,7 +41,7 @@ struct vlk_pool {
     vlk_task_fn *fn;
     void *arg;
     atomic_int working;     /* workers that have not finished the present run */
-    atomic_uint generation; /* odd numbers never occur; a change means a new run or the end */
+    atomic_uint generation; /* a change means a new run or the end */
     atomic_int stop;
     atomic_int sleepers;
     pthread_mutex_t lock;
@@ -217,6 +219,8 @@ int vlk_cpu_count(void)
     int n = 1;
     if (sched_getaffinity(0, sizeof set, &set) == 0)
         n = CPU_COUNT(&set);
+    else if (errno == EINVAL) /* more cores than the set has room for */
+        n = (int)sysconf(_SC_NPROCESSORS_ONLN);
     int q = quota_cores();
     if (q && q < n)
         n = q;
