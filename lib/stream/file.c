@@ -106,8 +106,10 @@ int vlk_read_file(vlk_buf *out, const char *path, size_t max, vlk_err *err)
         vlk_fail(err, VLK_ELIMIT, "%s: has %ju bytes, at most %zu are read", path, (uintmax_t)st.st_size, max);
         goto out;
     }
-    size_t step = S_ISREG(st.st_mode) ? (size_t)st.st_size + 1 : 65536; /* the 1 lets the end be seen at once */
+    const size_t known = S_ISREG(st.st_mode) ? (size_t)st.st_size : 0;
     for (;;) {
+        /* One byte more than a file should have, in which its end shows without room for another block. */
+        size_t step = out->len <= known && known > 0 ? known - out->len + 1 : 65536;
         if (vlk_buf_reserve(out, step, err) != 0)
             goto out;
         ssize_t r = read(fd, out->data + out->len, step);
@@ -124,7 +126,6 @@ int vlk_read_file(vlk_buf *out, const char *path, size_t max, vlk_err *err)
             vlk_fail(err, VLK_ELIMIT, "%s: has more than the %zu bytes that are read", path, max);
             goto out;
         }
-        step = 65536;
     }
     out->data[out->len] = 0;
     rc = 0;
@@ -145,4 +146,12 @@ char *vlk_path_join(const char *dir, const char *name, vlk_err *err)
         p[d] = '/';
     memcpy(p + d + slash, name, n);
     return p;
+}
+
+char *vlk_path_folder(const char *path, vlk_err *err)
+{
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL)
+        return vlk_strndup(".", 1, err);
+    return vlk_strndup(path, slash == path ? 1 : (size_t)(slash - path), err);
 }

@@ -115,10 +115,11 @@ static int source_read(vlk_in *in, void *p, size_t n, size_t *got, vlk_err *err)
     *got = 0;
     if (in->fd < 0) {
         *got = n < in->mem_left ? n : in->mem_left;
-        if (*got > 0)
+        if (*got > 0) {
             memcpy(p, in->mem, *got);
-        in->mem += *got;
-        in->mem_left -= *got;
+            in->mem += *got;
+            in->mem_left -= *got;
+        }
         return 0;
     }
     if (n > INT_MAX / 2)
@@ -144,7 +145,8 @@ static int pull_raw(void *arg, const unsigned char **p, size_t *n, vlk_err *err)
     return source_read(in, in->raw, BUF_SIZE, n, err);
 }
 
-/* Reads enough to see whether the stream is packed, and sets the way up. */
+/* Reads enough to see whether the stream is packed, and sets the way up. Where that fails, nothing has changed but the
+ * bytes read: the next call tries again. */
 static int start(vlk_in *in, vlk_err *err)
 {
     while (in->len < 4 && !in->eof) {
@@ -154,19 +156,22 @@ static int start(vlk_in *in, vlk_err *err)
         in->len += got;
         in->eof = got == 0;
     }
-    in->started = 1;
     int kind = vlk_unpack_kind(in->buf, in->len);
-    if (kind == 0)
-        return 0;
-    in->raw = in->buf;
-    in->raw_len = in->len;
-    in->len = 0;
-    in->eof = 0;
-    in->buf = vlk_calloc(1, BUF_SIZE, err);
-    if (in->buf == NULL)
-        return -1;
-    in->z = vlk_unpack_new(kind, pull_raw, in, in->name, err);
-    return in->z == NULL ? -1 : 0;
+    if (kind != 0) {
+        unsigned char *fresh = vlk_calloc(1, BUF_SIZE, err);
+        in->z = fresh ? vlk_unpack_new(kind, pull_raw, in, in->name, err) : NULL;
+        if (in->z == NULL) {
+            free(fresh);
+            return -1;
+        }
+        in->raw = in->buf;
+        in->raw_len = in->len;
+        in->buf = fresh;
+        in->len = 0;
+        in->eof = 0;
+    }
+    in->started = 1;
+    return 0;
 }
 
 static int unpacked(vlk_in *in, void *p, size_t n, size_t *got, vlk_err *err)

@@ -12,9 +12,11 @@ struct vlk_keys {
     size_t count;
 };
 
+/* What is escaped, and the letter behind the backslash. */
+static const char raw[] = "\\\t\n\r", letter[] = "\\tnr";
+
 int vlk_escape(vlk_buf *out, const char *s, size_t n, vlk_err *err)
 {
-    static const char raw[] = "\\\t\n\r", letter[] = "\\tnr";
     size_t from = 0;
     for (size_t i = 0; i < n; i++) {
         const char *p = s[i] ? strchr(raw, s[i]) : NULL;
@@ -30,7 +32,6 @@ int vlk_escape(vlk_buf *out, const char *s, size_t n, vlk_err *err)
 
 int vlk_unescape(vlk_buf *out, const char *s, size_t n, vlk_err *err)
 {
-    static const char raw[] = "\\\t\n\r", letter[] = "\\tnr";
     size_t from = 0;
     for (size_t i = 0; i + 1 < n; i++) {
         if (s[i] != '\\')

@@ -68,7 +68,7 @@ static int descr(scan *s, vlk_dtype *type, vlk_err *err)
                         s->name);
     if (quoted(s, &d, &n, err) != 0)
         return -1;
-    if (n == 3 && strchr("<>=|", d[0]) != NULL) {
+    if (n == 3 && memchr("<>=|", d[0], 4) != NULL) {
         for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
             if (memcmp(d + 1, known[i].text, 2) != 0)
                 continue;

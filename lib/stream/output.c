@@ -52,8 +52,7 @@ static int name_temporary(vlk_out *o, vlk_err *err)
     size_t n = strlen(name);
     vlk_buf b = {0};
     int rc = -1;
-    o->dir = slash == NULL ? vlk_strndup(".", 1, err)
-                           : vlk_strndup(o->dest, slash == o->dest ? 1 : (size_t)(slash - o->dest), err);
+    o->dir = vlk_path_folder(o->dest, err);
     if (o->dir == NULL)
         goto out;
     /* Names may have 255 bytes. A very long one is cut, and a hash of all of it keeps temporaries apart. */

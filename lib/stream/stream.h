@@ -14,13 +14,16 @@ typedef struct vlk_map {
 } vlk_map;
 int vlk_map_open(vlk_map *m, const char *path, vlk_err *err) VLK_MUST_USE;
 void vlk_map_close(vlk_map *m);
-/* Tells the system that these bytes will not be needed again soon (resident pages are given back). */
+/* Tells the system that these bytes of a map will not be needed again soon (resident pages are given back, and read
+ * again from the file when they are needed after all). Bytes of other memory would be lost. */
 void vlk_map_release(const void *p, size_t n);
 
 /* A whole file (not a folder, not longer than max bytes) into out, which is emptied first. */
 int vlk_read_file(vlk_buf *out, const char *path, size_t max, vlk_err *err) VLK_MUST_USE;
 /* DIR "/" NAME, or NAME if it is absolute. Free with free(). */
 char *vlk_path_join(const char *dir, const char *name, vlk_err *err) VLK_MUST_USE;
+/* The folder that a path's last name stands in: what is before the last slash, "/" or ".". Free with free(). */
+char *vlk_path_folder(const char *path, vlk_err *err) VLK_MUST_USE;
 
 /* ---- bytes in (input.c, inflate.c) -------------------------------------------------------- */
 
@@ -67,8 +70,8 @@ void vlk_out_abort(vlk_out *o);
 
 /* ---- npy (npy.c), keys (keys.c) ------------------------------------------------------------ */
 
-/* A matrix or tensor of a .npy file, mapped: f2 f4 f8 i4 i8 u1, C and Fortran order, versions 1 to 3,
- * little and big endian refused by name if big. t.data points into the map (strides tell the order). */
+/* A matrix or tensor of a .npy file, mapped: f2 f4 f8 i4 i8 u1, C and Fortran order, versions 1 to 3; big-endian
+ * numbers are refused. t.data points into the map (strides tell the order). */
 typedef struct vlk_npy {
     vlk_map map;
     vlk_tensor t;
@@ -140,7 +143,6 @@ int vlk_json_bool(const vlk_json *j, int *out, const char *what, vlk_err *err) V
 const void *vlk_json_next(const vlk_json *obj, const void *it, const char **key, const vlk_json **value);
 /* Appends s as a JSON string with quotes; bytes that are not UTF-8 become \udcXX (surrogateescape). */
 int vlk_json_quote(vlk_buf *out, const char *s, size_t n, vlk_err *err) VLK_MUST_USE;
-/* Streams the elements of a top-level array, or the lines of JSONL, one at a time: see list.c. */
 
 /* ---- weights (safetensors.c, zip.c, pickle.c, torch.c, weights.c) ---------------------------- */
 

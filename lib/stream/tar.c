@@ -144,8 +144,10 @@ static int end_mark(vlk_tar *t, size_t first, vlk_err *err)
     if (!tar_block_is_zero((unsigned char *)t->head.data + TAR_BLOCK))
         return vlk_fail(err, VLK_EFORMAT, "%s: tar has a single zero block at offset %zu, and more behind it",
                         tar_name(t), first);
+    if (drain(t, err) != 0)
+        return -1;
     t->ended = 1;
-    return drain(t, err);
+    return 0;
 }
 
 static void pax_forget(tar_pax *x)

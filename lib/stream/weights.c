@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define NAME_BLOCK 65536
+#define MAX_NAMES ((size_t)64 << 20) /* bytes: a pickle can spell a long name in a few bytes, again and again */
 #define MAX_SHARDS 1000
 
 /* ---- the table ------------------------------------------------------------------------------- */
@@ -25,8 +26,12 @@ int vlk_weights_own(vlk_weights *w, void *p, vlk_err *err)
     return 0;
 }
 
-static char *copy_name(vlk_weights *w, const char *s, size_t n, vlk_err *err)
+static char *copy_name(vlk_weights *w, const char *s, size_t n, const char *path, vlk_err *err)
 {
+    if (n >= MAX_NAMES - w->name_bytes) {
+        vlk_fail(err, VLK_ELIMIT, "%s: expected names of at most %zu MiB in all, found more", path, MAX_NAMES >> 20);
+        return NULL;
+    }
     if (n >= w->name_room) {
         size_t room = n + 1 > NAME_BLOCK ? n + 1 : NAME_BLOCK;
         char *block = (char *)vlk_calloc(room, 1, err);
@@ -41,6 +46,7 @@ static char *copy_name(vlk_weights *w, const char *s, size_t n, vlk_err *err)
     name[n] = '\0';
     w->name_block += n + 1;
     w->name_room -= n + 1;
+    w->name_bytes += n + 1;
     return name;
 }
 
@@ -49,7 +55,7 @@ int vlk_weights_add(vlk_weights *w, const vlk_tensor *t, const char *name, size_
     if (n == 0 || memchr(name, '\0', n))
         return vlk_fail(err, VLK_EFORMAT, "%s: tensor %zu: expected a name, found %s", path, w->count,
                         n ? "one with a NUL byte" : "an empty one");
-    char *copy = copy_name(w, name, n, err);
+    char *copy = copy_name(w, name, n, path, err);
     if (!copy || vlk_grow(&w->t, &w->cap, w->count + 1, sizeof *w->t, err))
         return -1;
     w->t[w->count] = *t;
@@ -238,11 +244,10 @@ static int read_shard(vlk_weights *w, const char *dir, const char *shard, const 
 static int read_index(vlk_weights *w, vlk_err *err)
 {
     int status = -1;
-    const char **shard = NULL, *slash = strrchr(w->path, '/'), *key;
+    const char **shard = NULL, *key;
     const vlk_json *value;
     size_t n = 0;
-    char *dir =
-        slash ? vlk_strndup(w->path, slash == w->path ? 1 : (size_t)(slash - w->path), err) : vlk_strndup(".", 1, err);
+    char *dir = vlk_path_folder(w->path, err);
     vlk_json *root = dir ? vlk_json_load(w->path, err) : NULL;
     const vlk_json *map = vlk_json_get(root, "weight_map");
     if (!root)

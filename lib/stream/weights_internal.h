@@ -22,8 +22,8 @@ struct vlk_weights {
     size_t files, file_cap;
     void **owned; /* names and unpacked members */
     size_t owns, owned_cap;
-    char *name_block; /* where the next name goes; the last of owned */
-    size_t name_room;
+    char *name_block;             /* where the next name goes; the last of owned */
+    size_t name_room, name_bytes; /* left in the block; of all names */
 };
 
 /* Appends a tensor; its name (copied) may not hold NUL. The data must stay as long as w. */

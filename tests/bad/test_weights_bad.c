@@ -2,6 +2,7 @@
  * The cases of tests/data/clip-bad; then each container cut at many places and with flipped bytes, where every
  * verdict is fine that is not a crash, as long as what is accepted can be read. */
 #include "../tap.h"
+#include "../tensor.h"
 
 #include "../../lib/stream/stream.h"
 #include "clip_bad.h"
@@ -11,30 +12,13 @@
 
 static char dir[] = "/tmp/vlk-weights-XXXXXX";
 
-/* Reads every element, which lets AddressSanitizer see what the checks missed. */
-static unsigned touch(const vlk_tensor *t)
-{
-    size_t n = vlk_tensor_count(t), size = vlk_dtype_size(t->dtype);
-    unsigned sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        size_t at = 0, rest = i;
-        for (int d = t->rank - 1; d >= 0; d--) {
-            at += rest % t->dim[d] * t->stride[d];
-            rest /= t->dim[d];
-        }
-        for (size_t b = 0; b < size; b++)
-            sum = sum * 31 + ((const unsigned char *)t->data)[at * size + b];
-    }
-    return sum;
-}
-
 /* Are all tensors of base in w, with the same shape and numbers? */
 static int equal(const vlk_weights *w, const vlk_weights *base)
 {
     for (size_t i = 0; i < vlk_weights_count(base); i++) {
         const vlk_tensor *a = vlk_weights_at(base, i), *b = vlk_weights_find(w, a->name);
         if (!b || a->dtype != b->dtype || a->rank != b->rank || memcmp(a->dim, b->dim, sizeof a->dim) != 0 ||
-            touch(a) != touch(b))
+            tensor_touch(a) != tensor_touch(b))
             return 0;
     }
     return 1;
@@ -137,7 +121,7 @@ static int opens(const char *path, const void *p, size_t n)
     vlk_weights *w = vlk_weights_open(path, &err);
     unsigned sum = 0;
     for (size_t i = 0; w && i < vlk_weights_count(w); i++)
-        sum += touch(vlk_weights_at(w, i));
+        sum += tensor_touch(vlk_weights_at(w, i));
     int r = w ? 1 + (sum == 0) : 0;
     if (!w && (err.code == VLK_OK || strchr(err.msg, '\n') || !strstr(err.msg, path)))
         r = -1;
@@ -178,6 +162,38 @@ static void test_damage(const char *base, const char *name)
     free(p);
 }
 
+/* A pickle in which one long name stands for many tensors, two bytes each: refused before its names fill the memory. */
+static void test_names(void)
+{
+    static const char head[] = "\x80\x02\x8a\x0al\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}"
+                               "X\x0d\x00\x00\x00little_endian\x88s.";
+    static const char tensor[] = "ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
+                                 "X\x01\x00\x00\x00kX\x03\x00\x00\x00"
+                                 "cpuK\x01tQK\x00K\x01\x85K\x01\x85tRq\x01";
+    static const char tail[] = "u.\x80\x02]X\x01\x00\x00\x00ka.\x01\0\0\0\0\0\0\0\0\0\x80?";
+    enum { LONG = 1 << 20 };
+    char path[64], *name = malloc(LONG);
+    vlk_buf b = {0};
+    vlk_err err = {0};
+    memset(name, 'n', LONG);
+    for (int many = 0; many < 2; many++) {
+        int rc = vlk_buf_add(&b, head, sizeof head - 1, &err) || vlk_buf_adds(&b, "\x80\x02}(X", &err) ||
+                 vlk_buf_add(&b, "\0\0\x10", 4, &err) || vlk_buf_add(&b, name, LONG, &err) ||
+                 vlk_buf_add(&b, "q", 2, &err) || vlk_buf_add(&b, tensor, sizeof tensor - 1, &err);
+        for (int i = 0; i < 100 * many && rc == 0; i++)
+            rc = vlk_buf_add(&b, "h\0h\1", 4, &err);
+        CHECK(rc == 0 && vlk_buf_add(&b, tail, sizeof tail - 1, &err) == 0, "%s", err.msg);
+        snprintf(path, sizeof path, "%s/names.bin", dir);
+        CHECK(clip_bad_write(path, b.data, b.len) == 0, "%s", path);
+        vlk_weights *w = vlk_weights_open(path, &err);
+        CHECK(many ? !w && err.code == VLK_ELIMIT && strstr(err.msg, "names") : w != NULL, "%d: %s", many, err.msg);
+        vlk_weights_close(w);
+        unlink(path);
+        vlk_buf_clear(&b);
+    }
+    free(name);
+}
+
 /* The lookup answers for names that are there and for those that are not. */
 static void test_find(const vlk_weights *w)
 {
@@ -208,6 +224,7 @@ int main(void)
         test_damage("model.safetensors", "a.safetensors");
         test_damage("zip.bin", "a.bin");
         test_damage("legacy.bin", "a.bin");
+        test_names();
         rmdir(dir);
     }
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)

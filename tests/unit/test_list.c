@@ -233,6 +233,7 @@ static void damaged(void)
     };
     vlk_buf b = {0};
     char text[512];
+    size_t odd = 0;
     for (size_t i = 0; i < 4; i++) {
         size_t n = strlen(lists[i][1]);
         for (size_t cut = 0; cut < n; cut++) {
@@ -245,12 +246,11 @@ static void damaged(void)
             for (int bit = 0; bit < 8; bit++) {
                 text[k] = (char)(text[k] ^ (1 << bit));
                 int rc = rows(lists[i][0], VLK_LIST_AUTO, text, n, &b);
-                if (rc != 0 && rc != -1)
-                    CHECK(0, "byte %zu bit %d of %s: %d", k, bit, lists[i][1], rc);
+                odd += rc != 0 && rc != -1;
                 text[k] = (char)(text[k] ^ (1 << bit));
             }
     }
-    CHECK(1, "no crash");
+    CHECK(odd == 0, "%zu damaged lists end neither well nor with an error", odd);
     vlk_buf_clear(&b);
 }
 

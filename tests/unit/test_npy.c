@@ -113,6 +113,9 @@ static void refused(void)
     n = make(p, 2, "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", 4);
     p[11] = 0x7f;
     CHECK(parse(&t, p, n) == -1 && err.code == VLK_ELIMIT, "%s", err.msg);
+    n = make(p, 1, "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", 4);
+    *(unsigned char *)memchr(p, '<', n) = 0;
+    CHECK(parse(&t, p, n) == -1 && strstr(err.msg, "npy of type"), "a byte order of NUL: %s", err.msg);
     /* Every byte of the header with every bit flipped: no crash, and what is accepted has the right size. */
     n = make(p, 1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", 24);
     for (size_t i = 0; i < n - 24; i++)

@@ -176,6 +176,12 @@ static void whole_files(void)
         CHECK_STR(p, joins[i][2], "joined");
         free(p);
     }
+    static const char *const folders[][2] = {{"a/b", "a"}, {"b", "."}, {"/b", "/"}, {"/a/b", "/a"}, {"a/", "a"}};
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
+        char *p = vlk_path_folder(folders[i][0], &err);
+        CHECK_STR(p, folders[i][1], "the folder of a path");
+        free(p);
+    }
 }
 
 static void keys(void)

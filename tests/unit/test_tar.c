@@ -275,6 +275,29 @@ static void broken(void)
     vlk_buf_clear(&got);
 }
 
+/* A packed tar whose checksum is wrong behind the end mark: the error comes, and stays. */
+static void broken_behind_the_end(void)
+{
+    vlk_map m;
+    vlk_tar_member member;
+    int rc;
+    if (!CHECK(vlk_map_open(&m, "tests/data/stream/gnu.tar.gz", &err) == 0, "%s", err.msg))
+        return;
+    char *copy = malloc(m.size);
+    memcpy(copy, m.data, m.size);
+    copy[m.size - 8] ^= 1;
+    vlk_in *in = vlk_in_memory(copy, m.size, "x.tar.gz", &err);
+    vlk_tar *t = vlk_tar_open(in, &err);
+    while ((rc = vlk_tar_next(t, &member, &err)) == 1)
+        ;
+    CHECK(rc == -1 && strstr(err.msg, "damaged"), "wrong CRC: %s", err.msg);
+    CHECK(vlk_tar_next(t, &member, &err) == -1, "and asked again, no clean end");
+    vlk_tar_close(t);
+    vlk_in_close(in);
+    vlk_map_close(&m);
+    free(copy);
+}
+
 /* Whatever is cut or flipped: an error or a right end, and what is read is not more than there was. */
 static void damaged(void)
 {
@@ -454,6 +477,7 @@ int main(void)
     headers();
     pax_and_sparse();
     broken();
+    broken_behind_the_end();
     damaged();
     grouping();
     written();
