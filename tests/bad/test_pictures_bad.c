@@ -4,38 +4,22 @@
  *
  * Different from Pillow on purpose: ztxt-bomb.png is read (its texts are skipped unread), palette-missing.png is
  * refused (Pillow shows it black), GIF is not read. */
+#include "../hash.h"
 #include "../tap.h"
 #include "../../lib/prep/prep.h"
 
 #define DIR "tests/data/pixels/"
-
-/* A whole file into out; 0 or -1. */
-static int slurp(vlk_buf *out, const char *path, vlk_err *err)
-{
-    FILE *f = fopen(path, "rb");
-    if (!f)
-        return vlk_fail_errno(err, "%s", path);
-    char block[4096];
-    int ret = 0;
-    out->len = 0;
-    for (size_t n; ret == 0 && (n = fread(block, 1, sizeof block, f)) > 0;)
-        ret = vlk_buf_add(out, block, n, err);
-    fclose(f);
-    return ret;
-}
+#define MAX_FILE (1 << 20)
 
 /* "4 72x56 0123456789abcdef turn 6" of a picture, as in verdicts.tsv. */
 static void describe(vlk_image *img, char *out, size_t size)
 {
-    vlk_sha256 s;
     vlk_err err = {0};
-    char hex[65];
+    char hex[17];
     int mode = (int)img->mode, turn = img->orientation;
     CHECK(vlk_image_to_rgb(img, &err) == 0, "%s", err.msg);
-    vlk_sha256_init(&s);
-    vlk_sha256_add(&s, img->data, img->width * img->height * 3);
-    vlk_sha256_hex(&s, hex);
-    int n = snprintf(out, size, "%d %zux%zu %.16s", mode, img->width, img->height, hex);
+    hash_digits(hex, img->data, img->width * img->height * 3, 16);
+    int n = snprintf(out, size, "%d %zux%zu %s", mode, img->width, img->height, hex);
     if (turn != 1)
         snprintf(out + n, size - (size_t)n, " turn %d", turn);
 }
@@ -46,7 +30,7 @@ static void one_verdict(const char *folder, const char *file, const char *verdic
     vlk_err err = {0};
     vlk_buf bytes = {0};
     snprintf(path, sizeof path, DIR "%s/%s", folder, file);
-    CHECK(slurp(&bytes, path, &err) == 0, "%s", err.msg);
+    CHECK(vlk_read_file(&bytes, path, MAX_FILE, &err) == 0, "%s", err.msg);
     int ret = vlk_image_decode(img, bytes.data, bytes.len, NULL, &err);
 #ifndef VLK_HAVE_WEBP
     if (strcmp(vlk_image_kind(bytes.data, bytes.len) ? vlk_image_kind(bytes.data, bytes.len) : "", "webp") == 0) {
@@ -76,7 +60,7 @@ static void verdicts(const char *folder, size_t least)
     size_t rows = 0;
     char path[256];
     snprintf(path, sizeof path, DIR "%s/verdicts.tsv", folder);
-    CHECK(slurp(&list, path, &err) == 0, "%s", err.msg);
+    CHECK(vlk_read_file(&list, path, MAX_FILE, &err) == 0, "%s", err.msg);
     for (char *line = list.data, *next; line && *line; line = next) {
         next = strchr(line, '\n');
         if (next)
@@ -103,6 +87,14 @@ static const char *const whole[] = {
 };
 #define WHOLE (sizeof whole / sizeof whole[0])
 
+static void load_whole(vlk_buf *file, size_t i)
+{
+    char path[256];
+    vlk_err err = {0};
+    snprintf(path, sizeof path, DIR "%s", whole[i]);
+    CHECK(vlk_read_file(file, path, MAX_FILE, &err) == 0, "%s", err.msg);
+}
+
 /* A copy of exactly n bytes, so that AddressSanitizer sees a read behind them. */
 static uint8_t *exact(const void *p, size_t n)
 {
@@ -121,10 +113,8 @@ static void cuts(vlk_pixel_scratch *scratch)
     vlk_buf file = {0};
     vlk_recipe_openai(&r, 32);
     for (size_t i = 0; i < WHOLE; i++) {
-        char path[256];
         vlk_err err = {0};
-        snprintf(path, sizeof path, DIR "%s", whole[i]);
-        CHECK(slurp(&file, path, &err) == 0, "%s", err.msg);
+        load_whole(&file, i);
         const char *kind = vlk_image_kind(file.data, file.len);
         size_t least = file.len - (kind && strcmp(kind, "png") == 0 ? 12 : 0);
         for (size_t n = 0; n < file.len; n += 1 + file.len / 200) {
@@ -154,10 +144,8 @@ static void flips(vlk_pixel_scratch *scratch)
     vlk_buf file = {0};
     vlk_recipe_openai(&r, 32);
     for (size_t i = 0; i < WHOLE; i++) {
-        char path[256];
         vlk_err err = {0};
-        snprintf(path, sizeof path, DIR "%s", whole[i]);
-        CHECK(slurp(&file, path, &err) == 0, "%s", err.msg);
+        load_whole(&file, i);
         for (int round = 0; round < 150; round++) {
             uint8_t *p = exact(file.data, file.len);
             for (uint32_t k = 0, n = 1 + draw(3); k < n; k++)
@@ -178,11 +166,9 @@ static void limits(void)
     vlk_buf file = {0};
     vlk_image img = {0};
     for (size_t i = 0; i < WHOLE; i++) {
-        char path[256];
         vlk_err err = {0};
         vlk_pixel_options opt = {0};
-        snprintf(path, sizeof path, DIR "%s", whole[i]);
-        CHECK(slurp(&file, path, &err) == 0, "%s", err.msg);
+        load_whole(&file, i);
         if (vlk_image_decode(&img, file.data, file.len, &opt, &err))
             continue; /* a build without WebP */
         size_t n = img.width * img.height;

@@ -3,6 +3,7 @@
 #define FUZZ_WEIGHTS_H
 
 #include "../../lib/stream/stream.h"
+#include "../tensor.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -10,23 +11,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-/* The sum of all bytes, so that a view that leaves its file is seen. */
-static unsigned fuzz_touch(const vlk_tensor *t)
-{
-    size_t n = vlk_tensor_count(t), size = vlk_dtype_size(t->dtype);
-    unsigned sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        size_t at = 0, rest = i;
-        for (int d = t->rank - 1; d >= 0; d--) {
-            at += rest % t->dim[d] * t->stride[d];
-            rest /= t->dim[d];
-        }
-        for (size_t b = 0; b < size; b++)
-            sum = sum * 31 + ((const unsigned char *)t->data)[at * size + b];
-    }
-    return sum;
-}
 
 /* head, then p, as one file. */
 static void fuzz_open(const void *head, size_t head_n, const uint8_t *p, size_t n)
@@ -41,7 +25,7 @@ static void fuzz_open(const void *head, size_t head_n, const uint8_t *p, size_t 
     vlk_weights *w = vlk_weights_open(path, &err);
     for (size_t i = 0; w && i < vlk_weights_count(w); i++) {
         const vlk_tensor *t = vlk_weights_at(w, i);
-        sink = sink + fuzz_touch(t);
+        sink = sink + tensor_touch(t);
         if (vlk_weights_find(w, t->name) != t)
             abort();
     }

@@ -6,26 +6,13 @@
  *   VARIANT_SIZE       DIALECT_[squash_|longest_]FILTER_SIZE
  *   clip64 rgbfirst64 squash96x48   as OpenAI's; RGB first, crop as torchvision; RGB first, 96 x 48
  * "error": the reference refuses the picture there; "-": no such result. */
+#include "../hash.h"
 #include "../tap.h"
 #include "../../lib/prep/prep.h"
 
 #define DIR "tests/data/pixels/"
 #define MAX_SIDE 336
-
-/* A whole file into out; 0 or -1. */
-static int slurp(vlk_buf *out, const char *path, vlk_err *err)
-{
-    FILE *f = fopen(path, "rb");
-    if (!f)
-        return vlk_fail_errno(err, "%s", path);
-    char block[4096];
-    int ret = 0;
-    out->len = 0;
-    for (size_t n; ret == 0 && (n = fread(block, 1, sizeof block, f)) > 0;)
-        ret = vlk_buf_add(out, block, n, err);
-    fclose(f);
-    return ret;
-}
+#define MAX_FILE (1 << 20)
 
 static int starts(const char *s, const char *prefix)
 {
@@ -55,17 +42,6 @@ static int recipe_of(const char *column, vlk_recipe *r)
     return 1;
 }
 
-static void hash16(const void *p, size_t n, char out[17])
-{
-    vlk_sha256 s;
-    char hex[65];
-    vlk_sha256_init(&s);
-    vlk_sha256_add(&s, p, n);
-    vlk_sha256_hex(&s, hex);
-    memcpy(out, hex, 16);
-    out[16] = '\0';
-}
-
 static void check_one(const char *file, const vlk_buf *bytes, const char *column, const char *want,
                       vlk_pixel_scratch *scratch)
 {
@@ -78,11 +54,11 @@ static void check_one(const char *file, const vlk_buf *bytes, const char *column
     if (recipe_of(column, &r)) {
         if (vlk_recipe_output(&r, &w, &h, &err) == 0 &&
             vlk_pixels(out, bytes->data, bytes->len, &r, &opt, scratch, &err) == 0)
-            hash16(out, w * h * 3, got);
+            hash_digits(got, out, w * h * 3, 16);
     } else {
         vlk_image img = {0};
         if (vlk_image_decode(&img, bytes->data, bytes->len, &opt, &err) == 0 && vlk_image_to_rgb(&img, &err) == 0)
-            hash16(img.data, img.width * img.height * 3, got);
+            hash_digits(got, img.data, img.width * img.height * 3, 16);
         vlk_image_clear(&img);
     }
     CHECK(strcmp(got, want) == 0, "%s %s: got %s, expected %s %s", file, column, got, want, err.msg);
@@ -108,7 +84,7 @@ static void all_hashes(void)
     vlk_buf text = {0};
     char *column[64], *field[64];
     vlk_pixel_scratch *scratch = vlk_pixel_scratch_new(&err);
-    int ok = scratch && slurp(&text, DIR "hashes.tsv", &err) == 0;
+    int ok = scratch && vlk_read_file(&text, DIR "hashes.tsv", MAX_FILE, &err) == 0;
     CHECK(ok, "%s", err.msg);
     size_t columns = 0, rows = 0;
     for (char *p = text.data, *next; ok && p && *p; p = next) {
@@ -123,7 +99,7 @@ static void all_hashes(void)
         char path[256];
         snprintf(path, sizeof path, DIR "%s", field[0]);
         if (!CHECK(n == columns, "%s: %zu fields", field[0], n) ||
-            !CHECK(slurp(&bytes, path, &err) == 0, "%s", err.msg))
+            !CHECK(vlk_read_file(&bytes, path, MAX_FILE, &err) == 0, "%s", err.msg))
             break;
         for (size_t i = 1; i < n; i++) {
             if (strcmp(field[i], "-") != 0)

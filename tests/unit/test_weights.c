@@ -1,6 +1,7 @@
 /* test_weights.c - checkpoints of PyTorch: every container, type and kind of view, against the values that PyTorch
  * holds (tests/data/weights/expected.tsv: file, tensor, dtype, shape, values in row-major order). */
 #include "../tap.h"
+#include "../tensor.h"
 
 #include "../../lib/stream/stream.h"
 
@@ -37,17 +38,6 @@ static double value(const vlk_tensor *t, size_t at)
     }
 }
 
-/* Where element i (row-major) of t lies. */
-static size_t place(const vlk_tensor *t, size_t i)
-{
-    size_t at = 0;
-    for (int d = t->rank - 1; d >= 0; d--) {
-        at += i % t->dim[d] * t->stride[d];
-        i /= t->dim[d];
-    }
-    return at;
-}
-
 static void check_tensor(const vlk_weights *w, const char *file, const char *name, const char *dtype, const char *shape,
                          const char *values)
 {
@@ -60,7 +50,7 @@ static void check_tensor(const vlk_weights *w, const char *file, const char *nam
     size_t n = vlk_tensor_count(t), same = 0;
     for (size_t i = 0; i < n; i++, values = end) {
         double v = strtod(values, &end);
-        same += end != values && v == value(t, place(t, i));
+        same += end != values && v == value(t, tensor_place(t, i));
     }
     CHECK(same == n && strspn(values, " \n") == strlen(values), "%s: %s: %zu of %zu values", file, name, same, n);
 }
