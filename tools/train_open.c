@@ -117,8 +117,7 @@ static int open_files(train_job *j, const char *checkpoint, vlk_err *err)
     int rc = -1, config = !checkpoint && o->config;
     const char *folder = config && o->tokenizer ? o->tokenizer : j->e.info->path;
     if (config && !o->tokenizer) {
-        const char *slash = strrchr(o->config, '/');
-        if (!(own = vlk_strndup(slash ? o->config : ".", slash ? (size_t)(slash - o->config) + 1 : 1, err)))
+        if (!(own = vlk_path_folder(o->config, err)))
             return -1;
         folder = own;
     }

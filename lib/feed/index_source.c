@@ -349,11 +349,10 @@ static int add_bad_row(vlk_index *ix, list_walk *l, const char *list, vlk_err *e
 static int add_list_file(vlk_index *ix, const char *path, vlk_err *err)
 {
     list_walk l = {.list = vlk_list_open(path, VLK_LIST_AUTO, err)};
-    const char *slash = strrchr(path, '/');
     char *dir = NULL;
     if (!l.list)
         return err->code == VLK_EMEM ? -1 : 1;
-    dir = slash ? vlk_strndup(path, (size_t)(slash - path) + (slash == path), err) : vlk_strndup(".", 1, err);
+    dir = vlk_path_folder(path, err);
     int rc = dir && vlk_index_shard(ix, dir, err) == 0 ? 0 : -1;
     if (rc == 0)
         l.r = vlk_list_next(l.list, &l.row[0], &l.why);

@@ -86,9 +86,7 @@ static int in_folder(vlk_place *p, const char *dir, vlk_err *err)
 
 static int at_file(vlk_place *p, const char *path, vlk_err *err)
 {
-    const char *slash = strrchr(path, '/');
-    size_t n = slash ? (size_t)(slash - path) : 1;
-    p->folder = vlk_strndup(slash ? path : ".", n ? n : 1, err);
+    p->folder = vlk_path_folder(path, err);
     p->weights = p->folder ? vlk_strndup(path, strlen(path), err) : NULL;
     return p->weights ? configs_in(p, err) : -1;
 }

@@ -76,8 +76,7 @@ static int from_file(vlk_model *m, const char *path, vlk_err *err)
     if (vlk_json_get(j, "model_cfg") || vlk_json_get(j, "vision_cfg")) {
         status = from_open_clip(m, j, path, err);
     } else {
-        const char *slash = strrchr(path, '/');
-        folder = vlk_strndup(slash ? path : ".", slash ? (size_t)(slash - path) + 1 : 1, err);
+        folder = vlk_path_folder(path, err);
         status = folder ? from_hf(m, j, path, folder, err) : -1;
     }
     free(folder);
@@ -229,11 +228,7 @@ vlk_model *vlk_model_open(const char *name, const vlk_model_options *options, vl
 /* The folder where tokenizer and preprocessor files are looked for. */
 static int set_folder(vlk_model *m, const char *config, const char *folder, vlk_err *err)
 {
-    const char *slash = strrchr(config, '/');
-    if (folder)
-        m->folder = vlk_strndup(folder, strlen(folder), err);
-    else
-        m->folder = vlk_strndup(slash ? config : ".", slash ? (size_t)(slash - config) + 1 : 1, err);
+    m->folder = folder ? vlk_strndup(folder, strlen(folder), err) : vlk_path_folder(config, err);
     return m->folder ? 0 : -1;
 }
 
