@@ -5,24 +5,21 @@
  * are cut changes no value. */
 #include "feed_internal.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-static const long SLICE_NS = 50 * 1000 * 1000;
 
 /* ---- the expander's side --------------------------------------------------------------------- */
 
 vlk_slot *vlk_feed_slot(vlk_feed *f)
 {
     vlk_slot *s = NULL;
-    pthread_mutex_lock(&f->lock);
+    pthread_mutex_lock(&f->sync.lock);
     while (!f->quit && (f->head - f->tail == f->slots || (f->bytes > VLK_FEED_IN_FLIGHT && f->head != f->tail)))
-        pthread_cond_wait(&f->space, &f->lock);
+        pthread_cond_wait(&f->sync.space, &f->sync.lock);
     if (!f->quit)
         s = &f->slot[f->head % f->slots];
-    pthread_mutex_unlock(&f->lock);
+    pthread_mutex_unlock(&f->sync.lock);
     if (s)
         vlk_slot_reset(s);
     return s;
@@ -33,35 +30,35 @@ void vlk_feed_put(vlk_feed *f, vlk_slot *s)
     s->item.key = (vlk_span){s->key.data ? s->key.data : "", s->key.len};
     s->item.sample = f->opt.keep_samples && s->sample_used ? &s->sample : NULL;
     s->cost = s->sample_used ? s->sample.store.len : s->file.len;
-    pthread_mutex_lock(&f->lock);
+    pthread_mutex_lock(&f->sync.lock);
     s->state = s->picture ? SLOT_READY : SLOT_DONE;
     f->head++;
     f->bytes += s->cost;
     if (s->picture && f->decoders)
-        pthread_cond_signal(&f->ready);
-    pthread_cond_signal(&f->done);
-    pthread_mutex_unlock(&f->lock);
+        pthread_cond_signal(&f->sync.ready);
+    pthread_cond_signal(&f->sync.done);
+    pthread_mutex_unlock(&f->sync.lock);
 }
 
 void vlk_feed_fatal(vlk_feed *f, const vlk_err *err)
 {
-    pthread_mutex_lock(&f->lock);
+    pthread_mutex_lock(&f->sync.lock);
     if (!f->fatal)
         f->err = *err;
     f->fatal = 1;
-    pthread_cond_signal(&f->done);
-    pthread_mutex_unlock(&f->lock);
+    pthread_cond_signal(&f->sync.done);
+    pthread_mutex_unlock(&f->sync.lock);
 }
 
 static void *expander_main(void *arg)
 {
     vlk_feed *f = arg;
     vlk_feed_expand(f);
-    pthread_mutex_lock(&f->lock);
+    pthread_mutex_lock(&f->sync.lock);
     f->ended = 1;
     f->expander_on = 0;
-    pthread_cond_broadcast(&f->done);
-    pthread_mutex_unlock(&f->lock);
+    pthread_cond_broadcast(&f->sync.done);
+    pthread_mutex_unlock(&f->sync.lock);
     return NULL;
 }
 
@@ -85,62 +82,44 @@ static vlk_slot *take_work(vlk_feed *f)
 /* With the lock held, which is given up meanwhile. */
 static void work_on(vlk_feed *f, vlk_slot *s, vlk_decoder *d)
 {
-    pthread_mutex_unlock(&f->lock);
+    pthread_mutex_unlock(&f->sync.lock);
     vlk_slot_decode(f, s, d);
-    pthread_mutex_lock(&f->lock);
+    pthread_mutex_lock(&f->sync.lock);
     s->state = SLOT_DONE;
     f->counts.other_files += (size_t)s->no_item;
-    pthread_cond_signal(&f->done);
+    pthread_cond_signal(&f->sync.done);
 }
-
-typedef struct decoder_arg {
-    vlk_feed *f;
-    vlk_decoder *d;
-} decoder_arg;
 
 static void *decoder_main(void *arg)
 {
-    decoder_arg a = *(decoder_arg *)arg;
-    free(arg);
-    pthread_mutex_lock(&a.f->lock);
-    while (!a.f->quit) {
-        vlk_slot *s = take_work(a.f);
+    vlk_decoder *d = arg;
+    vlk_feed *f = d->f;
+    pthread_mutex_lock(&f->sync.lock);
+    while (!f->quit) {
+        vlk_slot *s = take_work(f);
         if (s)
-            work_on(a.f, s, a.d);
+            work_on(f, s, d);
         else
-            pthread_cond_wait(&a.f->ready, &a.f->lock);
+            pthread_cond_wait(&f->sync.ready, &f->sync.lock);
     }
-    pthread_mutex_unlock(&a.f->lock);
+    pthread_mutex_unlock(&f->sync.lock);
     return NULL;
 }
 
-/* Signals are for the caller's thread. */
 static int start_threads(vlk_feed *f, vlk_err *err)
 {
-    sigset_t all, old;
-    int rc = 0;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &old);
     f->expander_on = 1; /* before it can end */
-    rc = pthread_create(&f->expander, NULL, expander_main, f);
-    f->started = rc == 0;
-    if (rc != 0)
+    if (vlk_sync_thread(&f->expander, expander_main, f, err) != 0) {
         f->expander_on = 0;
-    for (; rc == 0 && f->running < f->decoders; f->running++) {
-        decoder_arg *a = vlk_calloc(1, sizeof *a, err);
-        if (!a) {
-            rc = ENOMEM;
-            break;
-        }
-        *a = (decoder_arg){f, &f->dec[f->running]};
-        rc = pthread_create(&f->decoder[f->running], NULL, decoder_main, a);
-        if (rc != 0) {
-            free(a);
-            break;
-        }
+        return -1;
     }
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return rc == 0 ? 0 : vlk_fail(err, VLK_EIO, "cannot start a thread: %s", strerror(rc));
+    f->started = 1;
+    for (; f->running < f->decoders; f->running++) {
+        vlk_decoder *d = &f->decoder[f->running];
+        if (vlk_sync_thread(&d->thread, decoder_main, d, err) != 0)
+            return -1;
+    }
+    return 0;
 }
 
 /* ---- the caller's side ------------------------------------------------------------------------- */
@@ -153,19 +132,7 @@ static void release_batch(vlk_feed *f)
         s->state = SLOT_FREE;
         f->tail++;
     }
-    pthread_cond_signal(&f->space);
-}
-
-static void timed_wait(vlk_feed *f, pthread_cond_t *c)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_nsec += SLICE_NS;
-    if (t.tv_nsec >= 1000000000) {
-        t.tv_sec++;
-        t.tv_nsec -= 1000000000;
-    }
-    pthread_cond_timedwait(c, &f->lock, &t);
+    pthread_cond_signal(&f->sync.space);
 }
 
 static int stopped(const vlk_feed *f)
@@ -188,7 +155,7 @@ static int wait_slot(vlk_feed *f)
                 return 1;
             vlk_slot *w = f->decoders == 0 ? take_work(f) : NULL;
             if (w) {
-                work_on(f, w, &f->dec[0]);
+                work_on(f, w, &f->decoder[0]);
                 continue;
             }
         } else if (f->ended) {
@@ -196,7 +163,7 @@ static int wait_slot(vlk_feed *f)
         } else if (waited && f->taken > 0) {
             return 2;
         }
-        timed_wait(f, &f->done);
+        vlk_sync_slice(&f->sync);
         waited = 1;
     }
 }
@@ -225,45 +192,31 @@ int vlk_feed_next(vlk_feed *f, vlk_batch *b, vlk_err *err)
     b->pixels = f->batch_pixels;
     if (!f->started && start_threads(f, err) != 0)
         return -1;
-    pthread_mutex_lock(&f->lock);
+    pthread_mutex_lock(&f->sync.lock);
     release_batch(f);
-    do {
+    for (;;) {
         while (b->rows < f->opt.batch && f->taken < f->max_items && (r = wait_slot(f)) == 1)
             take_slot(f, b);
-        if (b->items == 0 && f->taken > 0 && r == 1)
-            release_batch(f); /* a run of files that are no items */
-        else
+        if (b->items > 0 || f->taken == 0 || r == 0)
             break;
-    } while (r == 1);
+        release_batch(f); /* files that are no items: a batch of nothing would say that the input has ended */
+    }
     int fatal = f->fatal;
     if (fatal && err)
         *err = f->err;
-    pthread_mutex_unlock(&f->lock);
+    pthread_mutex_unlock(&f->sync.lock);
     return fatal ? -1 : stopped(f) ? 0 : b->items > 0;
 }
 
 vlk_feed_counts vlk_feed_count(vlk_feed *f)
 {
-    pthread_mutex_lock(&f->lock);
+    pthread_mutex_lock(&f->sync.lock);
     vlk_feed_counts c = f->counts;
-    pthread_mutex_unlock(&f->lock);
+    pthread_mutex_unlock(&f->sync.lock);
     return c;
 }
 
 /* ---- life -------------------------------------------------------------------------------------- */
-
-static int init_sync(vlk_feed *f, vlk_err *err)
-{
-    pthread_condattr_t attr;
-    if (pthread_condattr_init(&attr) != 0)
-        return vlk_fail(err, VLK_EIO, "cannot make a condition variable");
-    int rc = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    rc |= pthread_mutex_init(&f->lock, NULL);
-    rc |= pthread_cond_init(&f->space, NULL) | pthread_cond_init(&f->ready, NULL) | pthread_cond_init(&f->done, &attr);
-    pthread_condattr_destroy(&attr);
-    f->sync_init = 1;
-    return rc == 0 ? 0 : vlk_fail(err, VLK_EIO, "cannot make a lock");
-}
 
 static int init_memory(vlk_feed *f, vlk_err *err)
 {
@@ -273,9 +226,10 @@ static int init_memory(vlk_feed *f, vlk_err *err)
     f->slot = vlk_calloc(f->slots, sizeof *f->slot, err);
     f->batch_item = vlk_calloc(f->max_items, sizeof *f->batch_item, err);
     f->decoder = vlk_calloc(threads, sizeof *f->decoder, err);
-    f->dec = vlk_calloc(threads, sizeof *f->dec, err);
-    if (!f->slot || !f->batch_item || !f->decoder || !f->dec)
+    if (!f->slot || !f->batch_item || !f->decoder)
         return -1;
+    for (size_t i = 0; i < threads; i++)
+        f->decoder[i].f = f;
     if (f->opt.mode == VLK_FEED_TEXTS)
         return 0;
     if (vlk_recipe_output(&f->opt.recipe, &f->width, &f->height, err) != 0)
@@ -284,7 +238,7 @@ static int init_memory(vlk_feed *f, vlk_err *err)
         return vlk_fail(err, VLK_ELIMIT, "pictures of %zux%zu are too large", f->width, f->height);
     f->batch_pixels = vlk_calloc(f->opt.batch, bytes, err);
     for (size_t i = 0; i < threads && f->batch_pixels; i++)
-        if (!(f->dec[i].scratch = vlk_pixel_scratch_new(err)))
+        if (!(f->decoder[i].scratch = vlk_pixel_scratch_new(err)))
             return -1;
     return f->batch_pixels ? 0 : -1;
 }
@@ -298,7 +252,7 @@ vlk_feed *vlk_feed_open(const vlk_feed_options *opt, vlk_err *err)
     if (f->opt.batch == 0)
         f->opt.batch = 1;
     f->decoders = opt->threads > 1 && opt->mode != VLK_FEED_TEXTS ? opt->threads : 0;
-    if (init_sync(f, err) != 0 || init_memory(f, err) != 0) {
+    if (vlk_sync_init(&f->sync, err) != 0 || init_memory(f, err) != 0) {
         vlk_feed_close(f);
         return NULL;
     }
@@ -308,21 +262,21 @@ vlk_feed *vlk_feed_open(const vlk_feed_options *opt, vlk_err *err)
 /* 1 when all threads have ended; 0 if the expander hangs in a read. */
 static int stop_threads(vlk_feed *f)
 {
-    pthread_mutex_lock(&f->lock);
+    pthread_mutex_lock(&f->sync.lock);
     f->quit = 1;
-    pthread_cond_broadcast(&f->space);
-    pthread_cond_broadcast(&f->ready);
+    pthread_cond_broadcast(&f->sync.space);
+    pthread_cond_broadcast(&f->sync.ready);
     /* `done` is signalled for other reasons too: count time, not wakes. */
     struct timespec from, now;
     clock_gettime(CLOCK_MONOTONIC, &from);
-    for (now = from;
-         f->expander_on && (now.tv_sec - from.tv_sec) * 1000000000 + now.tv_nsec - from.tv_nsec < 4 * SLICE_NS;
+    for (now = from; f->expander_on &&
+                     (now.tv_sec - from.tv_sec) * 1000000000 + now.tv_nsec - from.tv_nsec < 4L * VLK_SYNC_SLICE_NS;
          clock_gettime(CLOCK_MONOTONIC, &now))
-        timed_wait(f, &f->done);
+        vlk_sync_slice(&f->sync);
     int hangs = f->expander_on;
-    pthread_mutex_unlock(&f->lock);
+    pthread_mutex_unlock(&f->sync.lock);
     for (int i = 0; i < f->running; i++)
-        pthread_join(f->decoder[i], NULL);
+        pthread_join(f->decoder[i].thread, NULL);
     if (hangs) {
         pthread_detach(f->expander);
         return 0;
@@ -337,27 +291,21 @@ void vlk_feed_close(vlk_feed *f)
         return;
     for (size_t i = 0; f->slot && i < f->slots; i++)
         vlk_slot_clear(&f->slot[i]);
-    for (int i = 0; f->dec && i < (f->decoders ? f->decoders : 1); i++) {
-        vlk_pixel_scratch_free(f->dec[i].scratch);
-        vlk_buf_clear(&f->dec[i].file);
-        vlk_buf_clear(&f->dec[i].side);
+    for (int i = 0; f->decoder && i < (f->decoders ? f->decoders : 1); i++) {
+        vlk_pixel_scratch_free(f->decoder[i].scratch);
+        vlk_buf_clear(&f->decoder[i].file);
+        vlk_buf_clear(&f->decoder[i].side);
     }
     for (size_t i = 0; i < f->sources; i++) {
         free((void *)(uintptr_t)f->source[i]->path);
         free((void *)(uintptr_t)f->source[i]->stem);
         free(f->source[i]);
     }
-    if (f->sync_init) {
-        pthread_mutex_destroy(&f->lock);
-        pthread_cond_destroy(&f->space);
-        pthread_cond_destroy(&f->ready);
-        pthread_cond_destroy(&f->done);
-    }
+    vlk_sync_clear(&f->sync);
     free(f->source);
     free(f->slot);
     free(f->batch_item);
     free(f->batch_pixels);
     free(f->decoder);
-    free(f->dec);
     free(f);
 }

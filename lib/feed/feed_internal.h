@@ -41,8 +41,24 @@ typedef struct vlk_slot {
     size_t cost;     /* bytes in flight */
 } vlk_slot;
 
+/* threads.c: what both rings (of feed.c and of loader.c) stand on. Threads start with all signals blocked: those are
+ * for the caller's. */
+typedef struct vlk_sync {
+    pthread_mutex_t lock;
+    pthread_cond_t space, ready, done; /* a free slot; one to decode; one decoded (or an end) */
+    int init;
+} vlk_sync;
+int vlk_sync_init(vlk_sync *s, vlk_err *err) VLK_MUST_USE;
+void vlk_sync_clear(vlk_sync *s); /* {0} too */
+/* With the lock held: waits for `done`, 50 ms at most, so that the caller can look at `stop` between. */
+void vlk_sync_slice(vlk_sync *s);
+int vlk_sync_thread(pthread_t *t, void *(*fn)(void *), void *arg, vlk_err *err) VLK_MUST_USE;
+enum { VLK_SYNC_SLICE_NS = 50 * 1000 * 1000 };
+
 /* What a decoding thread keeps. */
 typedef struct vlk_decoder {
+    struct vlk_feed *f;
+    pthread_t thread;
     vlk_pixel_scratch *scratch;
     vlk_buf file, side;
 } vlk_decoder;
@@ -54,12 +70,11 @@ struct vlk_feed {
     size_t slots, max_items;
     size_t head, work, tail, taken; /* `taken` slots from tail on are the caller's */
     size_t bytes;
-    pthread_mutex_t lock;
-    pthread_cond_t space, ready, done;
-    pthread_t expander, *decoder;
-    vlk_decoder *dec; /* one a thread; one at least */
+    vlk_sync sync;
+    pthread_t expander;
+    vlk_decoder *decoder; /* one a thread; one at least: the caller's */
     int decoders, running, expander_on;
-    int started, quit, ended, fatal, sync_init;
+    int started, quit, ended, fatal;
     vlk_err err; /* fatal */
     vlk_feed_counts counts;
     vlk_source **source;
@@ -76,13 +91,54 @@ void vlk_feed_fatal(vlk_feed *f, const vlk_err *err);
 
 /* expand.c: puts all items; returns at the end or when the feed is to end. */
 void vlk_feed_expand(vlk_feed *f);
+/* expand_source.c: the walk, and what puts the items of one source; 0, or -1 when the feed is to end. */
+typedef struct vlk_walk {
+    vlk_feed *f;
+    vlk_source *files;      /* single pictures: begun and not ended */
+    const char *files_path; /* its path: "", "-", or the -T list */
+    int any;                /* something was put */
+} vlk_walk;
+int vlk_walk_mark(vlk_walk *w, vlk_item_kind kind, const vlk_source *src, const vlk_err *err);
+int vlk_walk_begin_files(vlk_walk *w);
+int vlk_walk_end_files(vlk_walk *w);
+/* A source that is broken from the start. */
+int vlk_walk_broken(vlk_walk *w, vlk_source_kind kind, const char *path, const vlk_err *err);
+/* A picture in a file; why, if not NULL, says that it cannot be had. */
+int vlk_walk_file(vlk_walk *w, const vlk_source *src, const char *key, const char *path, int maybe, const vlk_err *why);
+int vlk_walk_folder(vlk_walk *w, const char *path);
+int vlk_walk_list(vlk_walk *w, const char *path);
+int vlk_walk_text(vlk_walk *w, const char *path);
+/* These two take `in` over; a picture's bytes are read here. */
+int vlk_walk_tar(vlk_walk *w, vlk_in *in, const char *path);
+int vlk_walk_stream(vlk_walk *w, vlk_in *in, const char *name);
 /* source.c */
 vlk_source *vlk_feed_source(vlk_feed *f, vlk_source_kind kind, const char *path, vlk_err *err);
 int vlk_feed_is_list(const char *path);
 int vlk_feed_is_side_name(const char *path); /* what stands beside a picture: never one itself */
 int vlk_feed_is_tar_name(const char *path);
 
-/* decode.c: reads and decodes the picture of a slot, and its captions. */
+/* The bytes of the file beside a picture: PATH with the last suffix of its basename, if it has one, replaced by
+ * `suffix`. 1; 0 there is none; -1: it cannot be read (VLK_EMEM: no memory). */
+int vlk_feed_side_file(vlk_buf *bytes, const char *path, const char *suffix, vlk_err *err) VLK_MUST_USE;
+
+/* rows.c: the rows of a list, with one read ahead. */
+typedef struct vlk_rows {
+    vlk_list *list;
+    char *dir;      /* of the list: paths are relative to it */
+    vlk_row row[2]; /* the one in hand, the one before */
+    int now, r;     /* r: what vlk_list_next said of the row in hand, 0 and -1 too */
+    vlk_err why;    /* of 2 and -1 */
+} vlk_rows;
+int vlk_rows_open(vlk_rows *l, const char *path, vlk_err *err) VLK_MUST_USE; /* the first row is in hand */
+void vlk_rows_close(vlk_rows *l);
+const vlk_row *vlk_rows_row(const vlk_rows *l); /* good for one vlk_rows_next more */
+/* The next row in hand. 1: it has the path of the one before, and so belongs to its picture; else 0. */
+int vlk_rows_next(vlk_rows *l);
+/* Each caption of a row; `add` returns 0 to go on. */
+int vlk_rows_captions(const vlk_row *row, int (*add)(void *arg, const char *s, size_t n, vlk_err *err), void *arg,
+                      vlk_err *err) VLK_MUST_USE;
+
+/* slot.c: reads and decodes the picture of a slot, and its captions. */
 void vlk_slot_decode(vlk_feed *f, vlk_slot *s, vlk_decoder *d);
 /* Marks the item as failed: the reason is in s->item.err. */
 void vlk_slot_fail(vlk_slot *s, const char *stage);

@@ -6,7 +6,6 @@
  */
 #include "index_internal.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -193,23 +192,20 @@ static int add_tar(vlk_index *ix, vlk_in *in, const char *path, int packed, vlk_
 
 /* ---- files -------------------------------------------------------------------------------------------- */
 
-/* PATH with its last suffix replaced: its bytes, if there is such a file. */
+/* The texts of a file beside the picture, if there is one. */
 static int side_file(vlk_index *ix, draft *d, const char *path, const char *suffix, vlk_buf *bytes,
                      int (*add)(vlk_index *, draft *, const char *, size_t, vlk_err *), vlk_err *err)
 {
-    const char *base = strrchr(path, '/'), *dot = strrchr(base ? base : path, '.');
-    size_t stem = dot && dot != (base ? base + 1 : path) ? (size_t)(dot - path) : strlen(path);
-    struct stat st;
-    vlk_buf name = {0};
-    int rc = vlk_buf_add(&name, path, stem, err) || vlk_buf_adds(&name, suffix, err) ? -1 : 0;
-    if (rc == 0 && (stat(name.data, &st) == 0 || errno != ENOENT) && !d->stage) {
-        if (vlk_read_file(bytes, name.data, VLK_FEED_CAPTION_MAX, &d->why) != 0)
-            spoil(d, "caption");
-        else
-            rc = add(ix, d, bytes->data ? bytes->data : "", bytes->len, err);
+    if (d->stage)
+        return 0;
+    int rc = vlk_feed_side_file(bytes, path, suffix, &d->why);
+    if (rc < 0 && d->why.code == VLK_EMEM) {
+        *err = d->why;
+        return -1;
     }
-    vlk_buf_clear(&name);
-    return rc;
+    if (rc < 0)
+        spoil(d, "caption");
+    return rc <= 0 ? 0 : add(ix, d, bytes->data, bytes->len, err);
 }
 
 /* Size and place of a picture in a file. */
@@ -289,83 +285,60 @@ static int add_folder(vlk_index *ix, const char *path, vlk_err *err)
 
 /* ---- lists -------------------------------------------------------------------------------------------- */
 
-static int add_row_captions(vlk_index *ix, draft *d, const vlk_row *row, vlk_err *err)
+typedef struct row_target {
+    vlk_index *ix;
+    draft *d;
+} row_target;
+
+static int add_caption(void *arg, const char *s, size_t n, vlk_err *err)
 {
-    const char *p = row->text.data;
-    int rc = 0;
-    for (size_t i = 0; i < row->captions && rc == 0; i++) {
-        size_t n = strlen(p);
-        rc = add_text(ix, d, &d->e.captions, p, n, err);
-        p += n + 1;
-    }
-    return rc;
+    const row_target *to = arg;
+    return add_text(to->ix, to->d, &to->d->e.captions, s, n, err);
 }
 
-typedef struct list_walk {
-    vlk_list *list;
-    vlk_row row[2]; /* the one in hand, the one read ahead */
-    int now, r;     /* r: what the row in hand is */
-    vlk_err why;    /* r 2 or -1 */
-} list_walk;
-
 /* The row in hand and its neighbours with the same path are one sample. */
-static int add_rows(vlk_index *ix, list_walk *l, const char *dir, vlk_err *err)
+static int add_rows(vlk_index *ix, vlk_rows *l, vlk_err *err)
 {
     draft d = {.stage = NULL};
-    const vlk_row *row = &l->row[l->now];
-    const char *key = row->path.data;
-    char *path = vlk_path_join(dir, key, err);
-    int rc = path && vlk_index_begin(ix, key, row->path.len, err) == 0 ? 0 : -1;
+    row_target to = {ix, &d};
+    const vlk_row *row = vlk_rows_row(l);
+    char *path = vlk_path_join(l->dir, row->path.data, err);
+    int rc = path && vlk_index_begin(ix, row->path.data, row->path.len, err) == 0 ? 0 : -1;
     if (rc == 0)
         file_picture(&d, path);
-    if (rc == 0)
-        rc = add_row_captions(ix, &d, row, err);
-    for (;;) {
-        vlk_row *next = &l->row[!l->now];
-        l->r = vlk_list_next(l->list, next, &l->why);
-        if (rc != 0 || l->r != 1 || strcmp(next->path.data, key) != 0)
-            break;
-        rc = add_row_captions(ix, &d, next, err);
-    }
-    l->now = !l->now;
     free(path);
+    do
+        rc = rc == 0 ? vlk_rows_captions(vlk_rows_row(l), add_caption, &to, err) : rc;
+    while (vlk_rows_next(l) && rc == 0);
     return rc == 0 ? finish(ix, &d, "no caption in the list", err) : -1;
 }
 
-static int add_bad_row(vlk_index *ix, list_walk *l, const char *list, vlk_err *err)
+static int add_bad_row(vlk_index *ix, vlk_rows *l, const char *list, vlk_err *err)
 {
     vlk_buf key = {0};
-    int rc = vlk_buf_addf(&key, err, "%s:%zu", list, l->row[l->now].line);
+    int rc = vlk_buf_addf(&key, err, "%s:%zu", list, vlk_rows_row(l)->line);
     if (rc == 0)
         rc = vlk_index_begin(ix, key.data, key.len, err);
     if (rc == 0)
         rc = vlk_index_end_bad(ix, l->why.code == VLK_ELIMIT ? "size" : "list", &l->why, err);
     vlk_buf_clear(&key);
-    if (rc == 0)
-        l->r = vlk_list_next(l->list, &l->row[l->now], &l->why);
+    vlk_rows_next(l);
     return rc;
 }
 
 static int add_list_file(vlk_index *ix, const char *path, vlk_err *err)
 {
-    list_walk l = {.list = vlk_list_open(path, VLK_LIST_AUTO, err)};
-    char *dir = NULL;
-    if (!l.list)
+    vlk_rows l;
+    if (vlk_rows_open(&l, path, err) != 0)
         return err->code == VLK_EMEM ? -1 : 1;
-    dir = vlk_path_folder(path, err);
-    int rc = dir && vlk_index_shard(ix, dir, err) == 0 ? 0 : -1;
-    if (rc == 0)
-        l.r = vlk_list_next(l.list, &l.row[0], &l.why);
+    int rc = vlk_index_shard(ix, l.dir, err);
     while (rc == 0 && l.r > 0)
-        rc = l.r == 1 ? add_rows(ix, &l, dir, err) : add_bad_row(ix, &l, path, err);
+        rc = l.r == 1 ? add_rows(ix, &l, err) : add_bad_row(ix, &l, path, err);
     if (rc == 0 && l.r < 0) {
         *err = l.why;
         rc = l.why.code == VLK_EMEM ? -1 : 1;
     }
-    free(dir);
-    vlk_list_close(l.list);
-    vlk_row_clear(&l.row[0]);
-    vlk_row_clear(&l.row[1]);
+    vlk_rows_close(&l);
     return rc;
 }
 

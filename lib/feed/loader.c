@@ -9,13 +9,11 @@
  * fill the ring, which holds the next batch or as much of it as LOOK_AHEAD bytes are. */
 #include "index_internal.h"
 
-#include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const size_t LOOK_AHEAD = (size_t)256 << 20;
-static const long SLICE_NS = 50 * 1000 * 1000; /* between two looks at `stop` */
 
 typedef enum load_state { LOAD_FREE, LOAD_READY, LOAD_WORK, LOAD_DONE } load_state;
 
@@ -55,9 +53,8 @@ struct vlk_loader {
     vlk_err draw_err;
     load_worker *worker;
     size_t workers, running; /* workers 0: the caller decodes, with worker[0] */
-    pthread_mutex_t lock;
-    pthread_cond_t ready, done;
-    int sync_init, quit;
+    vlk_sync sync;
+    int quit;
     uint8_t *batch_pixels;
     vlk_load_row *row;
     vlk_span *negative;
@@ -127,36 +124,31 @@ static void *worker_main(void *arg)
 {
     load_worker *w = arg;
     vlk_loader *l = w->l;
-    pthread_mutex_lock(&l->lock);
+    pthread_mutex_lock(&l->sync.lock);
     while (!l->quit) {
         if (l->work == l->head) {
-            pthread_cond_wait(&l->ready, &l->lock);
+            pthread_cond_wait(&l->sync.ready, &l->sync.lock);
             continue;
         }
         load_slot *s = &l->slot[l->work++ % l->slots];
         s->state = LOAD_WORK;
-        pthread_mutex_unlock(&l->lock);
+        pthread_mutex_unlock(&l->sync.lock);
         s->rc = decode(l, s, w);
-        pthread_mutex_lock(&l->lock);
+        pthread_mutex_lock(&l->sync.lock);
         s->state = LOAD_DONE;
         if (s == &l->slot[l->tail % l->slots]) /* the only one that the caller waits for */
-            pthread_cond_signal(&l->done);
+            pthread_cond_signal(&l->sync.done);
     }
-    pthread_mutex_unlock(&l->lock);
+    pthread_mutex_unlock(&l->sync.lock);
     return NULL;
 }
 
-/* Signals are for the caller's thread. */
 static int start(vlk_loader *l, vlk_err *err)
 {
-    sigset_t all, old;
-    int rc = 0;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &old);
-    for (; rc == 0 && l->running < l->workers; l->running += rc == 0)
-        rc = pthread_create(&l->worker[l->running].thread, NULL, worker_main, &l->worker[l->running]);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return rc == 0 ? 0 : vlk_fail(err, VLK_EIO, "cannot start a thread: %s", strerror(rc));
+    for (; l->running < l->workers; l->running++)
+        if (vlk_sync_thread(&l->worker[l->running].thread, worker_main, &l->worker[l->running], err) != 0)
+            return -1;
+    return 0;
 }
 
 /* ---- the caller's side --------------------------------------------------------------------------------- */
@@ -178,11 +170,11 @@ static void refill(vlk_loader *l)
         if (l->drawn != 1)
             return;
         s->position = l->position++;
-        pthread_mutex_lock(&l->lock);
+        pthread_mutex_lock(&l->sync.lock);
         s->state = LOAD_READY;
         l->head++;
-        pthread_cond_signal(&l->ready);
-        pthread_mutex_unlock(&l->lock);
+        pthread_cond_signal(&l->sync.ready);
+        pthread_mutex_unlock(&l->sync.lock);
     }
 }
 
@@ -194,18 +186,10 @@ static load_slot *wait_slot(vlk_loader *l)
         s->rc = decode(l, s, &l->worker[0]);
         return stopped(l) ? NULL : s;
     }
-    pthread_mutex_lock(&l->lock);
-    while (s->state != LOAD_DONE && !stopped(l)) {
-        struct timespec t;
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        t.tv_nsec += SLICE_NS;
-        if (t.tv_nsec >= 1000000000) {
-            t.tv_sec++;
-            t.tv_nsec -= 1000000000;
-        }
-        pthread_cond_timedwait(&l->done, &l->lock, &t);
-    }
-    pthread_mutex_unlock(&l->lock);
+    pthread_mutex_lock(&l->sync.lock);
+    while (s->state != LOAD_DONE && !stopped(l))
+        vlk_sync_slice(&l->sync);
+    pthread_mutex_unlock(&l->sync.lock);
     return stopped(l) ? NULL : s;
 }
 
@@ -285,10 +269,10 @@ static int take(vlk_loader *l, size_t at, vlk_err *err)
     }
     int rc = s->rc == 0 ? take_good(l, s, at, err) : take_bad(l, s, err);
     l->next = s->position + 1;
-    pthread_mutex_lock(&l->lock);
+    pthread_mutex_lock(&l->sync.lock);
     s->state = LOAD_FREE;
     l->tail++;
-    pthread_mutex_unlock(&l->lock);
+    pthread_mutex_unlock(&l->sync.lock);
     return rc != 0 ? -1 : s->rc == 0 ? 1 : 2;
 }
 
@@ -312,18 +296,6 @@ int vlk_loader_next(vlk_loader *l, vlk_load_batch *b, vlk_err *err)
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------ */
-
-static int init_sync(vlk_loader *l, vlk_err *err)
-{
-    pthread_condattr_t attr;
-    if (pthread_condattr_init(&attr) != 0)
-        return vlk_fail(err, VLK_EIO, "cannot make a condition variable");
-    int rc = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) | pthread_mutex_init(&l->lock, NULL) |
-             pthread_cond_init(&l->ready, NULL) | pthread_cond_init(&l->done, &attr);
-    pthread_condattr_destroy(&attr);
-    l->sync_init = 1;
-    return rc == 0 ? 0 : vlk_fail(err, VLK_EIO, "cannot make a lock");
-}
 
 static int init_sizes(vlk_loader *l, vlk_err *err)
 {
@@ -390,7 +362,7 @@ vlk_loader *vlk_loader_open(const vlk_loader_options *o, vlk_err *err)
     l->opt.batch = o->batch ? o->batch : 1;
     l->position = l->next = o->position;
     l->drawn = 1;
-    if (init_sync(l, err) == 0 && init_sizes(l, err) == 0 && init_memory(l, err) == 0)
+    if (vlk_sync_init(&l->sync, err) == 0 && init_sizes(l, err) == 0 && init_memory(l, err) == 0)
         return l;
     vlk_loader_close(l);
     return NULL;
@@ -408,20 +380,16 @@ void vlk_loader_close(vlk_loader *l)
     if (!l)
         return;
     if (l->running) {
-        pthread_mutex_lock(&l->lock);
+        pthread_mutex_lock(&l->sync.lock);
         l->quit = 1;
-        pthread_cond_broadcast(&l->ready);
-        pthread_mutex_unlock(&l->lock);
+        pthread_cond_broadcast(&l->sync.ready);
+        pthread_mutex_unlock(&l->sync.lock);
     }
     for (size_t i = 0; i < l->running; i++)
         pthread_join(l->worker[i].thread, NULL);
     for (size_t i = 0; l->worker && i < (l->workers ? l->workers : 1); i++)
         close_worker(&l->worker[i]);
-    if (l->sync_init) {
-        pthread_mutex_destroy(&l->lock);
-        pthread_cond_destroy(&l->ready);
-        pthread_cond_destroy(&l->done);
-    }
+    vlk_sync_clear(&l->sync);
     free(l->worker);
     free(l->kept);
     free((void *)(uintptr_t)l->kept_state);

@@ -113,28 +113,12 @@ static int sample_captions(vlk_feed *f, vlk_slot *s, vlk_err *err)
     return p ? add_json(s, (const char *)p->data, p->size, err) : 0;
 }
 
-/* PATH with its last suffix replaced, into d->side's bytes. 0 also when there is no such file. */
+/* 0 also when there is no such file. */
 static int side_file(vlk_slot *s, vlk_decoder *d, const char *suffix,
                      int (*add)(vlk_slot *, const char *, size_t, vlk_err *), vlk_err *err)
 {
-    const char *path = s->path.data, *base = strrchr(path, '/'), *dot = strrchr(base ? base : path, '.');
-    vlk_buf name = {0};
-    int rc = 0;
-    size_t stem = dot && dot != base + 1 ? (size_t)(dot - path) : strlen(path);
-    if (vlk_buf_add(&name, path, stem, err) != 0 || vlk_buf_adds(&name, suffix, err) != 0) {
-        rc = -1;
-        goto out;
-    }
-    FILE *probe = fopen(name.data, "rb");
-    if (!probe)
-        goto out;
-    fclose(probe);
-    rc = vlk_read_file(&d->side, name.data, VLK_FEED_CAPTION_MAX, err);
-    if (rc == 0)
-        rc = add(s, d->side.data ? d->side.data : "", d->side.len, err);
-out:
-    vlk_buf_clear(&name);
-    return rc;
+    int rc = vlk_feed_side_file(&d->side, s->path.data, suffix, err);
+    return rc <= 0 ? rc : add(s, d->side.data, d->side.len, err);
 }
 
 static void captions(vlk_feed *f, vlk_slot *s, vlk_decoder *d)

@@ -184,6 +184,35 @@ static void test_sources(void)
     check_trace(&o, "B empty|E empty|", "an empty folder");
 }
 
+/* The input may be slow between files that turn out to be no items: that is not its end. */
+static int slow_want(void *arg, const vlk_source *src, vlk_span key, vlk_err *err)
+{
+    (void)arg;
+    (void)src;
+    (void)key;
+    (void)err;
+    usleep(120000); /* more than the feed waits for the next item */
+    return VLK_WANT_YES;
+}
+
+static void test_slow(void)
+{
+    const char *folder[] = {"slow"};
+    vlk_feed_options o = options(folder, 1);
+    o.want = slow_want;
+    for (o.threads = 1; o.threads <= 2; o.threads++)
+        check_trace(&o, "B slow|slow/z.png+|E slow|", "a slow folder that begins with other files");
+}
+
+/* A hidden file's name has no suffix to replace: its caption is .txt behind the whole name. */
+static void test_hidden(void)
+{
+    const char *hidden[] = {".png"};
+    vlk_feed_options o = options(hidden, 1);
+    o.mode = VLK_FEED_PAIRS;
+    check_trace(&o, "B files|.png+|\"hidden\"E files|", "the caption of a hidden file");
+}
+
 /* ---- shards, want, stop ---------------------------------------------------------------------- */
 
 static int only_a(void *arg, const vlk_source *src, vlk_span key, vlk_err *err)
@@ -234,6 +263,12 @@ int main(void)
     put_png("b.png", 40, 30);
     mkdir("sub", 0777);
     mkdir("empty", 0777);
+    mkdir("slow", 0777);
+    put_file("slow/LICENSE", "none", 4);
+    put_file("slow/NOTES", "none", 4);
+    put_png("slow/z.png", 20, 20);
+    put_png(".png", 20, 20);
+    put_file(".png.txt", "hidden", 6);
     put_png("sub/c.PNG", 20, 20);
     put_png("sub/d", 20, 20);
     put_file("sub/c.txt",
@@ -248,6 +283,8 @@ int main(void)
     test_order();
     test_ahead();
     test_sources();
+    test_slow();
+    test_hidden();
     test_choice();
     if (chdir("/") != 0 || scratch_remove(dir) != 0)
         return 1;

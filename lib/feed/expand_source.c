@@ -1,0 +1,327 @@
+/* expand_source.c - what a source holds, to slots: folders, tars, lists, files of lines, a picture in a pipe; and the
+ * marks where sources begin and end. Which one an operand is, expand.c says; what the functions return, too. */
+#include "feed_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- slots --------------------------------------------------------------------------------- */
+
+static int fatal(vlk_walk *w, const vlk_err *err)
+{
+    vlk_feed_fatal(w->f, err);
+    return -1;
+}
+
+int vlk_walk_mark(vlk_walk *w, vlk_item_kind kind, const vlk_source *src, const vlk_err *err)
+{
+    vlk_slot *s = vlk_feed_slot(w->f);
+    if (!s)
+        return -1;
+    s->item.kind = kind;
+    s->item.source = src;
+    if (err) {
+        s->item.err = *err;
+        s->item.stage = "source";
+    }
+    vlk_feed_put(w->f, s);
+    w->any = 1;
+    return 0;
+}
+
+int vlk_walk_end_files(vlk_walk *w)
+{
+    const vlk_source *src = w->files;
+    w->files = NULL;
+    return src ? vlk_walk_mark(w, VLK_ITEM_END, src, NULL) : 0;
+}
+
+int vlk_walk_begin_files(vlk_walk *w)
+{
+    vlk_err err;
+    if (w->files)
+        return 0;
+    w->files = vlk_feed_source(w->f, VLK_SOURCE_FILES, w->files_path, &err);
+    return w->files ? vlk_walk_mark(w, VLK_ITEM_BEGIN, w->files, NULL) : fatal(w, &err);
+}
+
+static vlk_source *begin(vlk_walk *w, vlk_source_kind kind, const char *path)
+{
+    vlk_err err;
+    if (vlk_walk_end_files(w) != 0)
+        return NULL;
+    vlk_source *s = vlk_feed_source(w->f, kind, path, &err);
+    if (!s) {
+        fatal(w, &err);
+        return NULL;
+    }
+    return vlk_walk_mark(w, VLK_ITEM_BEGIN, s, NULL) == 0 ? s : NULL;
+}
+
+/* A source that is broken from the start. */
+int vlk_walk_broken(vlk_walk *w, vlk_source_kind kind, const char *path, const vlk_err *err)
+{
+    const vlk_source *s = begin(w, kind, path);
+    return s ? vlk_walk_mark(w, VLK_ITEM_END, s, err) : -1;
+}
+
+static void count(vlk_walk *w, size_t *n)
+{
+    pthread_mutex_lock(&w->f->sync.lock);
+    ++*n;
+    pthread_mutex_unlock(&w->f->sync.lock);
+}
+
+/* Does an item belong to this run? 1 yes; 0 no; -1. Sets the slot's source, key and `seen`. */
+static int admit(vlk_walk *w, vlk_slot *s, const vlk_source *src, const char *key, size_t n)
+{
+    const vlk_feed_options *o = &w->f->opt;
+    vlk_err err = {0};
+    if (o->shards > 0 && vlk_fnv1a64(key, n) % o->shards != o->shard)
+        return 0;
+    s->key.len = 0;
+    if (vlk_buf_add(&s->key, key, n, &err) != 0)
+        return fatal(w, &err);
+    s->item.source = src;
+    int r = o->want ? o->want(o->want_arg, src, (vlk_span){s->key.data, n}, &err) : VLK_WANT_YES;
+    if (r < 0)
+        return fatal(w, &err);
+    if (r == VLK_WANT_NO)
+        count(w, &w->f->counts.dropped);
+    s->item.seen = r == VLK_WANT_SEEN;
+    return r != VLK_WANT_NO;
+}
+
+/* A picture in a file; err, if not NULL, says that it cannot be had. */
+int vlk_walk_file(vlk_walk *w, const vlk_source *src, const char *key, const char *path, int maybe, const vlk_err *why)
+{
+    vlk_err err = {0};
+    vlk_slot *s = vlk_feed_slot(w->f);
+    int r = s ? admit(w, s, src, key, strlen(key)) : -1;
+    if (r <= 0)
+        return r;
+    s->item.kind = VLK_ITEM_IMAGE;
+    s->maybe = maybe;
+    s->picture = !why;
+    if (why) {
+        s->item.err = *why;
+        vlk_slot_fail(s, "open");
+    }
+    s->path.len = 0;
+    if (vlk_buf_adds(&s->path, path, &err) != 0)
+        return fatal(w, &err);
+    vlk_feed_put(w->f, s);
+    return 0;
+}
+
+/* ---- sources ------------------------------------------------------------------------------- */
+
+int vlk_walk_folder(vlk_walk *w, const char *path)
+{
+    vlk_err err = {0};
+    const char *name = NULL;
+    int r = 0, rc = 0;
+    vlk_folder *dir = vlk_folder_open(path, &err);
+    if (!dir)
+        return vlk_walk_broken(w, VLK_SOURCE_FOLDER, path, &err);
+    const vlk_source *src = begin(w, VLK_SOURCE_FOLDER, path);
+    if (!src)
+        rc = -1;
+    while (rc == 0 && (r = vlk_folder_next(dir, &name, &err)) > 0) {
+        if (r == 1 && vlk_feed_is_side_name(name))
+            count(w, &w->f->counts.other_files);
+        else
+            rc = vlk_walk_file(w, src, name, name, !vlk_is_picture_name(name), r == 2 ? &err : NULL);
+    }
+    vlk_folder_close(dir);
+    return rc != 0 ? rc : vlk_walk_mark(w, VLK_ITEM_END, src, r < 0 ? &err : NULL);
+}
+
+/* Members that belong to no sample: passed on, by the first shard only. */
+static int put_pass(vlk_walk *w, vlk_slot *s, const vlk_source *src)
+{
+    if (!w->f->opt.keep_samples || (w->f->opt.shards > 0 && w->f->opt.shard != 0))
+        return 0;
+    s->item.kind = VLK_ITEM_PASS;
+    s->item.source = src;
+    s->sample_used = 1;
+    vlk_feed_put(w->f, s);
+    return 0;
+}
+
+static int put_sample(vlk_walk *w, vlk_slot *s, const vlk_source *src)
+{
+    if (s->sample.keyless)
+        return put_pass(w, s, src);
+    int r = admit(w, s, src, s->sample.key, strlen(s->sample.key));
+    if (r <= 0)
+        return r;
+    s->item.kind = VLK_ITEM_IMAGE;
+    s->picture = s->sample_used = 1;
+    vlk_feed_put(w->f, s);
+    return 0;
+}
+
+/* Takes `in` over. */
+int vlk_walk_tar(vlk_walk *w, vlk_in *in, const char *path)
+{
+    vlk_err err = {0};
+    int r = -1, rc = 0;
+    const vlk_source *src = begin(w, VLK_SOURCE_TAR, path);
+    vlk_tar *tar = src ? vlk_tar_open(in, &err) : NULL;
+    while (src && tar && rc == 0) {
+        vlk_slot *s = vlk_feed_slot(w->f);
+        if (!s || (r = vlk_tar_sample(tar, &s->sample, &err)) <= 0) {
+            rc = s ? 0 : -1;
+            break;
+        }
+        rc = put_sample(w, s, src);
+    }
+    vlk_tar_close(tar);
+    vlk_in_close(in);
+    if (!src || rc != 0)
+        return -1;
+    return vlk_walk_mark(w, VLK_ITEM_END, src, r < 0 ? &err : NULL);
+}
+
+/* ---- lists --------------------------------------------------------------------------------- */
+
+/* A row or line that cannot be used is an item named by its file and line. */
+static int put_bad_line(vlk_walk *w, const vlk_source *src, vlk_item_kind kind, size_t line, const vlk_err *why)
+{
+    vlk_buf key = {0};
+    vlk_err err;
+    int rc = -1;
+    vlk_slot *s = vlk_feed_slot(w->f);
+    if (!s)
+        return -1;
+    if (vlk_buf_addf(&key, &err, "%s:%zu", src->path, line) != 0) {
+        fatal(w, &err);
+    } else if ((rc = admit(w, s, src, key.data, key.len)) > 0) {
+        s->item.kind = kind;
+        s->item.err = *why;
+        vlk_slot_fail(s, why->code == VLK_ELIMIT ? "size" : "list");
+        vlk_feed_put(w->f, s);
+        rc = 0;
+    }
+    vlk_buf_clear(&key);
+    return rc;
+}
+
+static int add_caption(void *slot, const char *s, size_t n, vlk_err *err)
+{
+    return vlk_slot_caption(slot, s, n, err);
+}
+
+/* The row in hand and all neighbours with its path are one item. */
+static int put_rows(vlk_walk *w, vlk_rows *l, const vlk_source *src)
+{
+    vlk_err err = {0};
+    const char *path = vlk_rows_row(l)->path.data;
+    vlk_slot *s = vlk_feed_slot(w->f);
+    int rc = 0, mine = s ? admit(w, s, src, path, strlen(path)) : -1;
+    if (mine < 0)
+        return -1;
+    if (mine) {
+        char *file = vlk_path_join(l->dir, path, &err);
+        rc = file ? vlk_buf_adds(&s->path, file, &err) : -1;
+        free(file);
+    }
+    do
+        rc = rc == 0 && mine ? vlk_rows_captions(vlk_rows_row(l), add_caption, s, &err) : rc;
+    while (vlk_rows_next(l) && rc == 0);
+    if (rc != 0)
+        return fatal(w, &err);
+    if (!mine)
+        return 0;
+    s->item.kind = VLK_ITEM_IMAGE;
+    s->picture = 1;
+    vlk_feed_put(w->f, s);
+    return 0;
+}
+
+int vlk_walk_list(vlk_walk *w, const char *path)
+{
+    vlk_err err = {0};
+    vlk_rows l;
+    if (vlk_rows_open(&l, path, &err) != 0)
+        return vlk_walk_broken(w, VLK_SOURCE_LIST, path, &err);
+    const vlk_source *src = begin(w, VLK_SOURCE_LIST, path);
+    int rc = src ? 0 : -1;
+    while (rc == 0 && l.r > 0) {
+        if (l.r == 1) {
+            rc = put_rows(w, &l, src);
+            continue;
+        }
+        rc = put_bad_line(w, src, VLK_ITEM_IMAGE, vlk_rows_row(&l)->line, &l.why);
+        vlk_rows_next(&l);
+    }
+    if (rc == 0)
+        rc = vlk_walk_mark(w, VLK_ITEM_END, src, l.r < 0 ? &l.why : NULL);
+    vlk_rows_close(&l);
+    return rc;
+}
+
+/* ---- texts --------------------------------------------------------------------------------- */
+
+int vlk_walk_text(vlk_walk *w, const char *path)
+{
+    vlk_err err = {0};
+    vlk_buf line = {0};
+    int r = 0, rc = 0;
+    size_t at = 1;
+    vlk_in *in = vlk_in_open(path, &err);
+    if (!in)
+        return vlk_walk_broken(w, VLK_SOURCE_TEXT, path, &err);
+    const vlk_source *src = begin(w, VLK_SOURCE_TEXT, path);
+    rc = src ? 0 : -1;
+    for (; rc == 0 && (r = vlk_in_line(in, &line, w->f->opt.null ? 0 : '\n', &err)) != 0; at++) {
+        if (r < 0 && err.code != VLK_ELIMIT)
+            break;
+        if (r < 0) { /* too long: the lines behind it can be read */
+            rc = put_bad_line(w, src, VLK_ITEM_TEXT, at, &err);
+            continue;
+        }
+        vlk_slot *s = vlk_feed_slot(w->f);
+        rc = s ? admit(w, s, src, line.data ? line.data : "", line.len) : -1;
+        if (rc > 0) {
+            s->item.kind = VLK_ITEM_TEXT;
+            vlk_feed_put(w->f, s);
+            rc = 0;
+        }
+    }
+    vlk_buf_clear(&line);
+    vlk_in_close(in);
+    return rc != 0 ? rc : vlk_walk_mark(w, VLK_ITEM_END, src, r < 0 ? &err : NULL);
+}
+
+/* ---- a pipe ---------------------------------------------------------------------------------- */
+
+/* A picture that came through a pipe: its bytes are read here. Takes `in` over. */
+int vlk_walk_stream(vlk_walk *w, vlk_in *in, const char *name)
+{
+    vlk_err err = {0};
+    int rc = vlk_walk_begin_files(w);
+    vlk_slot *s = rc == 0 ? vlk_feed_slot(w->f) : NULL;
+    rc = s ? admit(w, s, w->files, name, strlen(name)) : -1;
+    size_t got = 1;
+    int bad = 0;
+    while (rc > 0 && got > 0 && !bad) {
+        bad = s->file.len > VLK_FEED_FILE_MAX ? vlk_fail(&err, VLK_ELIMIT, "larger than %d bytes", VLK_FEED_FILE_MAX)
+                                              : vlk_buf_reserve(&s->file, 1 << 16, &err);
+        bad = bad || vlk_in_read(in, s->file.data + s->file.len, 1 << 16, &got, &err) != 0;
+        if (!bad)
+            s->file.len += got;
+    }
+    vlk_in_close(in);
+    if (rc <= 0)
+        return rc;
+    s->item.kind = VLK_ITEM_IMAGE;
+    s->picture = !bad;
+    if (bad) {
+        s->item.err = err;
+        vlk_slot_fail(s, err.code == VLK_ELIMIT ? "size" : "read");
+    }
+    vlk_feed_put(w->f, s);
+    return 0;
+}

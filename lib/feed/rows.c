@@ -1,0 +1,57 @@
+/* rows.c - a list's rows: neighbours with one path are captions of one picture. Serves the feed (expand_source.c) and
+ * the index of training samples (index_source.c). */
+#include "feed_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int vlk_rows_open(vlk_rows *l, const char *path, vlk_err *err)
+{
+    const char *slash = strrchr(path, '/');
+    *l = (vlk_rows){.list = vlk_list_open(path, VLK_LIST_AUTO, err)};
+    if (!l->list)
+        return -1;
+    l->dir = slash ? vlk_strndup(path, (size_t)(slash - path) + (slash == path), err) : vlk_strndup(".", 1, err);
+    if (!l->dir) {
+        vlk_rows_close(l);
+        return -1;
+    }
+    l->r = vlk_list_next(l->list, &l->row[0], &l->why);
+    return 0;
+}
+
+void vlk_rows_close(vlk_rows *l)
+{
+    vlk_list_close(l->list);
+    vlk_row_clear(&l->row[0]);
+    vlk_row_clear(&l->row[1]);
+    free(l->dir);
+    *l = (vlk_rows){0};
+}
+
+const vlk_row *vlk_rows_row(const vlk_rows *l)
+{
+    return &l->row[l->now];
+}
+
+int vlk_rows_next(vlk_rows *l)
+{
+    const vlk_row *old = &l->row[l->now];
+    const int was = l->r;
+    l->now = !l->now;
+    l->r = vlk_list_next(l->list, &l->row[l->now], &l->why);
+    return was == 1 && l->r == 1 && strcmp(old->path.data, l->row[l->now].path.data) == 0;
+}
+
+int vlk_rows_captions(const vlk_row *row, int (*add)(void *arg, const char *s, size_t n, vlk_err *err), void *arg,
+                      vlk_err *err)
+{
+    const char *p = row->text.data;
+    for (size_t i = 0; i < row->captions; i++) {
+        size_t n = strlen(p);
+        if (add(arg, p, n, err) != 0)
+            return -1;
+        p += n + 1;
+    }
+    return 0;
+}
