@@ -19,7 +19,9 @@ static int save_tensors(train_job *j, const char *folder, const char *name, int 
 {
     vlk_buf arguments = {0};
     int rc = -1;
-    vlk_tensor *t = vlk_calloc(j->params.n, sizeof *t, err);
+    size_t n = j->params.n, counters;
+    const vlk_counter_ref *counter = vlk_model_counters(j->e.model, &counters);
+    vlk_tensor *t = vlk_calloc(n + counters, sizeof *t, err);
     char *path = vlk_path_join(folder, name, err);
     if (!t || !path || train_config_arguments(&arguments, j->o, err))
         goto out;
@@ -28,9 +30,11 @@ static int save_tensors(train_job *j, const char *folder, const char *name, int 
         if (means)
             t[i].data = vlk_ema_value(j->ema, i);
     }
+    for (size_t i = 0; i < counters; i++)
+        t[n++] = (vlk_tensor){.name = counter[i].name, .data = counter[i].value, .dtype = VLK_I64};
     const vlk_meta meta[] = {
         {"format", "pt"}, {"vlkit", VLK_VERSION}, {"program", "itc-train"}, {"arguments", arguments.data}};
-    rc = vlk_safetensors_write(path, t, j->params.n, VLK_F32, meta, 4, err);
+    rc = vlk_safetensors_write(path, t, n, VLK_F32, meta, 4, err);
 out:
     vlk_buf_clear(&arguments);
     free(path);

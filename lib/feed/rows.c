@@ -7,11 +7,10 @@
 
 int vlk_rows_open(vlk_rows *l, const char *path, vlk_err *err)
 {
-    const char *slash = strrchr(path, '/');
     *l = (vlk_rows){.list = vlk_list_open(path, VLK_LIST_AUTO, err)};
     if (!l->list)
         return -1;
-    l->dir = slash ? vlk_strndup(path, (size_t)(slash - path) + (slash == path), err) : vlk_strndup(".", 1, err);
+    l->dir = vlk_path_folder(path, err);
     if (!l->dir) {
         vlk_rows_close(l);
         return -1;

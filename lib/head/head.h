@@ -15,8 +15,6 @@ vlk_var *vlk_itc_logits(vlk_tape *t, vlk_var *image, vlk_var *text, float scale,
 /* Probabilities of labels from cosines c (M,N), rows of N: CLIP: softmax over the labels of scale * c; a model with
  * logit bias: sigmoid(scale * c + bias), each label for itself. p may be c. */
 void vlk_itc_probabilities(vlk_kernel *k, float *p, const float *c, size_t m, size_t n, const vlk_model_info *model);
-/* The same from numbers: sigmoid != 0 chooses SigLIP's form. */
-void vlk_itc_scores(vlk_kernel *k, float *p, const float *c, size_t m, size_t n, float scale, float bias, int sigmoid);
 
 /* A zero-shot classifier (C,E) from the raw embeddings of all filled templates, class-major (C*P,E): each is
  * normalised, the templates of a class are averaged, the average is normalised. `embeds` is overwritten. */

@@ -28,19 +28,14 @@ static float sigmoid(float x)
     return e / (1.0f + e);
 }
 
-void vlk_itc_scores(vlk_kernel *k, float *p, const float *c, size_t m, size_t n, float scale, float bias, int sigmoids)
-{
-    for (size_t i = 0; i < m * n; i++) {
-        float logit = scale * c[i] + bias;
-        p[i] = sigmoids ? sigmoid(logit) : logit;
-    }
-    if (!sigmoids && m && n)
-        vlk_softmax_rows(k, p, p, m, n);
-}
-
 void vlk_itc_probabilities(vlk_kernel *k, float *p, const float *c, size_t m, size_t n, const vlk_model_info *model)
 {
-    vlk_itc_scores(k, p, c, m, n, model->logit_scale, model->logit_bias, model->has_logit_bias);
+    for (size_t i = 0; i < m * n; i++) {
+        float logit = model->logit_scale * c[i] + model->logit_bias;
+        p[i] = model->has_logit_bias ? sigmoid(logit) : logit;
+    }
+    if (!model->has_logit_bias && m && n)
+        vlk_softmax_rows(k, p, p, m, n);
 }
 
 void vlk_itc_classifier(vlk_kernel *k, float *classifier, float *embeds, size_t classes, size_t templates, size_t e)

@@ -191,6 +191,28 @@ static int note(struct binder *b, vlk_param *p, const vlk_bound *what)
     return 0;
 }
 
+/* A counter of batch norm: a file may lack it. */
+static int bind_counter(struct binder *b, const char *name, int64_t *value)
+{
+    vlk_model *m = b->m;
+    const vlk_tensor *t = m->weights ? vlk_weights_find(m->weights, name) : NULL;
+    char got[128], *copy;
+    const size_t len = strlen(name) + 1;
+    *value = 0;
+    if (t && (t->dtype != VLK_I64 || vlk_tensor_count(t) != 1))
+        return vlk_fail(b->err, VLK_EMODEL, "%s: %s: expected a scalar I64, found %s of %s", file_of(b), name,
+                        vlk_shape_text(t->dim, t->rank, got, sizeof got), vlk_dtype_name(t->dtype));
+    if (t) {
+        memcpy(value, t->data, sizeof *value);
+        b->used[t - b->first] = 1;
+    }
+    if (vlk_grow(&m->counter, &m->cap_counter, m->ncounter + 1, sizeof *m->counter, b->err) != 0 ||
+        !(copy = vlk_arena_alloc(m->arena, len, b->err)))
+        return -1;
+    m->counter[m->ncounter++] = (vlk_counter_ref){memcpy(copy, name, len), value};
+    return 0;
+}
+
 static int bind_row(struct binder *b, const vlk_bound *what, const char *prefix, void *base)
 {
     const vlk_name *row = what->row;
@@ -203,9 +225,11 @@ static int bind_row(struct binder *b, const vlk_bound *what, const char *prefix,
         return vlk_fail(b->err, VLK_EUNSUPPORTED,
                         "%s: the config asks for %s, which this kind of checkpoint does not have", file_of(b),
                         row->ours);
+    vlk_spell(name, sizeof name, prefix, s->name, what->layer, what->stage);
+    if (row->kind == VLK_COUNTER)
+        return bind_counter(b, name, (int64_t *)(void *)((char *)base + row->at));
     if (!b->m->weights)
         return fresh(b, p, row, s->shape) != 0 ? -1 : note(b, p, what);
-    vlk_spell(name, sizeof name, prefix, s->name, what->layer, what->stage);
     const vlk_tensor *t = find(b, name, s->shape);
     if (!t || view(b, &p->w, t, row->kind) != 0)
         return -1;
@@ -352,7 +376,7 @@ static int ends_with(const char *s, const char *end)
     return n >= e && strcmp(s + n - e, end) == 0;
 }
 
-/* Buffers of old files, the counters of batch norm, constants of OpenAI's archives. */
+/* Buffers of old files, constants of OpenAI's archives. */
 static int means_nothing(const struct binder *b, const vlk_tensor *t)
 {
     static const char *const constants[] = {"input_resolution", "context_length", "vocab_size", "attn_mask"};
@@ -361,7 +385,7 @@ static int means_nothing(const struct binder *b, const vlk_tensor *t)
     for (size_t i = 0; i < sizeof constants / sizeof constants[0]; i++)
         if (strcmp(t->name, constants[i]) == 0)
             return 1;
-    return ends_with(t->name, ".num_batches_tracked") || strcmp(t->name, "text.attn_mask") == 0;
+    return strcmp(t->name, "text.attn_mask") == 0;
 }
 
 static int refuse_leftovers(struct binder *b)

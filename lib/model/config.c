@@ -18,61 +18,70 @@ static void name_of(const vlk_fields *f, const char *key, char out[256])
     snprintf(out, 256, "%s%c%s", f->where, f->where[0] && f->where[strlen(f->where) - 1] == ':' ? ' ' : '.', key);
 }
 
-size_t vlk_field_size(vlk_fields *f, const char *key, size_t fallback, size_t max)
+/* The value of a key, and its name for messages; NULL: there is none to be read, the fallback holds. */
+static const vlk_json *wanted(const vlk_fields *f, const char *key, char name[256])
 {
     const vlk_json *j = vlk_field(f, key);
-    char name[256];
-    int64_t v;
     if (!j || f->failed)
-        return fallback;
+        return NULL;
     name_of(f, key, name);
+    return j;
+}
+
+/* json.c has said what is wrong with it. */
+static void refuse(vlk_fields *f)
+{
+    if (f->err)
+        f->err->code = VLK_EMODEL;
+    f->failed = 1;
+}
+
+size_t vlk_field_size(vlk_fields *f, const char *key, size_t fallback, size_t max)
+{
+    char name[256];
+    const vlk_json *j = wanted(f, key, name);
+    int64_t v = 0;
+    if (!j)
+        return fallback;
     if (vlk_json_int(j, 1, (int64_t)max, &v, name, f->err) == 0)
         return (size_t)v;
-    f->err->code = VLK_EMODEL;
-    f->failed = 1;
+    refuse(f);
     return fallback;
 }
 
 double vlk_field_num(vlk_fields *f, const char *key, double fallback)
 {
-    const vlk_json *j = vlk_field(f, key);
     char name[256];
-    double v;
-    if (!j || f->failed)
+    const vlk_json *j = wanted(f, key, name);
+    double v = 0;
+    if (!j)
         return fallback;
-    name_of(f, key, name);
     if (vlk_json_num(j, &v, name, f->err) == 0)
         return v;
-    f->err->code = VLK_EMODEL;
-    f->failed = 1;
+    refuse(f);
     return fallback;
 }
 
 int vlk_field_bool(vlk_fields *f, const char *key, int fallback)
 {
-    const vlk_json *j = vlk_field(f, key);
     char name[256];
-    int v;
-    if (!j || f->failed)
+    const vlk_json *j = wanted(f, key, name);
+    int v = 0;
+    if (!j)
         return fallback;
-    name_of(f, key, name);
     if (vlk_json_bool(j, &v, name, f->err) == 0)
         return v;
-    f->err->code = VLK_EMODEL;
-    f->failed = 1;
+    refuse(f);
     return fallback;
 }
 
 const char *vlk_field_str(vlk_fields *f, const char *key, const char *fallback)
 {
-    const vlk_json *j = vlk_field(f, key);
     char name[256];
-    if (!j || f->failed)
-        return fallback;
-    const char *s = vlk_json_str(j, NULL);
+    const vlk_json *j = wanted(f, key, name);
+    const char *s = j ? vlk_json_str(j, NULL) : fallback;
     if (s)
         return s;
-    name_of(f, key, name);
     f->failed = vlk_fail(f->err, VLK_EMODEL, "%s: expected a string", name) != 0;
     return fallback;
 }

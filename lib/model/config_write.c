@@ -6,8 +6,16 @@
  * What it says is read back by config_open_clip.c and by open_clip. */
 #include "model_internal.h"
 
-#include <stdio.h>
-#include <string.h>
+#include <math.h>
+
+/* Readers take the hidden width as int(width * mlp_ratio): the quotient, if its product does not fall below. */
+static double mlp_ratio(const vlk_block_config *b)
+{
+    double r = (double)b->mlp / (double)b->width;
+    while ((double)b->width * r < (double)b->mlp)
+        r = nextafter(r, INFINITY);
+    return r;
+}
 
 /* The parts that both towers' blocks have. */
 static int put_block(vlk_buf *out, const vlk_block_config *b, vlk_err *err)
@@ -16,8 +24,7 @@ static int put_block(vlk_buf *out, const vlk_block_config *b, vlk_err *err)
         return -1;
     if (b->eps != 1e-5f && vlk_buf_addf(out, err, ", \"norm_kwargs\": {\"eps\": %.6g}", (double)b->eps) != 0)
         return -1;
-    return b->mlp == 4 * b->width ? 0
-                                  : vlk_buf_addf(out, err, ", \"mlp_ratio\": %.17g", (double)b->mlp / (double)b->width);
+    return b->mlp == 4 * b->width ? 0 : vlk_buf_addf(out, err, ", \"mlp_ratio\": %.17g", mlp_ratio(b));
 }
 
 static int put_vision(vlk_buf *out, const vlk_vision_config *v, vlk_err *err)

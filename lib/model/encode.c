@@ -45,10 +45,17 @@ static int give(const vlk_model *m, vlk_tape *t, vlk_var *x, float *out, int nor
 
 /* ---- pictures --------------------------------------------------------------------------------- */
 
-static int encode_pictures(vlk_model *m, vlk_tape *t, float *out, vlk_pictures pics, int normalize, vlk_err *err)
+/* The one pass of the image tower, whoever asks. */
+static vlk_var *image_tower(vlk_model *m, vlk_tape *t, const vlk_pictures *pics)
 {
     const vlk_vision_config *v = &m->config.vision;
-    size_t b = pics.b, bytes = picture_bytes(v), piece = BUDGET / (bytes ? bytes : 1), size = pics.h * pics.w * 3;
+    return v->resnet ? vlk_resnet(t, v, &m->resnet, pics, &m->watch) : vlk_vit(t, v, &m->vit, pics, &m->watch);
+}
+
+static int encode_pictures(vlk_model *m, vlk_tape *t, float *out, vlk_pictures pics, int normalize, vlk_err *err)
+{
+    size_t b = pics.b, bytes = picture_bytes(&m->config.vision), piece = BUDGET / (bytes ? bytes : 1),
+           size = pics.h * pics.w * 3;
     if (piece == 0)
         piece = 1;
     if (vlk_tape_recording(t))
@@ -58,9 +65,7 @@ static int encode_pictures(vlk_model *m, vlk_tape *t, float *out, vlk_pictures p
     for (size_t at = 0; at < b; at += piece) {
         vlk_mark mark = vlk_tape_mark(t);
         pics.b = b - at < piece ? b - at : piece;
-        vlk_var *x =
-            v->resnet ? vlk_resnet(t, v, &m->resnet, &pics, &m->watch) : vlk_vit(t, v, &m->vit, &pics, &m->watch);
-        int status = give(m, t, x, out + at * m->config.embed, normalize, err);
+        int status = give(m, t, image_tower(m, t, &pics), out + at * m->config.embed, normalize, err);
         vlk_tape_reset(t, mark);
         if (status != 0)
             return -1;
@@ -196,12 +201,11 @@ static int pause(const vlk_model *m, vlk_tape *t, int tower)
 
 static vlk_var *pictures(vlk_model *m, vlk_tape *t, const vlk_pictures *pics)
 {
-    const vlk_vision_config *v = &m->config.vision;
     vlk_err err;
     if (vlk_tower_ready(m, vlk_tape_kernel(t), VLK_TOWER_IMAGE, &err) != 0)
         return vlk_tape_fail(t, err.code, "%s", err.msg);
     int recording = pause(m, t, VLK_TOWER_IMAGE);
-    vlk_var *x = v->resnet ? vlk_resnet(t, v, &m->resnet, pics, &m->watch) : vlk_vit(t, v, &m->vit, pics, &m->watch);
+    vlk_var *x = image_tower(m, t, pics);
     vlk_tape_record(t, recording);
     return x;
 }
@@ -226,7 +230,7 @@ vlk_var *vlk_model_texts(vlk_model *m, vlk_tape *t, const int32_t *ids, const si
     const vlk_text_config *c = &m->config.text;
     int32_t *packed;
     size_t *begin;
-    vlk_err err;
+    vlk_err err = {VLK_EUSAGE, "no texts"};
     if (vlk_tower_ready(m, vlk_tape_kernel(t), VLK_TOWER_TEXT, &err) != 0 ||
         pack(t, c, ids, start, 0, b, 1, &packed, &begin, &err) == 0)
         return vlk_tape_fail(t, err.code, "%s", err.msg);

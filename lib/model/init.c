@@ -51,7 +51,7 @@ static struct draw of_hf(const vlk_bound *b, double w, double layers)
     return (struct draw){0}; /* biases */
 }
 
-static struct draw of_openai_text(const vlk_bound *b, double w, double layers)
+static struct draw of_openai_text(const vlk_bound *b, double w, double mlp, double layers)
 {
     if (is(b, "pos"))
         return (struct draw){.normal = 0.01};
@@ -60,7 +60,7 @@ static struct draw of_openai_text(const vlk_bound *b, double w, double layers)
     if (is(b, "out_w") || is(b, "fc2_w"))
         return (struct draw){.normal = 1 / sqrt(2 * layers * w)};
     if (is(b, "fc1_b") || is(b, "fc2_b")) /* torch's: 1 / sqrt(inputs) */
-        return (struct draw){.uniform = 1 / sqrt(is(b, "fc1_b") ? w : 4 * w)};
+        return (struct draw){.uniform = 1 / sqrt(is(b, "fc1_b") ? w : mlp)};
     return of_hf(b, w, layers);
 }
 
@@ -105,7 +105,7 @@ static struct draw rule(const vlk_model *m, const vlk_bound *b, vlk_init init)
         return of_resnet(b, 32.0 * (double)m->config.vision.stem);
     if (init == VLK_INIT_HF)
         return of_hf(b, (double)c->width, layers > 0 ? layers : 1);
-    return text ? of_openai_text(b, (double)c->width, layers > 0 ? layers : 1)
+    return text ? of_openai_text(b, (double)c->width, (double)c->mlp, layers > 0 ? layers : 1)
                 : of_openai_vit(b, (double)c->width, (double)c->mlp);
 }
 

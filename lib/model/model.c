@@ -271,6 +271,7 @@ void vlk_model_close(vlk_model *m)
     for (size_t i = 0; i < m->nbound; i++)
         vlk_weight_clear(&m->bound[i].p->w);
     free(m->bound);
+    free(m->counter);
     free(m->refs);
     vlk_weights_close(m->weights);
     vlk_arena_free(m->arena);
@@ -292,6 +293,12 @@ vlk_param *vlk_model_param(vlk_model *m, size_t i)
         if (m->bound[j].kind != VLK_STATISTIC && i-- == 0)
             return m->bound[j].p;
     return NULL;
+}
+
+const vlk_counter_ref *vlk_model_counters(const vlk_model *m, size_t *n)
+{
+    *n = m->ncounter;
+    return m->counter;
 }
 
 /* ---- texts ---------------------------------------------------------------------------------------- */

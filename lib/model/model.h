@@ -115,6 +115,14 @@ typedef struct vlk_trainable_options {
  * model. A ResNet's names are open_clip's in any case; *open_clip (may be NULL) says which were taken. */
 int vlk_model_trainable(vlk_model *m, const vlk_trainable_options *o, const vlk_param_ref **ref, size_t *n,
                         int *open_clip, vlk_err *err) VLK_MUST_USE;
+/* What is saved beside the parameters: how many batches a batch norm was trained on (torch's num_batches_tracked, an
+ * int64 scalar), as the checkpoint had it, counted up by the towers. None without batch norm. Lives as long as the
+ * model; *n may be 0. */
+typedef struct vlk_counter_ref {
+    const char *name;
+    const int64_t *value;
+} vlk_counter_ref;
+const vlk_counter_ref *vlk_model_counters(const vlk_model *m, size_t *n);
 /* Appends the open_clip_config.json of a model: for one that is saved in that layout. */
 int vlk_model_open_clip_config(const vlk_model *m, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
 /* After values have changed: what was made from them is forgotten, and logit_scale and logit_bias are read anew. */

@@ -162,7 +162,8 @@ typedef enum vlk_kind {
     VLK_TABLE,     /* rows that are picked by id, stays as stored */
     VLK_VECTOR,    /* widened to f32 when its tower is first used */
     VLK_STATISTIC, /* such a vector, but measured, not learned: batch norm's mean and variance */
-    VLK_POSITIONS  /* a table that is read as floats: widened too */
+    VLK_POSITIONS, /* a table that is read as floats: widened too */
+    VLK_COUNTER    /* an int64_t, no parameter; 0 where a file has none */
 } vlk_kind;
 typedef enum vlk_form { VLK_AS_IS, VLK_PART_Q, VLK_PART_K, VLK_PART_V, VLK_TURNED } vlk_form;
 
@@ -173,7 +174,7 @@ typedef struct vlk_spelling {
 } vlk_spelling;
 typedef struct vlk_name {
     const char *ours; /* the field */
-    size_t at;        /* offset of the vlk_param in its struct */
+    size_t at;        /* offset of the vlk_param (or the counter) in its struct */
     vlk_kind kind;
     unsigned when;      /* VLK_HAS_ bits that must be set */
     vlk_spelling in[2]; /* [0] Hugging Face, [1] OpenAI and open_clip */
@@ -226,6 +227,8 @@ struct vlk_model {
     vlk_text_params text;
     vlk_bound *bound;
     size_t nbound, cap_bound;
+    vlk_counter_ref *counter;
+    size_t ncounter, cap_counter;
     int ready[VLK_TOWERS], want[VLK_TOWERS];
     int keys; /* column of the tables: 0 Hugging Face's names, 1 OpenAI's and open_clip's */
     vlk_bpe *bpe;

@@ -103,7 +103,7 @@ static const vlk_name text[] = {
 };
 #undef TYPE
 
-/* Batch norm: four vectors of one shape. ResNets exist in the second dialect only. */
+/* Batch norm: four vectors of one shape, and a counter. ResNets exist in the second dialect only. */
 #define OC(field, kind, when, name, shape)                                                                             \
     {                                                                                                                  \
         AT(field), kind, when,                                                                                         \
@@ -117,7 +117,8 @@ static const vlk_name text[] = {
 #define BN(field, when, name, c)                                                                                       \
     OC(field.weight, VLK_VECTOR, when, name ".weight", c), OC(field.bias, VLK_VECTOR, when, name ".bias", c),          \
         OC(field.mean, VLK_STATISTIC, when, name ".running_mean", c),                                                  \
-        OC(field.var, VLK_STATISTIC, when, name ".running_var", c)
+        OC(field.var, VLK_STATISTIC, when, name ".running_var", c),                                                    \
+        OC(field.batches, VLK_COUNTER, when, name ".num_batches_tracked", "")
 
 #define TYPE vlk_resnet_params
 #define POOL "visual.attnpool."

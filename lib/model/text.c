@@ -21,12 +21,23 @@ static vlk_var *embed(vlk_tape *t, vlk_text_params *p, const int32_t *ids, const
     return vlk_embed(t, ids, at, rows, &p->token, &p->pos);
 }
 
+/* All blocks, on the input of the first. pick: the rows that are asked of the last one, or NULL. */
+static vlk_var *blocks(vlk_tape *t, const vlk_text_config *c, vlk_text_params *p, vlk_var *x, const vlk_packed *s,
+                       const vlk_pick *pick, vlk_kv *cache, const vlk_watch *w)
+{
+    vlk_show(w, "text_hidden", 0, x);
+    for (size_t i = 0; i < c->layers; i++) {
+        int last = i + 1 == c->layers;
+        x = vlk_block(t, &c->block, &p->block[i], x, s, last ? pick : NULL, cache ? cache + i : NULL);
+        vlk_show(w, "text_hidden", i + 1, x);
+    }
+    return x;
+}
+
 vlk_var *vlk_text_states(vlk_tape *t, const vlk_text_config *c, vlk_text_params *p, const int32_t *ids,
                          const vlk_packed *s, vlk_kv *cache)
 {
-    vlk_var *x = embed(t, p, ids, s, cache);
-    for (size_t i = 0; i < c->layers; i++)
-        x = vlk_block(t, &c->block, &p->block[i], x, s, NULL, cache ? cache + i : NULL);
+    vlk_var *x = blocks(t, c, p, embed(t, p, ids, s, cache), s, NULL, cache, NULL);
     return vlk_layer_norm(t, x, &p->ln_g, &p->ln_b, c->block.eps);
 }
 
@@ -60,13 +71,7 @@ vlk_var *vlk_text(vlk_tape *t, const vlk_text_config *c, vlk_text_params *p, con
     int picked_only = c->layers && !(w && w->fn);
     if (!row || !pick.qs.start)
         return NULL;
-    vlk_var *x = embed(t, p, ids, s, NULL);
-    vlk_show(w, "text_hidden", 0, x);
-    for (size_t i = 0; i < c->layers; i++) {
-        int last = i + 1 == c->layers;
-        x = vlk_block(t, &c->block, &p->block[i], x, s, last && picked_only ? &pick : NULL, NULL);
-        vlk_show(w, "text_hidden", i + 1, x);
-    }
+    vlk_var *x = blocks(t, c, p, embed(t, p, ids, s, NULL), s, picked_only ? &pick : NULL, NULL, w);
     if (!picked_only)
         x = vlk_gather_rows(t, x, row, s->n);
     x = vlk_layer_norm(t, x, &p->ln_g, &p->ln_b, c->block.eps);

@@ -145,10 +145,9 @@ static int move(vlk_model *m, vlk_bound *b, const vlk_trainable_options *o, vlk_
 }
 
 /* logit_scale, logit_bias. */
-static int scalar(vlk_model *m, size_t which, const char *name, vlk_err *err)
+static void scalar(vlk_model *m, size_t which, const char *name)
 {
     vlk_param_ref *r = &m->refs[m->nrefs++];
-    (void)err;
     *r = (vlk_param_ref){
         .name = name, .value = &m->scalar[which], .grad = &m->scalar_grad[which], .count = 1, .group = VLK_GROUP_HEAD};
     if (m->config.family == VLK_SIGLIP && !m->open_clip) { /* transformers has [1] there */
@@ -160,7 +159,6 @@ static int scalar(vlk_model *m, size_t which, const char *name, vlk_err *err)
         .f32 = r->value,
         .grad = r->grad,
     };
-    return 0;
 }
 
 /* As a checkpoint in this layout will be read: pictures are resized in their own mode, texts are cleaned as open_clip
@@ -196,8 +194,9 @@ int vlk_model_trainable(vlk_model *m, const vlk_trainable_options *o, const vlk_
             return -1;
     if (o->logit_bias)
         m->config.logit_bias = m->info.has_logit_bias = 1;
-    if (scalar(m, 0, "logit_scale", err) != 0 || (m->config.logit_bias && scalar(m, 1, "logit_bias", err) != 0))
-        return -1;
+    scalar(m, 0, "logit_scale");
+    if (m->config.logit_bias)
+        scalar(m, 1, "logit_bias");
     m->ready[VLK_TOWER_IMAGE] = m->ready[VLK_TOWER_TEXT] = 0; /* what was looked at is looked at again, once */
     *ref = m->refs;
     *n = m->nrefs;

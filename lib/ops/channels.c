@@ -123,7 +123,7 @@ static int frozen(vlk_tape *t, const vlk_batch_norm_params *p, float *mean, floa
 }
 
 /* The batch's own, in double and in two passes; the running ones move towards them. */
-static int of_batch(vlk_tape *t, const vlk_batch_norm_params *p, const vlk_var *x, float *mean, float *rstd)
+static int of_batch(vlk_tape *t, vlk_batch_norm_params *p, const vlk_var *x, float *mean, float *rstd)
 {
     const size_t c = x->cols, rows = x->rows;
     double *sums = vlk_tape_alloc(t, 2 * c, sizeof *sums);
@@ -146,6 +146,7 @@ static int of_batch(vlk_tape *t, const vlk_batch_norm_params *p, const vlk_var *
         moving_mean[j] += p->momentum * (mean[j] - moving_mean[j]);
         moving_var[j] += p->momentum * ((float)(var * (double)rows / (double)(rows - 1)) - moving_var[j]);
     }
+    p->batches++;
     return 0;
 }
 

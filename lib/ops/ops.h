@@ -222,6 +222,7 @@ typedef struct vlk_batch_norm_params {
     float eps;
     int train; /* statistics of the batch; the running ones move by `momentum` (0.1), their floats must be ours */
     float momentum;
+    int64_t batches; /* counted up where the running ones move: torch's num_batches_tracked */
 } vlk_batch_norm_params;
 /* act((x - mean) / sqrt(var + eps) * weight + bias): running statistics, or with p->train the batch's biased ones (the
  * unbiased variance goes into the running one). Saved: x, mean and 1/sqrt. */

@@ -55,11 +55,6 @@ void vlk_adamw_free(vlk_adamw *a)
     free(a);
 }
 
-uint64_t vlk_adamw_steps(const vlk_adamw *a)
-{
-    return a->steps;
-}
-
 /* ---- the norm ----------------------------------------------------------------------------------- */
 
 /* Eight sums side by side, joined in a fixed tree: what a vector unit does, written out. */

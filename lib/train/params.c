@@ -59,8 +59,6 @@ int vlk_train_params_add(vlk_train_params *l, const vlk_train_param *from, vlk_e
     if (from->value != NULL && from->grad == NULL && !from->frozen)
         return vlk_fail(err, VLK_EUSAGE, "parameter %s: is to be trained, but has no place for its gradient",
                         from->name);
-    p.also = NULL;
-    p.alsos = 0;
     p.name = list_name(l, from->name, err);
     if (p.name == NULL)
         return -1;
@@ -76,33 +74,11 @@ int vlk_train_params_add(vlk_train_params *l, const vlk_train_param *from, vlk_e
     return 0;
 }
 
-int vlk_train_params_alias(vlk_train_params *l, const char *name, const char *alias, vlk_err *err)
-{
-    vlk_train_param *p = vlk_train_params_find(l, name);
-    if (p == NULL)
-        return vlk_fail(err, VLK_EMODEL, "parameter %s: there is none of this name", name);
-    if (taken(l, alias, err) != 0)
-        return -1;
-    const char **also = list_alloc(l, (p->alsos + 1) * sizeof *also, err);
-    const char *copy = list_name(l, alias, err);
-    if (also == NULL || copy == NULL)
-        return -1;
-    if (p->alsos > 0)
-        memcpy(also, p->also, p->alsos * sizeof *also);
-    also[p->alsos++] = copy;
-    p->also = also;
-    return 0;
-}
-
 vlk_train_param *vlk_train_params_find(const vlk_train_params *l, const char *name)
 {
-    for (size_t i = 0; i < l->n; i++) {
+    for (size_t i = 0; i < l->n; i++)
         if (strcmp(l->p[i].name, name) == 0)
             return &l->p[i];
-        for (size_t j = 0; j < l->p[i].alsos; j++)
-            if (strcmp(l->p[i].also[j], name) == 0)
-                return &l->p[i];
-    }
     return NULL;
 }
 

@@ -156,18 +156,21 @@ static int list_steps(const vlk_run *r, steps *s, vlk_err *err)
     return 0;
 }
 
-int vlk_run_step_path(const vlk_run *r, uint64_t step, vlk_buf *path, vlk_err *err)
+/* Appends RUN/name. */
+static int add_path(vlk_buf *path, const vlk_run *r, const char *name, vlk_err *err)
 {
-    return vlk_buf_addf(path, err, "%s%sstep-%06ju", r->path, ends_with(r->path, "/") ? "" : "/", (uintmax_t)step);
+    return vlk_buf_addf(path, err, "%s%s%s", r->path, ends_with(r->path, "/") ? "" : "/", name);
 }
 
 int vlk_run_newest(const vlk_run *r, uint64_t *step, vlk_buf *path, vlk_err *err)
 {
+    char name[NAME_ROOM];
     steps s;
     int rc = list_steps(r, &s, err);
     if (rc == 0 && s.n > 0) {
         *step = s.step[0];
-        rc = vlk_run_step_path(r, *step, path, err) == 0 ? 1 : -1;
+        step_name(name, "", *step, "");
+        rc = add_path(path, r, name, err) == 0 ? 1 : -1;
     }
     free(s.step);
     return rc;
@@ -203,7 +206,7 @@ int vlk_run_begin(vlk_run *r, uint64_t step, size_t bytes, vlk_buf *path, vlk_er
         return -1;
     if (mkdirat(r->fd, name, 0777) != 0)
         return vlk_fail_errno(err, "%s: cannot make %s", r->path, name);
-    return vlk_buf_addf(path, err, "%s%s%s", r->path, ends_with(r->path, "/") ? "" : "/", name);
+    return add_path(path, r, name, err);
 }
 
 void vlk_run_abort(vlk_run *r, uint64_t step)

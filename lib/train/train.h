@@ -18,7 +18,6 @@
 
 enum { VLK_TRAIN_IMAGE, VLK_TRAIN_TEXT, VLK_TRAIN_HEAD, VLK_TRAIN_GROUPS }; /* groups: each has its learning rate */
 
-/* One buffer with one or more names. */
 typedef struct vlk_train_param {
     const char *name; /* as it is saved: Hugging Face's spelling, or open_clip's where none exists */
     float *value;     /* (count) the f32 master copy */
@@ -26,11 +25,9 @@ typedef struct vlk_train_param {
     size_t dim[VLK_MAX_RANK];
     int rank;
     size_t count;
-    int decay;         /* weight decay applies */
-    int group;         /* VLK_TRAIN_IMAGE ... */
-    int frozen;        /* not trained: no moments, no step, not in the norm */
-    const char **also; /* further names of the same buffer (tied tensors) */
-    size_t alsos;
+    int decay;  /* weight decay applies */
+    int group;  /* VLK_TRAIN_IMAGE ... */
+    int frozen; /* not trained: no moments, no step, not in the norm */
 } vlk_train_param;
 
 /* Starts as {0}. */
@@ -44,9 +41,7 @@ typedef struct vlk_train_params {
  * and, unless frozen, grad; else both are borrowed. A name that is there already, or a trained parameter without
  * grad, is refused. */
 int vlk_train_params_add(vlk_train_params *l, const vlk_train_param *from, vlk_err *err) VLK_MUST_USE;
-/* One more name for the parameter `name`. */
-int vlk_train_params_alias(vlk_train_params *l, const char *name, const char *alias, vlk_err *err) VLK_MUST_USE;
-vlk_train_param *vlk_train_params_find(const vlk_train_params *l, const char *name); /* by any name; NULL */
+vlk_train_param *vlk_train_params_find(const vlk_train_params *l, const char *name); /* or NULL */
 void vlk_train_params_clear(vlk_train_params *l);
 void vlk_train_params_zero_grad(const vlk_train_params *l, vlk_pool *pool);
 /* Numbers in all parameters, and in those that are trained. */
@@ -77,7 +72,6 @@ double vlk_adamw_grad_norm(vlk_adamw *a);
 double vlk_clip_factor(double norm, double clip);
 /* One step: gradients are taken times `factor`; lr by group. Gradients stay as they are. */
 void vlk_adamw_step(vlk_adamw *a, const double lr[VLK_TRAIN_GROUPS], double factor);
-uint64_t vlk_adamw_steps(const vlk_adamw *a); /* taken so far */
 
 typedef enum vlk_schedule_kind { VLK_SCHEDULE_COSINE, VLK_SCHEDULE_CONSTANT } vlk_schedule_kind;
 /* step counts from 0. step < warmup: (step+1)/warmup; then 1, or 1/2 (1 + cos(pi (step-warmup)/(steps-warmup))):
@@ -193,8 +187,6 @@ int vlk_run_config(const vlk_run *r, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
 int vlk_run_put_config(vlk_run *r, const char *json, size_t n, vlk_err *err) VLK_MUST_USE;
 /* The newest checkpoint: 1 and its step and path (appended); 0 there is none; -1. */
 int vlk_run_newest(const vlk_run *r, uint64_t *step, vlk_buf *path, vlk_err *err) VLK_MUST_USE;
-/* The path of a step's folder, whether it is there or not (appended). */
-int vlk_run_step_path(const vlk_run *r, uint64_t step, vlk_buf *path, vlk_err *err) VLK_MUST_USE;
 
 /* Begins a checkpoint of about `bytes`: VLK_EIO where the disk has not that much room. Appends the path of the folder
  * that the caller fills. */

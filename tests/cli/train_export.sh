@@ -40,6 +40,14 @@ run 2 "$T" -q --config shape.json --train "$tiny/pairs.tar" -b 8 --steps 2 -o ne
 run 0 "$T" -q --config shape.json --tokenizer "$tiny/model" --train "$tiny/pairs.tar" -b 8 --steps 2 --seed 1 -o new4
 same_run "files elsewhere" new1 new4 step-000002
 
+# a ResNet keeps open_clip's layout, the counters of its batch norms included, and --export them
+run 0 "$T" -q -m "$top/tests/data/clip/rn/openai/jit-f16.pt" --train "$tiny/pairs.tar" -b 8 --steps 2 --max-loss 99 -o rn
+run 0 "$T" --export rn/last --dtype f16 -o rn16
+for f in rn/last/model.safetensors rn16/model.safetensors; do
+    is "$f: 22 counters" "$(tr '}' '\n' <"$f" | grep -ac 'num_batches_tracked":{"dtype":"I64","shape":\[\]')" 22
+done
+run 0 "$BIN/clip-embed" -m rn16 "$tiny/pairs.tar"
+
 # curves
 run 0 "$T" --plot run new1 -o out.svg
 is "an SVG with a line for each run's loss, pale and full, and one for a set" "$(grep -c '<polyline' out.svg)" 5

@@ -3,8 +3,8 @@
  *
  * Tolerances: losses 1e-5 of max(1, loss): the reference's own float32 run is off by up to 2e-6 from the float64 one
  * that is compared with. Weights 2e-5; k_proj.bias left out: its true gradient is zero (softmax ignores it), and Adam
- * turns rounding noise into steps. Gradient norms 5e-4 relative:
- * those of a loss near zero are differences of large numbers. */
+ * turns rounding noise into steps. Gradient norms 5e-5 relative (measured 2e-5); of the clipped run 5e-4: it is off by
+ * 2e-4 in step 8, where the loss has fallen to 0.09 and the norm is 3.3. */
 #define _GNU_SOURCE /* mkdtemp */
 #include "../tap.h"
 #include "../../lib/stream/stream.h"
@@ -77,7 +77,8 @@ static void check_log(const char *name, const vlk_json *log, const char *out)
         close_to(name, i + 1, "loss", number(got, "loss"), loss, 1e-5 * (loss > 1 ? loss : 1));
         close_to(name, i + 1, "lr", number(got, "lr"), number(want, "lr"), 1e-8 * number(want, "lr"));
         close_to(name, i + 1, "scale", number(got, "scale"), number(want, "scale"), 2e-5 * number(want, "scale"));
-        close_to(name, i + 1, "grad_norm", number(got, "grad_norm"), norm, 5e-4 * norm);
+        close_to(name, i + 1, "grad_norm", number(got, "grad_norm"), norm,
+                 (strcmp(name, "clipped") == 0 ? 5e-4 : 5e-5) * norm);
         vlk_json_free(got);
         line += n + (line[n] != 0);
     }

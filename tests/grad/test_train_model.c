@@ -75,6 +75,40 @@ static void test_masters(const char *path, int open_clip, const char *name, size
     vlk_model_close(m);
 }
 
+/* A batch norm counts the batches that it was trained on, from where the checkpoint had got to; and nothing else. */
+static void test_counters(void)
+{
+    vlk_err err;
+    vlk_model *m = open_model("tests/data/clip/rn/openai/jit-f16.pt", 0), *vit;
+    const vlk_param_ref *ref;
+    size_t n = 0, params, e = vlk_model_describe(m)->embed_dim, px = 2 * 3 * 64 * 64;
+    float *pixels = malloc(px * sizeof *pixels), *out = malloc(2 * e * sizeof *out);
+    for (size_t j = 0; j < px; j++)
+        pixels[j] = (float)(j * 2654435761u % 1000) / 500.0f - 1;
+    if (vlk_model_trainable(m, NULL, &ref, &params, NULL, &err) != 0)
+        bail(&err);
+    const vlk_counter_ref *c = vlk_model_counters(m, &n);
+    CHECK(n == 22 && strcmp(c[0].name, "visual.bn1.num_batches_tracked") == 0 &&
+              strcmp(c[21].name, "visual.layer4.0.downsample.1.num_batches_tracked") == 0,
+          "%zu counters", n);
+    for (int64_t step = 0; step < 3; step++) {
+        vlk_model_set_mode(m, &(vlk_model_mode){.train = step > 0});
+        if (!vlk_model_pixels(m, tape, pixels, 2) && vlk_tape_failed(tape, &err) != 0)
+            bail(&err);
+        vlk_tape_clear(tape);
+        for (size_t i = 0; i < n; i++)
+            CHECK(*c[i].value == 1234 + step, "%s: %lld after %lld steps", c[i].name, (long long)*c[i].value,
+                  (long long)step);
+    }
+    vit = open_model("tests/data/clip-train/model", 0);
+    (void)vlk_model_counters(vit, &n);
+    CHECK(n == 0, "%zu counters of a ViT", n);
+    vlk_model_close(vit);
+    vlk_model_close(m);
+    free(pixels);
+    free(out);
+}
+
 static double deviation(const vlk_param_ref *r)
 {
     double sum = 0;
@@ -275,6 +309,7 @@ int main(void)
     test_masters("tests/data/clip-train/model", 1, "visual.proj", 36, 24);
     test_masters("tests/data/clip/gelu/open_clip", 0, "visual_projection.weight", 40, 45);
     test_masters("tests/data/clip/rn/openai/jit-f16.pt", 0, "visual.attnpool.q_proj.weight", 128, 128);
+    test_counters();
     test_new();
     test_resize();
     test_patch_dropout();

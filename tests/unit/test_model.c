@@ -1,10 +1,11 @@
 /* test_model.c - finding, configuring and refusing models: everything around the arithmetic. Checkpoints are written on
  * the spot, in a temporary folder; the big ones are holes in a file, since opening a model reads headers only. */
+#include "../scratch.h"
+
 #include "../model_file.h"
 #include "../tap.h"
 #include "../../lib/model/model.h"
 
-#include <dirent.h>
 #include <sys/stat.h>
 
 static char dir[] = "/tmp/vlk-test-model-XXXXXX";
@@ -150,6 +151,7 @@ static void test_hf_config(void)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         put("hf", "config.json", bad[i][0]);
         refused(at("hf"), NULL, bad[i][1]);
+        CHECK(!vlk_model_open(at("hf"), NULL, NULL), "refused, and nobody wants to know why");
     }
     CHECK(file_hf_config(&config, &tiny, "gelu", &err) == 0, "%s", err.msg);
     put("hf", "config.json", config.data);
@@ -241,6 +243,34 @@ static void test_open_clip_config(void)
     CHECK(m && vlk_model_describe(m)->has_logit_bias && vlk_model_describe(m)->logit_bias == 0,
           "a missing logit_bias is zero: %s", err.msg);
     vlk_model_close(m);
+}
+
+/* A hidden width is written as a ratio, from which int(width * ratio) must be it again: 61 / 56 * 56 < 61. */
+static void test_mlp_ratio(void)
+{
+    static const size_t widths[][2] = {{56, 61}, {56, 115}, {64, 96}, {44, 157}, {7, 122}};
+    vlk_err err = {0};
+    make_folder("ratio");
+    for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
+        clip_size s = {32, 8, widths[i][0], 1, 1, widths[i][1], {0}, 0, widths[i][0], 1, 1, widths[i][1], 24, 1000, 24};
+        vlk_buf config = {0}, again = {0};
+        CHECK(file_hf_config(&config, &s, "gelu", &err) == 0, "%s", err.msg);
+        put("ratio", "config.json", config.data);
+        vlk_model *a =
+            vlk_model_new_from_config(at("ratio/config.json"), "tests/data/clip-train/model", VLK_INIT_HF, 1, &err);
+        CHECK(a && vlk_model_open_clip_config(a, &again, &err) == 0, "%s", err.msg);
+        put("ratio", "open_clip_config.json", again.data ? again.data : "");
+        vlk_model *b = vlk_model_new_from_config(at("ratio/open_clip_config.json"), NULL, VLK_INIT_OPENAI, 1, &err);
+        if (CHECK(b, "%s", err.msg)) {
+            const vlk_model_info *info = vlk_model_describe(b);
+            CHECK(info->image.mlp == s.mlp && info->text.mlp == s.mlp, "%zu of %zu: %zu, %zu", s.mlp, s.width,
+                  info->image.mlp, info->text.mlp);
+        }
+        vlk_model_close(a);
+        vlk_model_close(b);
+        vlk_buf_clear(&config);
+        vlk_buf_clear(&again);
+    }
 }
 
 /* OpenAI's rules for a plain state dict with its mix of types. */
@@ -425,24 +455,6 @@ static void test_texts(void)
     vlk_kernel_free(k);
 }
 
-/* The temporary folder and what is in it; links are not followed. */
-static void clean(const char *path)
-{
-    struct stat st;
-    char below[1024];
-    if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
-        DIR *d = opendir(path);
-        for (struct dirent *e; d && (e = readdir(d)) != NULL;) {
-            snprintf(below, sizeof below, "%s/%s", path, e->d_name);
-            if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-                clean(below);
-        }
-        if (d)
-            closedir(d);
-    }
-    CHECK(remove(path) == 0, "%s removed", path);
-}
-
 int main(void)
 {
     if (!CHECK(mkdtemp(dir), "temporary folder"))
@@ -451,11 +463,12 @@ int main(void)
     test_arch();
     test_hf_config();
     test_open_clip_config();
+    test_mlp_ratio();
     test_openai();
     test_places();
     test_id();
     test_not_finite();
     test_texts();
-    clean(dir);
+    CHECK(scratch_remove(dir) == 0, "%s removed", dir);
     return tap_end();
 }
