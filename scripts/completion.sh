@@ -1,10 +1,10 @@
 #!/bin/sh
 # completion.sh - bash completion of a program, made from its option table.
-# usage: completion.sh PROGRAM        PROGRAM --print-options: letter TAB long TAB metavar TAB help
+# usage: completion.sh PROGRAM        PROGRAM --print-options: letter TAB long TAB metavar TAB help, "-" for none
 name=$(basename "$1")
 options=$("$1" --print-options) || exit 1
 fn=_$(echo "$name" | tr '-' '_')
-words=$(echo "$options" | awk -F'\t' '{ if ($1 != "") printf "-%s ", $1; printf "--%s ", $2 }')
+words=$(echo "$options" | awk -F'\t' '{ if ($1 != "-") printf "-%s ", $1; printf "--%s ", $2 }')
 echo "# bash completion for $name"
 echo "$fn()"
 echo '{'
@@ -12,8 +12,8 @@ echo '    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}'
 # Bash breaks words at "=": --option = value.
 echo '    if [[ $cur == = ]]; then cur=; elif [[ $prev == = ]]; then prev=${COMP_WORDS[COMP_CWORD-2]}; fi'
 echo '    case $prev in'
-echo "$options" | awk -F'\t' '$3 != "" {
-    pat = "--" $2; if ($1 != "") pat = "-" $1 "|" pat
+echo "$options" | awk -F'\t' '$3 != "-" {
+    pat = "--" $2; if ($1 != "-") pat = "-" $1 "|" pat
     if ($3 ~ /^[a-z0-9]+(\|[a-z0-9]+)+$/) {
         gsub(/\|/, " ", $3)
         printf "    %s) COMPREPLY=($(compgen -W \"%s\" -- \"$cur\")); return ;;\n", pat, $3

@@ -120,7 +120,9 @@ static void set_option(const parser *p, int i, const char *arg)
     case CLI_FLAG:
         *(int *)target = 1;
         break;
-    case CLI_STR:
+    case CLI_STR: /* all are names; a script's variable that was never set is no name */
+        if (*arg == 0)
+            cli_usage(p->prog, "--%s: the %s is empty", o->name, o->metavar);
         *(const char **)target = arg;
         break;
     case CLI_STRS:
@@ -243,6 +245,17 @@ void cli_parse(const cli_program *prog, void *own, cli_common *common, int argc,
     run_getopt(&p, argc, argv);
     common->operand = argv + optind;
     common->operands = (size_t)(argc - optind);
+}
+
+const char *cli_split(const char *arg, char sep, char *first, size_t size)
+{
+    const char *at = strchr(arg, sep);
+    size_t n = at ? (size_t)(at - arg) : size;
+    if (n >= size)
+        return NULL;
+    memcpy(first, arg, n);
+    first[n] = 0;
+    return at + 1;
 }
 
 /* ---- what options mean together ------------------------------------------------------------ */

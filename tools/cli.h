@@ -9,11 +9,9 @@
  *       static const cli_option own[] = {
  *           {'k', "top", CLI_SIZE, offsetof(struct opts, k), "N", "best matches a query", .min = 1, .max = 1e9},
  *           {0}};
- *       static const cli_program prog = {"clip-rank", "[OPTION]... CORPUS...", "search by text", own, CLI_ALL, NULL};
- *       struct opts o = {.k = 10};
- *       cli_common c;
- *       cli_parse(&prog, &o, &c, argc, argv);       // does not return on --help, --version, misuse
- *       cli_run *run = cli_run_open(&prog, &c);
+ *       static const cli_program prog = {"clip-rank", "[OPTION]... CORPUS...", "search by text", own, CLI_MODEL | ...,
+ * NULL}; struct opts o = {.k = 10}; cli_common c; cli_parse(&prog, &o, &c, argc, argv);       // does not return on
+ * --help, --version, misuse cli_run *run = cli_run_open(&prog, &c);
  *       ... cli_item_bad(run, ...), cli_fail(run, ...) ...
  *       return cli_run_end(run);                    // closes standard output, prints the summary, gives the status
  *   } */
@@ -58,17 +56,20 @@ typedef struct cli_option {
     unsigned bit; /* common options: its bit */
 } cli_option;
 
-/* Which common options a program has. --help --version -q --progress are always there. */
+/* Which common options a program has. --help and --version are always there. */
 enum {
-    CLI_MODEL = 1 << 0,    /* -m --arch --dtype --info --explain */
-    CLI_OUTPUT = 1 << 1,   /* -o --format --rows --force */
-    CLI_FILES = 1 << 2,    /* -T -0 --shard */
-    CLI_WORK = 1 << 3,     /* -j -b */
-    CLI_ERRORS = 1 << 4,   /* --errors --max-bad */
-    CLI_PICTURES = 1 << 5, /* --no-exif --alpha --max-pixels */
-    CLI_TEXTS = 1 << 6,    /* --long-text */
-    CLI_SEED = 1 << 7,     /* --seed */
-    CLI_ALL = (1 << 8) - 1
+    CLI_MODEL = 1 << 0,     /* -m --dtype */
+    CLI_ARCH = 1 << 1,      /* --arch */
+    CLI_LOOK = 1 << 2,      /* --info --explain */
+    CLI_FILES = 1 << 3,     /* -T -0 --shard */
+    CLI_PICTURES = 1 << 4,  /* --no-exif --alpha --max-pixels */
+    CLI_TEXTS = 1 << 5,     /* --long-text */
+    CLI_OUTPUT = 1 << 6,    /* -o --format --rows --force */
+    CLI_ONE_TABLE = 1 << 7, /* the same where the result is one table: no folder, no npy, no tar */
+    CLI_ERRORS = 1 << 8,    /* --errors --max-bad -q --progress */
+    CLI_THREADS = 1 << 9,   /* -j */
+    CLI_BATCH = 1 << 10,    /* -b */
+    CLI_SEED = 1 << 11      /* --seed */
 };
 
 typedef enum cli_format { CLI_AUTO, CLI_NPY, CLI_TSV, CLI_JSONL, CLI_TAR, CLI_PNG, CLI_SVG } cli_format;
@@ -126,6 +127,8 @@ extern volatile sig_atomic_t cli_stop;
 cli_format cli_output_format(const cli_program *p, const cli_common *c, unsigned allowed, cli_format fallback);
 /* -o names a folder: one that exists, or a name that ends in '/'. */
 int cli_output_is_dir(const cli_common *c);
+/* "A<sep>B": A goes to first, B is returned. NULL if there is no sep, or A has `size` bytes or more. */
+const char *cli_split(const char *arg, char sep, char *first, size_t size);
 /* No operand, no -T, and standard input is a terminal: cli_usage. */
 void cli_need_input(const cli_program *p, const cli_common *c);
 
@@ -154,8 +157,8 @@ void cli_item_good(cli_run *r);
 /* Counts an item that failed: "NAME: key: reason" on standard error and a line {"item","stage","reason"} in --errors.
  * `key` are n bytes from outside; `stage` one word. */
 void cli_item_bad(cli_run *r, const char *key, size_t n, const char *stage, const char *reason);
-/* "NAME: subject: reason"; the status will be 2. For broken sources and errors that end the run. subject may be NULL.
- */
+/* "NAME: subject: reason"; the status will be 2. For broken sources and errors that end the run. No subject: NULL,
+ * "" or "-", as the path of standard input is. */
 void cli_fail(cli_run *r, const char *subject, const char *fmt, ...) VLK_PRINTF(3, 4);
 /* A note, not an error; nothing with -q. */
 void cli_note(cli_run *r, const char *fmt, ...) VLK_PRINTF(2, 3);

@@ -40,16 +40,11 @@ static int parse_max_bad(void *target, const char *arg, vlk_err *err)
 static int parse_shard(void *target, const char *arg, vlk_err *err)
 {
     cli_common *c = target;
-    const char *slash = strchr(arg, '/');
     char first[32];
-    size_t n = slash ? (size_t)(slash - arg) : sizeof first;
-    if (n < sizeof first) {
-        memcpy(first, arg, n);
-        first[n] = 0;
-        if (vlk_parse_u64(slash + 1, 1, 1ull << 53, &c->shard.n) == 0 &&
-            vlk_parse_u64(first, 0, c->shard.n - 1, &c->shard.i) == 0)
-            return 0;
-    }
+    const char *n = cli_split(arg, '/', first, sizeof first);
+    if (n && vlk_parse_u64(n, 1, 1ull << 53, &c->shard.n) == 0 &&
+        vlk_parse_u64(first, 0, c->shard.n - 1, &c->shard.i) == 0)
+        return 0;
     return vlk_fail(err, VLK_EUSAGE, "'%s' is not I/N with I from 0 to N-1", arg);
 }
 
@@ -58,22 +53,22 @@ static int parse_shard(void *target, const char *arg, vlk_err *err)
 const cli_option cli_common_options[] = {
     {'m', "model", CLI_STR, AT(model), "MODEL",
      "folder, file, installed name or org/name (default: the one that ships)", "Model", 0, 0, NULL, NULL, CLI_MODEL},
-    {0, "arch", CLI_STR, AT(arch), "NAME|FILE", "config for weights that bring none", NULL, 0, 0, NULL, NULL,
-     CLI_MODEL},
-    {0, "dtype", CLI_CHOICE, AT(dtype), "f32|bf16|int8", "arithmetic of the linear layers (default: f32)", NULL, 0, 0,
-     dtype_words, NULL, CLI_MODEL},
-    {0, "info", CLI_FLAG, AT(info), NULL, "print what the model is, as JSON, and end", NULL, 0, 0, NULL, NULL,
-     CLI_MODEL},
-    {0, "explain", CLI_FLAG, AT(explain), NULL, "print files, hashes, memory, threads, kernel, measured rates; end",
-     NULL, 0, 0, NULL, NULL, CLI_MODEL},
+    {0, "arch", CLI_STR, AT(arch), "NAME|FILE", "config for weights that bring none", "Model", 0, 0, NULL, NULL,
+     CLI_ARCH},
+    {0, "dtype", CLI_CHOICE, AT(dtype), "f32|bf16|int8",
+     "arithmetic of the linear layers (default: f32; int8 is not there yet)", NULL, 0, 0, dtype_words, NULL, CLI_MODEL},
+    {0, "info", CLI_FLAG, AT(info), NULL, "print what the model is, as JSON, and end", "Model", 0, 0, NULL, NULL,
+     CLI_LOOK},
+    {0, "explain", CLI_FLAG, AT(explain), NULL, "print the plan, with memory and measured rates, and end", NULL, 0, 0,
+     NULL, NULL, CLI_LOOK},
     {'T', "files-from", CLI_STR, AT(files_from), "FILE", "operands from a list, one a line", "Input", 0, 0, NULL, NULL,
      CLI_FILES},
     {'0', "null", CLI_FLAG, AT(null), NULL, "names in lists end in NUL, not newline", NULL, 0, 0, NULL, NULL,
      CLI_FILES},
     {0, "shard", CLI_PARSE, 0, "I/N", "only items whose key hashes to I of N (from 0)", NULL, 0, 0, NULL, parse_shard,
      CLI_FILES},
-    {0, "no-exif", CLI_FLAG, AT(no_exif), NULL, "leave pictures as stored, not turned by EXIF", NULL, 0, 0, NULL, NULL,
-     CLI_PICTURES},
+    {0, "no-exif", CLI_FLAG, AT(no_exif), NULL, "leave pictures as stored, not turned by EXIF", "Input", 0, 0, NULL,
+     NULL, CLI_PICTURES},
     {0, "alpha", CLI_CHOICE, AT(alpha), "auto|drop|white|black",
      "transparency (default: auto, as the model's reference)", NULL, 0, 0, alpha_words, NULL, CLI_PICTURES},
     {0, "max-pixels", CLI_SIZE, AT(max_pixels), "N", "refuse larger pictures (default: 100000000)", NULL, 1, 1e12, NULL,
@@ -87,16 +82,22 @@ const cli_option cli_common_options[] = {
     {0, "rows", CLI_SIZE, AT(rows), "N", "with -o DIR: parts of N rows", NULL, 1, 1e12, NULL, NULL, CLI_OUTPUT},
     {0, "force", CLI_FLAG, AT(force), NULL, "with -o DIR: make finished parts again", NULL, 0, 0, NULL, NULL,
      CLI_OUTPUT},
+    {'o', "output", CLI_STR, AT(output), "FILE", "the suffix chooses the form (default: standard output)", "Output", 0,
+     0, NULL, NULL, CLI_ONE_TABLE},
+    {0, "format", CLI_CHOICE, AT(format), "tsv|jsonl", "form of the data (default: by the suffix, else tsv)", NULL, 0,
+     0, format_words, NULL, CLI_ONE_TABLE},
+    {0, "rows", CLI_SIZE, AT(rows), "N", "refused: one table has no parts", NULL, 1, 1e12, NULL, NULL, CLI_ONE_TABLE},
+    {0, "force", CLI_FLAG, AT(force), NULL, "no effect: one table has no parts", NULL, 0, 0, NULL, NULL, CLI_ONE_TABLE},
     {0, "errors", CLI_STR, AT(errors), "FILE", "name skipped items there, as JSON lines", "Errors and messages", 0, 0,
      NULL, NULL, CLI_ERRORS},
     {0, "max-bad", CLI_PARSE, 0, "N|P%", "status 2 if more items are bad", NULL, 0, 0, NULL, parse_max_bad, CLI_ERRORS},
     {'q', "quiet", CLI_FLAG, AT(quiet), NULL, "no summary, no notes", NULL, 0, 0, NULL, NULL, CLI_ERRORS},
     {0, "progress", CLI_CHOICE, AT(progress), "auto|always|never", "on standard error (default: only on a terminal)",
      NULL, 0, 0, progress_words, NULL, CLI_ERRORS},
-    {'j', "threads", CLI_SIZE, AT(threads), "N", "default: the cores that may be used", "Work", 1, 1024, NULL, NULL,
-     CLI_WORK},
+    {'j', "threads", CLI_SIZE, AT(threads), "N", "default: the cores that may be used; changes no value", "Work", 1,
+     1024, NULL, NULL, CLI_THREADS},
     {'b', "batch", CLI_SIZE, AT(batch), "N", "items computed together; changes no value", NULL, 1, 65536, NULL, NULL,
-     CLI_WORK},
+     CLI_BATCH},
     {0, "seed", CLI_SIZE, AT(seed), "N", "of random numbers, where there are any", NULL, 0, 9e15, NULL, NULL, CLI_SEED},
     {0, NULL, CLI_FLAG, 0, NULL, NULL, NULL, 0, 0, NULL, NULL, 0},
 };

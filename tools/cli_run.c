@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "../lib/stream/stream.h"
+#include "row.h"
 
 void cli_guard_stdio(void)
 {
@@ -101,14 +102,12 @@ void cli_item_good(cli_run *r)
     r->good++;
 }
 
-static int error_line(vlk_buf *b, const char *key, size_t n, const char *stage, const char *reason, vlk_err *err)
+static int error_line(table_row *line, const char *key, size_t n, const char *stage, const char *reason, vlk_err *err)
 {
-    if (vlk_buf_adds(b, "{\"item\": ", err) || vlk_json_quote(b, key, n, err) ||
-        vlk_buf_adds(b, ", \"stage\": ", err) || vlk_json_quote(b, stage, strlen(stage), err) ||
-        vlk_buf_adds(b, ", \"reason\": ", err) || vlk_json_quote(b, reason, strlen(reason), err) ||
-        vlk_buf_adds(b, "}\n", err))
-        return -1;
-    return 0;
+    return row_text(line, "item", key, n, err) || row_text(line, "stage", stage, strlen(stage), err) ||
+                   row_text(line, "reason", reason, strlen(reason), err) || row_end(line, err)
+               ? -1
+               : 0;
 }
 
 void cli_item_bad(cli_run *r, const char *key, size_t n, const char *stage, const char *reason)
@@ -117,20 +116,21 @@ void cli_item_bad(cli_run *r, const char *key, size_t n, const char *stage, cons
     r->bad++;
     reason = without_subject(reason, key, n);
     put_prefix(r);
-    cli_put_name(stderr, key, n);
+    cli_put_name(stderr, n > 0 ? key : "\"\"", n > 0 ? n : 2);
     fputs(": ", stderr);
     cli_put_name(stderr, reason, strlen(reason));
     fputc('\n', stderr);
     if (!r->errors)
         return;
-    vlk_buf b = {0};
+    table_row line = {.jsonl = 1};
     vlk_err err = {0};
-    if (error_line(&b, key, n, stage, reason, &err) != 0 || vlk_out_write(r->errors, b.data, b.len, &err) != 0) {
+    if (error_line(&line, key, n, stage, reason, &err) != 0 ||
+        vlk_out_write(r->errors, line.text.data, line.text.len, &err) != 0) {
         vlk_out_abort(r->errors);
         r->errors = NULL;
         cli_fail(r, NULL, "%s", err.msg);
     }
-    vlk_buf_clear(&b);
+    vlk_buf_clear(&line.text);
 }
 
 void cli_fail(cli_run *r, const char *subject, const char *fmt, ...)
@@ -143,7 +143,7 @@ void cli_fail(cli_run *r, const char *subject, const char *fmt, ...)
     r->failed = 1;
     put_prefix(r);
     const char *reason = msg;
-    if (subject) {
+    if (subject && *subject && strcmp(subject, "-") != 0) { /* what the library says names standard input */
         reason = without_subject(msg, subject, strlen(subject));
         cli_put_name(stderr, subject, strlen(subject));
         fputs(": ", stderr);

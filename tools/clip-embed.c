@@ -29,7 +29,8 @@ static const cli_program program = {
     ".json),\n"
     "or - : a tar or a list of names on standard input. Without INPUT, standard input.",
     options,
-    CLI_ALL,
+    CLI_MODEL | CLI_ARCH | CLI_LOOK | CLI_FILES | CLI_PICTURES | CLI_TEXTS | CLI_OUTPUT | CLI_ERRORS | CLI_THREADS |
+        CLI_BATCH | CLI_SEED,
     "  clip-embed photos/ -o photos.npy              vectors, keys and what made them\n"
     "  find . -name '*.jpg' -print0 | clip-embed -0  names from a pipe, tsv to standard output\n"
     "  clip-embed shard.tar -o shard-embedded.tar    every member as it was, vectors added\n"

@@ -49,7 +49,8 @@ static const cli_program prog = {
     "Ranks pictures by text or picture, classifies them without training, measures recall.\n"
     "CORPUS is an .npy of embeddings, or pictures, folders, tars and lists that are embedded on the way.",
     own,
-    CLI_MODEL | CLI_OUTPUT | CLI_FILES | CLI_WORK | CLI_ERRORS | CLI_PICTURES | CLI_TEXTS,
+    CLI_MODEL | CLI_ARCH | CLI_LOOK | CLI_FILES | CLI_PICTURES | CLI_TEXTS | CLI_ONE_TABLE | CLI_ERRORS | CLI_THREADS |
+        CLI_BATCH,
     "  clip-rank --query 'a red bus' photos/\n"
     "  clip-embed photos/ -o photos.npy && clip-rank --queries wanted.txt --sheet best.png photos.npy\n"
     "  clip-rank --labels labels.txt --templates templates.txt photos.npy\n"};
@@ -174,7 +175,7 @@ int main(int argc, char **argv)
     cli_run *run = cli_run_open(&prog, &c);
     rank_job j = {.prog = &prog, .c = &c, .o = &o, .run = run};
     rank_writer w = {0};
-    if (rank_writer_open(&w, run, &c, form == CLI_JSONL, &err)) {
+    if (rank_writer_open(&w, &c, form == CLI_JSONL, &err)) {
         cli_fail(run, NULL, "%s", err.msg);
         return finish(run, &o);
     }

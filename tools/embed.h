@@ -9,6 +9,7 @@
 #include "cli.h"
 #include "engine.h"
 #include "provenance.h"
+#include "row.h"
 
 typedef enum embed_mode { EMBED_IMAGES, EMBED_TEXTS, EMBED_PAIRS, EMBED_TOKENS, EMBED_PIXELS } embed_mode;
 
@@ -39,6 +40,7 @@ typedef struct embed_sink {
     vlk_out *keys; /* X.keys; NULL: no sidecars */
     char *path;
     size_t rows;
+    table_row row; /* tsv, jsonl */
     vlk_buf line, member;
     uint16_t *half; /* (E) */
 } embed_sink;

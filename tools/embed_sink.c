@@ -1,8 +1,9 @@
 /* embed_sink.c - one output of clip-embed.
  *
- *   tsv    key TAB v1 TAB v2 ...                pairs: key TAB cosine, a line a caption     tokens: ids, apart by
- * blanks jsonl  {"key": ..., "embedding": [...]}     {"key", "caption", "cosine"}                {"key", "ids"} npy
- * (N,E) <f4 or <f2, pixels (N,H,W,3) |u1; X.keys and X.json get their names first tar    embed_tar.c
+ *   tsv     key TAB v1 TAB v2 ...               pairs: key TAB cosine, a line a caption    tokens: ids, apart by blanks
+ *   jsonl   {"key": ..., "embedding": [...]}    {"key", "caption", "cosine"}               {"key", "ids"}
+ *   npy     (N,E) <f4 or <f2, pixels (N,H,W,3) |u1; X.keys and X.json get their names first
+ *   tar     embed_tar.c
  *
  * Floats are written with %.9g, which gives every float back. */
 #include "embed.h"
@@ -31,6 +32,7 @@ int embed_sink_open(embed_sink *s, embed_job *job, const char *path, int sidecar
     memset(s, 0, sizeof *s);
     s->job = job;
     s->format = job->format;
+    s->row.jsonl = s->format == CLI_JSONL;
     s->path = vlk_strndup(path, strlen(path), err);
     if (!s->path)
         goto out;
@@ -50,70 +52,38 @@ out:
 
 /* ---- rows ---------------------------------------------------------------------------------- */
 
-static int put_floats(vlk_buf *b, const float *v, size_t n, const char *sep, vlk_err *err)
-{
-    for (size_t i = 0; i < n; i++) {
-        char t[32];
-        int k = snprintf(t, sizeof t, "%s%.9g", i ? sep : "", (double)v[i]);
-        if (vlk_buf_add(b, t, (size_t)k, err) != 0)
-            return -1;
-    }
-    return 0;
-}
-
-static int put_ids(vlk_buf *b, const int32_t *id, size_t n, const char *sep, vlk_err *err)
-{
-    for (size_t i = 0; i < n; i++)
-        if (vlk_buf_addf(b, err, "%s%d", i ? sep : "", (int)id[i]) != 0)
-            return -1;
-    return 0;
-}
-
-static int tsv_line(vlk_buf *b, embed_mode mode, const embed_row *r, vlk_err *err)
+/* The rows of one item: several for a picture with several captions. */
+static int put_rows(embed_sink *s, const embed_row *r, vlk_err *err)
 {
     const vlk_span *key = &r->item->key;
-    if (mode == EMBED_TOKENS)
-        return put_ids(b, r->ids, r->n_ids, " ", err) || vlk_buf_adds(b, "\n", err) ? -1 : 0;
-    if (mode == EMBED_PAIRS) {
-        for (size_t i = 0; i < r->n_texts; i++)
-            if (vlk_escape(b, key->s, key->n, err) || vlk_buf_adds(b, "\t", err) ||
-                put_floats(b, r->cosine + i, 1, "", err) || vlk_buf_adds(b, "\n", err))
+    table_row *t = &s->row;
+    switch (s->job->mode) {
+    case EMBED_TOKENS:
+        if (t->jsonl && row_text(t, "key", key->s, key->n, err))
+            return -1;
+        return row_ids(t, "ids", r->ids, r->n_ids, err) || row_end(t, err) ? -1 : 0;
+    case EMBED_PAIRS:
+        for (size_t i = 0; i < r->n_texts; i++) {
+            const vlk_span *c = &r->item->caption[i];
+            if (row_text(t, "key", key->s, key->n, err) || (t->jsonl && row_text(t, "caption", c->s, c->n, err)) ||
+                row_number(t, "cosine", (double)r->cosine[i], err) || row_end(t, err))
                 return -1;
-        return 0;
-    }
-    return -1;
-}
-
-static int vector_line(vlk_buf *b, const embed_row *r, size_t e, vlk_err *err)
-{
-    const vlk_span *key = &r->item->key;
-    return vlk_escape(b, key->s, key->n, err) || vlk_buf_adds(b, "\t", err) || put_floats(b, r->vec, e, "\t", err) ||
-                   vlk_buf_adds(b, "\n", err)
-               ? -1
-               : 0;
-}
-
-static int json_key(vlk_buf *b, const embed_row *r, vlk_err *err)
-{
-    return vlk_buf_adds(b, "{\"key\": ", err) || vlk_json_quote(b, r->item->key.s, r->item->key.n, err) ? -1 : 0;
-}
-
-static int json_line(vlk_buf *b, embed_mode mode, const embed_row *r, size_t e, vlk_err *err)
-{
-    int rc = 0;
-    if (mode == EMBED_PAIRS) {
-        for (size_t i = 0; i < r->n_texts && rc == 0; i++) {
-            const vlk_span *t = &r->item->caption[i];
-            rc = json_key(b, r, err) || vlk_buf_adds(b, ", \"caption\": ", err) || vlk_json_quote(b, t->s, t->n, err) ||
-                 vlk_buf_adds(b, ", \"cosine\": ", err) || put_floats(b, r->cosine + i, 1, "", err) ||
-                 vlk_buf_adds(b, "}\n", err);
         }
-        return rc ? -1 : 0;
+        return 0;
+    default:
+        return row_text(t, "key", key->s, key->n, err) ||
+                       row_numbers(t, "embedding", r->vec, s->job->eng.info->embed_dim, err) || row_end(t, err)
+                   ? -1
+                   : 0;
     }
-    rc = json_key(b, r, err) || vlk_buf_adds(b, mode == EMBED_TOKENS ? ", \"ids\": [" : ", \"embedding\": [", err);
-    if (rc == 0)
-        rc = mode == EMBED_TOKENS ? put_ids(b, r->ids, r->n_ids, ", ", err) : put_floats(b, r->vec, e, ", ", err);
-    return rc || vlk_buf_adds(b, "]}\n", err) ? -1 : 0;
+}
+
+static int write_rows(embed_sink *s, const embed_row *r, vlk_err *err)
+{
+    s->row.text.len = 0;
+    if (put_rows(s, r, err))
+        return -1;
+    return s->row.text.len ? vlk_out_write(s->out, s->row.text.data, s->row.text.len, err) : 0;
 }
 
 /* A value beyond the range of <f2 would become infinite: the item is refused. */
@@ -145,25 +115,9 @@ static int key_line(embed_sink *s, const embed_row *r, vlk_err *err)
 
 int embed_sink_row(embed_sink *s, const embed_row *r, vlk_err *err)
 {
-    size_t e = s->job->eng.info->embed_dim;
-    embed_mode mode = s->job->mode;
-    int rc = 0;
-    s->line.len = 0;
-    switch (s->format) {
-    case CLI_NPY:
-        rc = npy_row(s, r, err);
-        break;
-    case CLI_TAR:
-        rc = embed_tar_row(s, r, err);
-        break;
-    case CLI_JSONL:
-        rc = json_line(&s->line, mode, r, e, err) || vlk_out_write(s->out, s->line.data, s->line.len, err) ? -1 : 0;
-        break;
-    default:
-        rc = mode == EMBED_PAIRS || mode == EMBED_TOKENS ? tsv_line(&s->line, mode, r, err)
-                                                         : vector_line(&s->line, r, e, err);
-        rc = rc || vlk_out_write(s->out, s->line.data ? s->line.data : "", s->line.len, err) ? -1 : 0;
-    }
+    int rc = s->format == CLI_NPY   ? npy_row(s, r, err)
+             : s->format == CLI_TAR ? embed_tar_row(s, r, err)
+                                    : write_rows(s, r, err);
     if (rc == 0 && s->keys)
         rc = key_line(s, r, err);
     s->rows += rc == 0;
@@ -186,6 +140,7 @@ static void sink_clear(embed_sink *s)
 {
     free(s->path);
     free(s->half);
+    vlk_buf_clear(&s->row.text);
     vlk_buf_clear(&s->line);
     vlk_buf_clear(&s->member);
     memset(s, 0, sizeof *s);

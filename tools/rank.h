@@ -10,7 +10,7 @@
  *   rank_label.c    --labels: zero-shot classification
  *   rank_recall.c   --recall;  rank_pairs.c of pairs embedded on the way;  rank_hits.c counts
  *   rank_sheet.c    --sheet: pictures found again by their keys;  sheet.c draws
- *   rank_out.c      TSV and JSONL */
+ *   rank_out.c      where rows go; row.c writes them */
 #ifndef VLK_RANK_H
 #define VLK_RANK_H
 
@@ -21,6 +21,7 @@
 #include "engine.h"
 #include "provenance.h"
 #include "rank_topk.h"
+#include "row.h"
 
 typedef struct rank_options {
     cli_strs query, like, pictures;
@@ -40,20 +41,13 @@ int rank_more_texts(rank_options *o, cli_common *c, char *const *argv, const cha
 /* ---- rank_out.c ------------------------------------------------------------------------------------- */
 
 typedef struct rank_writer {
-    cli_run *run;
-    vlk_out *file; /* NULL: standard output */
-    int jsonl;
-    size_t fields; /* of the row so far */
-    vlk_buf line;
+    vlk_out *out;
+    table_row row; /* fields go here, in the order of the table; then rank_row_end */
 } rank_writer;
 
-int rank_writer_open(rank_writer *w, cli_run *run, const cli_common *c, int jsonl, vlk_err *err) VLK_MUST_USE;
-/* A row: fields in the order of the table, then rank_row_end. Names are JSON members; TSV has the values only.
- * decimals < 0: as many digits as a float needs (%.9g). */
-int rank_put_text(rank_writer *w, const char *name, const char *s, size_t n, vlk_err *err) VLK_MUST_USE;
-int rank_put_count(rank_writer *w, const char *name, size_t v, vlk_err *err) VLK_MUST_USE;
-int rank_put_number(rank_writer *w, const char *name, int decimals, double v, vlk_err *err) VLK_MUST_USE;
+int rank_writer_open(rank_writer *w, const cli_common *c, int jsonl, vlk_err *err) VLK_MUST_USE;
 int rank_row_end(rank_writer *w, vlk_err *err) VLK_MUST_USE;
+/* Rows so far to where they go; into a pipe or onto a terminal at once, so that a slow input is answered. */
 int rank_writer_flush(rank_writer *w, vlk_err *err) VLK_MUST_USE;
 /* Commits the file if `whole`, else removes it. What is left for standard output is written in any case. */
 int rank_writer_close(rank_writer *w, int whole, vlk_err *err) VLK_MUST_USE;
@@ -127,8 +121,8 @@ void rank_job_close(rank_job *j);
 int rank_job_check(const rank_job *j, const rank_vectors *q, vlk_err *err) VLK_MUST_USE;
 void rank_feed_options(const rank_job *j, vlk_feed_options *f, vlk_feed_mode mode, char *const *operand,
                        size_t operands);
-/* Tells good and bad items of a batch to the run. */
-void rank_count_items(const rank_job *j, const vlk_batch *b);
+/* 1 for a picture that was read, which the caller counts. A bad one and a broken source are told to the run. */
+int rank_good_item(const rank_job *j, const vlk_item *it);
 
 /* --query, --queries, --like to vectors. */
 int rank_queries(rank_job *j, rank_vectors *q, vlk_err *err) VLK_MUST_USE;
@@ -169,6 +163,7 @@ int rank_recall(rank_job *j, rank_writer *w, vlk_err *err) VLK_MUST_USE;
 int rank_recall_pairs(rank_job *j, rank_writer *w, vlk_err *err) VLK_MUST_USE;
 int rank_write_recall(rank_job *j, rank_writer *w, const rank_rows *images, const rank_rows *texts, rank_truth *truth,
                       size_t n, vlk_err *err) VLK_MUST_USE;
+int rank_write_measure(rank_writer *w, const char *name, double value, vlk_err *err) VLK_MUST_USE;
 rank_rows rank_dense(vlk_tensor *t, const char *name, const float *data, size_t n, size_t dim);
 /* Draws --sheet; tops are sorted; names of the rows. */
 int rank_sheet(rank_job *j, const rank_top *tops, const rank_vectors *q, vlk_err *err) VLK_MUST_USE;

@@ -189,19 +189,20 @@ void rank_feed_options(const rank_job *j, vlk_feed_options *f, vlk_feed_mode mod
     }
 }
 
-void rank_count_items(const rank_job *j, const vlk_batch *b)
+int rank_good_item(const rank_job *j, const vlk_item *it)
 {
-    for (size_t i = 0; i < b->items; i++) {
-        const vlk_item *it = b->item[i];
-        if (it->kind == VLK_ITEM_END && it->err.code)
-            cli_fail(j->run, it->source->path, "%s", it->err.msg);
-        if (it->kind != VLK_ITEM_IMAGE)
-            continue;
-        if (it->stage)
-            cli_item_bad(j->run, it->key.s, it->key.n, it->stage, it->err.msg);
-        else
+    if (it->kind == VLK_ITEM_END && it->stage)
+        cli_fail(j->run, it->source->path, "%s", it->err.msg);
+    if (it->kind == VLK_ITEM_IMAGE && it->stage)
+        cli_item_bad(j->run, it->key.s, it->key.n, it->stage, it->err.msg);
+    return it->kind == VLK_ITEM_IMAGE && !it->stage;
+}
+
+static void count_items(const rank_job *j, const vlk_batch *b)
+{
+    for (size_t i = 0; i < b->items; i++)
+        if (rank_good_item(j, b->item[i]))
             cli_item_good(j->run);
-    }
     cli_progress(j->run);
 }
 
@@ -235,7 +236,7 @@ static int walk_batch(rank_job *j, size_t part, const vlk_batch *b, float *vec, 
         .name = "pictures", .data = vec, .dtype = VLK_F32, .rank = 2, .dim = {b->rows, j->e.info->embed_dim}};
     vlk_tensor_set_dense(&t);
     rank_block block = {.rows = {.name = "pictures", .t = &t}, .base = p->base + p->rows, .part = part, .batch = b};
-    rank_count_items(j, b);
+    count_items(j, b);
     if (b->rows == 0)
         return 0;
     if (engine_images(&j->e, vec, b->pixels, b->rows, 1, &bad, err)) {

@@ -29,9 +29,9 @@ static int write_hits(rank_job *j, rank_writer *w, const rank_vectors *q, size_t
     int rc = -1;
     for (size_t k = 0; k < top->n; k++)
         if (rank_key(j, top->hit[k].index, &key, &part, &source, err) ||
-            rank_put_text(w, "query", q->name[i], q->len[i], err) || rank_put_count(w, "rank", k + 1, err) ||
-            rank_put_number(w, "score", -1, (double)top->hit[k].score, err) ||
-            rank_put_text(w, "key", key.data ? key.data : "", key.len, err) || rank_row_end(w, err))
+            row_text(&w->row, "query", q->name[i], q->len[i], err) || row_count(&w->row, "rank", k + 1, err) ||
+            row_number(&w->row, "score", (double)top->hit[k].score, err) ||
+            row_text(&w->row, "key", key.data ? key.data : "", key.len, err) || rank_row_end(w, err))
             goto out;
     rc = 0;
 out:

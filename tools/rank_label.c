@@ -41,9 +41,9 @@ static int write_row(labeller *l, const rank_block *b, size_t row, const float *
         if (l->j->o->min.set && value < l->j->o->min.value)
             break;
         l->any++;
-        if (rank_put_text(l->w, "key", key->data ? key->data : "", key->len, err) ||
-            rank_put_text(l->w, "label", l->q->name[c], l->q->len[c], err) ||
-            rank_put_number(l->w, "probability", -1, value, err) || rank_row_end(l->w, err))
+        if (row_text(&l->w->row, "key", key->data ? key->data : "", key->len, err) ||
+            row_text(&l->w->row, "label", l->q->name[c], l->q->len[c], err) ||
+            row_number(&l->w->row, "probability", value, err) || rank_row_end(l->w, err))
             return -1;
         if (k == 0 && l->tops && rank_top_add(&l->tops[c], p[c], b->base + row, err))
             return -1;

@@ -165,13 +165,7 @@ static int add_batch(rank_job *j, pairs *p, const vlk_batch *b, vlk_err *err)
 {
     for (size_t i = 0; i < b->items; i++) {
         const vlk_item *it = b->item[i];
-        if (it->kind == VLK_ITEM_END && it->err.code)
-            cli_fail(j->run, it->source->path, "%s", it->err.msg);
-        if (it->kind != VLK_ITEM_IMAGE)
-            continue;
-        if (it->stage)
-            cli_item_bad(j->run, it->key.s, it->key.n, it->stage, it->err.msg);
-        else if (add_captions(j, p, it, err))
+        if (rank_good_item(j, it) && add_captions(j, p, it, err))
             return -1;
     }
     cli_progress(j->run);
@@ -201,11 +195,7 @@ int rank_recall_pairs(rank_job *j, rank_writer *w, vlk_err *err)
         rank_rows texts = rank_dense(&tt, "texts", p.text, p.texts, j->e.info->embed_dim);
         r = rank_write_recall(j, w, &images, &texts, p.truth, p.truths, err);
         if (r == 0 && p.neg.all > 0)
-            r = rank_put_text(w, "measure", "neg_acc", 7, err) ||
-                        rank_put_number(w, "value", 4, (double)p.neg.lower / (double)p.neg.all, err) ||
-                        rank_row_end(w, err)
-                    ? -1
-                    : 0;
+            r = rank_write_measure(w, "neg_acc", (double)p.neg.lower / (double)p.neg.all, err);
     }
 out:
     vlk_feed_close(feed);

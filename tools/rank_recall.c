@@ -7,6 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+int rank_write_measure(rank_writer *w, const char *name, double value, vlk_err *err)
+{
+    table_row *r = &w->row;
+    return row_text(r, "measure", name, strlen(name), err) ||
+                   (r->jsonl ? row_number(r, "value", value, err) : row_fixed(r, "value", 4, value, err)) ||
+                   rank_row_end(w, err)
+               ? -1
+               : 0;
+}
+
 int rank_write_recall(rank_job *j, rank_writer *w, const rank_rows *images, const rank_rows *texts, rank_truth *truth,
                       size_t n, vlk_err *err)
 {
@@ -18,8 +28,7 @@ int rank_write_recall(rank_job *j, rank_writer *w, const rank_rows *images, cons
     if (left_out)
         cli_note(j->run, "%zu pictures and texts have no partner and do not count", left_out);
     for (int i = 0; i < 6; i++)
-        if (rank_put_text(w, "measure", name[i], strlen(name[i]), err) ||
-            rank_put_number(w, "value", w->jsonl ? -1 : 4, value[i], err) || rank_row_end(w, err))
+        if (rank_write_measure(w, name[i], value[i], err))
             return -1;
     return 0;
 }

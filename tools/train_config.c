@@ -4,7 +4,7 @@
  *    "total_steps": 1600, "samples": 38531, "index": "<sha256>", "model_id": "<id>",
  *    "model": "/…" | "config": "/…", "train": ["/…"], "val": [...],        places: where things lie
  *    "batch": 256, ...                                                     options that change values
- *    "threads": 2, ...}                                                    those that do not
+ *    "keep": 2, ...}                                                       those that do not
  *
  * Places may change when a run goes on, as long as index and model are the same; so may options that change no value.
  * One table drives writing, reading and comparing. */

@@ -256,7 +256,8 @@ static int go_on(train_job *j, const char *path, int *done, vlk_err *err)
     }
     if (open_parts(j, there ? checkpoint.data : NULL, &was, err) ||
         (there && load_state(j, checkpoint.data, step, err)) ||
-        (there && vlk_run_settle(j->folder, step, j->best_step, j->o->keep, err)) || train_put_config(j, err))
+        (!j->o->explain &&
+         ((there && vlk_run_settle(j->folder, step, j->best_step, j->o->keep, err)) || train_put_config(j, err))))
         goto out;
     if (there)
         j->saved_step = step;

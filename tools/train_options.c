@@ -16,16 +16,11 @@ static int parse_augment(void *target, const char *arg, vlk_err *err)
 static int parse_betas(void *target, const char *arg, vlk_err *err)
 {
     double *beta = target;
-    const char *comma = strchr(arg, ',');
     char first[64];
-    size_t n = comma ? (size_t)(comma - arg) : sizeof first;
-    if (n < sizeof first) {
-        memcpy(first, arg, n);
-        first[n] = 0;
-        if (vlk_parse_f64(first, 0, 1, &beta[0]) == 0 && vlk_parse_f64(comma + 1, 0, 1, &beta[1]) == 0 && beta[0] < 1 &&
-            beta[1] < 1)
-            return 0;
-    }
+    const char *second = cli_split(arg, ',', first, sizeof first);
+    if (second && vlk_parse_f64(first, 0, 1, &beta[0]) == 0 && vlk_parse_f64(second, 0, 1, &beta[1]) == 0 &&
+        beta[0] < 1 && beta[1] < 1)
+        return 0;
     return vlk_fail(err, VLK_EUSAGE, "'%s' is not B1,B2 with both in [0, 1)", arg);
 }
 
@@ -52,10 +47,11 @@ static const char *const dtype_words[] = {"f32", "bf16", "f16", NULL};
 
 #define OPT(field) offsetof(train_options, field)
 
+/* -m, -o, -b and --dtype are rows of our own since they mean something else here; --seed, since the one of run.json
+ * must be told from a 0 that was given. */
 static const cli_option own[] = {
     {'m', "model", CLI_STR, OPT(model), "INIT", "weights to begin with: any model that clip-embed reads",
      .group = "Start"},
-    {0, "arch", CLI_STR, OPT(arch), "NAME|FILE", "config for weights that bring none", .group = NULL},
     {0, "config", CLI_STR, OPT(config), "FILE.json", "begin with new weights of this shape (Hugging Face's fields)",
      .group = NULL},
     {0, "tokenizer", CLI_STR, OPT(tokenizer), "DIR", "with --config: tokenizer and preprocessor files (beside it)",
@@ -123,13 +119,9 @@ static const cli_option own[] = {
      .max = 1e6},
     {0, "keep", CLI_SIZE, OPT(keep), "K", "so many newest checkpoints stay, and the best (2)", .group = NULL, .min = 1,
      .max = 1e9},
-    {'j', "threads", CLI_SIZE, OPT(threads), "N", "default: the cores that may be used; changes no value",
-     .group = NULL, .min = 1, .max = 1024},
     {0, "export", CLI_STR, OPT(export_from), "RUN/STEP", "make a model's folder of a checkpoint, to ship",
      .group = "Instead of training"},
     {0, "plot", CLI_FLAG, OPT(plot), NULL, "draw loss and recall of RUN... as SVG", .group = NULL},
-    {0, "explain", CLI_FLAG, OPT(explain), NULL, "print what would be done, with its memory; end", .group = NULL},
-    {0, "info", CLI_FLAG, OPT(info), NULL, "print what the model is, as JSON; end", .group = NULL},
     {0}};
 
 const cli_program train_program = {
@@ -138,7 +130,7 @@ const cli_program train_program = {
     "--export RUN/STEP [--ema] [--dtype f16|f32] -o MODEL\n--plot RUN... -o FILE.svg",
     "Trains a CLIP on pairs of pictures and texts. RUN is a folder; the same command goes on where it was stopped.",
     own,
-    CLI_ERRORS | CLI_PICTURES,
+    CLI_ARCH | CLI_LOOK | CLI_PICTURES | CLI_ERRORS | CLI_THREADS,
     "  itc-train -m clip-emoji-5m --train pairs.tar --val dev.tar --epochs 5 --lr 1e-5 -o run\n"
     "  itc-train --resume run\n"
     "  itc-train --plot run other-run -o loss.svg\n"
@@ -333,8 +325,11 @@ void train_parse(train_options *o, cli_common *c, int argc, char **argv)
     }
     if (o->resume)
         parse_resumed(o, c, argc, argv);
+    o->arch = c->arch ? c->arch : o->arch; /* else that of run.json */
+    o->info = c->info;
+    o->explain = c->explain;
+    o->threads = c->threads;
     check_run(o);
-    o->threads = o->threads ? o->threads : (size_t)vlk_cpu_count();
     o->no_exif = c->no_exif;
     o->alpha = c->alpha;
     o->max_pixels = c->max_pixels;

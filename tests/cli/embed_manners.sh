@@ -153,4 +153,8 @@ wait $pid
 is "and a clean end" $? 0
 run 2 "$E" castle.png -m
 has "a missing argument" err "option '-m' needs an argument"
+run 2 "$E" castle.png -m ''
+has "an empty argument" err "--model: the MODEL is empty"
+run 1 "$E" castle.png ''
+has "an empty name" err 'clip-embed: "": '
 finish

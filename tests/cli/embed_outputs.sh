@@ -1,5 +1,5 @@
 #!/bin/sh
-# embed_outputs.sh - npy with keys and json, jsonl, tar to tar, parts and reruns, kill -9.
+# embed_outputs.sh - npy with keys and json, jsonl, tar to tar, parts and reruns. Kills: embed_killed.sh.
 . tests/cli/check.inc
 E=$BIN/clip-embed
 cd "$dir" || exit 2
@@ -153,23 +153,4 @@ rm pics/b1.png pics/zz.jpg
 run 2 "$E" pics a/../pics -o p3/
 has "two inputs of one name" err "two inputs would be written to"
 
-# kill -9 and rerun: the same bytes, nothing left behind
-mkdir big
-i=0
-while [ $i -lt 12 ]; do
-    for f in pics/*; do ln "$f" "big/$i-${f##*/}"; done
-    i=$((i + 1))
-done
-run 0 "$E" big -o whole.npy
-run 0 "$E" big -o k0/ --rows 25
-for t in 0.05 0.1 0.15 0.2 0.3 0.4; do
-    timeout -s KILL $t "$E" big -o k.npy >/dev/null 2>&1
-    timeout -s KILL $t "$E" big -o k1/ --rows 25 >/dev/null 2>&1
-done
-run 0 "$E" big -o k.npy
-same "npy after kill -9" k.npy whole.npy
-same "keys after kill -9" k.keys whole.keys
-run 0 "$E" big -o k1/ --rows 25
-if diff -r k0 k1 >/dev/null; then pass; else fail "parts after kill -9"; fi
-gone "no temporary" .k.npy.vlk-tmp .k.keys.vlk-tmp .k.json.vlk-tmp k1/.*.vlk-tmp
 finish

@@ -17,7 +17,7 @@ is "ranks over two files, ties by place, scaled rows" "$(cat "$dir/out")" "0${ta
 run 0 "$rank" --queries "$dir/q.npy" "$dir/b.npy" "$dir/a.npy" -k 1
 is "the first of equals is that of the first file" "$(cut -f 4 "$dir/out")" 0
 run 0 "$rank" --queries "$dir/q.npy" "$dir/a.npy" -k 2 --format jsonl
-is "jsonl" "$(sed -n 2p "$dir/out")" '{"query":"0","rank":2,"score":0.600000024,"key":"long\tone"}'
+is "jsonl" "$(sed -n 2p "$dir/out")" '{"query": "0", "rank": 2, "score": 0.600000024, "key": "long\tone"}'
 
 # --min is a filter with grep's status.
 run 0 "$rank" --queries "$dir/q.npy" --min 0.6 "$dir/a.npy"

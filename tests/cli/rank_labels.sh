@@ -58,7 +58,7 @@ is "none is that sure" "$(cat out)" ""
 
 # jsonl, bad items.
 run 1 "$rank" --labels samples/labels.txt --format jsonl gone.jpg samples/pear.jpg
-is "jsonl" "$(cut -c 1-56 out)" '{"key":"samples/pear.jpg","label":"pear","probability":0'
+is "jsonl" "$(cut -c 1-61 out)" '{"key": "samples/pear.jpg", "label": "pear", "probability": 0'
 has "the missing picture" err "gone.jpg"
 
 # Misuse and files that do not fit.

@@ -41,7 +41,7 @@ awk -F '\t' '{ print $2 "\t" $1 }' samples/captions.tsv | sort >truth.tsv
 run 0 "$rank" --recall --queries t.npy --truth truth.tsv i.npy
 same "with a table of truth in another order" out pairs
 run 0 "$rank" --recall --queries t.npy i.npy --format jsonl
-is "jsonl" "$(head -n 1 out)" '{"measure":"i2t_R@1","value":0.958333333}'
+is "jsonl" "$(head -n 1 out)" '{"measure": "i2t_R@1", "value": 0.958333333}'
 
 # Several captions: rows of one path, and the list of KEY.json.
 awk -F '\t' '{ print; print $1 "\tsomething else entirely" }' samples/captions.tsv >samples/two.tsv
