@@ -28,11 +28,8 @@ void cli_guard_stdio(void)
 void cli_put_name(FILE *f, const char *s, size_t n)
 {
     enum { MOST = 1024 }; /* a text may be a name, too, and have megabytes; --errors has all of it */
-    for (size_t i = 0; i < n;) {
-        if (i >= MOST) {
-            fputs("...", f);
-            return;
-        }
+    const size_t shown = n < MOST ? n : MOST;
+    for (size_t i = 0; i < shown;) {
         uint32_t cp = 0;
         int len = vlk_utf8_next(s + i, n - i, &cp);
         if (len > 0 && cp >= 32 && cp != 127 && !(cp >= 0x80 && cp < 0xa0)) {
@@ -42,6 +39,8 @@ void cli_put_name(FILE *f, const char *s, size_t n)
             fprintf(f, "\\x%02x", (unsigned char)s[i++]);
         }
     }
+    if (shown < n)
+        fputs("...", f);
 }
 
 static int colored(int fd)
