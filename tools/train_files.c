@@ -197,28 +197,38 @@ out:
     return rc;
 }
 
-int train_files_own_config(train_files *t, const vlk_model *m, vlk_err *err)
+/* The file of that name, made if it is new. */
+static train_file *file_of(train_files *t, const char *name, vlk_err *err)
 {
-    static const char name[] = "open_clip_config.json";
-    vlk_buf b = {0};
     size_t i = 0;
-    if (vlk_model_open_clip_config(m, &b, err)) {
-        vlk_buf_clear(&b);
-        return -1;
-    }
     while (i < t->n && strcmp(t->f[i].name, name) != 0)
         i++;
-    if (i == t->n) {
-        t->f[i] = (train_file){0};
-        if (!(t->f[i].name = vlk_strndup(name, strlen(name), err))) {
-            vlk_buf_clear(&b);
+    if (i < t->n)
+        return &t->f[i];
+    t->f[i] = (train_file){0};
+    if (!(t->f[i].name = vlk_strndup(name, strlen(name), err)))
+        return NULL;
+    t->n++;
+    return &t->f[i];
+}
+
+int train_files_make(train_files *t, const vlk_model *m, int open_clip, const char *dtype, vlk_err *err)
+{
+    static const char *const hf[] = {"config.json", "preprocessor_config.json", "tokenizer_config.json", "vocab.json",
+                                     "merges.txt"};
+    const size_t n = open_clip ? 1 : sizeof hf / sizeof *hf;
+    for (size_t i = 0; i < n; i++) {
+        const char *name = open_clip ? "open_clip_config.json" : hf[i];
+        train_file *f = file_of(t, name, err);
+        if (!f)
             return -1;
-        }
-        t->n++;
+        f->bytes.len = 0;
+        if (open_clip ? vlk_model_open_clip_config(m, &f->bytes, err) : vlk_model_hf_file(m, name, &f->bytes, err))
+            return -1;
+        if (i < 2 && edit(f, name, &(edits){dtype, 0}, !open_clip && i == 0, err)) /* as when it is read again */
+            return -1;
     }
-    vlk_buf_clear(&t->f[i].bytes);
-    t->f[i].bytes = b;
-    return edit(&t->f[i], name, &(edits){"float32", 0}, 0, err); /* in the form that it has when it is read again */
+    return 0;
 }
 
 /* ---- writing ---------------------------------------------------------------------------------------- */

@@ -95,8 +95,8 @@ typedef struct train_files {
  * config.json; dtype and, if not 0, the image size are set in them. open_clip: open_clip_config.json instead. */
 int train_files_read(train_files *t, const char *folder, const char *config, int open_clip, const char *dtype,
                      size_t image_size, vlk_err *err) VLK_MUST_USE;
-/* open_clip_config.json as this model has it, instead of the one that was read or not. */
-int train_files_own_config(train_files *t, const vlk_model *m, vlk_err *err) VLK_MUST_USE;
+/* The files of a model that is saved in another layout than it came in, made anew. */
+int train_files_make(train_files *t, const vlk_model *m, int open_clip, const char *dtype, vlk_err *err) VLK_MUST_USE;
 int train_files_write(const train_files *t, const char *folder, vlk_err *err) VLK_MUST_USE;
 size_t train_files_bytes(const train_files *t);
 void train_files_clear(train_files *t);
@@ -123,7 +123,7 @@ typedef struct train_job {
     vlk_state *state;
     train_files files;
     train_facts facts;
-    int open_clip;
+    int open_clip, came_hf; /* the layout of its checkpoints; the one that it began with was Hugging Face's */
     /* data */
     vlk_index *index;
     vlk_order *order;

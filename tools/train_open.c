@@ -44,11 +44,6 @@ static int open_model(train_job *j, const char *checkpoint, vlk_err *err)
     return vlk_model_tokenizer(j->e.model, err) ? 0 : -1;
 }
 
-static int is_hf(const train_job *j)
-{
-    return j->e.info->dialect == VLK_DIALECT_HF;
-}
-
 static int add_param(train_job *j, const vlk_param_ref *r, vlk_err *err)
 {
     vlk_train_param p = {.name = r->name,
@@ -71,8 +66,9 @@ static int make_trainable(train_job *j, vlk_err *err)
                                 .lock_text = o->lock_text.given,
                                 .unlocked_image = o->lock_image.open,
                                 .unlocked_text = o->lock_text.open,
-                                .open_clip = !is_hf(j) || (o->loss == VLK_ITC_SIGLIP && !j->e.info->has_logit_bias),
+                                .open_clip = o->loss == VLK_ITC_SIGLIP && !j->e.info->has_logit_bias,
                                 .logit_bias = o->loss == VLK_ITC_SIGLIP};
+    j->came_hf = j->e.info->dialect == VLK_DIALECT_HF;
     if (vlk_model_trainable(j->e.model, &to, &ref, &n, &j->open_clip, err))
         return -1;
     for (size_t i = 0; i < n; i++) {
@@ -115,6 +111,8 @@ static int open_files(train_job *j, const char *checkpoint, vlk_err *err)
     const train_options *o = j->o;
     char *own = NULL;
     int rc = -1, config = !checkpoint && o->config;
+    if (!checkpoint && !j->open_clip && !j->came_hf)
+        return train_files_make(&j->files, j->e.model, 0, "float32", err);
     const char *folder = config && o->tokenizer ? o->tokenizer : j->e.info->path;
     if (config && !o->tokenizer) {
         if (!(own = vlk_path_folder(o->config, err)))
@@ -123,7 +121,7 @@ static int open_files(train_job *j, const char *checkpoint, vlk_err *err)
     }
     rc = train_files_read(&j->files, folder, config ? o->config : NULL, j->open_clip, "float32", o->image_size, err);
     if (rc == 0 && j->open_clip && !checkpoint)
-        rc = train_files_own_config(&j->files, j->e.model, err);
+        rc = train_files_make(&j->files, j->e.model, 1, "float32", err);
     free(own);
     return rc;
 }

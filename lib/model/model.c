@@ -303,26 +303,36 @@ const vlk_counter_ref *vlk_model_counters(const vlk_model *m, size_t *n)
 
 /* ---- texts ---------------------------------------------------------------------------------------- */
 
-/* OpenAI's merges: beside the model, else installed. */
-static int open_merges(vlk_model *m, vlk_err *err)
+int vlk_model_merges(const vlk_model *m, char **out, vlk_err *err)
 {
     static const char *const names[] = {"bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt", "merges.txt"};
     const char *const dirs[] = {m->folder, m->share};
-    vlk_bpe_dialect dialect = m->info.dialect == VLK_DIALECT_OPENAI ? VLK_BPE_OPENAI : VLK_BPE_OPEN_CLIP;
     for (size_t d = 0; d < 2; d++)
         for (size_t i = 0; dirs[d] && i < sizeof names / sizeof names[0]; i++) {
             char *path = vlk_path_join(dirs[d], names[i], err);
             if (!path)
                 return -1;
-            int there = vlk_is_file(path);
-            if (there)
-                m->bpe = vlk_bpe_open_merges(path, m->config.text.vocab, dialect, err);
+            if (vlk_is_file(path)) {
+                *out = path;
+                return 0;
+            }
             free(path);
-            if (there)
-                return m->bpe ? 0 : -1;
         }
     return vlk_fail(err, VLK_EMODEL, "%s: no vocabulary: looked for %s and merges.txt beside the model and in %s",
                     m->folder, names[0], m->share ? m->share : "no other place");
+}
+
+static int open_merges(vlk_model *m, vlk_err *err)
+{
+    static const vlk_bpe_dialect dialect[] = {[VLK_DIALECT_HF] = VLK_BPE_HF,
+                                              [VLK_DIALECT_OPENAI] = VLK_BPE_OPENAI,
+                                              [VLK_DIALECT_OPEN_CLIP] = VLK_BPE_OPEN_CLIP};
+    char *path = NULL;
+    if (vlk_model_merges(m, &path, err) != 0)
+        return -1;
+    m->bpe = vlk_bpe_open_merges(path, m->config.text.vocab, dialect[m->info.dialect], err);
+    free(path);
+    return m->bpe ? 0 : -1;
 }
 
 vlk_bpe *vlk_model_tokenizer(vlk_model *m, vlk_err *err)
@@ -334,7 +344,7 @@ vlk_bpe *vlk_model_tokenizer(vlk_model *m, vlk_err *err)
                  m->config.family == VLK_SIGLIP ? "SigLIP's SentencePiece tokenizer" : "another tokenizer than CLIP's");
         return NULL;
     }
-    if (m->info.dialect != VLK_DIALECT_HF)
+    if (m->info.dialect != VLK_DIALECT_HF || m->became_hf)
         return open_merges(m, err) == 0 ? m->bpe : NULL;
     m->bpe = vlk_bpe_open_hf(m->folder, m->config.text.vocab, err);
     return m->bpe;

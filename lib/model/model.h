@@ -110,9 +110,10 @@ typedef struct vlk_trainable_options {
 } vlk_trainable_options;
 
 /* Moves all weights to f32 copies of ours, to which the model's parameters then point, and lists them: image tower,
- * text tower, logit_scale, logit_bias. A model that is to be saved in open_clip's layout prepares its pictures and
- * texts as open_clip does from then on, since that is how it will be read. Once a model. The list lives as long as the
- * model. A ResNet's names are open_clip's in any case; *open_clip (may be NULL) says which were taken. */
+ * text tower, logit_scale, logit_bias. A model that is to be saved in another layout than it came in prepares its
+ * pictures and texts as that one's readers do from then on, since that is how it will be read. Once a model. The list
+ * lives as long as the model. Names are open_clip's in any case where Hugging Face's CLIPModel has no form (a ResNet, a
+ * logit bias); *open_clip (may be NULL) says which were taken. */
 int vlk_model_trainable(vlk_model *m, const vlk_trainable_options *o, const vlk_param_ref **ref, size_t *n,
                         int *open_clip, vlk_err *err) VLK_MUST_USE;
 /* What is saved beside the parameters: how many batches a batch norm was trained on (torch's num_batches_tracked, an
@@ -125,6 +126,9 @@ typedef struct vlk_counter_ref {
 const vlk_counter_ref *vlk_model_counters(const vlk_model *m, size_t *n);
 /* Appends the open_clip_config.json of a model: for one that is saved in that layout. */
 int vlk_model_open_clip_config(const vlk_model *m, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
+/* Appends a file of Hugging Face's layout, for a trainable model that came in another one: "config.json",
+ * "preprocessor_config.json", "tokenizer_config.json", "vocab.json", "merges.txt". */
+int vlk_model_hf_file(const vlk_model *m, const char *name, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
 /* After values have changed: what was made from them is forgotten, and logit_scale and logit_bias are read anew. */
 void vlk_model_updated(vlk_model *m);
 /* logit_scale and logit_bias as parameters (1): bias is NULL where the model has none. Once trainable. */

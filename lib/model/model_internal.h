@@ -242,6 +242,7 @@ struct vlk_model {
     vlk_param_ref *refs;
     size_t nrefs;
     int open_clip;
+    int became_hf;                   /* it came in another layout, without the files of a Hugging Face folder */
     float scalar[2], scalar_grad[2]; /* logit_scale as stored (always), logit_bias */
     vlk_param scalar_param[2];
     vlk_model_mode mode;
@@ -251,6 +252,8 @@ struct vlk_model {
 void vlk_spell(char *out, size_t size, const char *prefix, const char *name, size_t layer, size_t stage);
 /* The parts of a stored tensor: rank 2 and above as (n,k); a vector as (1,k); (k,n) read as n by k; a third. */
 void vlk_view_form(vlk_weight *w, vlk_kind kind, vlk_form form);
+/* The path of OpenAI's merges: beside the model, else installed. free() it. */
+int vlk_model_merges(const vlk_model *m, char **path, vlk_err *err) VLK_MUST_USE;
 /* Draws all values of a model without weights. */
 void vlk_model_draw(vlk_model *m, vlk_init init, uint64_t seed);
 /* The position table of a ViT for pictures of another size. */

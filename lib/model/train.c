@@ -24,7 +24,8 @@ static int has_hf_form(const vlk_model *m)
         return 1;
     return !v->resnet && v->class_token && v->ln_pre && v->projection && v->pool == VLK_POOL_FIRST &&
            !v->norm_after_pool && t->block.causal && !t->proj_bias && !t->other_tokenizer && !m->config.logit_bias &&
-           (t->pool == VLK_POOL_LARGEST || t->pool == VLK_POOL_END);
+           (t->pool == VLK_POOL_LARGEST || (t->pool == VLK_POOL_END && t->end != 2)) &&
+           m->info.recipe.resize != VLK_RESIZE_LONGEST; /* there, an end token of 2 means the largest id */
 }
 
 static void name_of(const vlk_model *m, const vlk_bound *b, int column, char *out, size_t size)
@@ -173,6 +174,19 @@ static void become_open_clip(vlk_model *m)
     m->bpe = NULL;
 }
 
+/* The same the other way: to RGB first, transparent pixels on white, half a pixel cut off downwards; texts are cleaned
+ * as Hugging Face's fast tokenizer does. */
+static void become_hf(vlk_model *m)
+{
+    m->info.dialect = VLK_DIALECT_HF;
+    m->became_hf = 1;
+    m->info.recipe.rgb_first = m->info.recipe.crop_floor = m->info.recipe.on_white = 1;
+    if (m->has_recipe)
+        vlk_recipe_table(&m->info.recipe, m->table);
+    vlk_bpe_free(m->bpe);
+    m->bpe = NULL;
+}
+
 int vlk_model_trainable(vlk_model *m, const vlk_trainable_options *o, const vlk_param_ref **ref, size_t *n,
                         int *open_clip, vlk_err *err)
 {
@@ -187,6 +201,8 @@ int vlk_model_trainable(vlk_model *m, const vlk_trainable_options *o, const vlk_
                             m->bound[i].row->ours, m->open_clip ? "open_clip" : "Hugging Face");
     if (m->open_clip && m->info.dialect != VLK_DIALECT_OPEN_CLIP)
         become_open_clip(m);
+    if (!m->open_clip && m->info.dialect != VLK_DIALECT_HF)
+        become_hf(m);
     if (!(m->refs = vlk_calloc(m->nbound + 2, sizeof *m->refs, err)))
         return -1;
     for (size_t i = 0; i < m->nbound; i++)

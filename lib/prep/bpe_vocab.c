@@ -276,10 +276,58 @@ out:
     return b;
 }
 
+static const char *const specials[2] = {"<|startoftext|>", "<|endoftext|>"};
+
+/* {"token": id, ...}, in the order of the ids. */
+static int put_vocab(vlk_buf *out, const vlk_vocab *v, vlk_err *err)
+{
+    for (size_t i = 0; i < v->size; i++) {
+        const struct vlk_vocab_token *t = &v->token[i];
+        const char *s = i + 2 < v->size ? v->pool.data + t->at : specials[i + 2 - v->size];
+        size_t n = i + 2 < v->size ? t->len : strlen(s);
+        if (vlk_buf_adds(out, i ? "," : "{", err) || vlk_json_quote(out, s, n, err) ||
+            vlk_buf_addf(out, err, ":%zu", i))
+            return -1;
+    }
+    return vlk_buf_adds(out, "}\n", err);
+}
+
+static int put_merges(vlk_buf *out, const char *text, size_t n, size_t lines, vlk_err *err)
+{
+    int rc = vlk_buf_adds(out, "#version: 0.2\n", err);
+    for (size_t i = 0; i < n && lines-- > 0 && rc == 0;) {
+        const char *end = memchr(text + i, '\n', n - i);
+        size_t len = end ? (size_t)(end - text) - i : n - i;
+        size_t shown = len && text[i + len - 1] == '\r' ? len - 1 : len;
+        rc = vlk_buf_add(out, text + i, shown, err) || vlk_buf_adds(out, "\n", err) ? -1 : 0;
+        i += len + 1;
+    }
+    return rc;
+}
+
+int vlk_bpe_write_hf(const char *path, size_t vocab_size, vlk_buf *vocab, vlk_buf *merges, vlk_err *err)
+{
+    int rc = -1;
+    vlk_vocab v = {0};
+    vlk_buf text = {0};
+    vlk_bpe *b = NULL;
+    if (vlk_vocab_init(&v, vocab_size, path, err) || !(b = new_bpe(VLK_BPE_HF, vocab_size, err)) ||
+        read_merges(&text, path, vocab_size - VLK_BPE_BASE - 2, err) || build(b, &v, text.data, text.len, path, err) ||
+        (vocab && put_vocab(vocab, &v, err)) ||
+        (merges && put_merges(merges, text.data, text.len, vocab_size - VLK_BPE_BASE - 2, err)))
+        goto out;
+    rc = 0;
+out:
+    vlk_bpe_free(b);
+    vlk_vocab_clear(&v);
+    vlk_buf_clear(&text);
+    return rc;
+}
+
 /* The specials of a Hugging Face vocabulary: the last two, by name. */
 static int hf_specials(const vlk_vocab *v, vlk_err *err)
 {
-    static const char *const name[2] = {"<|startoftext|>", "<|endoftext|>"};
+    const char *const *name = specials;
     for (size_t i = 0; i < 2; i++) {
         uint32_t id = vlk_vocab_find(v, name[i], strlen(name[i]));
         if (id == VLK_BPE_NONE)

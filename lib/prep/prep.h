@@ -174,6 +174,9 @@ vlk_bpe *vlk_bpe_open_hf(const char *folder, size_t vocab_size, vlk_err *err) VL
 /* From OpenAI's merges file (bpe_simple_vocab_16e6.txt[.gz], or a merges.txt); the first
  * vocab_size - 514 merges count. */
 vlk_bpe *vlk_bpe_open_merges(const char *path, size_t vocab_size, vlk_bpe_dialect dialect, vlk_err *err) VLK_MUST_USE;
+/* What vlk_bpe_open_hf reads, from such a file of merges: vocab.json and merges.txt are appended; either may be NULL.
+ */
+int vlk_bpe_write_hf(const char *path, size_t vocab_size, vlk_buf *vocab, vlk_buf *merges, vlk_err *err) VLK_MUST_USE;
 void vlk_bpe_free(vlk_bpe *b);
 
 /* Token ids of one text (n bytes), begin and end token included, not padded, not cut. Bytes that are

@@ -1,0 +1,102 @@
+/* config_hf_write.c - the files of a Hugging Face folder for a model that came in another layout (OpenAI's archives,
+ * open_clip's folders and checkpoints): config.json and preprocessor_config.json as CLIPModel and CLIPImageProcessor
+ * read them, the tokenizer as CLIPTokenizer does.
+ *
+ * The end token of CLIP's vocabularies is the last one, and so the largest id of a text: pooling at the largest id, as
+ * OpenAI does, is pooling at the first end token. */
+#include "model_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int put_tower(vlk_buf *out, const vlk_model *m, const vlk_block_config *b, size_t layers, vlk_err *err)
+{
+    return vlk_buf_addf(out, err,
+                        "\"hidden_size\": %zu, \"intermediate_size\": %zu, \"num_hidden_layers\": %zu, "
+                        "\"num_attention_heads\": %zu, \"projection_dim\": %zu, \"hidden_act\": \"%s\", "
+                        "\"layer_norm_eps\": %.6g, \"attention_dropout\": 0.0, \"initializer_range\": 0.02, "
+                        "\"initializer_factor\": 1.0",
+                        b->width, b->mlp, layers, b->heads, m->config.embed, vlk_act_name(b->act), (double)b->eps);
+}
+
+static int put_config(vlk_buf *out, const vlk_model *m, vlk_err *err)
+{
+    const vlk_vision_config *v = &m->config.vision;
+    const vlk_text_config *t = &m->config.text;
+    const size_t end = t->pool == VLK_POOL_END ? (size_t)t->end : t->vocab - 1;
+    if (vlk_buf_addf(out, err,
+                     "{\"architectures\": [\"CLIPModel\"], \"initializer_factor\": 1.0, \"logit_scale_init_value\": "
+                     "2.6592, \"model_type\": \"clip\", \"projection_dim\": %zu, \"text_config\": {",
+                     m->config.embed) != 0 ||
+        put_tower(out, m, &t->block, t->layers, err) != 0 ||
+        vlk_buf_addf(out, err,
+                     ", \"model_type\": \"clip_text_model\", \"max_position_embeddings\": %zu, \"vocab_size\": %zu, "
+                     "\"bos_token_id\": %zu, \"eos_token_id\": %zu, \"pad_token_id\": %zu}, \"vision_config\": {",
+                     t->context, t->vocab, t->vocab - 2, end, end) != 0 ||
+        put_tower(out, m, &v->block, v->layers, err) != 0)
+        return -1;
+    return vlk_buf_addf(out, err,
+                        ", \"model_type\": \"clip_vision_model\", \"image_size\": %zu, \"patch_size\": %zu, "
+                        "\"num_channels\": 3}}",
+                        v->image, v->patch);
+}
+
+static int put_triple(vlk_buf *out, const char *name, const double x[3], vlk_err *err)
+{
+    return vlk_buf_addf(out, err, ", \"%s\": [%.17g, %.17g, %.17g]", name, x[0], x[1], x[2]);
+}
+
+static int put_recipe(vlk_buf *out, const vlk_recipe *r, vlk_err *err)
+{
+    int rc = vlk_buf_addf(out, err,
+                          "{\"image_processor_type\": \"CLIPImageProcessor\", \"do_convert_rgb\": true, "
+                          "\"do_resize\": %s, ",
+                          r->resize == VLK_RESIZE_NONE ? "false" : "true");
+    if (rc == 0 && r->resize == VLK_RESIZE_SQUASH)
+        rc = vlk_buf_addf(out, err, "\"size\": {\"height\": %zu, \"width\": %zu}", r->size_h, r->size_w);
+    else if (rc == 0)
+        rc = vlk_buf_addf(out, err, "\"size\": {\"shortest_edge\": %zu}", r->size_w);
+    if (rc != 0 ||
+        vlk_buf_addf(out, err,
+                     ", \"resample\": %d, \"do_center_crop\": %s, \"crop_size\": {\"height\": %zu, \"width\": %zu}, "
+                     "\"do_rescale\": true, \"rescale_factor\": %.17g, \"do_normalize\": true",
+                     (int)r->filter, r->crop ? "true" : "false", r->crop_h, r->crop_w, r->rescale) != 0 ||
+        put_triple(out, "image_mean", r->mean, err) != 0 || put_triple(out, "image_std", r->std, err) != 0)
+        return -1;
+    return vlk_buf_adds(out, "}", err);
+}
+
+static int put_tokenizer(vlk_buf *out, const vlk_model *m, vlk_err *err)
+{
+    return vlk_buf_addf(out, err,
+                        "{\n  \"tokenizer_class\": \"CLIPTokenizer\",\n  \"model_max_length\": %zu,\n"
+                        "  \"bos_token\": \"<|startoftext|>\",\n  \"eos_token\": \"<|endoftext|>\",\n"
+                        "  \"unk_token\": \"<|endoftext|>\",\n  \"pad_token\": \"<|endoftext|>\",\n"
+                        "  \"do_lower_case\": true,\n  \"errors\": \"replace\"\n}\n",
+                        m->config.text.context);
+}
+
+static int put_vocabulary(vlk_buf *vocab, vlk_buf *merges, const vlk_model *m, vlk_err *err)
+{
+    char *path = NULL;
+    int rc = vlk_model_merges(m, &path, err);
+    if (rc == 0)
+        rc = vlk_bpe_write_hf(path, m->config.text.vocab, vocab, merges, err);
+    free(path);
+    return rc;
+}
+
+int vlk_model_hf_file(const vlk_model *m, const char *name, vlk_buf *out, vlk_err *err)
+{
+    if (strcmp(name, "config.json") == 0)
+        return put_config(out, m, err);
+    if (strcmp(name, "preprocessor_config.json") == 0)
+        return put_recipe(out, &m->info.recipe, err);
+    if (strcmp(name, "tokenizer_config.json") == 0)
+        return put_tokenizer(out, m, err);
+    if (strcmp(name, "vocab.json") == 0)
+        return put_vocabulary(out, NULL, m, err);
+    if (strcmp(name, "merges.txt") == 0)
+        return put_vocabulary(NULL, out, m, err);
+    return vlk_fail(err, VLK_EUSAGE, "%s: no file of a Hugging Face folder that can be written", name);
+}
