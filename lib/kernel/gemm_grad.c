@@ -4,8 +4,8 @@
  *
  * dW sums over rows. They are cut into chunks of VLK_TN_ROWS, the last one filled up with zeros, and
  *
- *     for some chunks:      dY^T (chunks, N, rows), turned by all threads
- *         a task is 64 columns of X and some rows of dW:
+ *     for some chunks, by all threads:  dY^T (chunks, N, rows) and panels of 64 columns of X
+ *         a task is a panel and some rows of dW:
  *             for each of the chunks, in order:  acc = dY^T panel(X);  dW += acc
  *
  * The cut depends on the sizes alone, so the number of threads shows in no bit. The arithmetic is the door's: f32, or
@@ -15,7 +15,7 @@
 #include <stdatomic.h>
 
 enum {
-    BLOCK_FLOATS = 1 << 21, /* of dY that are turned at once: half of what a third-level cache holds */
+    BLOCK_FLOATS = 1 << 21, /* of dY and X that are prepared at once: half of what a third-level cache holds */
     GROUP_ROWS = 96,        /* of dW: one task */
     OWN_ROWS = 48,          /* of our own loop: acc stays in the first cache */
     STRIP = 64
@@ -45,8 +45,8 @@ typedef struct job {
     float *dw;
     size_t m, n, k;
     size_t first, count; /* chunks of this block */
-    unsigned char *turned;
-    size_t backend_bytes, strips, groups;
+    unsigned char *turned, *panel;
+    size_t backend_bytes, strips, panels, groups;
     atomic_int bad_call;
 } job;
 
@@ -62,40 +62,40 @@ static size_t rows_of(const job *j, size_t c)
     return left < VLK_TN_ROWS ? left : VLK_TN_ROWS;
 }
 
-/* A strip of 64 columns of dY, one chunk: turned. */
-static void turn_task(void *arg, size_t task, int thread)
+/* A strip of 64 columns of dY, one chunk: turned, zeros behind the last row. */
+static void turn_strip(const job *j, size_t c, size_t strip)
 {
-    const job *j = arg;
-    const size_t c = task / j->strips, col = task % j->strips * STRIP, cols = j->n - col < STRIP ? j->n - col : STRIP;
-    const size_t rows = rows_of(j, j->first + c), size = size_of(j);
+    const size_t col = strip * STRIP, cols = j->n - col < STRIP ? j->n - col : STRIP, size = size_of(j);
+    const size_t rows = rows_of(j, j->first + c), left = VLK_TN_ROWS - rows;
+    const float *from = j->dy + (j->first + c) * VLK_TN_ROWS * j->n + col;
     unsigned char *to = j->turned + (c * j->n + col) * VLK_TN_ROWS * size;
-    float *t = vlk_kernel_scratch(j->kn, thread); /* (cols, 64) */
-    for (size_t r = 0; r < VLK_TN_ROWS; r += STRIP) {
-        const size_t n = r >= rows ? 0 : rows - r < STRIP ? rows - r : STRIP;
-        const float *from = j->dy + ((j->first + c) * VLK_TN_ROWS + r) * j->n + col;
-        const vlk_panel_src s = {(const unsigned char *)from, VLK_F32, n, cols, j->n, 0};
-        if (n)
-            j->kn->loops->pack_f32(t, &s);
-        else
-            memset(t, 0, cols * STRIP * sizeof *t);
-        if (j->kind == VLK_PANEL_BF16_F)
-            vlk_round_bf16(t, cols * STRIP);
-        for (size_t i = 0; i < cols; i++) {
-            unsigned char *row = to + (i * VLK_TN_ROWS + r) * size;
-            if (size == 2)
-                j->kn->loops->to_bf16((uint16_t *)(void *)row, STRIP, t + i * STRIP, 1, STRIP);
-            else
-                memcpy(row, t + i * STRIP, STRIP * sizeof *t);
-        }
-    }
+    float *f = (float *)(void *)to;
+    if (size == 2)
+        j->kn->loops->turn_bf16((uint16_t *)(void *)to, VLK_TN_ROWS, from, j->n, rows, cols);
+    else
+        j->kn->loops->turn_f32(f, VLK_TN_ROWS, from, j->n, rows, cols);
+    for (size_t i = 0; left && i < cols; i++)
+        memset(to + (i * VLK_TN_ROWS + rows) * size, 0, left * size);
+    if (j->kind == VLK_PANEL_BF16_F)
+        vlk_round_bf16(f, cols * VLK_TN_ROWS);
+}
+
+static unsigned char *panel_at(const job *j, size_t c, size_t p)
+{
+    return j->panel + (c * j->panels + p) * VLK_TN_ROWS * VLK_PANEL * size_of(j);
 }
 
 /* The panel of 64 columns of X, one chunk: (rows,64), zeros behind the last row. */
-static void make_panel(const job *j, void *panel, size_t c, size_t col)
+static void make_panel(const job *j, size_t c, size_t p)
 {
-    const size_t rows = rows_of(j, c), cols = j->k - col < VLK_PANEL ? j->k - col : VLK_PANEL;
-    const vlk_panel_src s = {
-        (const unsigned char *)(j->x + c * VLK_TN_ROWS * j->k + col), VLK_F32, cols, rows, j->k, 1};
+    const size_t rows = rows_of(j, j->first + c), col = p * VLK_PANEL;
+    const vlk_panel_src s = {.data = (const unsigned char *)(j->x + (j->first + c) * VLK_TN_ROWS * j->k + col),
+                             .dtype = VLK_F32,
+                             .n = j->k - col < VLK_PANEL ? j->k - col : VLK_PANEL,
+                             .k = rows,
+                             .stride = j->k,
+                             .transposed = 1};
+    void *panel = panel_at(j, c, p);
     if (j->kind == VLK_PANEL_BF16) {
         j->kn->loops->pack_bf16(panel, VLK_TN_ROWS, &s);
         return;
@@ -107,20 +107,31 @@ static void make_panel(const job *j, void *panel, size_t c, size_t col)
         vlk_round_bf16(f, rows * VLK_PANEL);
 }
 
+static void prepare_task(void *arg, size_t task, int thread)
+{
+    const job *j = arg;
+    const size_t each = j->strips + j->panels, c = task / each, i = task % each;
+    (void)thread;
+    if (i < j->strips)
+        turn_strip(j, c, i);
+    else
+        make_panel(j, c, i - j->strips);
+}
+
 static void product_task(void *arg, size_t task, int thread)
 {
     job *j = arg;
     vlk_kernel *kn = j->kn;
-    const size_t col = task / j->groups * VLK_PANEL, cols = j->k - col < VLK_PANEL ? j->k - col : VLK_PANEL;
+    const size_t p = task / j->groups, col = p * VLK_PANEL, cols = j->k - col < VLK_PANEL ? j->k - col : VLK_PANEL;
     const size_t from = task % j->groups * GROUP_ROWS, to = j->n - from < GROUP_ROWS ? j->n : from + GROUP_ROWS;
     const size_t size = size_of(j), row = VLK_TN_ROWS * size, depth = VLK_TN_ROWS / (size == 2 ? 2 : 1);
     const size_t step = j->chunks.size ? OWN_ROWS : GROUP_ROWS;
     unsigned char *scratch = vlk_kernel_scratch(kn, thread);
-    float *panel = (float *)(void *)(scratch + j->backend_bytes), *acc = panel + VLK_TN_ROWS * VLK_PANEL;
+    float *acc = (float *)(void *)(scratch + j->backend_bytes);
     vlk_chain_fn *own = size == 2 ? kn->chain_bf16 : kn->loops->chain_f32;
     for (size_t c = 0; c < j->count; c++) {
         const unsigned char *x = j->turned + c * j->n * row;
-        make_panel(j, panel, j->first + c, col);
+        const void *panel = panel_at(j, c, p);
         for (size_t r = from; r < to; r += step) {
             const size_t n = to - r < step ? to - r : step;
             float *dw = j->dw + r * j->k + col;
@@ -146,8 +157,7 @@ static int prepare(job *j, vlk_err *err)
             return -1;
     if (j->product)
         j->backend_bytes = (kn->gemm->scratch(j->product) + 4095) / 4096 * 4096;
-    return vlk_kernel_reserve(
-        kn, j->backend_bytes + (VLK_TN_ROWS + GROUP_ROWS + VLK_TILE_PAD) * VLK_PANEL * sizeof(float), err);
+    return vlk_kernel_reserve(kn, j->backend_bytes + (GROUP_ROWS + VLK_TILE_PAD) * VLK_PANEL * sizeof(float), err);
 }
 
 int vlk_gemm_tn(vlk_kernel *kn, float *dw, const float *dy, const float *x, size_t m, size_t n, size_t k, vlk_err *err)
@@ -157,18 +167,20 @@ int vlk_gemm_tn(vlk_kernel *kn, float *dw, const float *dy, const float *x, size
         return 0;
     if (vlk_panel_kind_of(kn, &j.kind, err) < 0 || prepare(&j, err) < 0)
         return -1;
-    const size_t chunks = (m + VLK_TN_ROWS - 1) / VLK_TN_ROWS, panels = (k + VLK_PANEL - 1) / VLK_PANEL;
-    size_t block = BLOCK_FLOATS / n / VLK_TN_ROWS;
+    j.strips = (n + STRIP - 1) / STRIP;
+    j.panels = (k + VLK_PANEL - 1) / VLK_PANEL;
+    j.groups = (n + GROUP_ROWS - 1) / GROUP_ROWS;
+    const size_t chunks = (m + VLK_TN_ROWS - 1) / VLK_TN_ROWS, chunk = (n + j.panels * VLK_PANEL) * VLK_TN_ROWS;
+    size_t block = BLOCK_FLOATS / chunk;
     block = block < 1 ? 1 : block > chunks ? chunks : block;
-    if (vlk_scratch_grow(&kn->shared, block * n * VLK_TN_ROWS * size_of(&j), err) < 0)
+    if (vlk_scratch_grow(&kn->shared, block * chunk * size_of(&j), err) < 0)
         return -1;
     j.turned = kn->shared.data;
-    j.strips = (n + STRIP - 1) / STRIP;
-    j.groups = (n + GROUP_ROWS - 1) / GROUP_ROWS;
+    j.panel = j.turned + block * n * VLK_TN_ROWS * size_of(&j);
     for (j.first = 0; j.first < chunks; j.first += block) {
         j.count = chunks - j.first < block ? chunks - j.first : block;
-        vlk_pool_run(kn->pool, turn_task, &j, j.count * j.strips);
-        vlk_pool_run(kn->pool, product_task, &j, panels * j.groups);
+        vlk_pool_run(kn->pool, prepare_task, &j, j.count * (j.strips + j.panels));
+        vlk_pool_run(kn->pool, product_task, &j, j.panels * j.groups);
     }
     return atomic_load(&j.bad_call) ? vlk_fail(err, VLK_EUNSUPPORTED, "the library's product failed") : 0;
 }

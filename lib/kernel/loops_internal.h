@@ -74,6 +74,9 @@ typedef struct vlk_loops {
     int (*pack_bf16)(uint16_t *dst, size_t kp, const vlk_panel_src *s);
     /* dst (m,kp) = x (m,k) rounded to nearest even; zeros behind k. */
     void (*to_bf16)(uint16_t *dst, size_t kp, const float *x, size_t m, size_t k);
+    /* to (n; ldt) = x (m,n; ldx) turned: columns become rows. bf16: rounded to nearest even. */
+    void (*turn_f32)(float *to, size_t ldt, const float *x, size_t ldx, size_t m, size_t n);
+    void (*turn_bf16)(uint16_t *to, size_t ldt, const float *x, size_t ldx, size_t m, size_t n);
     /* NULL where there is none. */
     vlk_chain_fn *chain_f32, *chain_bf16;
 } vlk_loops;
@@ -125,6 +128,10 @@ int vlk_pack_f32_part(float *dst, const vlk_panel_src *s, size_t i0, size_t i1, 
 int vlk_pack_bf16_part(uint16_t *dst, const vlk_panel_src *s, size_t i0, size_t i1, size_t j0, size_t j1);
 void vlk_to_bf16_generic(uint16_t *dst, size_t kp, const float *x, size_t m, size_t k);
 void vlk_to_bf16_avx2(uint16_t *dst, size_t kp, const float *x, size_t m, size_t k);
+void vlk_turn_f32_generic(float *to, size_t ldt, const float *x, size_t ldx, size_t m, size_t n);
+void vlk_turn_f32_avx2(float *to, size_t ldt, const float *x, size_t ldx, size_t m, size_t n);
+void vlk_turn_bf16_generic(uint16_t *to, size_t ldt, const float *x, size_t ldx, size_t m, size_t n);
+void vlk_turn_bf16_avx2(uint16_t *to, size_t ldt, const float *x, size_t ldx, size_t m, size_t n);
 
 vlk_chain_fn vlk_chain_f32_avx2, vlk_chain_f32_avx512, vlk_chain_bf16_avx512;
 

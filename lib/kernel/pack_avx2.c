@@ -1,4 +1,4 @@
-/* pack_avx2.c - panels of weights with 8x8 transposes; see pack_generic.c for the layouts.
+/* pack_avx2.c - panels of weights, and matrices turned, with 8x8 transposes; see pack_generic.c for the layouts.
  *
  * Weights stored as (n,k) are read in runs of 64 inputs of each output, so that the panel's lines stay in the first
  * cache while they fill; the next runs are fetched ahead, for 64 streams are too many for the hardware to follow. */
@@ -146,35 +146,61 @@ ALWAYS_INLINE int rows_to_panel(void *dst, const vlk_panel_src *s, vlk_dtype t, 
     return finite(most) & vlk_pack_f32_part(dst, s, 0, s->n, k, s->k);
 }
 
+/* Two inputs of eight outputs, as pairs. */
+ALWAYS_INLINE __m256i pairs_bf16(__m256 a, __m256 b)
+{
+    return _mm256_or_si256(round_bf16(a), _mm256_slli_epi32(round_bf16(b), 16));
+}
+
+/* A panel stored as (k,n): its rows are already those of the panel; bf16: two become one. */
+ALWAYS_INLINE int columns_to_panel(void *dst, const vlk_panel_src *s, vlk_dtype t, int bf16)
+{
+    const size_t size = t == VLK_F32 ? 4 : 2, row = s->stride * size, n = s->n / 8 * 8, k = bf16 ? s->k / 2 * 2 : s->k;
+    __m256i most = _mm256_setzero_si256();
+    for (size_t j = 0; j < k; j += bf16 ? 2 : 1) {
+        const unsigned char *p = s->data + j * row;
+        float *to = (float *)dst + (bf16 ? j / 2 : j) * VLK_PANEL;
+        for (size_t i = 0; i < n; i += 8) {
+            __m256 a = load8(p + i * size, t), b = bf16 ? load8(p + row + i * size, t) : a;
+            most = watch(watch(most, a), b);
+            _mm256_storeu_ps(to + i, bf16 ? _mm256_castsi256_ps(pairs_bf16(a, b)) : a);
+        }
+    }
+    if (bf16)
+        return finite(most) & vlk_pack_bf16_part(dst, s, n, s->n, 0, k) & vlk_pack_bf16_part(dst, s, 0, s->n, k, s->k);
+    return finite(most) & vlk_pack_f32_part(dst, s, n, s->n, 0, k);
+}
+
+ALWAYS_INLINE int to_panel(void *dst, const vlk_panel_src *s, vlk_dtype t, int bf16)
+{
+    return s->transposed ? columns_to_panel(dst, s, t, bf16) : rows_to_panel(dst, s, t, bf16);
+}
+
 int vlk_pack_f32_avx2(float *dst, const vlk_panel_src *s)
 {
-    if (s->transposed)
-        return vlk_pack_f32_generic(dst, s);
     const size_t k8 = s->k / 8 * 8, n8 = (s->n + 7) / 8 * 8; /* blocks clear up to n8 outputs */
     for (size_t j = 0; s->n < VLK_PANEL && j < s->k; j++) {
-        const size_t n = j < k8 ? n8 : s->n;
+        const size_t n = !s->transposed && j < k8 ? n8 : s->n;
         memset(dst + j * VLK_PANEL + n, 0, (VLK_PANEL - n) * sizeof *dst);
     }
     if (s->dtype == VLK_F32)
-        return rows_to_panel(dst, s, VLK_F32, 0);
+        return to_panel(dst, s, VLK_F32, 0);
     if (s->dtype == VLK_F16)
-        return rows_to_panel(dst, s, VLK_F16, 0);
-    return rows_to_panel(dst, s, VLK_BF16, 0);
+        return to_panel(dst, s, VLK_F16, 0);
+    return to_panel(dst, s, VLK_BF16, 0);
 }
 
 int vlk_pack_bf16_avx2(uint16_t *dst, size_t kp, const vlk_panel_src *s)
 {
-    if (s->transposed)
-        return vlk_pack_bf16_generic(dst, kp, s);
     if (s->n < VLK_PANEL)
         memset(dst, 0, kp * VLK_PANEL * sizeof *dst);
     else
         memset(dst + s->k / 2 * VLK_PANEL * 2, 0, (kp - s->k / 2 * 2) * VLK_PANEL * sizeof *dst);
     if (s->dtype == VLK_F32)
-        return rows_to_panel(dst, s, VLK_F32, 1);
+        return to_panel(dst, s, VLK_F32, 1);
     if (s->dtype == VLK_F16)
-        return rows_to_panel(dst, s, VLK_F16, 1);
-    return rows_to_panel(dst, s, VLK_BF16, 1);
+        return to_panel(dst, s, VLK_F16, 1);
+    return to_panel(dst, s, VLK_BF16, 1);
 }
 
 void vlk_to_bf16_avx2(uint16_t *dst, size_t kp, const float *x, size_t m, size_t k)
@@ -189,5 +215,39 @@ void vlk_to_bf16_avx2(uint16_t *dst, size_t kp, const float *x, size_t m, size_t
             dst[j] = vlk_f32_to_bf16(x[j]);
         memset(dst + k, 0, (kp - k) * sizeof *dst);
     }
+}
+
+/* Blocks of eight rows by eight columns; what is left over one by one. */
+void vlk_turn_f32_avx2(float *to, size_t ldt, const float *x, size_t ldx, size_t m, size_t n)
+{
+    const size_t m8 = m / 8 * 8, n8 = n / 8 * 8;
+    for (size_t r = 0; r < m8; r += 8)
+        for (size_t i = 0; i < n8; i += 8) {
+            __m256 t[8];
+            UNROLL for (size_t u = 0; u < 8; u++) t[u] = _mm256_loadu_ps(x + (r + u) * ldx + i);
+            transpose8(t);
+            UNROLL for (size_t u = 0; u < 8; u++) _mm256_storeu_ps(to + (i + u) * ldt + r, t[u]);
+        }
+    vlk_turn_f32_generic(to + n8 * ldt, ldt, x + n8, ldx, m8, n - n8);
+    vlk_turn_f32_generic(to + m8, ldt, x + m8 * ldx, ldx, m - m8, n);
+}
+
+/* Sixteen rows by eight columns: two rows become one of pairs. */
+void vlk_turn_bf16_avx2(uint16_t *to, size_t ldt, const float *x, size_t ldx, size_t m, size_t n)
+{
+    const size_t m16 = m / 16 * 16, n8 = n / 8 * 8;
+    for (size_t r = 0; r < m16; r += 16)
+        for (size_t i = 0; i < n8; i += 8) {
+            __m256 t[8];
+            UNROLL for (size_t u = 0; u < 8; u++)
+            {
+                const float *at = x + (r + 2 * u) * ldx + i;
+                t[u] = _mm256_castsi256_ps(pairs_bf16(_mm256_loadu_ps(at), _mm256_loadu_ps(at + ldx)));
+            }
+            transpose8(t);
+            UNROLL for (size_t u = 0; u < 8; u++) _mm256_storeu_ps((float *)(void *)(to + (i + u) * ldt + r), t[u]);
+        }
+    vlk_turn_bf16_generic(to + n8 * ldt, ldt, x + n8, ldx, m16, n - n8);
+    vlk_turn_bf16_generic(to + m16, ldt, x + m16 * ldx, ldx, m - m16, n);
 }
 #endif

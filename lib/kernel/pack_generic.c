@@ -1,4 +1,4 @@
-/* pack_generic.c - panels of weights in portable C.
+/* pack_generic.c - panels of weights, and matrices turned, in portable C.
  *
  * A panel is 64 outputs. f32: (k,64), so that one input's weights for 64 outputs lie side by side. bf16: pairs of
  * inputs (kp/2,64,2), the order in which the dot-product instructions read them. f16 and bf16 as stored are widened
@@ -82,4 +82,18 @@ void vlk_to_bf16_generic(uint16_t *dst, size_t kp, const float *x, size_t m, siz
             dst[j] = vlk_f32_to_bf16(x[j]);
         memset(dst + k, 0, (kp - k) * sizeof *dst);
     }
+}
+
+void vlk_turn_f32_generic(float *to, size_t ldt, const float *x, size_t ldx, size_t m, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t r = 0; r < m; r++)
+            to[i * ldt + r] = x[r * ldx + i];
+}
+
+void vlk_turn_bf16_generic(uint16_t *to, size_t ldt, const float *x, size_t ldx, size_t m, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t r = 0; r < m; r++)
+            to[i * ldt + r] = vlk_f32_to_bf16(x[r * ldx + i]);
 }

@@ -18,6 +18,8 @@ const vlk_loops vlk_loops_avx512 = {
     .pack_f32 = vlk_pack_f32_avx2,
     .pack_bf16 = vlk_pack_bf16_avx2,
     .to_bf16 = vlk_to_bf16_avx2,
+    .turn_f32 = vlk_turn_f32_avx2,
+    .turn_bf16 = vlk_turn_bf16_avx2,
     .chain_f32 = vlk_chain_f32_avx512,
     .chain_bf16 = vlk_chain_bf16_avx512, /* kernel.c asks the CPU for AVX512_BF16 */
 };

@@ -14,4 +14,6 @@ const vlk_loops vlk_loops_generic = {
     .pack_f32 = vlk_pack_f32_generic,
     .pack_bf16 = vlk_pack_bf16_generic,
     .to_bf16 = vlk_to_bf16_generic,
+    .turn_f32 = vlk_turn_f32_generic,
+    .turn_bf16 = vlk_turn_bf16_generic,
 };
