@@ -3,6 +3,7 @@
  *   clip-rank.c     options, main
  *   rank_texts.c    --query TEXT...
  *   rank_query.c    texts, pictures or rows of a file to query vectors
+ *   zero_shot.c     vectors of texts; the classifier of labels and templates
  *   rank_corpus.c   the corpus, block by block: mapped .npy files, or pictures that are embedded on the way
  *   rank_file.c     X.npy with X.keys and X.json;  rank_kept.c  keys of hits
  *   rank_topk.c     the best k rows, exactly
@@ -82,6 +83,28 @@ typedef struct rank_vectors {
 
 void rank_vectors_clear(rank_vectors *q);
 int rank_vectors_add_name(rank_vectors *q, const char *s, size_t n, vlk_err *err) VLK_MUST_USE;
+/* Lines of a file as names. Empty lines are texts too, unless `what` says that they make no sense. */
+int rank_vectors_add_lines(rank_vectors *q, const char *path, const char *what, vlk_err *err) VLK_MUST_USE;
+/* Room for all named rows of width dim; rows before stay. */
+int rank_vectors_reserve(rank_vectors *q, size_t dim, vlk_err *err) VLK_MUST_USE;
+
+/* ---- zero_shot.c ---------------------------------------------------------------------------------------- */
+
+typedef struct rank_encoder {
+    engine *e;
+    const cli_common *c; /* batch, what to do with long texts */
+    cli_run *run;        /* counts texts that were cut */
+} rank_encoder;
+
+/* n texts (s[i], len[i]) to rows at out (n,E). */
+int rank_encode_texts(const rank_encoder *t, float *out, char *const *s, const size_t *len, size_t n, int normalize,
+                      vlk_err *err) VLK_MUST_USE;
+/* Labels, one a line, and templates (a path, or NULL: the label alone), each with {} in it. */
+int zero_shot_read(rank_vectors *labels, rank_vectors *templates, const char *labels_path, const char *templates_path,
+                   vlk_err *err) VLK_MUST_USE;
+/* The vectors of all labels (n,E), from the model as it is now. */
+int zero_shot_classifier(const rank_encoder *t, rank_vectors *labels, const rank_vectors *templates,
+                         vlk_err *err) VLK_MUST_USE;
 
 /* ---- the job ------------------------------------------------------------------------------------------ */
 
@@ -128,10 +151,6 @@ int rank_good_item(const rank_job *j, const vlk_item *it);
 int rank_queries(rank_job *j, rank_vectors *q, vlk_err *err) VLK_MUST_USE;
 /* The classifier of --labels, --templates. */
 int rank_labels(rank_job *j, rank_vectors *q, vlk_err *err) VLK_MUST_USE;
-/* n texts (s[i], len[i]) to rows at out (n,E), not normalised if raw. */
-int rank_encode_texts(rank_job *j, float *out, char *const *s, const size_t *len, size_t n, int normalize,
-                      vlk_err *err) VLK_MUST_USE;
-
 /* What a walk sees: rows with keys. */
 typedef struct rank_block {
     rank_rows rows;

@@ -1,104 +1,17 @@
-/* rank_query.c - what is asked: texts, lines of a file, pictures, or rows of an .npy, as unit vectors with names; and
- * the zero-shot classifier of labels and templates (arXiv 2103.00020, 3.1.4). */
+/* rank_query.c - what is asked: texts, lines of a file, pictures, or rows of an .npy, as unit vectors with names. */
 #include "rank.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define LABEL_TEXTS 2048 /* filled templates that are held at once */
-
-void rank_vectors_clear(rank_vectors *q)
-{
-    for (size_t i = 0; i < q->n; i++)
-        free(q->name[i]);
-    free(q->name);
-    free(q->len);
-    free(q->v);
-    *q = (rank_vectors){0};
-}
-
-int rank_vectors_add_name(rank_vectors *q, const char *s, size_t n, vlk_err *err)
-{
-    if (vlk_grow(&q->name, &q->name_cap, q->n + 1, sizeof *q->name, err) ||
-        vlk_grow(&q->len, &q->len_cap, q->n + 1, sizeof *q->len, err))
-        return -1;
-    if (!(q->name[q->n] = vlk_strndup(s, n, err)))
-        return -1;
-    q->len[q->n++] = n;
-    return 0;
-}
-
-/* Room for all named rows of width dim; rows before stay. */
-static int reserve(rank_vectors *q, size_t dim, vlk_err *err)
-{
-    size_t need;
-    q->dim = dim;
-    if (vlk_mul(q->n, dim, &need))
-        return vlk_fail(err, VLK_EMEM, "%zu vectors of %zu numbers are too many", q->n, dim);
-    return vlk_grow(&q->v, &q->cap, need, sizeof *q->v, err);
-}
-
 /* ---- texts ------------------------------------------------------------------------------------------- */
-
-/* Adds text i to the ids. A text that cannot be encoded ends the run: a query is no item that could be left out. */
-static int add_text(rank_job *j, engine_ids *ids, const char *s, size_t n, vlk_err *err)
-{
-    int r = engine_ids_add(&j->e, ids, s, n, j->c->long_text, err);
-    if (r < 0)
-        return vlk_err_prefix(err, "\"%.*s\"", (int)(n < 60 ? n : 60), s);
-    j->run->cut += r == 2;
-    return 0;
-}
-
-int rank_encode_texts(rank_job *j, float *out, char *const *s, const size_t *len, size_t n, int normalize, vlk_err *err)
-{
-    size_t step = engine_text_batch(&j->e, j->c), bad = SIZE_MAX, dim = j->e.info->embed_dim;
-    engine_ids ids = {0};
-    int rc = -1;
-    for (size_t i = 0; i < n; i += step) {
-        size_t end = i + step < n ? i + step : n;
-        engine_ids_reset(&ids);
-        for (size_t k = i; k < end; k++)
-            if (add_text(j, &ids, s[k], len[k], err))
-                goto out;
-        if (engine_texts(&j->e, out + i * dim, &ids, normalize, &bad, err)) {
-            if (bad != SIZE_MAX)
-                vlk_err_prefix(err, "\"%.60s\"", s[i + bad]);
-            goto out;
-        }
-    }
-    rc = 0;
-out:
-    engine_ids_clear(&ids);
-    return rc;
-}
-
-/* Lines of a file as names. Empty lines are texts too, unless `what` says that they make no sense. */
-static int add_lines(rank_vectors *q, const char *path, const char *what, vlk_err *err)
-{
-    vlk_buf line = {0};
-    size_t number = 0;
-    vlk_in *in = vlk_in_open(path, err);
-    int r = -1;
-    if (!in)
-        return -1;
-    while ((r = vlk_in_line(in, &line, '\n', err)) == 1) {
-        number++;
-        if (what && line.len == 0)
-            r = vlk_fail(err, VLK_EFORMAT, "%s: line %zu is empty, expected a %s", path, number, what);
-        if (r < 0 || (r = rank_vectors_add_name(q, line.data ? line.data : "", line.len, err)) < 0)
-            break;
-    }
-    vlk_buf_clear(&line);
-    vlk_in_close(in);
-    return r;
-}
 
 static int encode_from(rank_job *j, rank_vectors *q, size_t first, vlk_err *err)
 {
-    if (reserve(q, j->e.info->embed_dim, err))
+    if (rank_vectors_reserve(q, j->e.info->embed_dim, err))
         return -1;
-    return rank_encode_texts(j, q->v + first * q->dim, q->name + first, q->len + first, q->n - first, 1, err);
+    const rank_encoder t = {&j->e, j->c, j->run};
+    return rank_encode_texts(&t, q->v + first * q->dim, q->name + first, q->len + first, q->n - first, 1, err);
 }
 
 /* ---- rows of a file ------------------------------------------------------------------------------------ */
@@ -120,7 +33,7 @@ static int add_file(rank_job *j, rank_vectors *q, const char *path, vlk_err *err
                  rows.t->dim[1], q->dim);
         goto out;
     }
-    if (reserve(q, rows.t->dim[1], err) ||
+    if (rank_vectors_reserve(q, rows.t->dim[1], err) ||
         rank_load_rows(j->kernel, q->v + first * q->dim, &rows, 0, rows.t->dim[0], err))
         goto out;
     q->made = f.made;
@@ -150,7 +63,7 @@ static int add_batch(rank_job *j, rank_vectors *q, const vlk_batch *b, vlk_err *
     }
     if (q->n == first)
         return 0;
-    if (reserve(q, j->e.info->embed_dim, err))
+    if (rank_vectors_reserve(q, j->e.info->embed_dim, err))
         return -1;
     return engine_images(&j->e, q->v + first * q->dim, b->pixels, b->rows, 1, &bad, err);
 }
@@ -194,7 +107,7 @@ int rank_queries(rank_job *j, rank_vectors *q, vlk_err *err)
     for (size_t i = 0; i < o->query.n; i++)
         if (rank_vectors_add_name(q, o->query.s[i], strlen(o->query.s[i]), err))
             return -1;
-    if (o->queries && !npy && add_lines(q, o->queries, NULL, err))
+    if (o->queries && !npy && rank_vectors_add_lines(q, o->queries, NULL, err))
         return -1;
     if (q->n > 0 && encode_from(j, q, 0, err))
         return -1;
@@ -207,78 +120,16 @@ int rank_queries(rank_job *j, rank_vectors *q, vlk_err *err)
 
 /* ---- labels ------------------------------------------------------------------------------------------------- */
 
-/* Appends `t` with every {} filled. */
-static int fill(vlk_buf *out, const char *t, const char *label, size_t n, vlk_err *err)
-{
-    const char *hole;
-    while ((hole = strstr(t, "{}")) != NULL) {
-        if (vlk_buf_add(out, t, (size_t)(hole - t), err) || vlk_buf_add(out, label, n, err))
-            return -1;
-        t = hole + 2;
-    }
-    return vlk_buf_adds(out, t, err);
-}
-
-/* Rows [c, end) of the classifier: their filled templates, class-major, encoded and averaged. */
-static int classify(rank_job *j, rank_vectors *q, const rank_vectors *templates, size_t c, size_t end, vlk_err *err)
-{
-    rank_vectors filled = {0};
-    vlk_buf text = {0};
-    int rc = -1;
-    for (size_t i = c; i < end; i++)
-        for (size_t p = 0; p < templates->n; p++) {
-            text.len = 0;
-            if (fill(&text, templates->name[p], q->name[i], q->len[i], err) ||
-                rank_vectors_add_name(&filled, text.data ? text.data : "", text.len, err))
-                goto out;
-        }
-    if (reserve(&filled, q->dim, err) || rank_encode_texts(j, filled.v, filled.name, filled.len, filled.n, 0, err))
-        goto out;
-    vlk_itc_classifier(j->kernel, q->v + c * q->dim, filled.v, end - c, templates->n, q->dim);
-    rc = 0;
-out:
-    vlk_buf_clear(&text);
-    rank_vectors_clear(&filled);
-    return rc;
-}
-
-static int read_templates(rank_vectors *t, const char *path, vlk_err *err)
-{
-    if (!path)
-        return rank_vectors_add_name(t, "{}", 2, err);
-    if (add_lines(t, path, "template", err))
-        return -1;
-    for (size_t i = 0; i < t->n; i++)
-        if (!strstr(t->name[i], "{}"))
-            return vlk_fail(err, VLK_EFORMAT, "%s: line %zu has no {} where the label goes: \"%.80s\"", path, i + 1,
-                            t->name[i]);
-    return t->n ? 0 : vlk_fail(err, VLK_EFORMAT, "%s: there is no template in it", path);
-}
-
 int rank_labels(rank_job *j, rank_vectors *q, vlk_err *err)
 {
+    const rank_encoder t = {&j->e, j->c, j->run};
     rank_vectors templates = {0};
-    size_t step;
     int rc = -1;
     q->where = "the model";
-    if (rank_is_npy(j->o->labels)) {
+    if (rank_is_npy(j->o->labels))
         rc = add_file(j, q, j->o->labels, err);
-        return rc ? rc : rank_job_check(j, q, err);
-    }
-    if (add_lines(q, j->o->labels, "label", err) || read_templates(&templates, j->o->templates, err))
-        goto out;
-    if (q->n == 0) {
-        vlk_fail(err, VLK_EFORMAT, "%s: there is no label in it", j->o->labels);
-        goto out;
-    }
-    if (reserve(q, j->e.info->embed_dim, err))
-        goto out;
-    step = templates.n < LABEL_TEXTS ? LABEL_TEXTS / templates.n : 1;
-    for (size_t c = 0; c < q->n; c += step)
-        if (classify(j, q, &templates, c, c + step < q->n ? c + step : q->n, err))
-            goto out;
-    rc = rank_job_check(j, q, err);
-out:
+    else if (zero_shot_read(q, &templates, j->o->labels, j->o->templates, err) == 0)
+        rc = zero_shot_classifier(&t, q, &templates, err);
     rank_vectors_clear(&templates);
-    return rc;
+    return rc ? rc : rank_job_check(j, q, err);
 }

@@ -1,7 +1,7 @@
 /* train_config.c - run.json: every option that matters, and what the run stands on.
  *
  *   {"vlkit": "0.1.0", "program": "itc-train",
- *    "total_steps": 1600, "samples": 38531, "index": "<sha256>", "model_id": "<id>",
+ *    "total_steps": 1600, "samples": 38531, "index": "<sha256>", "model_id": "<id>", "labels": "<sha256>"|null,
  *    "model": "/…" | "config": "/…", "train": ["/…"], "val": [...],        places: where things lie
  *    "batch": 256, ...                                                     options that change values
  *    "keep": 2, ...}                                                       those that do not
@@ -176,7 +176,10 @@ int train_config_write(vlk_buf *out, const train_options *o, const train_facts *
                      f->index, f->model_id) ||
         put_one(out, "model", o->model, cwd, err) || put_one(out, "arch", o->arch, cwd, err) ||
         put_one(out, "config", o->config, cwd, err) || put_one(out, "tokenizer", o->tokenizer, cwd, err) ||
-        put_places(out, "train", &o->train, cwd, err) || put_places(out, "val", &o->val, cwd, err))
+        put_places(out, "train", &o->train, cwd, err) || put_places(out, "val", &o->val, cwd, err) ||
+        put_one(out, "val-labels", o->val_labels, cwd, err) ||
+        put_one(out, "val-templates", o->val_templates, cwd, err) || vlk_buf_adds(out, "  \"labels\": ", err) ||
+        put_string(out, f->labels[0] ? f->labels : NULL, err) || vlk_buf_adds(out, ",\n", err))
         return -1;
     for (size_t i = 0; i < FIELDS; i++)
         if (vlk_buf_addf(out, err, "  \"%s\": ", fields[i].name) || put_value(out, &fields[i], o, err) ||
@@ -274,6 +277,10 @@ static int get_facts(train_facts *f, const vlk_json *j, vlk_err *err)
     *f = (train_facts){0};
     if (!index || strlen(index) >= sizeof f->index || !id || strlen(id) >= sizeof f->model_id)
         return vlk_fail(err, VLK_EFORMAT, "\"index\" or \"model_id\" is missing or too long");
+    const char *labels = vlk_json_str(vlk_json_get(j, "labels"), NULL);
+    if (labels && strlen(labels) >= sizeof f->labels)
+        return vlk_fail(err, VLK_EFORMAT, "\"labels\" is too long");
+    snprintf(f->labels, sizeof f->labels, "%s", labels ? labels : "");
     snprintf(f->index, sizeof f->index, "%s", index);
     snprintf(f->model_id, sizeof f->model_id, "%s", id);
     if (get_size(vlk_json_get(j, "samples"), &f->samples, "samples", err) ||
@@ -292,6 +299,8 @@ int train_config_read(train_options *o, train_facts *f, const vlk_json *j, const
     o->arch = vlk_json_str(vlk_json_get(j, "arch"), NULL);
     o->config = vlk_json_str(vlk_json_get(j, "config"), NULL);
     o->tokenizer = vlk_json_str(vlk_json_get(j, "tokenizer"), NULL);
+    o->val_labels = vlk_json_str(vlk_json_get(j, "val-labels"), NULL);
+    o->val_templates = vlk_json_str(vlk_json_get(j, "val-templates"), NULL);
     if (get_facts(f, j, err) || get_size(vlk_json_get(j, "steps"), &o->steps, "steps", err) ||
         get_size(vlk_json_get(j, "epochs"), &o->epochs, "epochs", err) ||
         vlk_json_num(vlk_json_get(j, "minutes"), &o->minutes, "minutes", err) ||
@@ -346,6 +355,9 @@ int train_config_same(const train_options *was, const train_facts *fwas, const t
     if (was->val.n != is->val.n)
         return vlk_fail(err, VLK_EUSAGE, "%s: there were %zu sets of --val when the run began, and are %zu now", path,
                         was->val.n, is->val.n);
+    if (strcmp(fwas->labels, fis->labels) != 0)
+        return vlk_fail(err, VLK_EUSAGE, "%s: --val-labels or --val-templates are not those of when the run began",
+                        path);
     if (same_length(was, fwas->steps, is, path, err))
         return -1;
     if (strcmp(fwas->index, fis->index) != 0)

@@ -59,7 +59,7 @@ static int add_line(train_curves *c, const vlk_json *j, vlk_err *err)
         return -1;
     if (vlk_json_get(j, "loss"))
         return vlk_json_num(vlk_json_get(j, "loss"), &y, "loss", err) || add(&c->loss, step, y, err) ? -1 : 0;
-    if (!val)
+    if (!val || !vlk_json_get(j, "i2t_R@1")) /* a set without captions has no recall */
         return 0;
     train_recall *r = set_of(c, val, err);
     if (!r || vlk_json_num(vlk_json_get(j, "i2t_R@1"), &y, "i2t_R@1", err) ||

@@ -99,8 +99,12 @@ static int open_sets(train_job *j, vlk_err *err)
     for (size_t i = 0; i < val->n; i++) {
         train_set *s = &j->set[j->sets++];
         char *name[] = {(char *)(uintptr_t)val->s[i], NULL};
-        vlk_index_options io = {
-            .operand = name, .operands = 1, .negatives = 1, .cache_bytes = cache_bytes(j), .stop = &cli_stop};
+        vlk_index_options io = {.operand = name,
+                                .operands = 1,
+                                .negatives = 1,
+                                .labels = j->o->val_labels != NULL,
+                                .cache_bytes = cache_bytes(j),
+                                .stop = &cli_stop};
         const char *slash = strrchr(val->s[i], '/');
         s->path = val->s[i];
         s->name = slash && slash[1] ? slash + 1 : val->s[i];
@@ -114,7 +118,7 @@ static int open_sets(train_job *j, vlk_err *err)
 
 int train_data_open(train_job *j, vlk_err *err)
 {
-    return open_index(j, err) || open_order(j, err) || open_sets(j, err) ? -1 : 0;
+    return open_index(j, err) || open_order(j, err) || open_sets(j, err) || train_labels_open(j, err) ? -1 : 0;
 }
 
 /* Random numbers of a sample belong to (seed, epoch, sample): the place in the order does not matter. */

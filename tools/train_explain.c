@@ -19,7 +19,9 @@ static int explain_data(const train_job *j, vlk_buf *out, vlk_err *err)
             return -1;
     }
     for (size_t i = 0; i < j->sets; i++)
-        if (vlk_buf_addf(out, err, "validation    %s: %zu samples\n", j->set[i].path, vlk_index_count(j->set[i].index)))
+        if (vlk_buf_addf(out, err, "validation    %s: %zu samples", j->set[i].path, vlk_index_count(j->set[i].index)) ||
+            (j->labels && vlk_buf_addf(out, err, ", %zu of them with a label", j->set[i].classed)) ||
+            vlk_buf_adds(out, "\n", err))
             return -1;
     if (vlk_buf_addf(out, err, "index         sha256 %s\n", j->facts.index) ||
         vlk_buf_addf(out, err,

@@ -10,6 +10,7 @@
  *   train_loop.c       steps, metrics, when to save and to validate
  *   train_save.c       a checkpoint
  *   train_validate.c   recall on sets that are not trained on
+ *   train_labels.c     --val-labels: zero-shot accuracy on them
  *   train_export.c     --export;  train_plot.c  --plot;  train_explain.c  --explain */
 #ifndef VLK_TRAIN_JOB_H
 #define VLK_TRAIN_JOB_H
@@ -30,7 +31,7 @@ typedef struct train_lock {
 typedef struct train_options {
     const char *model, *arch, *config, *tokenizer, *output, *resume, *export_from;
     cli_strs train, val;
-    const char *train_weights;
+    const char *train_weights, *val_labels, *val_templates;
     int captions, explain, info, plot;
     size_t epoch_samples, window, cache_mb;
     vlk_augment augment;
@@ -66,6 +67,7 @@ void train_options_clear(train_options *o);
 typedef struct train_facts {
     char index[65]; /* of the training data */
     char model_id[65];
+    char labels[65]; /* of --val-labels and --val-templates; "" without */
     size_t samples;
     uint64_t steps; /* of the whole run; 0: not known yet (--minutes) */
 } train_facts;
@@ -106,8 +108,10 @@ void train_files_clear(train_files *t);
 typedef struct train_set { /* of --val */
     const char *path, *name;
     vlk_index *index;
-    int told; /* its bad samples were named */
+    int told;               /* its bad samples were named */
+    size_t *class, classed; /* --val-labels: the class of each sample, or SIZE_MAX; how many have one */
 } train_set;
+typedef struct train_labels train_labels;
 
 typedef struct train_job {
     train_options *o;
@@ -131,6 +135,7 @@ typedef struct train_job {
     engine_ids ids; /* texts of the batch, then its hard negatives */
     train_set *set;
     size_t sets;
+    train_labels *labels; /* NULL: none */
     /* where we are: saved */
     uint64_t step, position, bad, best_step, validated;
     double best;
@@ -166,6 +171,18 @@ size_t train_save_bytes(const train_job *j);
 int train_put_config(train_job *j, vlk_err *err) VLK_MUST_USE;
 /* All --val sets; writes their lines and sets best. */
 int train_validate(train_job *j, vlk_err *err) VLK_MUST_USE;
+
+/* Reads --val-labels and the classes of the sets. */
+int train_labels_open(train_job *j, vlk_err *err) VLK_MUST_USE;
+void train_labels_free(train_labels *l);
+/* The classifier, with the weights of now. */
+int train_labels_ready(train_job *j, vlk_err *err) VLK_MUST_USE;
+typedef struct train_accuracy {
+    size_t n, top1, top5;
+} train_accuracy;
+/* Adds the pictures of a batch, (rows,E) of unit length. Without --val-labels none. */
+void train_labels_count(const train_job *j, const train_set *s, const vlk_load_batch *b, const float *image,
+                        train_accuracy *a);
 
 int train_export(cli_run *run, const train_options *o, vlk_err *err) VLK_MUST_USE;
 int train_plot(const train_options *o, const cli_common *c, vlk_err *err) VLK_MUST_USE;

@@ -299,7 +299,10 @@ void train_close(train_job *j)
     vlk_loader_close(j->loader);
     for (size_t i = 0; i < j->sets; i++)
         vlk_index_close(j->set[i].index);
+    for (size_t i = 0; i < j->sets; i++)
+        free(j->set[i].class);
     free(j->set);
+    train_labels_free(j->labels);
     vlk_order_free(j->order);
     vlk_index_close(j->index);
     vlk_state_free(j->state);

@@ -111,6 +111,10 @@ static const cli_option own[] = {
     {0, "val", CLI_STRS, OPT(val), "DATA...", "measure recall on it (may be repeated)", .group = "Validation"},
     {0, "val-steps", CLI_SIZE, OPT(val_steps), "N", "every N steps, and at the end (a tenth of the run)", .group = NULL,
      .min = 1, .max = 1e12},
+    {0, "val-labels", CLI_STR, OPT(val_labels), "FILE",
+     "measure zero-shot accuracy on --val by these labels, one a line", .group = NULL},
+    {0, "val-templates", CLI_STR, OPT(val_templates), "FILE", "sentences around a label, {} in each, one a line ({})",
+     .group = NULL},
     {'o', "output", CLI_STR, OPT(output), "RUN|FILE", "the run's folder; --plot: the picture; --export: the model",
      .group = "The run"},
     {0, "resume", CLI_STR, OPT(resume), "RUN", "go on with a run", .group = NULL},
@@ -218,6 +222,10 @@ static void check_run(const train_options *o)
         cli_usage(&train_program, "-m and --config exclude one another");
     if (o->tokenizer && !o->config)
         cli_usage(&train_program, "--tokenizer goes with --config");
+    if (o->val_labels && o->val.n == 0)
+        cli_usage(&train_program, "--val-labels goes with --val");
+    if (o->val_templates && !o->val_labels)
+        cli_usage(&train_program, "--val-templates goes with --val-labels");
     if (o->arch && !o->model)
         cli_usage(&train_program, "--arch goes with -m");
     if ((o->steps > 0) + (o->epochs > 0) + (o->minutes > 0) != 1 && !o->info)

@@ -133,6 +133,7 @@ typedef struct vlk_index_options {
     size_t operands;
     int captions;       /* also the list "captions" of KEY.json */
     int negatives;      /* the list "negatives" of KEY.json */
+    int labels;         /* KEY.cls, or "label" of KEY.json; a sample with one needs no caption */
     size_t cache_bytes; /* for members of packed tars */
     /* A broken source (tar, list, folder; `why` names it) is an error, unless this is given: it is then told, the
      * samples before the break are kept. */
@@ -158,7 +159,14 @@ size_t vlk_index_captions(const vlk_index *ix, size_t sample);
 size_t vlk_index_negatives(const vlk_index *ix, size_t sample);
 vlk_span vlk_index_caption(const vlk_index *ix, size_t sample, size_t i);
 vlk_span vlk_index_negative(const vlk_index *ix, size_t sample, size_t i);
-/* SHA-256 of keys, sizes of pictures, captions and negatives, in order; not of where they lie. */
+/* The class of a sample (options.labels): KEY.cls, else "label" of KEY.json. Decimal digits and a whole number are a
+ * number, anything else is a name. */
+typedef struct vlk_label {
+    int64_t number; /* -1: there is a name, or none */
+    vlk_span name;  /* s NULL: there is none */
+} vlk_label;
+vlk_label vlk_index_label(const vlk_index *ix, size_t sample);
+/* SHA-256 of keys, sizes of pictures, captions, negatives and labels, in order; not of where they lie. */
 void vlk_index_hash(const vlk_index *ix, char out[65]);
 
 typedef struct vlk_index_sizes { /* bytes */

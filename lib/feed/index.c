@@ -258,6 +258,21 @@ vlk_span vlk_index_negative(const vlk_index *ix, size_t sample, size_t i)
     return nth_text(ix, sample, 1 + (size_t)ix->entry[sample].captions + i);
 }
 
+vlk_label vlk_index_label(const vlk_index *ix, size_t sample)
+{
+    const vlk_entry *e = &ix->entry[sample];
+    vlk_label l = {.number = -1};
+    if (!e->label)
+        return l;
+    vlk_span s = nth_text(ix, sample, 1 + (size_t)e->captions + e->negatives);
+    uint64_t number = 0;
+    if (s.s[0] == '#' && vlk_parse_u64(s.s + 1, 0, INT64_MAX, &number) == 0)
+        l.number = (int64_t)number;
+    else
+        l.name = (vlk_span){s.s + 1, s.n - 1};
+    return l;
+}
+
 static void hash_number(vlk_sha256 *h, uint64_t v)
 {
     unsigned char b[8];
@@ -272,7 +287,7 @@ void vlk_index_hash(const vlk_index *ix, char out[65])
     vlk_sha256_init(&h);
     for (size_t i = 0; i < ix->entries; i++) {
         const vlk_entry *e = &ix->entry[i];
-        size_t at = e->text, texts = 1 + (size_t)e->captions + e->negatives;
+        size_t at = e->text, texts = 1 + (size_t)e->captions + e->negatives + e->label;
         hash_number(&h, e->size);
         hash_number(&h, e->captions);
         hash_number(&h, e->negatives);

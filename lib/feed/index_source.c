@@ -2,24 +2,28 @@
  *
  * A sample's texts are KEY.txt, and as far as they are asked for the lists "captions" and "negatives" of KEY.json:
  * members of the tar, or files beside the picture (its last suffix replaced). Rows of lists bring their own. Empty
- * captions count as none. Samples without a caption or a picture are indexed as bad ones, since a run has to name them.
+ * captions count as none. The class is KEY.cls, else "label" of KEY.json. Samples without a caption (or, where classes
+ * are asked for, a class) or a picture are indexed as bad ones, since a run has to name them.
  */
 #include "index_internal.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { OPEN_SHARDS_MAX = 200 };
+enum { OPEN_SHARDS_MAX = 200, LABEL_MAX = 512 };
 
 /* A sample in the making. */
 typedef struct draft {
     vlk_entry e;
     const char *stage; /* not NULL: it is bad */
     vlk_err why;
+    char label[LABEL_MAX]; /* as the index keeps it */
+    size_t label_len;      /* 0: none */
 } draft;
 
 static void spoil(draft *d, const char *stage)
@@ -54,6 +58,47 @@ static int add_txt(vlk_index *ix, draft *d, const char *p, size_t n, vlk_err *er
     return add_text(ix, d, &d->e.captions, p, n, err);
 }
 
+/* The first one counts. */
+static void set_label(draft *d, char kind, const char *s, size_t n, const char *from)
+{
+    if (d->stage || d->label_len)
+        return;
+    if (n > 0 && n < LABEL_MAX - 1 && vlk_utf8_valid(s, n) == n) {
+        d->label[0] = kind;
+        memcpy(d->label + 1, s, n);
+        d->label_len = n + 1;
+        return;
+    }
+    vlk_fail(&d->why, VLK_EFORMAT, "%s: expected a class: a number or a name of at most %d bytes of UTF-8", from,
+             LABEL_MAX - 2);
+    spoil(d, "label");
+}
+
+static int add_cls(vlk_index *ix, draft *d, const char *p, size_t n, vlk_err *err)
+{
+    (void)ix, (void)err;
+    vlk_feed_trim_text(&p, &n);
+    int digits = n > 0 && n < 18;
+    for (size_t i = 0; i < n; i++)
+        digits &= p[i] >= '0' && p[i] <= '9';
+    set_label(d, digits ? '#' : '=', p, n, "KEY.cls");
+    return 0;
+}
+
+static void json_label(draft *d, const vlk_json *j)
+{
+    const vlk_json *v = vlk_json_get(j, "label");
+    char digits[32];
+    int64_t number = 0;
+    size_t n = 0;
+    const char *name = vlk_json_str(v, &n);
+    if (!v || vlk_json_type(v) == VLK_JSON_NULL)
+        return;
+    if (!name && vlk_json_int(v, 0, INT64_MAX, &number, "label", &d->why) == 0)
+        n = (size_t)snprintf(digits, sizeof digits, "%lld", (long long)number);
+    set_label(d, name ? '=' : '#', name ? name : digits, n, "KEY.json: label");
+}
+
 static int add_list(vlk_index *ix, draft *d, const vlk_json *j, const char *name, uint16_t *count, vlk_err *err)
 {
     const vlk_json *list = vlk_json_get(j, name);
@@ -86,23 +131,30 @@ static int add_json(vlk_index *ix, draft *d, const char *p, size_t n, vlk_err *e
         rc = add_list(ix, d, j, "captions", &d->e.captions, err);
     if (j && rc == 0 && ix->opt.negatives)
         rc = add_list(ix, d, j, "negatives", &d->e.negatives, err);
+    if (j && rc == 0 && ix->opt.labels)
+        json_label(d, j);
     vlk_json_free(j);
     return rc;
 }
 
 static int wants_json(const vlk_index *ix)
 {
-    return ix->opt.captions || ix->opt.negatives;
+    return ix->opt.captions || ix->opt.negatives || ix->opt.labels;
 }
 
 /* The end of a sample, good or bad. */
 static int finish(vlk_index *ix, draft *d, const char *no_caption, vlk_err *err)
 {
-    if (!d->stage && d->e.captions == 0) {
+    if (!d->stage && d->e.captions == 0 && !d->label_len) {
         vlk_fail(&d->why, VLK_EFORMAT, "%s", no_caption);
         spoil(d, "caption");
     }
-    return d->stage ? vlk_index_end_bad(ix, d->stage, &d->why, err) : vlk_index_end(ix, &d->e, err);
+    if (d->stage)
+        return vlk_index_end_bad(ix, d->stage, &d->why, err);
+    d->e.label = d->label_len > 0;
+    if (d->label_len && vlk_index_text(ix, d->label, d->label_len, err) != 0)
+        return -1;
+    return vlk_index_end(ix, &d->e, err);
 }
 
 /* ---- tars --------------------------------------------------------------------------------------------- */
@@ -140,10 +192,13 @@ static int add_sample(vlk_index *ix, const vlk_sample *s, int packed, vlk_err *e
         return -1;
     if ((p = vlk_sample_part_find(s, "txt")) && add_txt(ix, &d, (const char *)p->data, p->size, err) != 0)
         return -1;
+    if (ix->opt.labels && (p = vlk_sample_part_find(s, "cls")) &&
+        add_cls(ix, &d, (const char *)p->data, p->size, err) != 0)
+        return -1;
     if (wants_json(ix) && (p = vlk_sample_part_find(s, "json")) &&
         add_json(ix, &d, (const char *)p->data, p->size, err) != 0)
         return -1;
-    if (!d.stage && d.e.captions > 0 && tar_picture(ix, &d, s, packed, err) != 0)
+    if (!d.stage && (d.e.captions > 0 || d.label_len) && tar_picture(ix, &d, s, packed, err) != 0)
         return -1;
     return finish(ix, &d, "no caption (KEY.txt)", err);
 }
@@ -238,6 +293,7 @@ static int add_file(vlk_index *ix, const char *path, const vlk_err *why, vlk_buf
     if (!why)
         file_picture(&d, path);
     if (side_file(ix, &d, path, ".txt", bytes, add_txt, err) != 0 ||
+        (ix->opt.labels && side_file(ix, &d, path, ".cls", bytes, add_cls, err) != 0) ||
         (wants_json(ix) && side_file(ix, &d, path, ".json", bytes, add_json, err) != 0))
         return -1;
     return finish(ix, &d, "no caption (KEY.txt)", err);
@@ -246,7 +302,7 @@ static int add_file(vlk_index *ix, const char *path, const vlk_err *why, vlk_buf
 static int is_text_name(const char *path)
 {
     const char *dot = strrchr(path, '.');
-    return dot && (strcasecmp(dot, ".txt") == 0 || strcasecmp(dot, ".json") == 0);
+    return dot && (strcasecmp(dot, ".txt") == 0 || strcasecmp(dot, ".json") == 0 || strcasecmp(dot, ".cls") == 0);
 }
 
 static int add_folder(vlk_index *ix, const char *path, vlk_err *err)
