@@ -335,6 +335,23 @@ static int open_merges(vlk_model *m, vlk_err *err)
     return m->bpe ? 0 : -1;
 }
 
+/* A tower that pools at an end token must be given one: the config's is the vocabulary's, or no text of a user could be
+ * pooled. (The references pool such texts at their start token, all to the same vector.) */
+static int check_end(vlk_model *m, vlk_err *err)
+{
+    vlk_ids ids = {0};
+    int rc = m->config.text.pool == VLK_POOL_END ? vlk_bpe_encode(m->bpe, &ids, "", 0, err) : 0;
+    if (rc == 0 && ids.len && ids.id[ids.len - 1] != m->config.text.end)
+        rc = vlk_fail(err, VLK_EMODEL, "%s: the config's end token is %d, that of the vocabulary %d", m->folder,
+                      (int)m->config.text.end, (int)ids.id[ids.len - 1]);
+    free(ids.id);
+    if (rc) {
+        vlk_bpe_free(m->bpe);
+        m->bpe = NULL;
+    }
+    return rc;
+}
+
 vlk_bpe *vlk_model_tokenizer(vlk_model *m, vlk_err *err)
 {
     if (m->bpe)
@@ -345,7 +362,7 @@ vlk_bpe *vlk_model_tokenizer(vlk_model *m, vlk_err *err)
         return NULL;
     }
     if (m->info.dialect != VLK_DIALECT_HF || m->became_hf)
-        return open_merges(m, err) == 0 ? m->bpe : NULL;
+        return open_merges(m, err) == 0 && check_end(m, err) == 0 ? m->bpe : NULL;
     m->bpe = vlk_bpe_open_hf(m->folder, m->config.text.vocab, err);
-    return m->bpe;
+    return m->bpe && check_end(m, err) == 0 ? m->bpe : NULL;
 }

@@ -324,6 +324,20 @@ out:
     return rc;
 }
 
+/* The ids are 0 to count - 1, none left out. The model's table may have rows behind them, which no text reaches (tables
+ * are padded to a round size, or leave room for tokens to come). */
+static int whole(const vlk_vocab *v, vlk_err *err)
+{
+    if (v->count < VLK_BPE_BASE + 2)
+        return vlk_fail(err, VLK_EMODEL,
+                        "%s: %zu tokens; expected %d or more (256 bytes, 256 that end a word, start, end)", v->name,
+                        v->count, VLK_BPE_BASE + 2);
+    for (size_t id = 0; id < v->count; id++)
+        if (v->token[id].len == 0)
+            return vlk_fail(err, VLK_EMODEL, "%s: %zu tokens, but none has id %zu", v->name, v->count, id);
+    return 0;
+}
+
 /* The specials of a Hugging Face vocabulary: the last two, by name. */
 static int hf_specials(const vlk_vocab *v, vlk_err *err)
 {
@@ -332,9 +346,9 @@ static int hf_specials(const vlk_vocab *v, vlk_err *err)
         uint32_t id = vlk_vocab_find(v, name[i], strlen(name[i]));
         if (id == VLK_BPE_NONE)
             return vlk_fail(err, VLK_EMODEL, "%s: no token \"%s\"", v->name, name[i]);
-        if (id != v->size - 2 + i)
+        if (id != v->count - 2 + i)
             return vlk_fail(err, VLK_EMODEL, "%s: token \"%s\" has id %u; expected %zu", v->name, name[i], id,
-                            v->size - 2 + i);
+                            v->count - 2 + i);
     }
     return 0;
 }
@@ -354,17 +368,14 @@ vlk_bpe *vlk_bpe_open_hf(const char *folder, size_t vocab_size, vlk_err *err)
         vlk_fail(err, VLK_EIO, "%s: neither vocab.json nor tokenizer.json is there", folder);
         goto out;
     }
-    if (vlk_vocab_init(&v, vocab_size, flat ? vocab : both, err) || !(b = new_bpe(VLK_BPE_HF, vocab_size, err)))
+    if (vlk_vocab_init(&v, vocab_size, flat ? vocab : both, err))
         goto out;
     if (flat ? vlk_vocab_read_json(&v, vocab, err) || read_merges(&merges, lines, 0, err)
              : vlk_vocab_read_tokenizer(&v, &merges, both, err))
         goto out;
-    if (v.count != vocab_size) {
-        vlk_fail(err, VLK_EMODEL, "%s: %zu tokens; the model has %zu", v.name, v.count, vocab_size);
-        goto out;
-    }
     v.given = 1;
-    if (hf_specials(&v, err) || build(b, &v, merges.data, merges.len, flat ? lines : both, err))
+    if (whole(&v, err) || !(b = new_bpe(VLK_BPE_HF, v.count, err)) || hf_specials(&v, err) ||
+        build(b, &v, merges.data, merges.len, flat ? lines : both, err))
         goto out;
     rc = 0;
 out:

@@ -168,8 +168,8 @@ typedef enum vlk_bpe_dialect { VLK_BPE_OPENAI, VLK_BPE_OPEN_CLIP, VLK_BPE_HF } v
 
 typedef struct vlk_bpe vlk_bpe;
 
-/* From a Hugging Face folder: vocab.json and merges.txt, or tokenizer.json. `vocab_size` is the
- * model's: another one is refused. */
+/* From a Hugging Face folder: vocab.json and merges.txt, or tokenizer.json. `vocab_size` is the number of rows of the
+ * model's table: every id must be below it; the vocabulary may end earlier, but may leave out no id. */
 vlk_bpe *vlk_bpe_open_hf(const char *folder, size_t vocab_size, vlk_err *err) VLK_MUST_USE;
 /* From OpenAI's merges file (bpe_simple_vocab_16e6.txt[.gz], or a merges.txt); the first
  * vocab_size - 514 merges count. */

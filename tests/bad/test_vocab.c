@@ -134,7 +134,10 @@ static void flat_cases(void)
     flat("no start token", "<|startoftext|>", "<|start|>", good, 518, "<|startoftext|>");
     flat("specials swapped", "<|startoftext|>\": 516, \"<|endoftext|>", "<|endoftext|>\": 516, \"<|startoftext|>", good,
          518, "expected 516");
-    flat("another size", NULL, NULL, good, 525, "518 tokens");
+    flat("good, in a larger table", NULL, NULL, good, 525, NULL);
+    flat("hole, in a larger table", "\": 517", "\": 518", good, 525, "none has id 517");
+    flat("hole of a byte, in a larger table", "\": 7,", "\": 520,", good, 525, "none has id 7");
+    flat("table too small", NULL, NULL, good, 517, "id 517");
     flat("size 0", NULL, NULL, good, 0, "vocabulary of 0");
     flat("size of 2^60", NULL, NULL, good, (size_t)1 << 60, "expected 514 to");
     (void)!remove(path("merges.txt"));

@@ -6,6 +6,7 @@
 #include "../tap.h"
 #include "../../lib/model/model.h"
 
+#include <math.h>
 #include <sys/stat.h>
 
 static char dir[] = "/tmp/vlk-test-model-XXXXXX";
@@ -455,6 +456,72 @@ static void test_texts(void)
     vlk_kernel_free(k);
 }
 
+/* A vocabulary of 664 before a table of 666 rows: texts get the reference's ids and vectors. */
+static void test_larger_table(void)
+{
+    static const struct {
+        const char *text;
+        size_t row; /* of the golden files */
+    } texts[] = {{"a photo of a cat", 0}, {"", 2}, {"x", 7}};
+    vlk_err err;
+    vlk_npy ids, vectors;
+    vlk_kernel *k = vlk_kernel_new(NULL, &err);
+    vlk_tape *t = vlk_tape_new(k, &err);
+    vlk_model *m = open_model("tests/data/clip/eos2/hf", NULL, &err);
+    vlk_bpe *b = m ? vlk_model_tokenizer(m, &err) : NULL;
+    int golden = vlk_npy_open(&ids, "tests/data/clip/eos2/ids_hf.npy", &err) == 0 &&
+                 vlk_npy_open(&vectors, "tests/data/clip/eos2/text_embeds.npy", &err) == 0;
+    if (CHECK(b && golden && ids.t.dtype == VLK_I32 && vectors.t.dtype == VLK_F32, "%s", err.msg))
+        for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+            vlk_ids got = {0};
+            float v[32], worst = 0;
+            const int32_t *want = (const int32_t *)ids.t.data + texts[i].row * ids.t.dim[1];
+            const float *row = (const float *)vectors.t.data + texts[i].row * 32;
+            CHECK(vlk_bpe_encode(b, &got, texts[i].text, strlen(texts[i].text), &err) == 0 && got.len >= 2 &&
+                      memcmp(got.id, want, got.len * sizeof *want) == 0 && want[got.len] == 663,
+                  "ids of \"%s\"", texts[i].text);
+            CHECK(vlk_model_encode_texts(m, t, v, got.id, (const size_t[]){0, got.len}, 1, 1, &err) == 0, "%s",
+                  err.msg);
+            for (size_t j = 0; j < 32; j++)
+                worst = fmaxf(worst, fabsf(v[j] - row[j]));
+            CHECK(worst < 5e-6F, "\"%s\": off by %g", texts[i].text, (double)worst);
+            free(got.id);
+        }
+    if (golden) {
+        vlk_npy_close(&ids);
+        vlk_npy_close(&vectors);
+    }
+    vlk_model_close(m);
+    vlk_tape_free(t);
+    vlk_kernel_free(k);
+}
+
+/* A config whose end token is another than the vocabulary's. */
+static void test_end_token(void)
+{
+    static const char *const files[] = {"model.safetensors", "merges.txt", "vocab.json"};
+    char from[512], cwd[256];
+    vlk_err err;
+    vlk_buf config = {0};
+    make_folder("end");
+    for (size_t i = 0; i < 3 && CHECK(getcwd(cwd, sizeof cwd), "the current folder"); i++) {
+        snprintf(from, sizeof from, "%s/tests/data/clip/eos2/hf/%s", cwd, files[i]);
+        CHECK(vlk_buf_addf(&config, &err, "end/%s", files[i]) == 0 && symlink(from, at(config.data)) == 0, "%s", from);
+        config.len = 0;
+    }
+    CHECK(vlk_read_file(&config, "tests/data/clip/eos2/hf/config.json", 1 << 16, &err) == 0, "%s", err.msg);
+    char *eos = strstr(config.data, "\"eos_token_id\": 2,");
+    if (CHECK(eos, "the config's end token")) {
+        memcpy(eos, "\"eos_token_id\":65,", 18);
+        put("end", "config.json", config.data);
+        vlk_model *m = open_model(at("end"), NULL, &err);
+        CHECK(m && !vlk_model_tokenizer(m, &err) && strstr(err.msg, "end token is 65, that of the vocabulary 663"),
+              "%s", err.msg);
+        vlk_model_close(m);
+    }
+    vlk_buf_clear(&config);
+}
+
 int main(void)
 {
     if (!CHECK(mkdtemp(dir), "temporary folder"))
@@ -469,6 +536,8 @@ int main(void)
     test_id();
     test_not_finite();
     test_texts();
+    test_larger_table();
+    test_end_token();
     CHECK(scratch_remove(dir) == 0, "%s removed", dir);
     return tap_end();
 }
