@@ -146,7 +146,10 @@ uninstall:
 	rm -f $(MAINS:%=$D/share/bash-completion/completions/%)
 	rm -f $(foreach m,$(wildcard man/*.[157]),$D/share/man/man$(patsubst .%,%,$(suffix $m))/$(notdir $m))
 	rm -rf $D/share/vlkit $D/include/vlkit
+	@rmdir $D/share/man/man[157] $D/share/bash-completion/completions $D/share/bash-completion $D/lib/pkgconfig 2>/dev/null; \
+	$(if $(filter-out /usr /usr/local,$D),rmdir $D/share/man $D/share $D/bin $D/lib $D/include $D 2>/dev/null;) :
 dist:
+	@git rev-parse --git-dir >/dev/null || { echo "make dist packs what git has at HEAD: it needs a clone" >&2; exit 1; }
 	git archive --prefix=vlkit-$(VERSION)/ -o vlkit-$(VERSION).tar.gz HEAD
 clean:
 	rm -rf build vlkit-*.tar.gz

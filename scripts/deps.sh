@@ -6,6 +6,7 @@
 #
 # package | how to see that it is there | need or want | what it is for
 table='
+make|command:make|need|runs the build
 gcc|command:cc|need|the C compiler
 pkg-config|command:pkg-config|need|finds the libraries
 libpng-dev|pc:libpng|need|reads PNG pictures, writes contact sheets
@@ -40,19 +41,35 @@ missing() { # NEED|WANT|ANY
     done
 }
 
+# Neither root nor sudo: what is needed has to be there already, the rest can wait.
+without_root() {
+    list=$(missing need | cut -d'|' -f1 | tr '\n' ' ')
+    if [ -z "$list" ]; then
+        echo "deps.sh: not root, and no sudo: so the packages above stay missing; the build can do without" >&2
+        exit 0
+    fi
+    echo "deps.sh: not root, and no sudo: cannot install packages. Have an administrator run:" >&2
+    echo "  apt-get install --no-install-recommends libc6-dev $list" >&2
+    exit 1
+}
+
 case ${1-} in
 missing) missing need | cut -d'|' -f1 | tr '\n' ' ' ;;
 report) missing need | sed 's/^\([^|]*\)|\(.*\)/missing: \1 (\2)/' ;;
 install)
     list=$(missing any | cut -d'|' -f1)
     [ -n "$list" ] || exit 0
-    missing any | sed 's/^\([^|]*\)|\(.*\)/installing: \1 (\2)/'
+    missing any | sed 's/^\([^|]*\)|\(.*\)/missing: \1 (\2)/'
     command -v apt-get >/dev/null 2>&1 || {
         echo "deps.sh: no apt-get here; install these by your system's own means" >&2
         exit 1
     }
     sudo=
-    [ "$(id -u)" -eq 0 ] || sudo=sudo
+    if [ "$(id -u)" -ne 0 ]; then
+        sudo=sudo
+        sudo -V >/dev/null 2>&1 || without_root
+    fi
+    echo "installing these packages ..."
     export DEBIAN_FRONTEND=noninteractive
     $sudo apt-get -qq update &&
         # shellcheck disable=SC2086 # a list of words

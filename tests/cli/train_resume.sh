@@ -52,9 +52,9 @@ opts="$base -b 3 --augment crop:4,flip --ema 0.9 --val $tiny/pairs.tar --val-ste
     kill -USR1 $pid
     wait $pid
     is "SIGUSR1" $? 75
-    # in the foreground: a shell has its background jobs ignore SIGINT
+    # in the foreground, and with the signal's own action: a shell has its background jobs ignore SIGINT, the tests too
     (begun int 5; kill -INT "$(cat int.pid)") &
-    sh -c 'echo $$ >int.pid; exec "$@"' sh "$T" $base -b 8 --steps 1000000000 --schedule constant --save-minutes 0 -o int 2>err
+    env --default-signal=INT sh -c 'echo $$ >int.pid; exec "$@"' sh "$T" $base -b 8 --steps 1000000000 --schedule constant --save-minutes 0 -o int 2>err
     is "SIGINT" $? 130
     wait
     [ -f int/last/state.safetensors ] && pass || fail "SIGINT: nothing was saved"
