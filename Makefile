@@ -26,7 +26,7 @@ NO_LIBS := $(filter help deps clean dist uninstall quickstart,$(MAKECMDGOALS))
 ifeq ($(NO_LIBS),)
 MISSING := $(shell sh scripts/deps.sh missing)
 ifneq ($(MISSING),)
-$(info $(shell sh scripts/deps.sh report))
+$(shell sh scripts/deps.sh report >&2)
 $(error some packages are missing (above); `make deps` installs them)
 endif
 endif

@@ -45,10 +45,10 @@ missing() { # NEED|WANT|ANY
 without_root() {
     list=$(missing need | cut -d'|' -f1 | tr '\n' ' ')
     if [ -z "$list" ]; then
-        echo "deps.sh: not root, and no sudo: so the packages above stay missing; the build can do without" >&2
+        echo "deps.sh: neither root nor sudo: the packages above stay missing; the build can do without them" >&2
         exit 0
     fi
-    echo "deps.sh: not root, and no sudo: cannot install packages. Have an administrator run:" >&2
+    echo "deps.sh: neither root nor sudo, so no packages can be installed. Have an administrator run:" >&2
     echo "  apt-get install --no-install-recommends libc6-dev $list" >&2
     exit 1
 }
