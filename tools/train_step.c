@@ -137,7 +137,8 @@ int train_step(train_job *j, const vlk_load_batch *b, train_figures *f, vlk_err 
     if (tokenize(&s, err))
         return -1;
     size_t e = j->e.info->embed_dim, chunk = o->chunk && o->chunk < b->rows ? o->chunk : 0, texts = b->rows + s.extra;
-    const vlk_gradcache_part part[] = {{b->rows, e, chunk ? chunk : b->rows}, {texts, e, chunk ? chunk : texts}};
+    const vlk_gradcache_part part[] = {{b->rows, e, chunk ? chunk : b->rows, vlk_model_piece(j->e.model)},
+                                       {texts, e, chunk ? chunk : texts, 0}};
     const vlk_gradcache_calls calls = {&s, encode, loss_of};
     double factor = lr_factor(j);
     vlk_train_params_zero_grad(&j->params, vlk_kernel_pool(j->e.kernel));

@@ -8,8 +8,9 @@
 #include <string.h>
 
 enum {
-    BUDGET = 24 << 20
-}; /* bytes of activations: above 1000 rows of the base models, where products are at their peak */
+    BUDGET = 24 << 20, /* bytes of activations: above 1000 rows of the base models, where products are at their peak */
+    PIECE_ROWS = 2048  /* of a training step: whole chunks of vlk_gemm_tn */
+};
 
 /* Bytes that a token needs at the widest place of a block: x and h with q, k, v and the attention's result, or with the
  * hidden layer. */
@@ -208,6 +209,15 @@ static vlk_var *pictures(vlk_model *m, vlk_tape *t, const vlk_pictures *pics)
     vlk_var *x = image_tower(m, t, pics);
     vlk_tape_record(t, recording);
     return x;
+}
+
+size_t vlk_model_piece(const vlk_model *m)
+{
+    const vlk_vision_config *v = &m->config.vision;
+    if (v->resnet)
+        return SIZE_MAX;
+    const size_t grid = v->image / v->patch, tokens = grid * grid + (size_t)v->class_token;
+    return tokens < PIECE_ROWS ? PIECE_ROWS / tokens : 1;
 }
 
 vlk_var *vlk_model_images(vlk_model *m, vlk_tape *t, const uint8_t *pixels, size_t b)

@@ -144,6 +144,10 @@ typedef struct vlk_model_mode {
 } vlk_model_mode;
 void vlk_model_set_mode(vlk_model *m, const vlk_model_mode *mode);
 
+/* Pictures that a step is best cut into: what a block writes for so many is still in the cache when it is read again.
+ * SIZE_MAX where a batch must stay whole (batch norm). */
+size_t vlk_model_piece(const vlk_model *m);
+
 /* Pictures and texts to raw embeddings (B,E) on the tape, which may record; NULL with the tape failed. As
  * vlk_model_encode_* otherwise, but all at once. */
 vlk_var *vlk_model_images(vlk_model *m, vlk_tape *t, const uint8_t *pixels, size_t b);

@@ -5,7 +5,9 @@
  *     2  loss(F)                                     -> dF
  *     3  encode a chunk again, recorded; backward from its rows of dF; next chunk
  * The gradient of parameters is the sum over chunks, in order: to rounding that of one batch. The last chunk of each
- * part is recorded in 1 already and goes first in 3, so a batch of one chunk is encoded once, as without the cache. */
+ * part is recorded in 1 already and goes first in 3, so a batch of one chunk is encoded once, as without the cache.
+ *
+ * A chunk is encoded in pieces, all of them recorded: what a tower writes is still in the cache when it reads it. */
 #include "train.h"
 
 #include <stdlib.h>
@@ -16,12 +18,17 @@ enum { PARTS_MAX = 8 };
 typedef struct held {   /* what a part has in memory */
     float *feature, *d; /* (rows, cols) */
     size_t cap;         /* floats of each */
-    vlk_var *last;      /* the last chunk, recorded */
+    int trained;        /* its features need a gradient */
 } held;
 
 struct vlk_gradcache {
     vlk_tape *t;
     held part[PARTS_MAX];
+    struct recorded {
+        vlk_var **y;      /* the pieces that the tape holds */
+        const float **dy; /* and where their gradients are */
+        size_t n, cap, cap_d;
+    } recorded;
 };
 
 vlk_gradcache *vlk_gradcache_new(vlk_tape *t, vlk_err *err)
@@ -40,6 +47,8 @@ void vlk_gradcache_free(vlk_gradcache *g)
         free(g->part[i].feature);
         free(g->part[i].d);
     }
+    free(g->recorded.y);
+    free(g->recorded.dy);
     free(g);
 }
 
@@ -63,15 +72,14 @@ static int make_room(held *h, const vlk_gradcache_part *p, size_t i, vlk_err *er
         h->cap = n;
     }
     memset(h->d, 0, n * sizeof *h->d);
-    h->last = NULL;
+    h->trained = 0;
     return 0;
 }
 
-/* Encodes the chunk that begins at row `from`; NULL with err. */
-static vlk_var *encode(vlk_gradcache *g, const vlk_gradcache_part *p, size_t i, size_t from,
-                       const vlk_gradcache_calls *c, vlk_err *err)
+/* One piece; its features are kept. NULL with err. */
+static vlk_var *encode_piece(vlk_gradcache *g, const vlk_gradcache_part *p, size_t i, size_t from, size_t n,
+                             const vlk_gradcache_calls *c, vlk_err *err)
 {
-    size_t n = p->rows - from < p->chunk ? p->rows - from : p->chunk;
     vlk_var *y = c->encode(c->arg, g->t, i, from, n);
     if (vlk_tape_failed(g->t, err) != 0)
         return NULL;
@@ -80,17 +88,32 @@ static vlk_var *encode(vlk_gradcache *g, const vlk_gradcache_part *p, size_t i, 
                  i, n, p->cols, y ? y->rows : 0, y ? y->cols : 0);
         return NULL;
     }
+    memcpy(g->part[i].feature + from * p->cols, y->data, n * p->cols * sizeof *y->data);
     return y;
+}
+
+/* Encodes the chunk that begins at row `from`. Pieces that need a gradient are noted. */
+static int encode_chunk(vlk_gradcache *g, const vlk_gradcache_part *p, size_t i, size_t from,
+                        const vlk_gradcache_calls *c, vlk_err *err)
+{
+    struct recorded *r = &g->recorded;
+    const size_t to = p->rows - from < p->chunk ? p->rows : from + p->chunk, piece = p->piece && p->piece < p->chunk ? p->piece : p->chunk;
+    for (size_t at = from; at < to; at += piece) {
+        vlk_var *y = encode_piece(g, p, i, at, to - at < piece ? to - at : piece, c, err);
+        if (y == NULL || vlk_grow(&r->y, &r->cap, r->n + 1, sizeof *r->y, err) != 0 ||
+            vlk_grow(&r->dy, &r->cap_d, r->n + 1, sizeof *r->dy, err) != 0)
+            return -1;
+        r->y[r->n] = y;
+        r->dy[r->n] = g->part[i].d + at * p->cols;
+        r->n += y->needs_grad != 0;
+        g->part[i].trained |= y->needs_grad;
+    }
+    return 0;
 }
 
 static size_t last_chunk(const vlk_gradcache_part *p)
 {
     return (p->rows - 1) / p->chunk * p->chunk;
-}
-
-static void keep_features(held *h, const vlk_gradcache_part *p, size_t from, const vlk_var *y)
-{
-    memcpy(h->feature + from * p->cols, y->data, y->rows * y->cols * sizeof *y->data);
 }
 
 /* Step 1. */
@@ -100,19 +123,25 @@ static int encode_all(vlk_gradcache *g, const vlk_gradcache_part *part, size_t p
     vlk_tape_record(g->t, 0);
     for (size_t i = 0; i < parts; i++)
         for (size_t from = 0; from < last_chunk(&part[i]); from += part[i].chunk) {
-            const vlk_var *y = encode(g, &part[i], i, from, c, err);
-            if (y == NULL)
+            if (encode_chunk(g, &part[i], i, from, c, err) != 0)
                 return -1;
-            keep_features(&g->part[i], &part[i], from, y);
             vlk_tape_clear(g->t);
         }
     vlk_tape_record(g->t, 1);
-    for (size_t i = 0; i < parts; i++) {
-        g->part[i].last = encode(g, &part[i], i, last_chunk(&part[i]), c, err);
-        if (g->part[i].last == NULL)
+    g->recorded.n = 0;
+    for (size_t i = 0; i < parts; i++)
+        if (encode_chunk(g, &part[i], i, last_chunk(&part[i]), c, err) != 0)
             return -1;
-        keep_features(&g->part[i], &part[i], last_chunk(&part[i]), g->part[i].last);
-    }
+    return 0;
+}
+
+/* The way back through what is recorded. */
+static int backward(vlk_gradcache *g, vlk_err *err)
+{
+    const struct recorded *r = &g->recorded;
+    if (r->n > 0 && vlk_backward_from_all(g->t, r->y, r->dy, r->n, err) != 0)
+        return -1;
+    vlk_tape_clear(g->t);
     return 0;
 }
 
@@ -120,25 +149,13 @@ static int encode_all(vlk_gradcache *g, const vlk_gradcache_part *part, size_t p
 static int backward_all(vlk_gradcache *g, const vlk_gradcache_part *part, size_t parts, const vlk_gradcache_calls *c,
                         vlk_err *err)
 {
-    vlk_var *y[PARTS_MAX];
-    const float *dy[PARTS_MAX];
-    int trained[PARTS_MAX];
-    size_t n = 0;
-    for (size_t i = 0; i < parts; i++) {
-        trained[i] = g->part[i].last->needs_grad;
-        y[n] = g->part[i].last;
-        dy[n] = g->part[i].d + last_chunk(&part[i]) * part[i].cols;
-        n += trained[i] != 0;
-    }
-    if (n > 0 && vlk_backward_from_all(g->t, y, dy, n, err) != 0)
+    if (backward(g, err) != 0)
         return -1;
-    vlk_tape_clear(g->t);
     for (size_t i = 0; i < parts; i++)
-        for (size_t from = 0; trained[i] && from < last_chunk(&part[i]); from += part[i].chunk) {
-            vlk_var *again = encode(g, &part[i], i, from, c, err);
-            if (again == NULL || vlk_backward_from(g->t, again, g->part[i].d + from * part[i].cols, err) != 0)
+        for (size_t from = 0; g->part[i].trained && from < last_chunk(&part[i]); from += part[i].chunk) {
+            g->recorded.n = 0;
+            if (encode_chunk(g, &part[i], i, from, c, err) != 0 || backward(g, err) != 0)
                 return -1;
-            vlk_tape_clear(g->t);
         }
     return 0;
 }

@@ -128,6 +128,7 @@ size_t vlk_order_epoch(const vlk_order *o); /* positions of an epoch */
  * time. Equals one big batch to rounding, in the memory of a chunk. */
 typedef struct vlk_gradcache_part { /* what one tower gives: (rows, cols), in chunks of `chunk` rows */
     size_t rows, cols, chunk;
+    size_t piece; /* rows of one call of `encode`: pieces of a chunk are recorded behind one another. 0: all of it */
 } vlk_gradcache_part;
 
 typedef struct vlk_gradcache_calls {

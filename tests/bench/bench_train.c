@@ -5,6 +5,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "../../lib/head/head.h"
 #include "../../lib/model/model.h"
+#include "../../lib/train/train.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,36 +52,47 @@ struct bench {
     uint8_t *pixels;
     int32_t *ids;
     size_t *start;
-    float *d;
+    vlk_gradcache *cache;
+    double took[PARTS];
 };
 
-static int step(struct bench *b, double took[PARTS], vlk_err *err)
+static vlk_var *encode(void *arg, vlk_tape *t, size_t part, size_t from, size_t n)
+{
+    struct bench *b = arg;
+    const vlk_model_info *i = vlk_model_describe(b->m);
+    const double start = now();
+    vlk_var *y = part == 0 ? vlk_model_images(b->m, t, b->pixels + from * i->image_w * i->image_h * 3, n)
+                           : vlk_model_texts(b->m, t, b->ids, b->start + from, n);
+    b->took[part] += now() - start;
+    return y;
+}
+
+static int loss(void *arg, const float *const *feature, float *const *d, double *value, vlk_err *err)
+{
+    struct bench *b = arg;
+    const double start = now();
+    const vlk_itc_batch batch = {feature[0], feature[1], b->batch, 0, vlk_model_describe(b->m)->embed_dim, 2.66f, 0};
+    vlk_itc_grad g = {.image = d[0], .text = d[1]};
+    const int rc = vlk_itc_loss(b->k, VLK_ITC_INFONCE, &batch, &g, err);
+    *value = g.loss;
+    b->took[2] = now() - start;
+    return rc;
+}
+
+static int step(struct bench *b, vlk_err *err)
 {
     const size_t e = vlk_model_describe(b->m)->embed_dim;
-    double at[PARTS + 1];
+    const vlk_gradcache_part part[] = {{b->batch, e, b->batch, vlk_model_piece(b->m)}, {b->batch, e, b->batch, 0}};
+    const double start = now();
+    double value;
+    memset(b->took, 0, sizeof b->took);
     for (size_t i = 0; i < b->refs; i++)
         if (b->ref[i].grad)
             memset(b->ref[i].grad, 0, b->ref[i].count * sizeof(float));
     vlk_model_updated(b->m);
-    at[0] = now();
-    vlk_tape_record(b->t, 1);
-    vlk_var *y[2] = {vlk_model_images(b->m, b->t, b->pixels, b->batch), NULL};
-    at[1] = now();
-    y[1] = vlk_model_texts(b->m, b->t, b->ids, b->start, b->batch);
-    if (vlk_tape_failed(b->t, err) != 0)
+    if (vlk_gradcache_run(b->cache, part, 2, &(vlk_gradcache_calls){b, encode, loss}, &value, err) != 0)
         return -1;
-    at[2] = now();
-    vlk_itc_batch batch = {y[0]->data, y[1]->data, b->batch, 0, e, 2.66f, 0};
-    vlk_itc_grad g = {.image = b->d, .text = b->d + b->batch * e};
-    if (vlk_itc_loss(b->k, VLK_ITC_INFONCE, &batch, &g, err) != 0)
-        return -1;
-    at[3] = now();
-    if (vlk_backward_from_all(b->t, y, (const float *const[]){g.image, g.text}, 2, err) != 0)
-        return -1;
-    at[4] = now();
-    vlk_tape_clear(b->t);
-    for (int i = 0; i < PARTS; i++)
-        took[i] = at[i + 1] - at[i];
+    b->took[3] = now() - start - b->took[0] - b->took[1] - b->took[2];
     return 0;
 }
 
@@ -113,8 +125,7 @@ static int fill(struct bench *b, vlk_err *err)
     b->pixels = vlk_calloc(bytes, 1, err);
     b->ids = vlk_calloc(b->batch * TOKENS, sizeof *b->ids, err);
     b->start = vlk_calloc(b->batch + 1, sizeof *b->start, err);
-    b->d = vlk_calloc(2 * b->batch * i->embed_dim, sizeof *b->d, err);
-    if (!b->pixels || !b->ids || !b->start || !b->d)
+    if (!b->pixels || !b->ids || !b->start)
         return -1;
     for (size_t p = 0; p < bytes; p++)
         b->pixels[p] = (uint8_t)(p * 2654435761u >> 13);
@@ -129,18 +140,18 @@ static int fill(struct bench *b, vlk_err *err)
 
 static int run(struct bench *b, uint64_t steps, vlk_err *err)
 {
-    double took[PARTS], best[PARTS] = {0}, least = 1e30;
+    double best[PARTS] = {0}, least = 1e30;
     if (fill(b, err) != 0)
         return -1;
     for (uint64_t i = 0; i < steps; i++) {
         double sum = 0;
-        if (step(b, took, err) != 0)
+        if (step(b, err) != 0)
             return -1;
         for (int p = 0; p < PARTS; p++)
-            sum += took[p];
+            sum += b->took[p];
         if (sum < least) {
             least = sum;
-            memcpy(best, took, sizeof best);
+            memcpy(best, b->took, sizeof best);
         }
     }
     const double flops = pair_flops(vlk_model_describe(b->m)) * (double)b->batch, peak = best_rate(b->k, err);
@@ -165,7 +176,8 @@ int main(int argc, char **argv)
     vlk_kernel_options o = {.threads = (int)threads, .arith = argc > 4 && argv[4][0] == 'b' ? VLK_BF16 : VLK_F32};
     b.k = vlk_kernel_new(&o, &err);
     b.t = b.k ? vlk_tape_new(b.k, &err) : NULL;
-    b.m = b.t ? vlk_model_open(argv[1], &(vlk_model_options){.share = "share"}, &err) : NULL;
+    b.cache = b.t ? vlk_gradcache_new(b.t, &err) : NULL;
+    b.m = b.cache ? vlk_model_open(argv[1], &(vlk_model_options){.share = "share"}, &err) : NULL;
     int status = b.m ? vlk_model_trainable(b.m, NULL, &b.ref, &b.refs, NULL, &err) : -1;
     if (status == 0) {
         vlk_model_set_mode(b.m, &(vlk_model_mode){.train = 1, .checkpoint_blocks = argc > 6});
@@ -174,11 +186,11 @@ int main(int argc, char **argv)
     if (status != 0)
         fprintf(stderr, "bench_train: %s\n", err.msg);
     vlk_model_close(b.m);
+    vlk_gradcache_free(b.cache);
     vlk_tape_free(b.t);
     vlk_kernel_free(b.k);
     free(b.pixels);
     free(b.ids);
     free(b.start);
-    free(b.d);
     return status != 0;
 }
