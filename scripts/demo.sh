@@ -11,10 +11,10 @@ mkdir -p "$out"
 
 echo "Three queries, the best three pictures of $(wc -l <"$out/samples.keys") each (query, rank, score, picture):"
 echo
-"$B/clip-rank" --query "a jack-o-lantern" --query "a giraffe" --query "a swan and a tractor" -k 3 \
+"$B/clip-rank" --query "a jack-o-lantern" --query "a giraffe" --query "a fox and an ambulance" -k 3 \
     --sheet "$out/sheet.png" "$out/samples.npy"
 echo
-echo "Zero-shot labels (picture, label, probability):"
+echo "Zero-shot labels, the first eight pictures (picture, label, probability); a small model, so not all are right:"
 echo
 "$B/clip-rank" --labels share/samples/labels.txt --templates share/samples/templates.txt "$out/samples.npy" |
     tee "$out/labels.tsv" | head -n 8

@@ -84,7 +84,7 @@ typedef struct cli_common {
     int null;
     size_t threads; /* after cli_parse never 0 */
     size_t batch;   /* 0: the program chooses */
-    int dtype;      /* 0 f32, 1 bf16, 2 int8 */
+    int dtype;      /* 0 f32, 1 bf16 */
     const char *errors;
     struct {
         int set, percent;

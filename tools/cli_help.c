@@ -10,7 +10,7 @@
 #include "../lib/kernel/kernel.h"
 
 static const char *const format_words[] = {"auto", "npy", "tsv", "jsonl", "tar", NULL};
-static const char *const dtype_words[] = {"f32", "bf16", "int8", NULL};
+static const char *const dtype_words[] = {"f32", "bf16", NULL};
 static const char *const progress_words[] = {"auto", "always", "never", NULL};
 static const char *const alpha_words[] = {"auto", "drop", "white", "black", NULL};
 static const char *const long_words[] = {"truncate", "error", NULL};
@@ -55,8 +55,8 @@ const cli_option cli_common_options[] = {
      "folder, file, installed name or org/name (default: the one that ships)", "Model", 0, 0, NULL, NULL, CLI_MODEL},
     {0, "arch", CLI_STR, AT(arch), "NAME|FILE", "config for weights that bring none", "Model", 0, 0, NULL, NULL,
      CLI_ARCH},
-    {0, "dtype", CLI_CHOICE, AT(dtype), "f32|bf16|int8",
-     "arithmetic of the linear layers (default: f32; int8 is not there yet)", NULL, 0, 0, dtype_words, NULL, CLI_MODEL},
+    {0, "dtype", CLI_CHOICE, AT(dtype), "f32|bf16", "arithmetic of the linear layers (default: f32)", NULL, 0, 0,
+     dtype_words, NULL, CLI_MODEL},
     {0, "info", CLI_FLAG, AT(info), NULL, "print what the model is, as JSON, and end", "Model", 0, 0, NULL, NULL,
      CLI_LOOK},
     {0, "explain", CLI_FLAG, AT(explain), NULL, "print the plan, with memory and measured rates, and end", NULL, 0, 0,

@@ -6,12 +6,10 @@
 
 int engine_open(engine *e, const cli_common *c, int want_image, int want_text, vlk_err *err)
 {
-    static const vlk_dtype arith[] = {VLK_F32, VLK_BF16, VLK_I8};
+    static const vlk_dtype arith[] = {VLK_F32, VLK_BF16};
     vlk_kernel_options ko = {.threads = (int)c->threads, .arith = arith[c->dtype]};
     vlk_model_options mo = {.arch = c->arch, .share = cli_share(), .want_image = want_image, .want_text = want_text};
     memset(e, 0, sizeof *e);
-    if (c->dtype == 2)
-        return vlk_fail(err, VLK_EUNSUPPORTED, "--dtype int8 is not there yet (f32 and bf16 are)");
     if (cli_kernel_options(&ko, err) != 0)
         return -1;
     e->model = vlk_model_open(c->model, &mo, err);

@@ -7,7 +7,7 @@
 
 #include "../lib/stream/stream.h"
 
-static const char *const arithmetic[] = {"f32", "bf16", "int8"};
+static const char *const arithmetic[] = {"f32", "bf16"};
 static const char *const alpha[] = {"auto", "drop", "white", "black"};
 
 void provenance_make(provenance *p, const engine *e, const cli_common *c, const char *tower, int normalized)

@@ -17,7 +17,7 @@ typedef struct provenance {
     char model[65];
     char preprocessing[512];
     char tower[16];      /* "image", "text", "pixels" */
-    char arithmetic[8];  /* "f32", "bf16", "int8" */
+    char arithmetic[8];  /* "f32", "bf16" */
     char arguments[256]; /* as JSON: "{}" */
     int normalized;
     /* of X.json only */
