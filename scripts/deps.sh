@@ -18,6 +18,7 @@ libutf8proc-dev|pc:libutf8proc|need|Unicode classes and normal forms of texts
 libopenblas-dev|pc:openblas|need|matrix products, where oneDNN is absent or not wanted
 libdnnl-dev|header:dnnl.h|want|faster matrix products (oneDNN)
 libwebp-dev|pc:libwebp|want|reads WebP pictures
+libopenmpi-dev|pc:ompi-c|want|itc-train on several machines (mpirun)
 git|command:git|want|make dist
 clang|command:clang|want|make lint, make fuzz: the second compiler
 clang-format|command:clang-format|want|make lint: the format of the source

@@ -26,46 +26,63 @@ static int show(train_job *j, vlk_err *err)
 {
     vlk_buf b = {0};
     int rc = j->o->info ? engine_info(&j->e, &b, err) : train_explain(j, &b, err);
-    if (rc == 0)
+    if (rc == 0 && j->rank == 0)
         cli_write(j->run, b.data, b.len);
     vlk_buf_clear(&b);
     return rc;
 }
 
+/* Of several processes one speaks, unless another one has lost it. */
+static void tell(train_job *j, const vlk_err *err)
+{
+    if (j->rank == 0 || !j->dist)
+        cli_fail(j->run, NULL, "%s", err->msg);
+    else
+        j->run->failed = 1;
+}
+
 /* Status: 2 failed; 75 stopped with all saved; 130; 1 samples were bad, also in an earlier part of the run; 0. */
-static int train(cli_run *run, const cli_common *c, train_options *o)
+static int train(cli_common *c, train_options *o)
 {
     vlk_err err = {0};
-    train_job j = {.o = o, .c = c, .run = run};
-    int done = 0, rc = train_open(&j, &done, &err);
+    train_job j = {.o = o, .c = c};
+    int done = 0, rc = train_ranks_open(&j, &err);
+    if (j.rank > 0) {
+        c->quiet = 1;
+        c->progress = 2;
+        c->errors = NULL;
+    }
+    j.run = cli_run_open(&train_program, c);
+    rc = rc ? rc : train_open(&j, &done, &err);
     if (rc == 0 && !done)
         rc = o->explain || o->info ? show(&j, &err) : train_loop(&j, &err);
     if (rc && !(cli_stop && !j.folder)) /* stopped before anything was begun: no error */
-        cli_fail(run, NULL, "%s", err.msg);
+        tell(&j, &err);
     int bad = j.bad > 0 && !done;
     train_close(&j);
-    int status = cli_run_end(run);
+    int status = train_ranks_end(&j);
+    vlk_dist_close(j.dist);
     if (cli_stop && cli_stop != SIGINT && status == 128 + cli_stop)
         return AGAIN;
     return status == 0 && bad ? 1 : status;
+}
+
+static int other(const cli_common *c, train_options *o)
+{
+    vlk_err err = {0};
+    cli_run *run = cli_run_open(&train_program, c);
+    if (o->plot ? train_plot(o, c, &err) : train_export(run, o, &err))
+        cli_fail(run, NULL, "%s", err.msg);
+    return cli_run_end(run);
 }
 
 int main(int argc, char **argv)
 {
     train_options o;
     cli_common c;
-    vlk_err err = {0};
     train_parse(&o, &c, argc, argv);
     watch_usr1();
-    cli_run *run = cli_run_open(&train_program, &c);
-    int status;
-    if (!o.plot && !o.export_from) {
-        status = train(run, &c, &o);
-    } else {
-        if (o.plot ? train_plot(&o, &c, &err) : train_export(run, &o, &err))
-            cli_fail(run, NULL, "%s", err.msg);
-        status = cli_run_end(run);
-    }
+    int status = o.plot || o.export_from ? other(&c, &o) : train(&c, &o);
     train_options_clear(&o);
     return status;
 }

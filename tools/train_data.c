@@ -151,7 +151,11 @@ int train_loader_open(train_job *j, vlk_err *err)
         .pixels = {.no_exif = o->no_exif, .alpha = (vlk_alpha)o->alpha, .max_pixels = o->max_pixels},
         .cache_bytes = all > held ? all - held : 0,
         .threads = (int)o->threads,
-        .stop = &cli_stop};
+        .stop = &cli_stop,
+        .rank = j->rank,
+        .ranks = j->ranks,
+        .gather = train_gather_news,
+        .gather_arg = j};
     j->loader = vlk_loader_open(&lo, err);
     return j->loader ? 0 : -1;
 }

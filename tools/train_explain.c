@@ -43,7 +43,7 @@ static int explain_step(train_job *j, vlk_buf *out, vlk_err *err)
     train_figures f;
     size_t cache = 0, ahead = 0;
     double start;
-    if (train_loader_open(j, err))
+    if (train_agree(j, train_loader_open(j, err), err))
         return -1;
     vlk_loader_size(j->loader, &cache, &ahead);
     if (vlk_buf_addf(out, err, "pictures      %.1f MB kept as pixels, %.1f MB decoded ahead\n", (double)cache * MB,
@@ -76,6 +76,7 @@ int train_explain(train_job *j, vlk_buf *out, vlk_err *err)
         return -1;
     if (vlk_buf_addf(out, err, "kernel        %s, %s, %zu threads\n", vlk_kernel_text(j->e.kernel, text, sizeof text),
                      o->dtype == 1 ? "bf16" : "f32", o->threads) ||
+        train_explain_ranks(j, out, err) ||
         vlk_buf_addf(out, err, "parameters    %zu, %zu of them trained: %.1f MB\n", all, trained, (double)all * f) ||
         vlk_buf_addf(out, err, "gradients     %.1f MB\noptimiser     %.1f MB\n", (double)trained * f,
                      (double)vlk_adamw_bytes(&j->params) * MB) ||

@@ -9,6 +9,7 @@
  *   train_step.c       one step
  *   train_loop.c       steps, metrics, when to save and to validate
  *   train_save.c       a checkpoint
+ *   train_ranks.c      several processes
  *   train_validate.c   recall on sets that are not trained on
  *   train_labels.c     --val-labels: zero-shot accuracy on them
  *   train_export.c     --export;  train_plot.c  --plot;  train_explain.c  --explain */
@@ -113,10 +114,24 @@ typedef struct train_set { /* of --val */
 } train_set;
 typedef struct train_labels train_labels;
 
+/* Which rows of a batch are whose; of pictures and texts. */
+typedef struct train_rows {
+    size_t all[2];    /* of the batch */
+    size_t *count[2]; /* (ranks) rows of each; behind them room for as many again */
+    size_t *from[2];  /* (all) where a row stands when rows are gathered rank by rank */
+    size_t *place[2]; /* rows of ours: their numbers in the batch */
+    size_t cap[2];
+    float *gathered;
+    size_t gathered_cap;
+} train_rows;
+
 typedef struct train_job {
     train_options *o;
     const cli_common *c;
     cli_run *run;
+    vlk_dist *dist; /* NULL: this process alone */
+    size_t rank, ranks;
+    train_rows rows;
     engine e; /* kernel, tape, model */
     int log_scale_trained;
     vlk_train_params params;
@@ -144,6 +159,8 @@ typedef struct train_job {
     vlk_run *folder;
     uint64_t saved_step; /* UINT64_MAX: none */
     double saved_at;
+    int save_due; /* by the clock */
+    int stop;     /* a signal, when all ranks know of it */
     /* time */
     double began, timed[TRAIN_TIMED];
     uint64_t began_step;
@@ -183,6 +200,31 @@ typedef struct train_accuracy {
 /* Adds the pictures of a batch, (rows,E) of unit length. Without --val-labels none. */
 void train_labels_count(const train_job *j, const train_set *s, const vlk_load_batch *b, const float *image,
                         train_accuracy *a);
+
+/* ---- several processes (train_ranks.c): all ranks call these alike; alone they cost nothing ------------------- */
+
+int train_ranks_open(train_job *j, vlk_err *err) VLK_MUST_USE;
+/* Ends the run of the program: the status of rank 0. */
+int train_ranks_end(train_job *j);
+/* -1 on all if rc is -1 on one. */
+int train_agree(train_job *j, int rc, vlk_err *err) VLK_MUST_USE;
+int train_same_data(train_job *j, vlk_err *err) VLK_MUST_USE;
+/* Weights and state of rank 0 to all. */
+int train_share_state(train_job *j, vlk_err *err) VLK_MUST_USE;
+/* Behind each step: how it went, the length of the run, whether it is time to save, whether to stop. */
+int train_pulse(train_job *j, int rc, vlk_err *err) VLK_MUST_USE;
+/* On rank 0, for all. */
+int train_validate_ranks(train_job *j, vlk_err *err) VLK_MUST_USE;
+int train_save_ranks(train_job *j, vlk_err *err) VLK_MUST_USE;
+/* vlk_loader_options.gather: arg is the job. */
+int train_gather_news(void *arg, int outcome, const void *mine, size_t bytes, vlk_buf *all, vlk_err *err) VLK_MUST_USE;
+/* extra: false captions of all rows. */
+int train_rows_make(train_rows *r, const train_job *j, const vlk_load_batch *b, size_t extra,
+                    vlk_err *err) VLK_MUST_USE;
+void train_rows_clear(train_rows *r);
+/* vlk_gradcache_calls.gather, for the rows that were made. */
+int train_gather_features(train_job *j, int rc, const float *const *mine, float *const *all, vlk_err *err) VLK_MUST_USE;
+int train_explain_ranks(const train_job *j, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
 
 int train_export(cli_run *run, const train_options *o, vlk_err *err) VLK_MUST_USE;
 int train_plot(const train_options *o, const cli_common *c, vlk_err *err) VLK_MUST_USE;

@@ -34,7 +34,8 @@ static void tell_bad(train_job *j, const vlk_load_batch *b)
             continue;
         *byte |= bit;
         j->bad++;
-        cli_item_bad(j->run, bad->key.s, bad->key.n, bad->stage, bad->err.msg);
+        if (j->rank == 0)
+            cli_item_bad(j->run, bad->key.s, bad->key.n, bad->stage, bad->err.msg);
     }
 }
 
@@ -62,6 +63,8 @@ static void show_progress(train_job *j, const train_figures *f)
 static void name_batch(train_job *j, const vlk_load_batch *b, const char *why)
 {
     vlk_buf line = {0};
+    if (j->rank > 0)
+        return;
     cli_fail(j->run, NULL, "step %ju: %s", (uintmax_t)j->step + 1, why);
     for (size_t i = 0; i < b->rows; i++) {
         if (vlk_buf_adds(&line, line.len ? " " : "its batch: ", NULL) ||
@@ -124,8 +127,7 @@ static int is_val_step(const train_job *j)
 static int is_save_step(const train_job *j)
 {
     const train_options *o = j->o;
-    return at_end(j) || (o->save_steps && j->step % o->save_steps == 0) || j->best_step == j->step ||
-           (o->save_minutes > 0 && cli_now() - j->saved_at >= o->save_minutes * 60);
+    return at_end(j) || (o->save_steps && j->step % o->save_steps == 0) || j->best_step == j->step || j->save_due;
 }
 
 /* ---- the loop ------------------------------------------------------------------------------------------------ */
@@ -151,19 +153,20 @@ static int one_step(train_job *j, train_figures *f, vlk_err *err)
     j->step++;
     j->position = b.next;
     double seconds = cli_now() - start;
-    return log_step(j, f, seconds, wait, err) || turn_minutes(j, seconds, err) ? -1 : 1;
+    int rc = j->rank == 0 && (log_step(j, f, seconds, wait, err) || turn_minutes(j, seconds, err)) ? -1 : 0;
+    return train_pulse(j, rc, err) ? -1 : 1;
 }
 
 static int run_steps(train_job *j, vlk_err *err)
 {
     train_figures f = {0};
-    if (is_val_step(j) && train_validate(j, err)) /* an error had ended the run before it was done */
+    if (is_val_step(j) && train_validate_ranks(j, err)) /* an error had ended the run before it was done */
         return -1;
-    while (!at_end(j) && !cli_stop) {
+    while (!at_end(j) && !j->stop) {
         int r = one_step(j, &f, err);
         if (r <= 0)
             return r;
-        if ((is_val_step(j) && train_validate(j, err)) || (is_save_step(j) && train_save(j, err)))
+        if ((is_val_step(j) && train_validate_ranks(j, err)) || (is_save_step(j) && train_save_ranks(j, err)))
             return -1;
         show_progress(j, &f);
     }
@@ -174,14 +177,14 @@ int train_loop(train_job *j, vlk_err *err)
 {
     j->began = j->saved_at = cli_now();
     j->began_step = j->step;
-    if (train_loader_open(j, err))
+    if (train_agree(j, train_loader_open(j, err), err))
         return -1;
     int rc = run_steps(j, err);
     vlk_err late = {0};
-    if (train_save(j, &late)) { /* what ended the run is told first */
+    if (train_save_ranks(j, &late)) { /* what ended the run is told first */
         if (rc == 0)
             *err = late;
-        else
+        else if (j->rank == 0)
             cli_fail(j->run, NULL, "%s", late.msg);
         rc = -1;
     }

@@ -78,6 +78,11 @@ static int make_trainable(train_job *j, vlk_err *err)
             return vlk_fail(err, VLK_EUSAGE,
                             "--chunk: this model has batch norm (%s), whose statistics are those of the whole batch",
                             ref[i].name);
+        if (ref[i].statistic && ref[i].grad == NULL && j->ranks > 1 && !o->lock_image.given)
+            return vlk_fail(err, VLK_EUSAGE,
+                            "%zu ranks: this model has batch norm (%s), whose statistics are those of the whole batch; "
+                            "it trains in one process",
+                            j->ranks, ref[i].name);
     }
     vlk_train_params_count(&j->params, &trained);
     if (trained == 0)
@@ -110,6 +115,8 @@ static int open_files(train_job *j, const char *checkpoint, vlk_err *err)
 {
     const train_options *o = j->o;
     char *own = NULL;
+    if (j->rank > 0) /* does not save */
+        return 0;
     int rc = -1, config = !checkpoint && o->config;
     if (!checkpoint && !j->open_clip && !j->came_hf)
         return train_files_make(&j->files, j->e.model, 0, "float32", err);
@@ -238,43 +245,81 @@ static int open_parts(train_job *j, const char *checkpoint, const train_facts *w
     return 0;
 }
 
+typedef struct found { /* in the folder */
+    vlk_buf config, checkpoint;
+    uint64_t step;
+    int there; /* a checkpoint, of this step */
+} found;
+
+/* On rank 0; the others are told. */
+static int look(train_job *j, const char *path, found *f, train_facts *was, vlk_err *err)
+{
+    int rc = 0;
+    if (j->rank == 0 && (!(j->folder = vlk_run_open(path, 0, err)) || vlk_run_config(j->folder, &f->config, err) < 0 ||
+                         check_run(j, &f->config, path, was, err) ||
+                         (f->there = vlk_run_newest(j->folder, &f->step, &f->checkpoint, err)) < 0))
+        rc = -1;
+    if (train_agree(j, rc, err) || vlk_dist_broadcast_buf(j->dist, &f->config, err) ||
+        vlk_dist_broadcast_buf(j->dist, &f->checkpoint, err) ||
+        vlk_dist_broadcast(j->dist, &f->step, sizeof f->step, err) ||
+        vlk_dist_broadcast(j->dist, &f->there, sizeof f->there, err))
+        return -1;
+    rc = j->rank > 0 ? check_run(j, &f->config, path, was, err) : 0;
+    return train_agree(j, rc, err);
+}
+
+/* Another rank may not see the folder: weights come from rank 0 anyway, so the run's begin will do there. */
+static const char *visible(const train_job *j, const found *f)
+{
+    struct stat st;
+    return f->there && (j->rank == 0 || stat(f->checkpoint.data, &st) == 0) ? f->checkpoint.data : NULL;
+}
+
 static int go_on(train_job *j, const char *path, int *done, vlk_err *err)
 {
     train_facts was;
-    vlk_buf config = {0}, checkpoint = {0};
-    uint64_t step = 0;
-    int rc = -1, there = -1;
-    if (!(j->folder = vlk_run_open(path, 0, err)) || vlk_run_config(j->folder, &config, err) < 0 ||
-        check_run(j, &config, path, &was, err) || (there = vlk_run_newest(j->folder, &step, &checkpoint, err)) < 0)
+    found f = {0};
+    int rc = -1;
+    if (look(j, path, &f, &was, err))
         goto out;
-    if (there && train_steps(j) && step >= train_steps(j)) {
+    if (f.there && train_steps(j) && f.step >= train_steps(j)) {
         *done = 1;
         rc = 0;
         goto out;
     }
-    if (open_parts(j, there ? checkpoint.data : NULL, &was, err) ||
-        (there && load_state(j, checkpoint.data, step, err)) ||
-        (!j->o->explain &&
-         ((there && vlk_run_settle(j->folder, step, j->best_step, j->o->keep, err)) || train_put_config(j, err))))
-        goto out;
-    if (there)
-        j->saved_step = step;
-    rc = 0;
+    rc = open_parts(j, visible(j, &f), &was, err);
+    if (rc == 0 && f.there && j->rank == 0)
+        rc = load_state(j, f.checkpoint.data, f.step, err);
+    rc = train_agree(j, rc, err) || train_share_state(j, err) ? -1 : 0;
+    if (rc == 0 && !j->o->explain && j->rank == 0)
+        rc = (f.there && vlk_run_settle(j->folder, f.step, j->best_step, j->o->keep, err)) || train_put_config(j, err)
+                 ? -1
+                 : 0;
+    if (f.there)
+        j->saved_step = f.step;
 out:
-    vlk_buf_clear(&config);
-    vlk_buf_clear(&checkpoint);
+    vlk_buf_clear(&f.config);
+    vlk_buf_clear(&f.checkpoint);
     return rc;
 }
 
 static int begin(train_job *j, const char *path, vlk_err *err)
 {
     find_steps(j, NULL);
-    if (open_parts(j, NULL, NULL, err))
+    if (train_agree(j, open_parts(j, NULL, NULL, err), err) || train_share_state(j, err))
         return -1;
-    if (j->o->explain)
+    if (j->o->explain || j->rank > 0)
         return 0;
     j->folder = vlk_run_open(path, 1, err);
     return j->folder ? train_put_config(j, err) : -1;
+}
+
+static int open_data(train_job *j, vlk_err *err)
+{
+    if (j->ranks > j->o->batch)
+        return vlk_fail(err, VLK_EUSAGE, "%zu ranks are more than the pairs of a step (--batch %zu)", j->ranks,
+                        j->o->batch);
+    return train_agree(j, train_data_open(j, err), err) || train_same_data(j, err) ? -1 : 0;
 }
 
 int train_open(train_job *j, int *done, vlk_err *err)
@@ -284,14 +329,15 @@ int train_open(train_job *j, int *done, vlk_err *err)
     j->saved_step = UINT64_MAX;
     if (j->o->info)
         return open_kernel(j, err) || open_model(j, NULL, err) ? -1 : 0;
-    if (train_data_open(j, err))
+    if (open_data(j, err))
         return -1;
-    int there = path ? run_exists(path, err) : 0;
-    if (there < 0 || (there ? go_on(j, path, done, err) : begin(j, path, err)))
+    int there = path && j->rank == 0 ? run_exists(path, err) : 0;
+    if (train_agree(j, there < 0 ? -1 : 0, err) || vlk_dist_broadcast(j->dist, &there, sizeof there, err))
         return -1;
-    if (*done || j->o->explain)
-        return 0;
-    return vlk_run_metrics(j->folder, j->step, err);
+    int rc = there ? go_on(j, path, done, err) : begin(j, path, err);
+    if (rc == 0 && !*done && !j->o->explain && j->rank == 0)
+        rc = vlk_run_metrics(j->folder, j->step, err);
+    return train_agree(j, rc, err);
 }
 
 void train_close(train_job *j)
@@ -312,6 +358,7 @@ void train_close(train_job *j)
     vlk_train_params_clear(&j->params);
     train_files_clear(&j->files);
     engine_ids_clear(&j->ids);
+    train_rows_clear(&j->rows);
     engine_close(&j->e);
     vlk_run_close(j->folder);
     free(j->bad_bits);

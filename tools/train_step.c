@@ -2,6 +2,7 @@
  *
  *   lr      by the schedule, set before
  *   f, g    = towers(pictures), towers(texts and false captions), whole or in chunks (gradient cache)
+ *           of several processes each has its rows; features are gathered (train_ranks.c)
  *   loss    InfoNCE or SigLIP's, on normalised features; dloss/df, dg, dlog_scale, dbias
  *   norm    of all gradients; times min(1, clip / (norm + 1e-6))
  *   AdamW; then log_scale is held in [0, ln 100]
@@ -14,7 +15,7 @@
 typedef struct step {
     train_job *j;
     const vlk_load_batch *b;
-    size_t extra; /* false captions */
+    size_t extra; /* false captions of the batch */
     vlk_model_mode mode;
 } step;
 
@@ -29,17 +30,17 @@ static int add_text(train_job *j, const vlk_load_row *row, const vlk_span *text,
     return 0;
 }
 
-/* Captions of all rows, then their false ones. */
+/* Captions of our rows, then their false ones. */
 static int tokenize(step *s, vlk_err *err)
 {
     const vlk_load_batch *b = s->b;
     engine_ids_reset(&s->j->ids);
-    for (size_t i = 0; i < b->rows; i++)
-        if (add_text(s->j, &b->row[i], &b->row[i].caption, err))
+    for (size_t i = 0; i < b->owns; i++)
+        if (add_text(s->j, &b->row[b->own[i]], &b->row[b->own[i]].caption, err))
             return -1;
-    for (size_t i = 0; i < b->rows; i++)
-        for (size_t k = 0; k < b->row[i].negatives; k++, s->extra++)
-            if (add_text(s->j, &b->row[i], &b->row[i].negative[k], err))
+    for (size_t i = 0; i < b->owns; i++)
+        for (size_t k = 0; k < b->row[b->own[i]].negatives; k++)
+            if (add_text(s->j, &b->row[b->own[i]], &b->row[b->own[i]].negative[k], err))
                 return -1;
     return 0;
 }
@@ -51,6 +52,7 @@ static vlk_var *encode(void *arg, vlk_tape *t, size_t part, size_t from, size_t 
     step *s = arg;
     const vlk_model_info *info = s->j->e.info;
     s->mode.noise.first = from;
+    s->mode.noise.sample = s->j->dist ? s->j->rows.place[part] + from : NULL;
     vlk_model_set_mode(s->j->e.model, &s->mode);
     if (part == 0)
         return vlk_model_images(s->j->e.model, t, s->b->pixels + from * info->image_w * info->image_h * 3, n);
@@ -92,11 +94,18 @@ static int loss_of(void *arg, const float *const *feature, float *const *d, doub
     *loss = g.loss;
     if (judge(j->o, g.loss, err))
         return -1;
+    if (j->rank > 0) /* all have the same: counted once */
+        return 0;
     if (j->log_scale_grad)
         j->log_scale_grad[0] += (float)g.log_scale;
     if (j->bias_grad)
         j->bias_grad[0] += (float)g.bias;
     return 0;
+}
+
+static int gather(void *arg, int rc, const float *const *mine, float *const *all, vlk_err *err)
+{
+    return train_gather_features(((step *)arg)->j, rc, mine, all, err);
 }
 
 /* ---- the step --------------------------------------------------------------------------------------------- */
@@ -126,6 +135,32 @@ static void update(train_job *j, double factor, double norm)
         vlk_ema_update(j->ema);
 }
 
+/* Gradients of all rows of the batch, on all ranks. */
+static int gradients(step *s, double *loss, vlk_err *err)
+{
+    train_job *j = s->j;
+    const vlk_load_batch *b = s->b;
+    for (size_t i = 0; i < b->rows; i++)
+        s->extra += b->row[i].negatives;
+    int rc = tokenize(s, err) || (j->dist && train_rows_make(&j->rows, j, b, s->extra, err)) ? -1 : 0;
+    if (train_agree(j, rc, err))
+        return -1;
+    const size_t e = j->e.info->embed_dim, texts = j->ids.n,
+                 chunk = j->o->chunk && j->o->chunk < b->owns ? j->o->chunk : 0;
+    vlk_gradcache_part part[2] = {
+        {.rows = b->owns, .cols = e, .chunk = chunk ? chunk : b->owns + 1, .piece = vlk_model_piece(j->e.model)},
+        {.rows = texts, .cols = e, .chunk = chunk ? chunk : texts + 1}};
+    for (int p = 0; p < 2 && j->dist; p++) {
+        part[p].all = j->rows.all[p];
+        part[p].place = j->rows.place[p];
+    }
+    const vlk_gradcache_calls calls = {s, encode, loss_of, j->dist ? gather : NULL};
+    vlk_train_params_zero_grad(&j->params, vlk_kernel_pool(j->e.kernel));
+    rc = vlk_gradcache_run(j->cache, part, 2, &calls, loss, err);
+    vlk_model_set_mode(j->e.model, &(vlk_model_mode){0});
+    return train_agree(j, rc, err) || vlk_train_params_sum_grad(&j->params, j->dist, err) ? -1 : 0;
+}
+
 int train_step(train_job *j, const vlk_load_batch *b, train_figures *f, vlk_err *err)
 {
     const train_options *o = j->o;
@@ -134,17 +169,8 @@ int train_step(train_job *j, const vlk_load_batch *b, train_figures *f, vlk_err 
                               .checkpoint_blocks = o->checkpoint_blocks,
                               .patch_dropout = (float)o->patch_dropout,
                               .noise = {.seed = o->seed, .step = j->step}};
-    if (tokenize(&s, err))
-        return -1;
-    size_t e = j->e.info->embed_dim, chunk = o->chunk && o->chunk < b->rows ? o->chunk : 0, texts = b->rows + s.extra;
-    const vlk_gradcache_part part[] = {{b->rows, e, chunk ? chunk : b->rows, vlk_model_piece(j->e.model)},
-                                       {texts, e, chunk ? chunk : texts, 0}};
-    const vlk_gradcache_calls calls = {&s, encode, loss_of};
     double factor = lr_factor(j);
-    vlk_train_params_zero_grad(&j->params, vlk_kernel_pool(j->e.kernel));
-    int rc = vlk_gradcache_run(j->cache, part, 2, &calls, &f->loss, err);
-    vlk_model_set_mode(j->e.model, &(vlk_model_mode){0});
-    if (rc)
+    if (gradients(&s, &f->loss, err))
         return -1;
     f->lr = o->lr * factor;
     f->scale = exp((double)j->log_scale[0]);

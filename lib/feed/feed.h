@@ -202,6 +202,12 @@ typedef struct vlk_loader_options {
     size_t cache_bytes;                /* base pictures (vlk_augment_base) are kept if all of the index fit in this */
     int threads;                       /* that decode ahead; 1: the caller decodes */
     const volatile sig_atomic_t *stop; /* not 0: vlk_loader_next returns 0 soon; or NULL */
+    /* Several processes with the same options: process `rank` decodes the positions p with p % ranks == rank (ranks 0:
+     * all of them), and all see the same rows and bad samples. `gather` appends the bytes of all processes to `all`, in
+     * any order; outcome (1, 0 stopped, -1 with err) is how it went here, and what it returns is the least of all. */
+    size_t rank, ranks;
+    int (*gather)(void *arg, int outcome, const void *mine, size_t bytes, vlk_buf *all, vlk_err *err);
+    void *gather_arg;
 } vlk_loader_options;
 
 typedef struct vlk_load_row {
@@ -223,9 +229,11 @@ typedef struct vlk_load_bad {
 } vlk_load_bad;
 
 typedef struct vlk_load_batch { /* borrowed until the next vlk_loader_next */
-    const uint8_t *pixels;      /* (rows,H,W,3) */
+    const uint8_t *pixels;      /* (owns,H,W,3) */
     const vlk_load_row *row;
-    size_t rows; /* `batch`; fewer only before the end of the order */
+    size_t rows;       /* `batch`; fewer only before the end of the order */
+    const size_t *own; /* rows whose pixels are here, rising; 0, 1 ... in one process alone */
+    size_t owns;
     const vlk_load_bad *bad;
     size_t bads;   /* met in [position, next) */
     uint64_t next; /* the position where the next batch begins: a loader opened there goes on with the same batches */

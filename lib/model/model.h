@@ -140,7 +140,7 @@ typedef struct vlk_model_mode {
     int train;             /* batch norm takes the batch's statistics in towers that are trained */
     int checkpoint_blocks; /* of transformers: backward computes them again, same bits */
     float patch_dropout;   /* FLIP (arXiv 2212.00794): so much of the patches is left out, with train only */
-    vlk_noise noise;       /* whose random numbers; `first` is set by the caller for each chunk */
+    vlk_noise noise;       /* whose random numbers; the caller sets whose samples they are for each chunk */
 } vlk_model_mode;
 void vlk_model_set_mode(vlk_model *m, const vlk_model_mode *mode);
 

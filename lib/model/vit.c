@@ -22,7 +22,7 @@ static vlk_var *drop_patches(vlk_tape *t, const vlk_vision_config *c, vlk_var *x
     if (!row || !order || !stays || !x)
         return NULL;
     for (size_t i = 0; i < b; i++) {
-        const uint64_t key[4] = {c->noise.seed, c->noise.step, c->noise.first + i,
+        const uint64_t key[4] = {c->noise.seed, c->noise.step, vlk_noise_sample(&c->noise, i),
                                  vlk_random_for(VLK_RANDOM_PATCHES, c->noise.ordinal)};
         vlk_random_permutation(key, order, patches);
         for (size_t j = 0; j < patches; j++)

@@ -124,7 +124,13 @@ void vlk_kv_clear(vlk_kv *c);
 typedef struct vlk_noise {
     uint64_t seed, step, first; /* first: the number, in the global batch, of the value's first sample */
     uint64_t ordinal;           /* of the call within a pass */
+    const size_t *sample;       /* the number of each sample, where they do not follow one another; lent until the
+                                 * backward pass is done. NULL: first, first+1 ... */
 } vlk_noise;
+static inline uint64_t vlk_noise_sample(const vlk_noise *n, size_t i)
+{
+    return n->sample ? n->sample[i] : n->first + i;
+}
 /* What an attention looked at, (H,tq,tk) a sequence behind one another: probabilities in front of dropout and, behind
  * backward, their gradient. Both live until vlk_tape_clear; the call must be recorded. */
 typedef struct vlk_attention_seen {

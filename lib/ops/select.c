@@ -107,7 +107,8 @@ vlk_var *vlk_concat_rows(vlk_tape *t, vlk_var *a, vlk_var *b)
 
 void vlk_noise_drops(const vlk_noise *n, float p, size_t sample, size_t e, float *drop, size_t count)
 {
-    const uint64_t key[4] = {n->seed, n->step, n->first + sample, vlk_random_for(VLK_RANDOM_DROPOUT, n->ordinal)};
+    const uint64_t key[4] = {n->seed, n->step, vlk_noise_sample(n, sample),
+                             vlk_random_for(VLK_RANDOM_DROPOUT, n->ordinal)};
     const uint64_t limit = (uint64_t)((double)p * 18446744073709551616.0); /* p < 1 */
     const float by = 1.0f / (1.0f - p);
     uint64_t u[256];

@@ -7,7 +7,8 @@
  * The gradient of parameters is the sum over chunks, in order: to rounding that of one batch. The last chunk of each
  * part is recorded in 1 already and goes first in 3, so a batch of one chunk is encoded once, as without the cache.
  *
- * A chunk is encoded in pieces, all of them recorded: what a tower writes is still in the cache when it reads it. */
+ * A chunk is encoded in pieces, all of them recorded: what a tower writes is still in the cache when it reads it.
+ * With several processes each encodes its rows; between 1 and 2 features are gathered, and each computes the loss. */
 #include "train.h"
 
 #include <stdlib.h>
@@ -18,7 +19,9 @@ enum { PARTS_MAX = 8 };
 typedef struct held {   /* what a part has in memory */
     float *feature, *d; /* (rows, cols) */
     size_t cap;         /* floats of each */
-    int trained;        /* its features need a gradient */
+    float *all, *d_all; /* (all, cols), where features are gathered */
+    size_t all_cap;
+    int trained; /* its features need a gradient */
 } held;
 
 struct vlk_gradcache {
@@ -46,34 +49,46 @@ void vlk_gradcache_free(vlk_gradcache *g)
     for (size_t i = 0; i < PARTS_MAX; i++) {
         free(g->part[i].feature);
         free(g->part[i].d);
+        free(g->part[i].all);
+        free(g->part[i].d_all);
     }
     free(g->recorded.y);
     free(g->recorded.dy);
     free(g);
 }
 
-/* Room for features and their gradients; the gradients are zero. */
-static int make_room(held *h, const vlk_gradcache_part *p, size_t i, vlk_err *err)
+/* Room for n floats in both; what is in *d is zero. */
+static int make_pair(float **x, float **d, size_t *cap, size_t n, vlk_err *err)
 {
-    size_t n;
-    if (p->rows == 0 || p->cols == 0 || p->chunk == 0)
+    if (n > *cap) {
+        free(*x);
+        free(*d);
+        *cap = 0;
+        *x = vlk_calloc(n, sizeof **x, err);
+        *d = vlk_calloc(n, sizeof **d, err);
+        if (*x == NULL || *d == NULL)
+            return -1;
+        *cap = n;
+    }
+    if (n > 0)
+        memset(*d, 0, n * sizeof **d);
+    return 0;
+}
+
+static int make_room(held *h, const vlk_gradcache_part *p, size_t i, int gathered, vlk_err *err)
+{
+    size_t n, all = 0;
+    h->trained = 0;
+    if ((p->rows == 0 && !gathered) || p->cols == 0 || p->chunk == 0)
         return vlk_fail(err, VLK_EUSAGE, "gradient cache: part %zu has %zu rows of %zu in chunks of %zu", i, p->rows,
                         p->cols, p->chunk);
-    if (vlk_mul(p->rows, p->cols, &n) != 0)
+    if (gathered && (p->all < p->rows || p->all == 0 || p->place == NULL))
+        return vlk_fail(err, VLK_EUSAGE, "gradient cache: part %zu has %zu of %zu rows", i, p->rows, p->all);
+    if (vlk_mul(p->rows, p->cols, &n) != 0 || (gathered && vlk_mul(p->all, p->cols, &all) != 0))
         return vlk_fail(err, VLK_ELIMIT, "gradient cache: part %zu is too large", i);
-    if (n > h->cap) {
-        free(h->feature);
-        free(h->d);
-        h->cap = 0;
-        h->feature = vlk_calloc(n, sizeof *h->feature, err);
-        h->d = vlk_calloc(n, sizeof *h->d, err);
-        if (h->feature == NULL || h->d == NULL)
-            return -1;
-        h->cap = n;
-    }
-    memset(h->d, 0, n * sizeof *h->d);
-    h->trained = 0;
-    return 0;
+    if (make_pair(&h->feature, &h->d, &h->cap, n, err) != 0)
+        return -1;
+    return make_pair(&h->all, &h->d_all, &h->all_cap, all, err);
 }
 
 /* One piece; its features are kept. NULL with err. */
@@ -97,7 +112,8 @@ static int encode_chunk(vlk_gradcache *g, const vlk_gradcache_part *p, size_t i,
                         const vlk_gradcache_calls *c, vlk_err *err)
 {
     struct recorded *r = &g->recorded;
-    const size_t to = p->rows - from < p->chunk ? p->rows : from + p->chunk, piece = p->piece && p->piece < p->chunk ? p->piece : p->chunk;
+    const size_t to = p->rows - from < p->chunk ? p->rows : from + p->chunk,
+                 piece = p->piece && p->piece < p->chunk ? p->piece : p->chunk;
     for (size_t at = from; at < to; at += piece) {
         vlk_var *y = encode_piece(g, p, i, at, to - at < piece ? to - at : piece, c, err);
         if (y == NULL || vlk_grow(&r->y, &r->cap, r->n + 1, sizeof *r->y, err) != 0 ||
@@ -113,7 +129,7 @@ static int encode_chunk(vlk_gradcache *g, const vlk_gradcache_part *p, size_t i,
 
 static size_t last_chunk(const vlk_gradcache_part *p)
 {
-    return (p->rows - 1) / p->chunk * p->chunk;
+    return p->rows ? (p->rows - 1) / p->chunk * p->chunk : 0;
 }
 
 /* Step 1. */
@@ -160,23 +176,44 @@ static int backward_all(vlk_gradcache *g, const vlk_gradcache_part *part, size_t
     return 0;
 }
 
-int vlk_gradcache_run(vlk_gradcache *g, const vlk_gradcache_part *part, size_t parts, const vlk_gradcache_calls *c,
-                      double *loss, vlk_err *err)
+/* Step 2. */
+static int loss_of(vlk_gradcache *g, const vlk_gradcache_part *part, size_t parts, const vlk_gradcache_calls *c,
+                   double *loss, vlk_err *err)
 {
     const float *feature[PARTS_MAX];
     float *d[PARTS_MAX];
-    int rc = -1, recording = vlk_tape_recording(g->t);
+    for (size_t i = 0; i < parts; i++) {
+        feature[i] = c->gather ? g->part[i].all : g->part[i].feature;
+        d[i] = c->gather ? g->part[i].d_all : g->part[i].d;
+    }
+    if (c->loss(c->arg, feature, d, loss, err) != 0)
+        return -1;
+    for (size_t i = 0; i < parts && c->gather; i++)
+        for (size_t r = 0; r < part[i].rows; r++)
+            memcpy(g->part[i].d + r * part[i].cols, d[i] + part[i].place[r] * part[i].cols,
+                   part[i].cols * sizeof(float));
+    return 0;
+}
+
+int vlk_gradcache_run(vlk_gradcache *g, const vlk_gradcache_part *part, size_t parts, const vlk_gradcache_calls *c,
+                      double *loss, vlk_err *err)
+{
+    const float *mine[PARTS_MAX];
+    float *all[PARTS_MAX];
+    int rc = 0, recording = vlk_tape_recording(g->t);
     if (parts == 0 || parts > PARTS_MAX)
         return vlk_fail(err, VLK_EUSAGE, "gradient cache: expected 1 to %d parts, found %zu", PARTS_MAX, parts);
     vlk_tape_clear(g->t);
+    for (size_t i = 0; i < parts && rc == 0; i++)
+        rc = make_room(&g->part[i], &part[i], i, c->gather != NULL, err);
+    rc = rc || encode_all(g, part, parts, c, err) ? -1 : 0;
     for (size_t i = 0; i < parts; i++) {
-        if (make_room(&g->part[i], &part[i], i, err) != 0)
-            return -1;
-        feature[i] = g->part[i].feature;
-        d[i] = g->part[i].d;
+        mine[i] = g->part[i].feature;
+        all[i] = g->part[i].all;
     }
-    if (encode_all(g, part, parts, c, err) == 0 && c->loss(c->arg, feature, d, loss, err) == 0)
-        rc = backward_all(g, part, parts, c, err);
+    if (c->gather)
+        rc = c->gather(c->arg, rc, mine, all, err);
+    rc = rc || loss_of(g, part, parts, c, loss, err) || backward_all(g, part, parts, c, err) ? -1 : 0;
     vlk_tape_clear(g->t);
     vlk_tape_record(g->t, recording);
     return rc;

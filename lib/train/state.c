@@ -267,3 +267,17 @@ out:
     vlk_weights_close(w);
     return rc;
 }
+
+int vlk_state_share(vlk_state *s, vlk_dist *d, vlk_err *err)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (vlk_dist_broadcast(d, (void *)(uintptr_t)s->t[i].data,
+                               vlk_tensor_count(&s->t[i]) * vlk_dtype_size(s->t[i].dtype), err) != 0)
+            return -1;
+    for (size_t i = 0; i < s->counters; i++) {
+        void *at = s->c[i].count ? (void *)s->c[i].count : (void *)s->c[i].number;
+        if (vlk_dist_broadcast(d, at, sizeof(uint64_t), err) != 0)
+            return -1;
+    }
+    return 0;
+}

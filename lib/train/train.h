@@ -5,6 +5,7 @@
  *     adamw, schedule, ema            the step
  *     state  named tensors, counters  what a checkpoint holds beside the weights
  *     run    the run's folder         whole or not at all, resumed after anything
+ *     dist   several processes        one batch, one loss, the same weights on all
  *
  * Everything is the same bits for any number of threads. */
 #ifndef VLK_TRAIN_H
@@ -13,6 +14,8 @@
 #include "../base/base.h"
 #include "../ops/ops.h"
 #include "../stream/stream.h"
+
+typedef struct vlk_dist vlk_dist; /* several processes: below */
 
 /* ---- parameters (params.c) ---------------------------------------------------------------------- */
 
@@ -46,6 +49,9 @@ void vlk_train_params_clear(vlk_train_params *l);
 void vlk_train_params_zero_grad(const vlk_train_params *l, vlk_pool *pool);
 /* Numbers in all parameters, and in those that are trained. */
 size_t vlk_train_params_count(const vlk_train_params *l, size_t *trained);
+/* Several processes: all take the values of rank 0, whose names and shapes they must have; gradients are summed. */
+int vlk_train_params_share(const vlk_train_params *l, vlk_dist *d, vlk_err *err) VLK_MUST_USE;
+int vlk_train_params_sum_grad(const vlk_train_params *l, vlk_dist *d, vlk_err *err) VLK_MUST_USE;
 /* Where the tensor for saving stands: fills t with the name, f32 and shape. */
 void vlk_train_param_tensor(const vlk_train_param *p, vlk_tensor *t);
 
@@ -121,6 +127,37 @@ typedef struct vlk_order_item {
 int vlk_order_at(vlk_order *o, uint64_t position, vlk_order_item *item, vlk_err *err) VLK_MUST_USE;
 size_t vlk_order_epoch(const vlk_order *o); /* positions of an epoch */
 
+/* ---- several processes (dist.c, ranks.c) ------------------------------------------------------------- */
+
+/* Ranks that mpirun or srun began. All of them must make the same calls in the same order: what can fail on one rank
+ * alone stands before a vlk_dist_agree. In all calls NULL is one process alone: they do what is to be done then (a
+ * gather copies), which is mostly nothing. Ranks are of one architecture: bytes go as they are. */
+/* How many ranks the launcher says it has begun, by the environment: 1 also where there is none; SIZE_MAX: it does not
+ * say. Costs nothing. */
+size_t vlk_dist_launched(void);
+/* Opens MPI. Once a process; not where vlk_dist_launched is 1. VLK_EUNSUPPORTED: built without, or it is not there. */
+vlk_dist *vlk_dist_open(vlk_err *err) VLK_MUST_USE;
+/* Waits for the other ranks to come here; if they cannot be reached any more, ends all of them, with status 2. */
+void vlk_dist_close(vlk_dist *d);
+size_t vlk_dist_rank(const vlk_dist *d);
+size_t vlk_dist_ranks(const vlk_dist *d);
+
+/* Blocks of `bytes` of all ranks, one behind the other: (ranks, bytes). */
+int vlk_dist_gather(vlk_dist *d, const void *mine, size_t bytes, void *all, vlk_err *err) VLK_MUST_USE;
+/* The same with any size each; appended. */
+int vlk_dist_gather_bytes(vlk_dist *d, const void *mine, size_t bytes, vlk_buf *all, vlk_err *err) VLK_MUST_USE;
+/* rows[r] rows of rank r, (rows, cols): (sum of rows, cols), rank by rank. */
+int vlk_dist_gather_rows(vlk_dist *d, const float *mine, const size_t *rows, size_t cols, float *all,
+                         vlk_err *err) VLK_MUST_USE;
+/* What rank 0 has. The buffer takes its length, too. */
+int vlk_dist_broadcast(vlk_dist *d, void *p, size_t bytes, vlk_err *err) VLK_MUST_USE;
+int vlk_dist_broadcast_buf(vlk_dist *d, vlk_buf *b, vlk_err *err) VLK_MUST_USE;
+/* x[i], of n[i] floats, becomes the sum over ranks, added in their order: the same bits on all, every time. */
+int vlk_dist_sum(vlk_dist *d, float *const *x, const size_t *n, size_t arrays, vlk_err *err) VLK_MUST_USE;
+/* rc is how it went here (0, -1 with err): -1 on all ranks if it failed on one, with the error of the first that failed
+ * ("rank 1: ..."). *largest (NULL: none) becomes the largest of all ranks, also where one failed. */
+int vlk_dist_agree(vlk_dist *d, int rc, int *largest, vlk_err *err) VLK_MUST_USE;
+
 /* ---- gradient cache (gradcache.c) ------------------------------------------------------------------ */
 
 /* L. Gao, Y. Zhang, J. Han, J. Callan: Scaling deep contrastive learning batch size under memory limited setup. 2021.
@@ -129,6 +166,9 @@ size_t vlk_order_epoch(const vlk_order *o); /* positions of an epoch */
 typedef struct vlk_gradcache_part { /* what one tower gives: (rows, cols), in chunks of `chunk` rows */
     size_t rows, cols, chunk;
     size_t piece; /* rows of one call of `encode`: pieces of a chunk are recorded behind one another. 0: all of it */
+    /* Several processes: rows of all of them, and where ours stand among them (rows). All of them may be elsewhere. */
+    size_t all;
+    const size_t *place;
 } vlk_gradcache_part;
 
 typedef struct vlk_gradcache_calls {
@@ -139,9 +179,13 @@ typedef struct vlk_gradcache_calls {
     /* Loss of all features; fills their gradients (zeroed before), and adds to those of its own parameters. It may not
      * use the tape, which holds a chunk. */
     int (*loss)(void *arg, const float *const *feature, float *const *d_feature, double *loss, vlk_err *err);
+    /* Several processes, else NULL: features of this one's rows -> features of all rows, (all, cols), which `loss` then
+     * sees on each. rc, err: how encoding went here; -1 on all where it failed on one. */
+    int (*gather)(void *arg, int rc, const float *const *mine, float *const *all, vlk_err *err);
 } vlk_gradcache_calls;
 
-/* Borrows the tape, which is cleared on the way. Gradients of parameters are added to. The last chunk of each part is
+/* Borrows the tape, which is cleared on the way. Gradients of parameters are added to; of several processes each has
+ * what its rows give, to be summed by the caller, also where this fails on one of them. The last chunk of each part is
  * encoded once only: where each part is one chunk this is plain training. Parts in which nothing is trained are encoded
  * once. At most 8 parts. A loss that is not finite is the caller's to judge: `loss` returns -1 to end before backward.
  */
@@ -166,6 +210,8 @@ int vlk_state_number(vlk_state *s, const char *name, double *where, vlk_err *err
 /* What the optimiser ("exp_avg/NAME", "exp_avg_sq/NAME", "optimizer_steps") and the mean ("ema/NAME") need. */
 int vlk_state_adamw(vlk_state *s, vlk_adamw *a, vlk_err *err) VLK_MUST_USE;
 int vlk_state_ema(vlk_state *s, vlk_ema *e, vlk_err *err) VLK_MUST_USE;
+/* All ranks take what rank 0 has; their lists are the same. */
+int vlk_state_share(vlk_state *s, vlk_dist *d, vlk_err *err) VLK_MUST_USE;
 int vlk_state_save(const vlk_state *s, const char *path, vlk_err *err) VLK_MUST_USE;
 /* Every tensor and counter of the list must be in the file with its shape and type, and none else; checked before
  * anything is written to. */

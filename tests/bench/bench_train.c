@@ -82,7 +82,8 @@ static int loss(void *arg, const float *const *feature, float *const *d, double 
 static int step(struct bench *b, vlk_err *err)
 {
     const size_t e = vlk_model_describe(b->m)->embed_dim;
-    const vlk_gradcache_part part[] = {{b->batch, e, b->batch, vlk_model_piece(b->m)}, {b->batch, e, b->batch, 0}};
+    const vlk_gradcache_part part[] = {{.rows = b->batch, .cols = e, .chunk = b->batch, .piece = vlk_model_piece(b->m)},
+                                       {.rows = b->batch, .cols = e, .chunk = b->batch}};
     const double start = now();
     double value;
     memset(b->took, 0, sizeof b->took);
@@ -90,7 +91,7 @@ static int step(struct bench *b, vlk_err *err)
         if (b->ref[i].grad)
             memset(b->ref[i].grad, 0, b->ref[i].count * sizeof(float));
     vlk_model_updated(b->m);
-    if (vlk_gradcache_run(b->cache, part, 2, &(vlk_gradcache_calls){b, encode, loss}, &value, err) != 0)
+    if (vlk_gradcache_run(b->cache, part, 2, &(vlk_gradcache_calls){b, encode, loss, NULL}, &value, err) != 0)
         return -1;
     b->took[3] = now() - start - b->took[0] - b->took[1] - b->took[2];
     return 0;

@@ -99,13 +99,16 @@ static int loss(void *arg, const float *const *f, float *const *d, double *value
     return 0;
 }
 
-static const vlk_gradcache_part whole[2] = {{IMAGES, OUT, IMAGES, 0}, {TEXTS, OUT, 100, 0}};
-static const vlk_gradcache_part pieces[2] = {{IMAGES, OUT, IMAGES, 5}, {TEXTS, OUT, 4, 3}};
-static const vlk_gradcache_part chunks[2] = {{IMAGES, OUT, 4, 0}, {TEXTS, OUT, 5, 0}};
+static const vlk_gradcache_part whole[2] = {{.rows = IMAGES, .cols = OUT, .chunk = IMAGES},
+                                            {.rows = TEXTS, .cols = OUT, .chunk = 100}};
+static const vlk_gradcache_part pieces[2] = {{.rows = IMAGES, .cols = OUT, .chunk = IMAGES, .piece = 5},
+                                             {.rows = TEXTS, .cols = OUT, .chunk = 4, .piece = 3}};
+static const vlk_gradcache_part chunks[2] = {{.rows = IMAGES, .cols = OUT, .chunk = 4},
+                                             {.rows = TEXTS, .cols = OUT, .chunk = 5}};
 
 static double run(vlk_gradcache *g, towers *t, const vlk_gradcache_part *part)
 {
-    const vlk_gradcache_calls c = {t, encode, loss};
+    const vlk_gradcache_calls c = {t, encode, loss, NULL};
     vlk_err err = {0};
     double value = NAN;
     for (size_t i = 0; i < PARAMS; i++)
@@ -230,8 +233,8 @@ static void frozen(vlk_gradcache *g, towers *t)
 static void trouble(vlk_tape *tape, vlk_gradcache *g, towers *t)
 {
     static const char *const want[] = {"the loss fails", "fails", "expected 4 rows of 5"};
-    const vlk_gradcache_calls c = {t, encode, loss};
-    const vlk_gradcache_part empty = {0, OUT, 4, 0};
+    const vlk_gradcache_calls c = {t, encode, loss, NULL};
+    const vlk_gradcache_part empty = {.cols = OUT, .chunk = 4};
     vlk_err err = {0};
     double value;
     for (t->fail = 1; t->fail <= 3; t->fail++)
