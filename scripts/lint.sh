@@ -115,7 +115,7 @@ check_warnings() {
 
 check_cppcheck() {
     cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --suppress=missingIncludeSystem \
-        --suppress=normalCheckLevelMaxBranches -D_POSIX_C_SOURCE=200809L -DVLK_HAVE_DNNL=1 -DVLK_HAVE_WEBP=1 -j "$(nproc)" \
+        --suppress=normalCheckLevelMaxBranches -D_POSIX_C_SOURCE=200809L -DVLK_HAVE_DNNL=1 -DVLK_HAVE_WEBP=1 -DVLK_HAVE_MPI=1 -j "$(nproc)" \
         --cppcheck-build-dir="$B/cppcheck" --template='{file}:{line}: {id}: {message}' lib tools 2>&1 |
         while read -r l; do say "$l"; done
 }

@@ -1,230 +1,26 @@
-/* loader.c - batches of training samples, decoded ahead in a ring of slots.
+/* loader.c - batches of training samples: rows in the order of positions, what is bad passed over.
  *
- *        caller (vlk_loader_next)      decoders (N threads)         caller
- *   FREE ----------------------> READY ------------> WORK --> DONE --------> batch --> FREE
- *        position -> sample, key        read, decode, cut      in order; bad ones are passed over
- *
- * What a slot becomes is a function of its position alone, and slots are taken in order: so batches do not depend on
- * the number of threads, on the length of the ring or on what is kept. While the caller computes its step the decoders
- * fill the ring, which holds the next batch or as much of it as LOOK_AHEAD bytes are.
+ * Slots are taken from the ring (loader_ring.c) in order: so batches do not depend on the number of threads, on the
+ * length of the ring or on what is kept. The ring holds the next batch or as much of it as LOOK_AHEAD bytes are.
  *
  * Several processes go through the same positions; each decodes every ranks-th, so that a slot of the others costs no
  * more than its place. A batch is made in rounds: as many positions as rows are missing; those found bad, by anybody,
  * are taken out; until none is missing. Alone it is the same without asking anybody. */
-#include "index_internal.h"
+#include "loader_internal.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 static const size_t LOOK_AHEAD = (size_t)256 << 20;
 
-typedef enum load_state { LOAD_FREE, LOAD_READY, LOAD_WORK, LOAD_DONE } load_state;
-
-typedef struct load_slot {
-    load_state state;
-    uint64_t position;
-    vlk_draw draw;
-    int rc; /* 0 good; 1 bad: stage, err; -1: err ends the run */
-    const char *stage;
-    vlk_err err;
-    uint8_t *pixels; /* (H,W,3), where it is ours */
-} load_slot;
-
-/* What a decoding thread keeps. */
-typedef struct load_worker {
-    struct vlk_loader *l;
-    pthread_t thread;
-    vlk_pixel_scratch *scratch;
-    vlk_buf file;
-    uint8_t *base; /* (base_h, base_w, 3) */
-} load_worker;
-
-enum { KEPT_NO, KEPT_WRITING, KEPT_YES };
-
-/* What processes tell one another of a bad sample. */
-typedef struct load_news {
-    uint64_t position, sample;
-    char stage[16];
-    vlk_err err;
-} load_news;
-
-struct vlk_loader {
-    vlk_loader_options opt;
-    vlk_recipe base;
-    int has_base;
-    size_t w, h, bytes, base_w, base_h, base_bytes;
-    uint8_t *kept; /* base pictures of all samples, or NULL */
-    _Atomic unsigned char *kept_state;
-    load_slot *slot;
-    uint8_t *slot_pixels;
-    size_t slots, head, work, tail; /* slots since the start; place: modulo slots */
-    size_t own_slots;               /* pictures: of any `slots` positions in a row so many are ours */
-    uint64_t position;              /* of the next draw */
-    int drawn;                      /* 1: the order goes on; 0 it has ended; -1 draw_err */
-    vlk_err draw_err;
-    load_worker *worker;
-    size_t workers, running; /* workers 0: the caller decodes, with worker[0] */
-    vlk_sync sync;
-    int quit;
-    uint8_t *batch_pixels; /* (owns,H,W,3) */
-    size_t pixels_cap, owns;
-    size_t *own;
-    vlk_load_row *row;
-    vlk_span *negative;
-    size_t *pick, pick_cap;
-    vlk_load_bad *bad;
-    size_t bads, bad_cap, judged; /* judged: of them counted in the streak */
-    size_t streak;                /* bad positions in a row, up to streak_next */
-    uint64_t streak_next;
-    vlk_buf mine, all;   /* news of bad samples, of this round and of this batch */
-    unsigned char *told; /* a byte a sample */
-    uint64_t next;
-};
-
-static void key_for(uint64_t key[4], const vlk_draw *d, vlk_random_use use)
-{
-    memcpy(key, d->key, sizeof d->key);
-    key[3] = vlk_random_for(use, 0);
-}
-
-static int is_mine(const vlk_loader *l, uint64_t position)
-{
-    return position % l->opt.ranks == l->opt.rank;
-}
-
-/* ---- one sample ------------------------------------------------------------------------------------ */
-
-static int bad_picture(load_slot *s)
-{
-    s->stage = vlk_feed_stage(&s->err);
-    return s->err.code == VLK_EMEM ? -1 : 1;
-}
-
-/* Keeps a base picture for the next time, unless another thread is about it. */
-static void keep(vlk_loader *l, size_t sample, const uint8_t *base)
-{
-    unsigned char no = KEPT_NO;
-    if (!l->kept || !atomic_compare_exchange_strong(&l->kept_state[sample], &no, KEPT_WRITING))
-        return;
-    memcpy(l->kept + sample * l->base_bytes, base, l->base_bytes);
-    atomic_store_explicit(&l->kept_state[sample], KEPT_YES, memory_order_release);
-}
-
-static int decode(vlk_loader *l, load_slot *s, load_worker *w)
-{
-    const vlk_loader_options *o = &l->opt;
-    size_t sample = s->draw.sample, n = 0;
-    const void *p = NULL;
-    uint64_t key[4];
-    double u[VLK_AUGMENT_UNIFORMS];
-    if (!is_mine(l, s->position))
-        return 0; /* as good as we know */
-    key_for(key, &s->draw, VLK_RANDOM_AUGMENT);
-    for (size_t i = 0; i < VLK_AUGMENT_UNIFORMS; i++)
-        u[i] = vlk_random_uniform(key, i);
-    const uint8_t *base = w->base;
-    if (l->kept && atomic_load_explicit(&l->kept_state[sample], memory_order_acquire) == KEPT_YES) {
-        base = l->kept + sample * l->base_bytes;
-    } else {
-        int rc = vlk_index_read(o->index, sample, &w->file, &p, &n, &s->stage, &s->err);
-        if (rc != 0)
-            return rc;
-        if (!l->has_base)
-            return vlk_augment_resized(s->pixels, p, n, &o->augment, &o->recipe, &o->pixels, u, w->scratch, &s->err)
-                       ? bad_picture(s)
-                       : 0;
-        if (vlk_pixels(w->base, p, n, &l->base, &o->pixels, w->scratch, &s->err) != 0)
-            return bad_picture(s);
-        keep(l, sample, base);
-    }
-    vlk_augment_cut(s->pixels, l->w, l->h, base, l->base_w, l->base_h, &o->augment, u);
-    return 0;
-}
-
-/* ---- decoders ---------------------------------------------------------------------------------------- */
-
-static void *worker_main(void *arg)
-{
-    load_worker *w = arg;
-    vlk_loader *l = w->l;
-    pthread_mutex_lock(&l->sync.lock);
-    while (!l->quit) {
-        if (l->work == l->head) {
-            pthread_cond_wait(&l->sync.ready, &l->sync.lock);
-            continue;
-        }
-        load_slot *s = &l->slot[l->work++ % l->slots];
-        s->state = LOAD_WORK;
-        pthread_mutex_unlock(&l->sync.lock);
-        s->rc = decode(l, s, w);
-        pthread_mutex_lock(&l->sync.lock);
-        s->state = LOAD_DONE;
-        if (s == &l->slot[l->tail % l->slots]) /* the only one that the caller waits for */
-            pthread_cond_signal(&l->sync.done);
-    }
-    pthread_mutex_unlock(&l->sync.lock);
-    return NULL;
-}
-
-static int start(vlk_loader *l, vlk_err *err)
-{
-    for (; l->running < l->workers; l->running++)
-        if (vlk_sync_thread(&l->worker[l->running].thread, worker_main, &l->worker[l->running], err) != 0)
-            return -1;
-    return 0;
-}
-
-/* ---- the caller's side --------------------------------------------------------------------------------- */
-
-static int stopped(const vlk_loader *l)
-{
-    return l->opt.stop && *l->opt.stop;
-}
-
-/* Gives every free slot its position. */
-static void refill(vlk_loader *l)
-{
-    while (l->drawn == 1 && l->head - l->tail < l->slots) {
-        load_slot *s = &l->slot[l->head % l->slots];
-        l->drawn = l->opt.draw(l->opt.draw_arg, l->position, &s->draw, &l->draw_err);
-        if (l->drawn == 1 && s->draw.sample >= vlk_index_count(l->opt.index))
-            l->drawn = vlk_fail(&l->draw_err, VLK_EUSAGE, "position %llu is sample %zu, of %zu",
-                                (unsigned long long)l->position, s->draw.sample, vlk_index_count(l->opt.index));
-        if (l->drawn != 1)
-            return;
-        s->position = l->position++;
-        s->pixels = l->slot_pixels + (size_t)(s->position / l->opt.ranks % l->own_slots) * l->bytes;
-        pthread_mutex_lock(&l->sync.lock);
-        s->state = LOAD_READY;
-        l->head++;
-        pthread_cond_signal(&l->sync.ready);
-        pthread_mutex_unlock(&l->sync.lock);
-    }
-}
-
-/* The oldest slot, done; or NULL when stopped. */
-static load_slot *wait_slot(vlk_loader *l)
-{
-    load_slot *s = &l->slot[l->tail % l->slots];
-    if (l->workers == 0) {
-        s->rc = decode(l, s, &l->worker[0]);
-        return stopped(l) ? NULL : s;
-    }
-    pthread_mutex_lock(&l->sync.lock);
-    while (s->state != LOAD_DONE && !stopped(l))
-        vlk_sync_slice(&l->sync);
-    pthread_mutex_unlock(&l->sync.lock);
-    return stopped(l) ? NULL : s;
-}
+/* ---- rows ------------------------------------------------------------------------------------------------- */
 
 /* `negatives` of the sample's, without repetition: the start of a shuffle of all. */
 static int pick_negatives(vlk_loader *l, const vlk_draw *d, vlk_load_row *row, vlk_span *out, vlk_err *err)
 {
     uint64_t key[4];
     size_t n = vlk_index_negatives(l->opt.index, d->sample), want = n < l->opt.negatives ? n : l->opt.negatives;
-    key_for(key, d, VLK_RANDOM_NEGATIVE);
+    vlk_load_key(key, d, VLK_RANDOM_NEGATIVE);
     if (vlk_grow(&l->pick, &l->pick_cap, n, sizeof *l->pick, err) != 0)
         return -1;
     for (size_t i = 0; i < n; i++)
@@ -247,14 +43,14 @@ static int take_good(vlk_loader *l, const load_slot *s, size_t at, vlk_err *err)
     const vlk_draw *d = &s->draw;
     vlk_load_row *row = &l->row[at];
     uint64_t key[4];
-    key_for(key, d, VLK_RANDOM_CAPTION);
+    vlk_load_key(key, d, VLK_RANDOM_CAPTION);
     size_t n = vlk_index_captions(ix, d->sample),
            c = l->opt.first_caption || n == 0 ? 0 : (size_t)vlk_random_below(key, 0, n);
     *row = (vlk_load_row){.sample = d->sample,
                           .position = s->position,
                           .key = vlk_index_key(ix, d->sample),
                           .caption = n ? vlk_index_caption(ix, d->sample, c) : (vlk_span){"", 0}};
-    if (is_mine(l, s->position)) {
+    if (vlk_load_mine(l, s->position)) {
         if (vlk_grow(&l->batch_pixels, &l->pixels_cap, l->owns + 1, l->bytes, err) != 0)
             return -1;
         memcpy(l->batch_pixels + l->owns * l->bytes, s->pixels, l->bytes);
@@ -287,13 +83,13 @@ static int take_bad(vlk_loader *l, const load_slot *s, vlk_err *err)
 /* The oldest slot into the batch. 1 it is a row; 2 bad; 0 the end, or stopped; -1. */
 static int take(vlk_loader *l, size_t at, vlk_err *err)
 {
-    refill(l);
+    vlk_load_refill(l);
     if (l->tail == l->head) {
         if (l->drawn < 0 && err)
             *err = l->draw_err;
         return l->drawn;
     }
-    load_slot *s = wait_slot(l);
+    load_slot *s = vlk_load_wait(l);
     if (!s)
         return 0;
     if (s->rc < 0) {
@@ -303,10 +99,7 @@ static int take(vlk_loader *l, size_t at, vlk_err *err)
     }
     int rc = s->rc == 0 ? take_good(l, s, at, err) : take_bad(l, s, err);
     l->next = s->position + 1;
-    pthread_mutex_lock(&l->sync.lock);
-    s->state = LOAD_FREE;
-    l->tail++;
-    pthread_mutex_unlock(&l->sync.lock);
+    vlk_load_release(l, s);
     return rc != 0 ? -1 : s->rc == 0 ? 1 : 2;
 }
 
@@ -333,18 +126,18 @@ static void drop_rows(vlk_loader *l, size_t *rows)
         if (each && n != i)
             memmove(l->negative + n * each, l->negative + i * each, each * sizeof *l->negative);
         l->row[n].negative = each ? l->negative + n * each : NULL;
-        if (is_mine(l, l->row[n].position))
+        if (vlk_load_mine(l, l->row[n].position))
             l->own[l->owns++] = n;
         n++;
     }
     *rows = n;
 }
 
-/* Ends a round of several processes. What came earlier for this batch stands in l->all and, sorted, in l->bad. */
+/* Ends a round of several processes. What came earlier for this batch stands in l->all and, as here, in l->bad. */
 static int exchange(vlk_loader *l, int rc, size_t *rows, vlk_err *err)
 {
     const size_t was = l->all.len;
-    const int outcome = rc < 0 ? -1 : rc == 0 && stopped(l) ? 0 : 1;
+    const int outcome = rc < 0 ? -1 : rc == 0 && vlk_load_stopped(l) ? 0 : 1;
     int agreed = l->opt.gather(l->opt.gather_arg, outcome, l->mine.data, l->mine.len, &l->all, err);
     l->mine.len = 0;
     if (agreed <= 0)
@@ -354,8 +147,9 @@ static int exchange(vlk_loader *l, int rc, size_t *rows, vlk_err *err)
     load_news *news = (load_news *)(void *)l->all.data;
     const size_t first = was / sizeof *news, n = l->all.len / sizeof *news;
     qsort(news + first, n - first, sizeof *news, by_position);
-    l->bads = 0;
-    for (size_t i = 0; i < n; i++) /* anew: the buffer may have moved */
+    for (size_t i = 0; i < first; i++) /* the buffer may have moved */
+        l->bad[i].stage = news[i].stage;
+    for (size_t i = first; i < n; i++)
         if (news[i].sample >= vlk_index_count(l->opt.index) ||
             add_bad(l, (size_t)news[i].sample, news[i].position, news[i].stage, &news[i].err, err) != 0)
             return -1;
@@ -367,12 +161,8 @@ static int exchange(vlk_loader *l, int rc, size_t *rows, vlk_err *err)
 static int judge(vlk_loader *l, vlk_err *err)
 {
     const size_t all = vlk_index_count(l->opt.index);
-    for (size_t i = 0; i < l->bads; i++) {
-        vlk_load_bad *b = &l->bad[i];
-        if (i < l->judged) {
-            b->again = 1;
-            continue;
-        }
+    for (; l->judged < l->bads; l->judged++) {
+        vlk_load_bad *b = &l->bad[l->judged];
         b->again = l->told[b->sample];
         l->told[b->sample] = 1;
         l->streak = b->position == l->streak_next ? l->streak + 1 : 1;
@@ -381,7 +171,6 @@ static int judge(vlk_loader *l, vlk_err *err)
             return vlk_fail(err, VLK_EFORMAT, "%zu samples in a row cannot be used; the last one, %s: %s", l->streak,
                             b->key.s, b->err.msg);
     }
-    l->judged = l->bads;
     return 0;
 }
 
@@ -397,7 +186,7 @@ static int round_of(vlk_loader *l, size_t *rows, int *ended, vlk_err *err)
         int agreed = exchange(l, rc, rows, err);
         if (agreed <= 0)
             return agreed;
-    } else if (rc < 0 || stopped(l)) {
+    } else if (rc < 0 || vlk_load_stopped(l)) {
         return rc < 0 ? -1 : 0;
     }
     return judge(l, err) != 0 ? -1 : 1;
@@ -408,7 +197,7 @@ int vlk_loader_next(vlk_loader *l, vlk_load_batch *b, vlk_err *err)
     int ended = 0;
     l->bads = l->judged = l->owns = l->all.len = 0;
     *b = (vlk_load_batch){.row = l->row, .own = l->own};
-    if (l->running < l->workers && start(l, err) != 0)
+    if (l->running < l->workers && vlk_load_start(l, err) != 0)
         return -1;
     while (b->rows < l->opt.batch && !ended) {
         int rc = round_of(l, &b->rows, &ended, err);
@@ -416,7 +205,7 @@ int vlk_loader_next(vlk_loader *l, vlk_load_batch *b, vlk_err *err)
             return rc;
     }
     if (!ended)
-        refill(l);
+        vlk_load_refill(l);
     b->pixels = l->batch_pixels;
     b->owns = l->owns;
     b->bad = l->bad;
@@ -512,14 +301,7 @@ void vlk_loader_close(vlk_loader *l)
 {
     if (!l)
         return;
-    if (l->running) {
-        pthread_mutex_lock(&l->sync.lock);
-        l->quit = 1;
-        pthread_cond_broadcast(&l->sync.ready);
-        pthread_mutex_unlock(&l->sync.lock);
-    }
-    for (size_t i = 0; i < l->running; i++)
-        pthread_join(l->worker[i].thread, NULL);
+    vlk_load_end(l);
     for (size_t i = 0; l->worker && i < (l->workers ? l->workers : 1); i++)
         close_worker(&l->worker[i]);
     vlk_sync_clear(&l->sync);

@@ -12,7 +12,7 @@
 /* Launchers say how many they begin; PMIx alone says only which one this is. */
 size_t vlk_dist_launched(void)
 {
-    static const char *const sizes[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_SIZE"};
+    static const char *const sizes[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"};
     uint64_t n;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (getenv(sizes[i]) && vlk_parse_u64(getenv(sizes[i]), 1, INT_MAX, &n) == 0)

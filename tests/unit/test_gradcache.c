@@ -230,6 +230,96 @@ static void frozen(vlk_gradcache *g, towers *t)
     t->both.grad = t->grad[2];
 }
 
+/* ---- several processes ---- */
+
+/* Every `of`-th row, from `first` on, is here; features of the others are those of a run of the whole batch. */
+typedef struct half {
+    towers *t;
+    size_t first, of, rows[2], place[2][IMAGES + TEXTS];
+    float all[2][IMAGES * OUT];
+    int lost; /* encoding has failed somewhere else */
+} half;
+
+static vlk_var *encode_half(void *arg, vlk_tape *tape, size_t part, size_t from, size_t n)
+{
+    half *h = arg;
+    float *rows = vlk_tape_alloc(tape, n * IN, sizeof *rows);
+    const float *table = part ? h->t->text : h->t->image;
+    for (size_t i = 0; rows && i < n; i++)
+        memcpy(rows + i * IN, table + h->place[part][from + i] * IN, IN * sizeof *rows);
+    vlk_var *x = rows ? vlk_var_wrap(tape, rows, n, IN) : NULL;
+    vlk_var *y = vlk_linear(tape, x, part ? &h->t->w2 : &h->t->w1, part ? NULL : &h->t->b1, VLK_ACT_GELU);
+    y = vlk_linear(tape, y, &h->t->both, NULL, VLK_ACT_NONE);
+    return part ? vlk_l2_normalize(tape, y) : vlk_layer_norm(tape, y, &h->t->norm, &h->t->shift, 1e-5f);
+}
+
+static int loss_half(void *arg, const float *const *f, float *const *d, double *value, vlk_err *err)
+{
+    return loss(((half *)arg)->t, f, d, value, err);
+}
+
+static int gather(void *arg, int rc, const float *const *mine, float *const *all, vlk_err *err)
+{
+    half *h = arg;
+    if (rc != 0 || h->lost)
+        return rc ? -1 : vlk_fail(err, VLK_EVALUE, "rank 1: it fails");
+    for (int p = 0; p < 2; p++) {
+        for (size_t i = 0; i < h->rows[p]; i++)
+            memcpy(h->all[p] + h->place[p][i] * OUT, mine[p] + i * OUT, OUT * sizeof(float));
+        memcpy(all[p], h->all[p], (p ? TEXTS : IMAGES) * OUT * sizeof(float));
+    }
+    return 0;
+}
+
+static double run_half(vlk_gradcache *g, half *h, size_t first, size_t of, vlk_err *err)
+{
+    const vlk_gradcache_calls c = {h, encode_half, loss_half, gather};
+    vlk_gradcache_part part[2];
+    double value = NAN;
+    for (size_t p = 0; p < 2; p++) {
+        const size_t all = p ? TEXTS : IMAGES;
+        h->rows[p] = 0;
+        for (size_t i = first; i < all; i += of)
+            h->place[p][h->rows[p]++] = i;
+        part[p] = (vlk_gradcache_part){.rows = h->rows[p], .cols = OUT, .chunk = 4, .all = all, .place = h->place[p]};
+    }
+    return vlk_gradcache_run(g, part, 2, &c, &value, err) == 0 ? value : NAN;
+}
+
+/* Shares of three processes, one of which has no row of its own, add up to the whole batch. */
+static void shares(vlk_gradcache *g, towers *t)
+{
+    static half h;
+    float *want[PARAMS], top[PARAMS] = {0};
+    vlk_err err = {0};
+    double value = run(g, t, chunks);
+    for (size_t i = 0; i < PARAMS; i++) {
+        want[i] = malloc(t->count[i] * sizeof(float));
+        memcpy(want[i], t->grad[i], t->count[i] * sizeof(float));
+        memset(t->grad[i], 0, t->count[i] * sizeof(float));
+        for (size_t j = 0; j < t->count[i]; j++)
+            top[i] = fmaxf(top[i], fabsf(want[i][j]));
+    }
+    h.t = t;
+    CHECK(fabs(run_half(g, &h, 0, 1, &err) - value) <= 1e-6 * value, "all rows in one: %s", err.msg);
+    for (size_t i = 0; i < PARAMS; i++)
+        memset(t->grad[i], 0, t->count[i] * sizeof(float));
+    for (size_t first = 0; first < 3; first++) {
+        double got = run_half(g, &h, first == 2 ? IMAGES : first, 2, &err);
+        CHECK(fabs(got - value) <= 1e-6 * value, "process %zu: loss %.9g, expected %.9g %s", first, got, value,
+              err.msg);
+    }
+    for (size_t i = 0; i < PARAMS; i++) {
+        double worst = 0;
+        for (size_t j = 0; j < t->count[i]; j++)
+            worst = fmax(worst, fabs((double)t->grad[i][j] - want[i][j]));
+        CHECK(worst <= 1e-5 * top[i], "parameter %zu: off by %g of %g", i, worst, top[i]);
+        free(want[i]);
+    }
+    h.lost = 1;
+    CHECK(isnan(run_half(g, &h, 0, 2, &err)) && strstr(err.msg, "rank 1"), "lost elsewhere: %s", err.msg);
+}
+
 static void trouble(vlk_tape *tape, vlk_gradcache *g, towers *t)
 {
     static const char *const want[] = {"the loss fails", "fails", "expected 4 rows of 5"};
@@ -261,6 +351,7 @@ int main(void)
     chunks_are_the_batch(g, &t);
     memory(k, &t);
     frozen(g, &t);
+    shares(g, &t);
     trouble(tape, g, &t);
     drop_towers(&t);
     vlk_gradcache_free(g);
