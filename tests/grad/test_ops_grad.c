@@ -166,7 +166,7 @@ static vlk_var *attention_masked(struct graph *g) /* a bias that hides some keys
 {
     static const size_t q[] = {0, 3, 5}, k[] = {0, 7, 9};
     static float bias[2 * (3 * 7 + 2 * 2)];
-    static const vlk_noise noise = {5, 6, 7, 8};
+    static const vlk_noise noise = {.seed = 5, .step = 6, .first = 7, .ordinal = 8};
     for (size_t i = 0; i < sizeof bias / sizeof *bias; i++)
         bias[i] = i % 5 == 2 ? -INFINITY : (float)(i % 7) / 7.0f;
     vlk_var *x = in(g, 5, 8), *y = in(g, 9, 8), *z = in(g, 9, 8);
@@ -322,7 +322,7 @@ static vlk_var *behind(struct graph *g)
 static vlk_var *dropout(struct graph *g)
 {
     static const size_t s[] = {0, 2, 7};
-    const vlk_noise noise = {1, 2, 3, 4};
+    const vlk_noise noise = {.seed = 1, .step = 2, .first = 3, .ordinal = 4};
     return vlk_dropout(g->t, in(g, 7, 50), 0.3f, &noise, &(vlk_packed){s, 2});
 }
 /* A residual branch with a norm. */
