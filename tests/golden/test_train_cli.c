@@ -143,6 +143,37 @@ static void check_weights(const char *name, const char *out, int lit)
     vlk_weights_close(before);
 }
 
+/* VLK_GOLDEN: every element. */
+static void check_all(const char *name, const char *out, const char *golden)
+{
+    char path[1200];
+    vlk_err err = {0};
+    double worst = 0;
+    size_t tensors = 0;
+    snprintf(path, sizeof path, "%s/last/model.safetensors", out);
+    vlk_weights *got = vlk_weights_open(path, &err);
+    if (!CHECK(got != NULL, "%s", err.msg))
+        return;
+    snprintf(path, sizeof path, "%s/clip-train-cli/%s.safetensors", golden, name);
+    vlk_weights *want = vlk_weights_open(path, &err);
+    CHECK(want != NULL, "%s", err.msg);
+    for (size_t i = 0; want && i < vlk_weights_count(want); i++) {
+        const vlk_tensor *w = vlk_weights_at(want, i), *t = vlk_weights_find(got, w->name);
+        size_t n = vlk_tensor_count(w);
+        if (!CHECK(t && vlk_tensor_count(t) == n, "%s: %s", name, w->name) || ends_with(w->name, "k_proj.bias"))
+            continue;
+        tensors++;
+        for (size_t k = 0; k < n; k++) {
+            double d = fabs((double)at(t, k) - (double)at(w, k));
+            worst = d > worst || isnan(d) ? d : worst;
+        }
+    }
+    CHECK(worst <= 2e-5 && tensors > 60, "%s: of %zu tensors a weight is off by %.3g", name, tensors, worst);
+    printf("%s: all weights within %.2g\n", name, worst);
+    vlk_weights_close(got);
+    vlk_weights_close(want);
+}
+
 int main(int argc, char **argv)
 {
     static const char *const runs[] = {"plain", "clipped", "lit"};
@@ -163,6 +194,8 @@ int main(int argc, char **argv)
             continue;
         check_log(runs[i], vlk_json_get(run, "log"), out);
         check_weights(runs[i], out, i == 2);
+        if (getenv("VLK_GOLDEN"))
+            check_all(runs[i], out, getenv("VLK_GOLDEN"));
     }
     vlk_json_free(expected);
     const char *remove[] = {"/bin/rm", "-r", tmp, NULL};
