@@ -36,7 +36,17 @@ static int explain_data(const train_job *j, vlk_buf *out, vlk_err *err)
     return 0;
 }
 
-/* Activations are measured: a batch of grey pictures and short texts would not be the run's; so the first batch. */
+/* Bytes of decoded pictures that a run keeps and two steps have not yet filled. */
+static size_t pictures_to_come(const train_job *j, size_t cache, size_t ahead)
+{
+    const size_t n = j->facts.samples, picture = j->e.info->image_w * j->e.info->image_h * 3;
+    const uint64_t all = train_steps(j) ? train_steps(j) * j->o->batch : UINT64_MAX;
+    const uint64_t drawn = 2 * (uint64_t)j->o->batch + ahead / picture, most = all < n ? all : n;
+    return cache && n && most > drawn ? (size_t)(most - drawn) * (cache / n) : 0;
+}
+
+/* Activations are measured: a batch of grey pictures and short texts would not be the run's; so the first batch. Then
+ * all memory is known: what two steps have taken, and the pictures that are kept from the later ones. */
 static int explain_step(train_job *j, vlk_buf *out, vlk_err *err)
 {
     vlk_load_batch b;
@@ -58,8 +68,9 @@ static int explain_step(train_job *j, vlk_buf *out, vlk_err *err)
     }
     return vlk_buf_addf(out, err,
                         "activations   %.1f MB at the most in the first two steps\nrate          %.1f pairs/s "
-                        "(the second step, without its data)\n",
-                        (double)vlk_tape_peak(j->e.tape) * MB, (double)b.rows / (cli_now() - start));
+                        "(the second step, without its data)\nmemory        %.1f MB peak of the run\n",
+                        (double)vlk_tape_peak(j->e.tape) * MB, (double)b.rows / (cli_now() - start),
+                        (double)(cli_peak_memory() + pictures_to_come(j, cache, ahead)) * MB);
 }
 
 int train_explain(train_job *j, vlk_buf *out, vlk_err *err)
@@ -84,5 +95,5 @@ int train_explain(train_job *j, vlk_buf *out, vlk_err *err)
         vlk_buf_addf(out, err, "checkpoint    %.1f MB on disk\n", (double)train_save_bytes(j) * MB) ||
         explain_step(j, out, err))
         return -1;
-    return vlk_buf_addf(out, err, "memory        %.1f MB peak\n", (double)cli_peak_memory() * MB);
+    return 0;
 }

@@ -59,4 +59,5 @@ gone "no picture of nothing" other.svg
 run 0 "$T" -m "$tiny/model" --train "$tiny/pairs.tar" -b 8 --steps 2 --explain
 has "memory of the optimiser" out "optimiser"
 has "activations" out "activations"
+has "all of it" out "peak of the run"
 finish
