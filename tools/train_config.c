@@ -313,6 +313,18 @@ int train_config_read(train_options *o, train_facts *f, const vlk_json *j, const
     return 0;
 }
 
+int train_config_same_place(const char *was, const char *is)
+{
+    char cwd[4096];
+    size_t n;
+    if (!was || !is || strcmp(was, is) == 0)
+        return was == is || (was && is);
+    if (is[0] == '/' || !getcwd(cwd, sizeof cwd))
+        return 0;
+    n = strlen(cwd);
+    return strncmp(was, cwd, n) == 0 && was[n] == '/' && strcmp(was + n + 1, is) == 0;
+}
+
 /* ---- comparing ------------------------------------------------------------------------------------- */
 
 static int same_field(const field *f, const train_options *was, const train_options *is, const char *path, vlk_err *err)

@@ -53,7 +53,8 @@ typedef struct train_options {
     double save_minutes;
     int no_exif, alpha; /* of cli_common, as run.json has them */
     size_t max_pixels;
-    vlk_json *json; /* run.json, which strings point into */
+    int start_given; /* -m or --config stand on the command line, or their default does: not in run.json alone */
+    vlk_json *json;  /* run.json, which strings point into */
 } train_options;
 
 extern const cli_program train_program;
@@ -79,6 +80,8 @@ int train_config_write(vlk_buf *out, const train_options *o, const train_facts *
 int train_config_arguments(vlk_buf *out, const train_options *o, vlk_err *err) VLK_MUST_USE;
 /* Reads the options of a run.json into o; strings point into j. */
 int train_config_read(train_options *o, train_facts *f, const vlk_json *j, const char *path, vlk_err *err) VLK_MUST_USE;
+/* Is `is`, seen from the working folder, what run.json has as `was`? Either may be NULL. */
+int train_config_same_place(const char *was, const char *is);
 /* 0 if a run that began with `was` may go on with `is`; -1 and what differs. */
 int train_config_same(const train_options *was, const train_facts *fwas, const train_options *is,
                       const train_facts *fis, const char *path, vlk_err *err) VLK_MUST_USE;

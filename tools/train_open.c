@@ -207,6 +207,39 @@ int train_put_config(train_job *j, vlk_err *err)
     return rc;
 }
 
+/* The id of what -m or --config name. */
+static int start_id(const train_job *j, char id[65], vlk_err *err)
+{
+    const train_options *o = j->o;
+    const vlk_model_options mo = {.share = cli_share(), .arch = o->arch};
+    if (o->config)
+        return vlk_model_config_id(o->config, o->tokenizer, (vlk_init)o->init, id, err);
+    vlk_model *m = vlk_model_open(o->model, &mo, err);
+    if (!m)
+        return -1;
+    memcpy(id, vlk_model_describe(m)->id, 65);
+    vlk_model_close(m);
+    return 0;
+}
+
+/* A start that was given must be the run's; one that is gone since is not needed any more where there is a checkpoint
+ * (without one it is missed later). */
+static int check_start(const train_job *j, const train_options *old, const train_facts *was, const char *path,
+                       vlk_err *err)
+{
+    char id[65] = "";
+    const char *is = j->o->config ? j->o->config : j->o->model, *before = old->config ? old->config : old->model;
+    if (is && access(is, F_OK) != 0 && train_config_same_place(before, is))
+        return 0;
+    if (start_id(j, id, err))
+        return -1;
+    if (was->model_id[0] && strcmp(id, was->model_id) != 0)
+        return vlk_fail(err, VLK_EUSAGE, "%s: %s is not what the run began with (%s): model id %.12s then, %.12s now",
+                        path, is ? is : "the installed model", before ? before : "the installed model", was->model_id,
+                        id);
+    return 0;
+}
+
 /* The run that is there may go on with these options; its facts come to `was`. */
 static int check_run(train_job *j, const vlk_buf *config, const char *path, train_facts *was, vlk_err *err)
 {
@@ -218,6 +251,8 @@ static int check_run(train_job *j, const vlk_buf *config, const char *path, trai
         snprintf(j->facts.model_id, sizeof j->facts.model_id, "%s", was->model_id);
         rc = train_config_same(&old, was, j->o, &j->facts, path, err);
     }
+    if (rc == 0 && j->o->start_given)
+        rc = check_start(j, &old, was, path, err);
     train_options_clear(&old);
     vlk_json_free(json);
     return rc;

@@ -303,6 +303,7 @@ static void parse_resumed(train_options *o, cli_common *c, int argc, char **argv
     o->minutes = 0;
     optind = 0; /* glibc and musl: begin anew */
     parse_once(o, c, argc, argv);
+    o->start_given = o->model != was.model || o->config != was.config;
     choose_list(&o->train, &was.train);
     choose_list(&o->val, &was.val);
     if (!o->steps && !o->epochs && o->minutes == 0) {
@@ -331,6 +332,7 @@ void train_parse(train_options *o, cli_common *c, int argc, char **argv)
         check_others(o, c);
         return;
     }
+    o->start_given = 1;
     if (o->resume)
         parse_resumed(o, c, argc, argv);
     o->arch = c->arch ? c->arch : o->arch; /* else that of run.json */

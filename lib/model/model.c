@@ -246,14 +246,41 @@ static int configure_new(vlk_model *m, const char *config, vlk_init init, vlk_er
     return status;
 }
 
-vlk_model *vlk_model_new_from_config(const char *config, const char *folder, vlk_init init, uint64_t seed, vlk_err *err)
+/* A model with its configs, and with their hash as its id: weights that are drawn have no bytes before. */
+static vlk_model *configured(const char *config, const char *folder, vlk_init init, vlk_err *err)
 {
+    vlk_sha256 s;
     vlk_model *m = vlk_calloc(1, sizeof *m, err);
     if (!m)
         return NULL;
     m->want[VLK_TOWER_IMAGE] = m->want[VLK_TOWER_TEXT] = 1;
     if (set_folder(m, config, folder, err) == 0 && (m->arena = vlk_arena_new(ARENA_BYTES, err)) != NULL &&
-        configure_new(m, config, init, err) == 0 && vlk_bind(m, err) == 0) {
+        configure_new(m, config, init, err) == 0) {
+        vlk_sha256_init(&s);
+        vlk_sha256_add(&s, m->configs.data, m->configs.len);
+        vlk_sha256_hex(&s, m->info.id);
+        return m;
+    }
+    vlk_model_close(m);
+    return NULL;
+}
+
+int vlk_model_config_id(const char *config, const char *folder, vlk_init init, char id[65], vlk_err *err)
+{
+    vlk_model *m = configured(config, folder, init, err);
+    if (!m)
+        return -1;
+    memcpy(id, m->info.id, 65);
+    vlk_model_close(m);
+    return 0;
+}
+
+vlk_model *vlk_model_new_from_config(const char *config, const char *folder, vlk_init init, uint64_t seed, vlk_err *err)
+{
+    vlk_model *m = configured(config, folder, init, err);
+    if (!m)
+        return NULL;
+    if (vlk_bind(m, err) == 0) {
         describe(m);
         if (check_recipe(m, err) == 0) {
             vlk_model_draw(m, init, seed);

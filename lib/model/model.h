@@ -162,6 +162,8 @@ vlk_var *vlk_model_texts(vlk_model *m, vlk_tape *t, const int32_t *ids, const si
 typedef enum vlk_init { VLK_INIT_HF, VLK_INIT_OPENAI } vlk_init;
 vlk_model *vlk_model_new_from_config(const char *config, const char *folder, vlk_init init, uint64_t seed,
                                      vlk_err *err) VLK_MUST_USE;
+/* The id that such a model would have: of its config files. */
+int vlk_model_config_id(const char *config, const char *folder, vlk_init init, char id[65], vlk_err *err) VLK_MUST_USE;
 
 /* Shows what passes through the towers: image_hidden and text_hidden (layer 0: the input of the first block),
  * rn_avgpool, rn_layer, *_pooled, *_raw. All rows are computed then. fn NULL: nobody looks. */

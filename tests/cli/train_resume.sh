@@ -52,6 +52,9 @@ opts="$base -b 3 --augment crop:4,flip --ema 0.9 --val $tiny/pairs.tar --val-ste
     kill -USR1 $pid
     wait $pid
     is "SIGUSR1" $? 75
+    [ -f usr1/last/state.safetensors ] && pass || fail "SIGUSR1: nothing was saved"
+    run 0 "$T" $opts --steps 160 -o usr1
+    same_run "stopped by SIGUSR1" whole usr1 step-000160
     # in the foreground, and with the signal's own action: a shell has its background jobs ignore SIGINT, the tests too
     (begun int 5; kill -INT "$(cat int.pid)") &
     env --default-signal=INT sh -c 'echo $$ >int.pid; exec "$@"' sh "$T" $base -b 8 --steps 1000000000 --schedule constant --save-minutes 0 -o int 2>err
@@ -78,6 +81,28 @@ opts="$base -b 3 --augment crop:4,flip --ema 0.9 --val $tiny/pairs.tar --val-ste
     # moved data are the same data; threads and saving may change
     cp "$tiny/pairs.tar" moved.tar
     run 0 "$T" --resume term --train moved.tar -j 1 --save-steps 3 --keep 1
+
+    # another start is refused, in a finished run too; one that is gone is not needed any more
+    cp -r "$tiny/model" start
+    run 0 "$T" -q -m start --train "$tiny/pairs.tar" -b 8 --steps 4 -o begun
+    cksum begun/run.json begun/metrics.jsonl begun/last/* >sums
+    run 2 "$T" -q -m "$top/tests/data/clip/gelu/open_clip" --train "$tiny/pairs.tar" -b 8 --steps 4 -o begun
+    has "another model" err "is not what the run began with"
+    run 2 "$T" --resume begun -m nowhere
+    run 2 "$T" -q --config start/config.json --train "$tiny/pairs.tar" -b 8 --steps 4 -o begun
+    sed 's/"hidden_act": "quick_gelu"/"hidden_act": "gelu"/' "$tiny/model/config.json" >start/config.json
+    run 2 "$T" -q -m start --train "$tiny/pairs.tar" -b 8 --steps 4 -o begun
+    has "another config" err "start is not what the run began with"
+    run 0 "$T" --resume begun -q
+    mv start moved
+    run 0 "$T" -q -m start --train "$tiny/pairs.tar" -b 8 --steps 4 -o begun
+    cp "$tiny/model/config.json" moved
+    run 0 "$T" --resume begun -m moved
+    cksum begun/run.json begun/metrics.jsonl begun/last/* | cmp -s - sums && pass || fail "a finished run was touched"
+    run 0 "$T" -q --config moved/config.json --train "$tiny/pairs.tar" -b 8 --steps 2 -o drawn
+    sed 's/"hidden_act": "quick_gelu"/"hidden_act": "gelu"/' moved/config.json >moved/gelu.json
+    run 2 "$T" -q --config moved/gelu.json --train "$tiny/pairs.tar" -b 8 --steps 2 -o drawn
+    has "another shape" err "is not what the run began with"
 
     # a constant schedule can be made longer
     run 0 "$T" $base -b 3 --schedule constant --steps 40 -o long

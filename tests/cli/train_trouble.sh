@@ -22,6 +22,43 @@ rm -r bad
     is "named once a run" "$(grep -c 0003 err)" 0
     same_run "bad samples, in two parts" badc badp step-000030
 
+    # kinds of bad samples, each named; of a folder whose pictures go away as well
+    mkdir kinds
+    tar xf "$tiny/pairs.tar" -C kinds
+    rm -f kinds/*.json
+    cp kinds/0001.png kinds/cut.png && head -c 200 kinds/0001.png >kinds/cut.png
+    : >kinds/empty.png
+    echo '<!DOCTYPE html>' >kinds/html.jpg
+    printf 'GIF89a                ' >kinds/gif.png
+    for k in cut empty html gif; do echo "a text" >kinds/$k.txt; done
+    cp kinds/0001.png kinds/latin1.png && printf 'caf\351' >kinds/latin1.txt
+    cp kinds/0001.png kinds/blank.png && : >kinds/blank.txt
+    cp kinds/0001.png kinds/silent.png
+    run 1 "$T" $base --train kinds -b 3 --steps 20 --errors errors.jsonl -o kinds1
+    for k in cut empty html gif latin1 blank silent; do has "$k is named" err "kinds/$k."; done
+    is "each once" "$(lines errors.jsonl)" 7
+    is "all steps were made" "$(grep -c '"loss"' kinds1/metrics.jsonl)" 20
+    "$T" $base --train kinds --progress never -b 3 --cache-mb 0 --steps 100000 --schedule constant -o kinds2 >out 2>err &
+    pid=$!
+    begun kinds2 3
+    mv kinds/0002.png elsewhere.png
+    n=$(lines kinds2/metrics.jsonl)
+    begun kinds2 $((n + 20))
+    kill -TERM $pid
+    wait $pid
+    is "a picture that went away is a bad sample" $? 75
+    has "it is named" err "kinds/0002.png"
+    mv elsewhere.png kinds/0002.png
+
+    # a broken source ends it before it begins
+    dd if="$tiny/pairs.tar" of=cut.tar bs=512 count=9 2>/dev/null
+    run 2 "$T" $base --train cut.tar -b 3 --steps 5 -o no
+    has "a cut tar" err cut.tar
+    gzip -c "$tiny/pairs.tar" | head -c 3000 >cut.tar.gz
+    run 2 "$T" $base --train cut.tar.gz -b 3 --steps 5 -o no
+    has "a cut gzip" err cut.tar.gz
+    gone "nothing was begun" no
+
     # a loss that is too large: the weights of before are kept
     run 2 "$T" $base -b 8 --steps 10 --max-loss 1 -o much
     has "the step" err "step 1: the loss is"
@@ -42,6 +79,30 @@ rm -r bad
     is "nothing half-done" "$(find full -name '.*' ! -name . | wc -l | tr -d ' ')" 0
     run 0 "$T" --resume full -q
     same_run "room again" whole full step-000030
+
+    # a shard that is deleted while it runs: it is open; it is missed by the run that goes on, until it is back
+    cp "$tiny/pairs.tar" shard.tar
+    "$T" $base --train shard.tar --train "$tiny/pairs.tar" -b 3 --cache-mb 0 --max-loss 0 --steps 100000 --schedule constant -o shard >out 2>err &
+    pid=$!
+    begun shard 3
+    rm shard.tar
+    n=$(lines shard/metrics.jsonl)
+    begun shard $((n + 20))
+    kill -TERM $pid
+    wait $pid
+    is "a deleted shard is still read" $? 75
+    cksum shard/run.json shard/metrics.jsonl shard/last/* >sums
+    run 2 "$T" --resume shard -q
+    has "the missing shard" err shard.tar
+    cksum shard/run.json shard/metrics.jsonl shard/last/* | cmp -s - sums && pass || fail "without its shard: touched"
+    cp "$tiny/pairs.tar" shard.tar
+    last=$(lines shard/metrics.jsonl)
+    "$T" --resume shard -q &
+    pid=$!
+    begun shard $((last + 5))
+    kill -TERM $pid
+    wait $pid
+    is "the shard is back" $? 75
 
     # data that are cut off while it runs
     cp "$tiny/pairs.tar" gone.tar
