@@ -189,7 +189,7 @@ static void open_model(job *j, const char *dir)
 {
     const vlk_trainable_options to = {.logit_bias = j->p->kind == VLK_ITC_SIGLIP};
     const vlk_param_ref *ref;
-    size_t n;
+    size_t n = 0;
     char path[1024];
     vlk_err err;
     snprintf(path, sizeof path, "%s/%s", dir, j->p->model);
