@@ -245,7 +245,7 @@ static void step(job *j, vlk_gradcache *cache, vlk_adamw *a, size_t s)
     const size_t e = vlk_model_describe(j->m)->embed_dim;
     const vlk_gradcache_part part[] = {{.rows = j->n, .cols = e, .chunk = p->chunk},
                                        {.rows = j->n, .cols = e, .chunk = p->chunk}};
-    const vlk_gradcache_calls calls = {j, encode, loss_of};
+    const vlk_gradcache_calls calls = {.arg = j, .encode = encode, .loss = loss_of};
     const double lr = p->lr * vlk_schedule(VLK_SCHEDULE_COSINE, s, WARMUP, p->steps);
     double loss = NAN;
     vlk_err err;
