@@ -9,9 +9,11 @@
  *       static const cli_option own[] = {
  *           {'k', "top", CLI_SIZE, offsetof(struct opts, k), "N", "best matches a query", .min = 1, .max = 1e9},
  *           {0}};
- *       static const cli_program prog = {"clip-rank", "[OPTION]... CORPUS...", "search by text", own, CLI_MODEL | ...,
- * NULL}; struct opts o = {.k = 10}; cli_common c; cli_parse(&prog, &o, &c, argc, argv);       // does not return on
- * --help, --version, misuse cli_run *run = cli_run_open(&prog, &c);
+ *       static const cli_program prog = {"clip-rank", "CORPUS...", "search by text", own, CLI_MODEL | CLI_FILES, NULL};
+ *       struct opts o = {.k = 10};
+ *       cli_common c;
+ *       cli_parse(&prog, &o, &c, argc, argv);       // does not return on --help, --version, misuse
+ *       cli_run *run = cli_run_open(&prog, &c);
  *       ... cli_item_bad(run, ...), cli_fail(run, ...) ...
  *       return cli_run_end(run);                    // closes standard output, prints the summary, gives the status
  *   } */

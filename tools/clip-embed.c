@@ -27,7 +27,7 @@ static const cli_program program = {
     "--tokens [OPTION]... [FILE]...\n--pixels [OPTION]... [INPUT]... -o FILE.npy",
     "Embeds pictures and texts with a CLIP model. INPUT is a picture, a folder, a tar, a list (.tsv .csv .jsonl "
     ".json),\n"
-    "or - : a tar or a list of names on standard input. Without INPUT, standard input.",
+    "or - : a tar, a picture or a list of names on standard input. Without INPUT, standard input.",
     options,
     CLI_MODEL | CLI_ARCH | CLI_LOOK | CLI_FILES | CLI_PICTURES | CLI_TEXTS | CLI_OUTPUT | CLI_ERRORS | CLI_THREADS |
         CLI_BATCH | CLI_SEED,

@@ -1,7 +1,8 @@
 /* embed.h - the parts of clip-embed.
  *
- *   feed --> batch --> embed_compute (vectors) --> embed_item --> sink (tsv, jsonl, npy, tar)
- *                                                     \--> parts (-o DIR): a sink a part, finished ones skipped */
+ *   feed --> batch --> vectors, cosines, ids or pixels --> item by item: sink (tsv, jsonl, npy, tar)
+ *            embed_run.c                                            or: parts (-o DIR): a sink a part, finished ones
+ *                                                                       skipped */
 #ifndef VLK_EMBED_H
 #define VLK_EMBED_H
 

@@ -1,9 +1,9 @@
 /* provenance.h - what made a file of vectors: X.json beside X.npy, "vlkit" in KEY.clip.json.
  *
- *   X.json           {"vlkit": "0.1.0", "program": "clip-embed", "model": "<id>", "preprocessing": "...", "tower":
- * "image", "normalized": true, "arithmetic": "f32", "arguments": {...}, "dtype": "<f4", "rows": 500, "dim": 128}
- *   KEY.clip.json    {"cosine": 0.31, "vlkit": {"version": "0.1.0", "program": ..., "model": ... as above, "arguments":
- * {...}}}
+ *   X.json           {"vlkit": "0.1.0", "program": "clip-embed", "model": "<id>", "preprocessing": "...",
+ *                     "tower": "image", "normalized": true, "arithmetic": "f32", "arguments": {...},
+ *                     "dtype": "<f4", "rows": 500, "dim": 128}
+ *   KEY.clip.json    {"cosine": 0.31, "vlkit": {"version": "0.1.0", "program": ... to "arguments" as above}}
  *
  * Only what changes values: never threads, batch, paths, host or times. "arguments" holds those that are not at their
  * default. For pixels "tower" is "pixels". */

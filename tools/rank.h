@@ -9,7 +9,7 @@
  *   rank_topk.c     the best k rows, exactly
  *   rank_find.c     --query: the ranked table
  *   rank_label.c    --labels: zero-shot classification
- *   rank_recall.c   --recall;  rank_pairs.c of pairs embedded on the way;  rank_hits.c counts
+ *   rank_recall.c   --recall;  rank_pairs.c of pairs embedded on the way;  rank_hits.c counts;  negatives.c neg_acc
  *   rank_sheet.c    --sheet: pictures found again by their keys;  sheet.c draws
  *   rank_out.c      where rows go; row.c writes them */
 #ifndef VLK_RANK_H

@@ -12,7 +12,9 @@
  *   train_ranks.c      several processes
  *   train_validate.c   recall on sets that are not trained on
  *   train_labels.c     --val-labels: zero-shot accuracy on them
- *   train_export.c     --export;  train_plot.c  --plot;  train_explain.c  --explain */
+ *   train_export.c     --export;  train_explain.c  --explain;  train_plot.c  --plot (train_curves.c reads)
+ *
+ * Of clip-rank: rank_hits.c counts recall, zero_shot.c makes the classifier, negatives.c counts false captions. */
 #ifndef VLK_TRAIN_JOB_H
 #define VLK_TRAIN_JOB_H
 

@@ -50,7 +50,7 @@ int vlk_fail(vlk_err *err, vlk_code code, const char *fmt, ...) VLK_PRINTF(3, 4)
 int vlk_fail_errno(vlk_err *err, const char *fmt, ...) VLK_PRINTF(2, 3);
 /* Puts "PREFIX: " in front of the sentence already in err; returns -1. */
 int vlk_err_prefix(vlk_err *err, const char *fmt, ...) VLK_PRINTF(2, 3);
-/* "memory", "io", "format" ...: the word that stands in --errors files. */
+/* The code as a word: "io", "format", "memory" ... (--errors files have the stage of an item instead). */
 const char *vlk_code_name(vlk_code code);
 
 /* ---- memory ------------------------------------------------------------------------------- */

@@ -16,7 +16,7 @@
  *   -T FILE     names, as operands
  * In text mode an operand is a file of lines; every line is an item, its key is the line.
  *
- * One thread expands operands, `threads` threads read and decode (with threads = 1 all is done by the caller, within
+ * One thread expands operands, `threads` threads read and decode (with threads = 1 the caller does, within
  * vlk_feed_next). Memory is bounded by the number of items in flight and by their bytes, not by the number of items. */
 #ifndef VLK_FEED_H
 #define VLK_FEED_H
@@ -118,7 +118,7 @@ vlk_feed_counts vlk_feed_count(vlk_feed *f);
 /* Ends the threads. One that is blocked in a pipe is left behind, with its memory: the program is about to end. */
 void vlk_feed_close(vlk_feed *f);
 
-/* ---- training: samples at random places (index.c) -------------------------------------------- */
+/* ---- training: samples at random places (index*.c) -------------------------------------------- */
 
 /* An index of training samples, made once at start. An operand is a tar (plain, gzip, zstd), a folder (pictures with
  * KEY.txt beside them; tars below it too), a list (.tsv .csv .jsonl .json), or a picture. Names may hold braces:
@@ -177,7 +177,7 @@ typedef struct vlk_index_sizes { /* bytes */
 } vlk_index_sizes;
 vlk_index_sizes vlk_index_size(const vlk_index *ix);
 
-/* ---- training: batches of samples in a given order (loader.c) --------------------------------- */
+/* ---- training: batches of samples in a given order (loader*.c) --------------------------------- */
 
 /* Which sample stands at a position: filled by the caller. */
 typedef struct vlk_draw {

@@ -1,10 +1,11 @@
 /* index_internal.h - the index of training samples, as its files share it.
  *
  *   entry    32 bytes a sample: where its picture lies, and where its texts begin
- *   text     one run of bytes for all samples: [length, bytes, NUL] of the key, each caption, each negative, the label;
- * of a bad sample the key, the stage and the reason. Lengths are 7 bits a byte, low ones first. shard    what samples
- * lie in: a tar, or files one after another held     encoded pictures of packed tars, in memory as far as they may,
- * then in an unlinked file */
+ *   text     one run of bytes for all samples: [length, bytes, NUL] of the key, each caption, each negative, the label
+ *   shard    what samples lie in: a tar, or files one after another
+ *   held     encoded pictures of packed tars: in memory as far as they may, then in an unlinked file
+ *
+ * Of a bad sample the texts are the key, the stage and the reason. Lengths are 7 bits a byte, low ones first. */
 #ifndef VLK_INDEX_INTERNAL_H
 #define VLK_INDEX_INTERNAL_H
 

@@ -1,4 +1,4 @@
-/* threads.c - locks and threads of the feed's two rings (feed.c, loader.c). */
+/* threads.c - locks and threads of the feed's two rings (feed.c, loader_ring.c). */
 #include "feed_internal.h"
 
 #include <string.h>

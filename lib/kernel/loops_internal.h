@@ -1,6 +1,6 @@
 /* loops_internal.h - the loops that exist once for each kind of CPU, as a table that is chosen at start.
- * rows_internal.h, attention_internal.h and pack_internal.h hold the code; NAME_generic.c, NAME_avx2.c and
- * NAME_avx512.c compile it. */
+ * rows_internal.h, attention_internal.h, grad_internal.h and attention_grad_internal.h hold the code; rows_*.c,
+ * attention_*.c and grad_*.c compile it for each. Panels are made in pack_generic.c and pack_avx2.c. */
 #ifndef VLK_LOOPS_INTERNAL_H
 #define VLK_LOOPS_INTERNAL_H
 

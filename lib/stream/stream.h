@@ -68,7 +68,7 @@ int vlk_out_commit(vlk_out *o, vlk_err *err) VLK_MUST_USE;
 /* Removes the temporary and frees o; NULL is allowed. Standard output is flushed as far as it got. */
 void vlk_out_abort(vlk_out *o);
 
-/* ---- npy (npy.c), keys (keys.c) ------------------------------------------------------------ */
+/* ---- npy (npy.c, npy_write.c), keys (keys.c) -------------------------------------------- */
 
 /* A matrix or tensor of a .npy file, mapped: f2 f4 f8 i4 i8 u1, C and Fortran order, versions 1 to 3; big-endian
  * numbers are refused. t.data points into the map (strides tell the order). */
@@ -144,7 +144,7 @@ const void *vlk_json_next(const vlk_json *obj, const void *it, const char **key,
 /* Appends s as a JSON string with quotes; bytes that are not UTF-8 become \udcXX (surrogateescape). */
 int vlk_json_quote(vlk_buf *out, const char *s, size_t n, vlk_err *err) VLK_MUST_USE;
 
-/* ---- weights (safetensors.c, zip.c, pickle.c, torch.c, weights.c) ---------------------------- */
+/* ---- weights (weights.c, safetensors.c, torch.c; zip.c, pickle*.c) ---------------------- */
 
 /* The named tensors of a checkpoint, whatever container holds them: .safetensors, PyTorch's zip, its
  * format before 1.6, TorchScript archives, sharded by *.index.json. Nothing is executed; nothing is read
@@ -187,7 +187,7 @@ int vlk_safetensors_write(const char *path, const vlk_tensor *t, size_t n, vlk_d
 /* Appends the value of `key` in the file's __metadata__. 1; 0 there is none; -1. */
 int vlk_safetensors_meta(const char *path, const char *key, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
 
-/* ---- tar (tar.c) --------------------------------------------------------------------------- */
+/* ---- tar (tar.c, tar_sample.c, tar_write.c) --------------------------------------------- */
 
 /* One member: its raw header blocks (pax and GNU records that belong to it included) and its data. */
 typedef struct vlk_tar_member {
@@ -245,7 +245,7 @@ int vlk_tar_put_raw(vlk_out *o, const vlk_sample_part *p, vlk_err *err) VLK_MUST
 int vlk_tar_put(vlk_out *o, const char *name, const void *data, size_t n, vlk_err *err) VLK_MUST_USE;
 int vlk_tar_put_end(vlk_out *o, vlk_err *err) VLK_MUST_USE; /* two zero blocks, then to 10240 */
 
-/* ---- lists (list.c) -------------------------------------------------------------------------- */
+/* ---- lists (list*.c) -------------------------------------------------------------------- */
 
 /* Rows of path and caption(s): TSV (path<TAB>caption), CSV with a header (image|filepath|path|file_name,
  * caption|title|text; quoted fields), JSONL, and the JSON lists of ALBEF/BLIP ({"image","caption"}, caption a

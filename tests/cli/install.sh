@@ -57,6 +57,14 @@ flags=$(PKG_CONFIG_PATH=$at/lib/pkgconfig pkg-config --define-variable=prefix="$
 run 0 ${CC:-cc} -std=c11 $sanitize own.c -o own $flags
 run 0 ./own "$at/share/vlkit/clip-emoji-5m"
 is "the width of its embeddings" "$(cat out)" 128
+# that of the manual
+sed -n '/^\/\* prog MODEL PICTURE/,/^\.Ed/{/^\.Ed/d;s/\\e/\\/g;p;}' "$at/share/man/man7/vlkit.7" >prog.c
+# shellcheck disable=SC2086
+run 0 ${CC:-cc} -std=c11 -Wall -Wextra -Werror $sanitize prog.c -o prog $flags
+run 0 env ASAN_OPTIONS=detect_leaks=0 ./prog "$at/share/vlkit/clip-emoji-5m" samples/pear.jpg
+tr '\n' '\t' <out | sed 's/\t$//' >vector
+run 0 "$at/bin/clip-embed" samples/pear.jpg
+is "the program of the manual gives the vector of clip-embed" "$(cut -f 2- out)" "$(cat vector)"
 
 cd "$top" || exit 2
 run 0 make_here uninstall
