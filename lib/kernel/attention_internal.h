@@ -5,8 +5,8 @@
  * that it sees, not on the queries beside it, on keys behind its limit (their P is 0), or on the cut into
  * tasks. A tile of 6 queries by 4 vectors (AVX-512; 2 elsewhere) keeps the multipliers busy.
  *
- *   scratch: S (rows, keys up to 64) | a panel of keys, transposed (dim, 64) | V (keys, dim up to vectors) | 1/sum
- * (rows) */
+ *   scratch: S (rows, keys up to 64) | a panel of keys, transposed (dim,64) | V (keys, dim up to vectors)
+ *            | 1/sum (rows) */
 #include "loops_internal.h"
 #include "vec_internal.h"
 

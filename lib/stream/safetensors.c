@@ -1,8 +1,8 @@
 /* safetensors.c - the tensors of one safetensors file, as views of the map.
  *
  *     u64 n (little endian, at most 100,000,000) | n bytes of JSON | data
- *     JSON: {"NAME": {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin, end]}, ..., "__metadata__": {string
- * map}}
+ *     JSON: {"NAME": {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin, end]}, ..., "__metadata__": {...}}
+ *     __metadata__ holds strings only
  *
  * As strict as the format's reference: the tensors cover the data without hole or overlap, end - begin is the product
  * of the shape times the size of the type, every offset is an integer. */

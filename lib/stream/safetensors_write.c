@@ -1,8 +1,7 @@
 /* safetensors_write.c - writes named tensors as one safetensors file (layout: safetensors.c).
  *
  * As the format's reference writes: no blanks in the JSON but those that pad the header to a multiple of 8, tensors by
- * falling size of their type and then by the bytes of their names, so that each begins at a multiple of its type's
- * size.
+ * falling size of their type (each then begins at a multiple of it) and by the bytes of their names.
  * __metadata__ comes first, in the order given. */
 #include "weights_internal.h"
 
