@@ -36,6 +36,22 @@ static void grad_sum_rows(float *sum, const float *x, size_t m, size_t n)
     }
 }
 
+static void grad_channel_sums(float *sum, float *product, const float *a, const float *x, const float *mean, size_t m,
+                              size_t n)
+{
+    for (size_t j = 0; j < n; j += VW) {
+        vf s = v_zero(), p = v_zero();
+        const vf mu = get(mean + j, n - j);
+        for (size_t r = 0; r < m; r++) {
+            const vf d = v_sub(get(x + r * n + j, n - j), mu), v = a ? get(a + r * n + j, n - j) : d;
+            s = v_add(s, v);
+            p = v_fma(v, d, p);
+        }
+        put(sum + j, s, n - j, 0);
+        put(product + j, p, n - j, 0);
+    }
+}
+
 /* Sum over a row of a b. */
 ALWAYS_INLINE float row_dot(const float *a, const float *b, size_t d)
 {

@@ -92,6 +92,10 @@ int vlk_gemm_tn(vlk_kernel *kn, float *dw, const float *dy, const float *x, size
                 vlk_err *err) VLK_MUST_USE;
 /* sum (N) += the sum of the rows of x (M,N), in chunks as above. */
 int vlk_sum_rows(vlk_kernel *kn, float *sum, const float *x, size_t m, size_t n, vlk_err *err) VLK_MUST_USE;
+/* sum (N) = the sum of the rows of a (M,N); product (N) = that of a (x - mean), x (M,N), mean (N). With a NULL, x -
+ * mean stands for it; product may be NULL. In float within a chunk, the chunks in double and in order. */
+int vlk_channel_sums(vlk_kernel *kn, double *sum, double *product, const float *a, const float *x, const float *mean,
+                     size_t m, size_t n, vlk_err *err) VLK_MUST_USE;
 
 /* ---- attention -------------------------------------------------------------------------------- */
 

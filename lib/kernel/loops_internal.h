@@ -101,6 +101,9 @@ typedef struct vlk_attend_grad {
 /* The loops of the way back (grad_internal.h). dx is written, or added to; it may be dy. */
 typedef struct vlk_grad_loops {
     void (*sum_rows)(float *sum, const float *x, size_t m, size_t n); /* sum (n) += */
+    /* sum (n), product (n): as vlk_channel_sums has them, of one chunk */
+    void (*channel_sums)(float *sum, float *product, const float *a, const float *x, const float *mean, size_t m,
+                         size_t n);
     /* dgamma, dbeta are added to; each of dx, dgamma, dbeta may be NULL */
     void (*layer_norm)(float *dx, int add, float *dgamma, float *dbeta, const float *dy, const float *x, size_t m,
                        size_t d, const float *gamma, const float *stats);

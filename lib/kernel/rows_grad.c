@@ -8,12 +8,12 @@ typedef struct job {
     const vlk_grad_loops *loops;
     int what, add;
     float *dx, *part; /* part (chunks, 2 or 1, D) */
-    const float *dy, *other, *gamma, *stats;
+    const float *dy, *other, *gamma, *stats, *mean;
     size_t m, d, step;
     vlk_act act;
 } job;
 
-enum { SUM, LAYER_NORM, L2, SOFTMAX, ACT };
+enum { SUM, CHANNELS, LAYER_NORM, L2, SOFTMAX, ACT };
 
 static void task(void *arg, size_t i, int thread)
 {
@@ -25,6 +25,10 @@ static void task(void *arg, size_t i, int thread)
     switch (j->what) {
     case SUM:
         l->sum_rows(j->part + i * j->d, j->dy + at, n, j->d);
+        break;
+    case CHANNELS:
+        l->channel_sums(j->part + i * 2 * j->d, j->part + (i * 2 + 1) * j->d, j->dy ? j->dy + at : NULL, j->other + at,
+                        j->mean, n, j->d);
         break;
     case LAYER_NORM:
         l->layer_norm(dx, j->add, j->part ? j->part + i * 2 * j->d : NULL,
@@ -81,6 +85,24 @@ int vlk_sum_rows(vlk_kernel *kn, float *sum, const float *x, size_t m, size_t n,
     if (with_parts(kn, &j, 1, err) < 0)
         return -1;
     add_parts(sum, &j, 1, 0);
+    return 0;
+}
+
+int vlk_channel_sums(vlk_kernel *kn, double *sum, double *product, const float *a, const float *x, const float *mean,
+                     size_t m, size_t n, vlk_err *err)
+{
+    job j = {.what = product ? CHANNELS : SUM, .dy = a, .other = x, .mean = mean, .m = m, .d = n};
+    const size_t chunks = (m + VLK_TN_ROWS - 1) / VLK_TN_ROWS, kinds = product ? 2 : 1;
+    if (with_parts(kn, &j, kinds, err) < 0)
+        return -1;
+    for (size_t kind = 0; kind < kinds; kind++) {
+        double *to = kind ? product : sum;
+        for (size_t i = 0; i < n; i++)
+            to[i] = 0;
+        for (size_t c = 0; c < chunks; c++)
+            for (size_t i = 0; i < n; i++)
+                to[i] += (double)j.part[(c * kinds + kind) * n + i];
+    }
     return 0;
 }
 

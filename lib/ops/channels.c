@@ -29,27 +29,14 @@ struct batch_norm_saved {
     const float *mean, *rstd, *pre; /* (C), (C); (rows,C) before the activation */
 };
 
-/* ---- sums over rows, by channel --------------------------------------------------------------------- */
-
-/* Of a task's channels, over all rows in order: sums of a, and of a (x - mean) by; in double. */
-struct channel_sums {
-    const float *a, *x, *mean;
-    double *sum, *product;
-    size_t rows, c;
-};
-
-static void sum_channels(void *arg, size_t from, size_t to)
+/* sums (2,C): of a, and of a (x - mean), over the rows; of a alone without a mean; a NULL: x - mean. */
+static int channel_sums(vlk_tape *t, double *sums, const float *a, const vlk_var *x, const float *mean)
 {
-    const struct channel_sums *s = arg;
-    for (size_t j = from; j < to; j++)
-        s->sum[j] = s->product[j] = 0;
-    for (size_t r = 0; r < s->rows; r++)
-        for (size_t j = from; j < to; j++) {
-            const double a = s->a[r * s->c + j];
-            s->sum[j] += a;
-            if (s->x)
-                s->product[j] += a * ((double)s->x[r * s->c + j] - s->mean[j]);
-        }
+    int rc = vlk_channel_sums(vlk_tape_kernel(t), sums, mean ? sums + x->cols : NULL, a, x->data, mean, x->rows,
+                              x->cols, vlk_tape_err(t));
+    if (rc != 0)
+        vlk_tape_broken(t);
+    return rc;
 }
 
 /* ---- the way back ----------------------------------------------------------------------------------- */
@@ -87,7 +74,8 @@ static void batch_norm_back(vlk_tape *t, const vlk_node *n)
     if (!sums || !means || !dp)
         return;
     vlk_act_grad(vlk_tape_kernel(t), dp, 0, n->out->grad, s->pre, rows * c, s->act);
-    vlk_for_ranges(t, sum_channels, &(struct channel_sums){dp, x->data, s->mean, sums, sums + c, rows, c}, c, 16);
+    if (channel_sums(t, sums, dp, x, s->mean) != 0)
+        return;
     for (size_t j = 0; j < c; j++) {
         const double dpx = sums[c + j] * s->rstd[j];
         if (weight->grad)
@@ -134,13 +122,14 @@ static int of_batch(vlk_tape *t, vlk_batch_norm_params *p, const vlk_var *x, flo
         vlk_tape_fail(t, VLK_EUSAGE, "%s: batch norm of a batch of one row", p->weight.w.name);
         return -1;
     }
-    vlk_for_ranges(t, sum_channels, &(struct channel_sums){x->data, NULL, NULL, sums, sums + c, rows, c}, c, 16);
+    if (channel_sums(t, sums, x->data, x, NULL) != 0)
+        return -1;
     for (size_t j = 0; j < c; j++)
         mean[j] = (float)(sums[j] / (double)rows);
-    /* sum of x (x - mean) = sum of (x - mean)^2 + mean sum of (x - mean), the last being what rounding of mean left */
-    vlk_for_ranges(t, sum_channels, &(struct channel_sums){x->data, x->data, mean, sums, sums + c, rows, c}, c, 16);
+    if (channel_sums(t, sums, NULL, x, mean) != 0)
+        return -1;
     for (size_t j = 0; j < c; j++) {
-        double rest = sums[j] - (double)mean[j] * (double)rows, var = (sums[c + j] - mean[j] * rest) / (double)rows;
+        double rest = sums[j], var = (sums[c + j] - rest * rest / (double)rows) / (double)rows; /* rest: of rounding */
         var = var > 0 ? var : 0;
         rstd[j] = (float)(1.0 / sqrt(var + p->eps));
         moving_mean[j] += p->momentum * (mean[j] - moving_mean[j]);
