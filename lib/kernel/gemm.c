@@ -155,14 +155,6 @@ static int convert_x(job *j, vlk_err *err)
     return 0;
 }
 
-static int not_finite(vlk_kernel *kn, const vlk_weight *w, vlk_err *err)
-{
-    size_t at = 0, cols = w->transposed ? w->n : w->k;
-    (void)vlk_weight_finite(kn, w, &at);
-    return vlk_fail(err, VLK_EVALUE, "%s: the value at [%zu,%zu] is not finite", w->name ? w->name : "a weight",
-                    at / cols, at % cols);
-}
-
 int vlk_panel_kind_of(const vlk_kernel *kn, vlk_panel_kind *kind, vlk_err *err)
 {
     const int bf16 = kn->arith == VLK_F32 ? 0 : kn->gemm->has_bf16(kn->state, err);
@@ -184,7 +176,7 @@ static int choose_pack(job *j, vlk_err *err)
     w->rows_seen = w->rows_seen > SIZE_MAX - j->m ? SIZE_MAX : w->rows_seen + j->m;
     if (w->rows_seen > limit && (!w->pack || w->pack->kind != j->kind)) /* of another kernel's kind */
         if (vlk_weight_pack(j->kn, w, j->kind, j->kp) < 0)
-            return not_finite(j->kn, w, err);
+            return vlk_weight_refuse(j->kn, w, err);
     j->pack = w->pack && w->pack->kind == j->kind ? w->pack : NULL;
     return 0;
 }
@@ -251,7 +243,7 @@ int vlk_gemm(vlk_kernel *kn, float *y, const float *x, size_t m, vlk_weight *w, 
     if (atomic_load(&j.bad_call))
         return vlk_fail(err, VLK_EUNSUPPORTED, "%s: the library's product failed", w->name ? w->name : "a weight");
     if (atomic_load(&j.bad_value))
-        return not_finite(kn, w, err);
+        return vlk_weight_refuse(kn, w, err);
     w->checked = 1;
     return 0;
 }

@@ -50,6 +50,7 @@ typedef struct vlk_weight {
     struct vlk_pack *pack; /* made on the way, owned; vlk_weight_clear frees it */
     size_t rows_seen;      /* what decides when it pays to pack: behind 512 rows, which a few pictures bring */
     int checked;           /* all values were found finite */
+    struct vlk_weight *by_tap; /* made by vlk_weight_by_tap, owned; vlk_weight_clear frees it */
 } vlk_weight;
 
 /* There is no hint that a long run comes: it packs after its first pictures anyway, and a program that reads names from
@@ -57,6 +58,9 @@ typedef struct vlk_weight {
  * transposed, map, map_bytes} are set and the rest is zero. Data that changes (training): vlk_weight_clear after each
  * change. */
 void vlk_weight_clear(vlk_weight *w); /* frees what was made; may be used again */
+/* A convolution's weight, whose inputs are stored as (C,taps), with inputs in the order (taps,C) in which pixels lie in
+ * memory: a copy that belongs to w. EVALUE: a value of w that is not finite, named; EMEM. */
+vlk_weight *vlk_weight_by_tap(vlk_kernel *kn, vlk_weight *w, size_t taps, vlk_err *err);
 /* 1 if all values are finite, 0 if not (*at: the index of the first that is not). Reads the data once. */
 int vlk_weight_finite(vlk_kernel *kn, const vlk_weight *w, size_t *at);
 /* Gives back the mapped pages of n weights and around them, by all threads: they come from the file again if needed. */

@@ -91,6 +91,8 @@ const void *vlk_panel_stored(const vlk_weight *w, size_t p, size_t *bytes);
 int vlk_weight_pack(vlk_kernel *kn, vlk_weight *w, vlk_panel_kind kind, size_t kp);
 /* Gives back the pages that lie wholly in the weight: they will be read from the file again if ever needed. */
 void vlk_weight_release(const vlk_weight *w);
+/* EVALUE that names the first value that is not finite. */
+int vlk_weight_refuse(vlk_kernel *kn, const vlk_weight *w, vlk_err *err);
 /* 1 if n values, as stored, are finite. */
 int vlk_stored_finite(const void *p, vlk_dtype type, size_t n);
 /* x rounded to bf16, still floats. */

@@ -126,10 +126,66 @@ out: /* without memory for it panels are made on the way */
     return 0;
 }
 
+int vlk_weight_refuse(vlk_kernel *kn, const vlk_weight *w, vlk_err *err)
+{
+    size_t at = 0, cols = w->transposed ? w->n : w->k;
+    (void)vlk_weight_finite(kn, w, &at);
+    return vlk_fail(err, VLK_EVALUE, "%s: the value at [%zu,%zu] is not finite", w->name ? w->name : "a weight",
+                    at / cols, at % cols);
+}
+
+/* ---- by tap ---------------------------------------------------------------------------------------- */
+
+typedef struct tap_job {
+    const vlk_weight *from;
+    unsigned char *to;
+    size_t taps;
+} tap_job;
+
+static void tap_task(void *arg, size_t row, int thread)
+{
+    const tap_job *j = arg;
+    const size_t size = vlk_dtype_size(j->from->dtype), k = j->from->k, c = k / j->taps;
+    const unsigned char *from = (const unsigned char *)j->from->data + row * j->from->stride * size;
+    unsigned char *to = j->to + row * k * size;
+    (void)thread;
+    for (size_t t = 0; t < j->taps; t++)
+        for (size_t i = 0; i < c; i++, to += size)
+            memcpy(to, from + (i * j->taps + t) * size, size);
+}
+
+vlk_weight *vlk_weight_by_tap(vlk_kernel *kn, vlk_weight *w, size_t taps, vlk_err *err)
+{
+    if (w->by_tap)
+        return w->by_tap;
+    if (!vlk_weight_finite(kn, w, NULL)) {
+        vlk_weight_refuse(kn, w, err);
+        return NULL;
+    }
+    w->checked = 1;
+    vlk_weight *copy = vlk_calloc(1, sizeof *copy, err);
+    void *data = copy ? vlk_calloc(w->n * w->k, vlk_dtype_size(w->dtype), err) : NULL;
+    if (!data) {
+        free(copy);
+        return NULL;
+    }
+    *copy = (vlk_weight){.name = w->name, .data = data, .dtype = w->dtype, .n = w->n, .k = w->k, .stride = w->k};
+    copy->checked = 1;
+    vlk_pool_run(kn->pool, tap_task, &(tap_job){w, data, taps}, w->n);
+    vlk_weight_release(w);
+    return w->by_tap = copy;
+}
+
 /* ---- the face -------------------------------------------------------------------------------------- */
 
 void vlk_weight_clear(vlk_weight *w)
 {
+    if (w->by_tap) {
+        vlk_weight_clear(w->by_tap);
+        free((void *)(uintptr_t)w->by_tap->data);
+        free(w->by_tap);
+    }
+    w->by_tap = NULL;
     pack_free(w->pack);
     w->pack = NULL;
     w->rows_seen = 0;

@@ -174,12 +174,13 @@ static int resample(vlk_model *m, float *out, const float *in, size_t from, size
 int vlk_model_resize(vlk_model *m, size_t image, vlk_err *err)
 {
     vlk_vision_config *v = &m->config.vision;
-    vlk_param *p = &m->vit.pos;
-    const size_t d = v->block.width, cls = (size_t)v->class_token;
-    if (v->resnet || v->patch == 0 || image < v->patch || image > VLK_MAX_IMAGE)
+    vlk_param *p = v->resnet ? &m->resnet.pos : &m->vit.pos; /* a ResNet's: of its attention pool */
+    const size_t d = v->resnet ? 32 * v->stem : v->block.width, cls = v->resnet ? 1 : (size_t)v->class_token;
+    const size_t cell = v->resnet ? 32 : v->patch;
+    if (cell == 0 || image < cell || image > VLK_MAX_IMAGE || (v->resnet && image % cell))
         return vlk_fail(err, VLK_EUSAGE, "%s: no model for pictures of %zu can be made of one for %zu", m->folder,
                         image, v->image);
-    const size_t from = v->image / v->patch, to = image / v->patch, rows = to * to + cls;
+    const size_t from = v->image / cell, to = image / cell, rows = to * to + cls;
     float *old = vlk_arena_alloc(m->arena, p->w.n * d * sizeof *old, err);
     float *table = old ? vlk_arena_alloc(m->arena, rows * d * sizeof *table, err) : NULL;
     if (!table)

@@ -256,7 +256,7 @@ void vlk_view_form(vlk_weight *w, vlk_kind kind, vlk_form form);
 int vlk_model_merges(const vlk_model *m, char **path, vlk_err *err) VLK_MUST_USE;
 /* Draws all values of a model without weights. */
 void vlk_model_draw(vlk_model *m, vlk_init init, uint64_t seed);
-/* The position table of a ViT for pictures of another size. */
+/* The position table for pictures of another size; a ResNet's is a multiple of 32. */
 int vlk_model_resize(vlk_model *m, size_t image, vlk_err *err) VLK_MUST_USE;
 
 /* Fills the parameters from the weights; every tensor of the file must be used or be known to mean nothing. */

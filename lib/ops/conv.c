@@ -1,8 +1,10 @@
 /* conv.c - pictures to rows, and convolution as products.
  *
  * Channels are columns (NHWC), so a 1x1 convolution is a linear layer. For 3x3 the window of each result is laid out as
- * a row in the order of the stored weight, (c,ky,kx), a fixed number of rows at a time:
- *     col[(b,oy,ox)][c*9 + ky*3 + kx] = x[(b, oy*stride + ky - 1, ox*stride + kx - 1)][c],  0 outside. */
+ * a row, a fixed number of rows at a time:
+ *     col[(b,oy,ox)][(ky*3 + kx)*C + c] = x[(b, oy*stride + ky - 1, ox*stride + kx - 1)][c],  0 outside
+ * so that a line of the window is one piece of memory. Weights are stored as (c,ky,kx); vlk_weight_by_tap turns them.
+ */
 #include "ops_internal.h"
 
 #include <string.h>
@@ -91,21 +93,21 @@ struct col_job {
 static void window(const struct col_job *j, float *col, size_t row)
 {
     const struct conv_saved *s = j->s;
-    size_t n = s->size, pad = n / 2, c = j->c;
-    size_t ox = row % s->out.w, oy = row / s->out.w % s->out.h, b = row / (s->out.w * s->out.h);
-    for (size_t ky = 0; ky < n; ky++)
-        for (size_t kx = 0; kx < n; kx++) {
-            size_t y = oy * s->stride + ky - pad, x = ox * s->stride + kx - pad; /* wraps below 0: then >= h, w */
-            float *to = col + ky * n + kx;
-            if (y >= s->in.h || x >= s->in.w) {
-                for (size_t i = 0; i < c; i++)
-                    to[i * n * n] = 0;
-                continue;
-            }
-            const float *from = j->x + ((b * s->in.h + y) * s->in.w + x) * c;
-            for (size_t i = 0; i < c; i++)
-                to[i * n * n] = from[i];
+    const size_t n = s->size, pad = n / 2, c = j->c;
+    const size_t ox = row % s->out.w, oy = row / s->out.w % s->out.h, b = row / (s->out.w * s->out.h);
+    const size_t x0 = ox * s->stride, before = x0 < pad ? pad - x0 : 0; /* taps left of the picture */
+    const size_t end = s->in.w + pad - x0 < n ? s->in.w + pad - x0 : n; /* the first tap right of it */
+    for (size_t ky = 0; ky < n; ky++, col += n * c) {
+        const size_t y = oy * s->stride + ky - pad; /* wraps below 0: then >= h */
+        if (y >= s->in.h) {
+            memset(col, 0, n * c * sizeof *col);
+            continue;
         }
+        const float *from = j->x + ((b * s->in.h + y) * s->in.w + x0 + before - pad) * c;
+        memset(col, 0, before * c * sizeof *col);
+        memcpy(col + before * c, from, (end - before) * c * sizeof *col);
+        memset(col + end * c, 0, (n - end) * c * sizeof *col);
+    }
 }
 
 static void windows(void *arg, size_t from, size_t to)
@@ -129,14 +131,15 @@ static int convolve(vlk_tape *t, vlk_var *y, const vlk_var *x, const struct conv
     vlk_mark m = vlk_tape_mark(t);
     if (s->size == 1 && s->stride == 1)
         return vlk_gemm(vlk_tape_kernel(t), y->data, x->data, rows, &w->w, NULL, vlk_tape_err(t));
-    float *col = vlk_tape_alloc(t, (rows < piece ? rows : piece) * k, sizeof *col);
+    vlk_weight *by_tap = vlk_weight_by_tap(vlk_tape_kernel(t), &w->w, s->size * s->size, vlk_tape_err(t));
+    float *col = by_tap ? vlk_tape_alloc(t, (rows < piece ? rows : piece) * k, sizeof *col) : NULL;
     if (!col)
         return -1;
     struct col_job j = {x->data, col, 0, x->cols, s};
     for (j.first = 0; j.first < rows; j.first += piece) {
         size_t n = rows - j.first < piece ? rows - j.first : piece;
         vlk_for_ranges(t, windows, &j, n, 32);
-        if (vlk_gemm(vlk_tape_kernel(t), y->data + j.first * y->cols, col, n, &w->w, NULL, vlk_tape_err(t)) != 0)
+        if (vlk_gemm(vlk_tape_kernel(t), y->data + j.first * y->cols, col, n, by_tap, NULL, vlk_tape_err(t)) != 0)
             return -1;
     }
     vlk_tape_rewind(t, m);
@@ -144,13 +147,25 @@ static int convolve(vlk_tape *t, vlk_var *y, const vlk_var *x, const struct conv
 }
 
 /* The windows' gradients go back to where they came from; a task is some channels, all rows of the piece in order:
- *     dx[(b, oy*stride + ky - 1, ox*stride + kx - 1)][c] += dcol[(b,oy,ox)][c*9 + ky*3 + kx] */
+ *     dx[(b, oy*stride + ky - 1, ox*stride + kx - 1)][c] += dcol[(b,oy,ox)][(ky*3 + kx)*C + c] */
 struct uncol_job {
     float *dx;
     const float *dcol;
     size_t first, rows, c;
     const struct conv_saved *s;
 };
+
+enum { LANES = 16 }; /* channels of a task: a known number, which becomes vectors */
+
+static void add_lanes(float *restrict to, const float *restrict from, size_t n)
+{
+    if (n == LANES)
+        for (size_t i = 0; i < LANES; i++)
+            to[i] += from[i];
+    else
+        for (size_t i = 0; i < n; i++)
+            to[i] += from[i];
+}
 
 static void uncol_channels(void *arg, size_t from, size_t to)
 {
@@ -165,11 +180,19 @@ static void uncol_channels(void *arg, size_t from, size_t to)
                 size_t y = oy * s->stride + ky - pad, x = ox * s->stride + kx - pad;
                 if (y >= s->in.h || x >= s->in.w)
                     continue;
-                float *d = j->dx + ((b * s->in.h + y) * s->in.w + x) * j->c;
-                for (size_t c = from; c < to; c++)
-                    d[c] += j->dcol[i * k + c * n * n + ky * n + kx];
+                add_lanes(j->dx + ((b * s->in.h + y) * s->in.w + x) * j->c + from,
+                          j->dcol + i * k + (ky * n + kx) * j->c + from, to - from);
             }
     }
+}
+
+/* dw (N,K), stored as (c,taps), += by_tap, as (taps,c). */
+static void add_by_tap(float *dw, const float *by_tap, size_t n, size_t c, size_t taps)
+{
+    for (size_t r = 0; r < n; r++, dw += c * taps, by_tap += c * taps)
+        for (size_t i = 0; i < c; i++)
+            for (size_t tap = 0; tap < taps; tap++)
+                dw[i * taps + tap] += by_tap[tap * c + i];
 }
 
 /* dW += dy^T col and dcol = dy W, a piece of rows at a time. */
@@ -178,25 +201,30 @@ static int pieces_back(vlk_tape *t, const vlk_node *n, const struct conv_saved *
     vlk_kernel *kn = vlk_tape_kernel(t);
     vlk_param *w = n->par[0];
     const vlk_var *x = n->in[0], *y = n->out;
-    const size_t k = w->w.k, piece = piece_rows(k), most = y->rows < piece ? y->rows : piece;
-    float *col = vlk_tape_alloc(t, most * k, sizeof *col);
-    if (!col)
+    const size_t k = w->w.k, piece = piece_rows(k), most = y->rows < piece ? y->rows : piece, taps = s->size * s->size;
+    vlk_weight *by_tap = dx ? vlk_weight_by_tap(kn, &w->w, taps, vlk_tape_err(t)) : &w->w;
+    float *col = vlk_tape_alloc(t, most * k, sizeof *col), *dw = NULL;
+    if (!col || !by_tap || (w->grad && !(dw = vlk_tape_alloc(t, y->cols * k, sizeof *dw))))
         return -1;
+    if (dw)
+        memset(dw, 0, y->cols * k * sizeof *dw);
     struct col_job j = {x->data, col, 0, x->cols, s};
     for (j.first = 0; j.first < y->rows; j.first += piece) {
         const size_t rows = y->rows - j.first < piece ? y->rows - j.first : piece;
         const float *dy = y->grad + j.first * y->cols;
-        if (w->grad) {
+        if (dw) {
             vlk_for_ranges(t, windows, &j, rows, 32);
-            if (vlk_gemm_tn(kn, w->grad, dy, col, rows, y->cols, k, vlk_tape_err(t)) != 0)
+            if (vlk_gemm_tn(kn, dw, dy, col, rows, y->cols, k, vlk_tape_err(t)) != 0)
                 return -1;
         }
         if (!dx)
             continue;
-        if (vlk_gemm_nn(kn, col, dy, rows, &w->w, 0, vlk_tape_err(t)) != 0)
+        if (vlk_gemm_nn(kn, col, dy, rows, by_tap, 0, vlk_tape_err(t)) != 0)
             return -1;
-        vlk_for_ranges(t, uncol_channels, &(struct uncol_job){dx, col, j.first, rows, x->cols, s}, x->cols, 16);
+        vlk_for_ranges(t, uncol_channels, &(struct uncol_job){dx, col, j.first, rows, x->cols, s}, x->cols, LANES);
     }
+    if (dw)
+        add_by_tap(w->grad, dw, y->cols, x->cols, taps);
     return 0;
 }
 
