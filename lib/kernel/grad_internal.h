@@ -95,6 +95,18 @@ static void grad_layer_norm(float *dx, int add, float *dgamma, float *dbeta, con
     }
 }
 
+static void grad_batch_norm(float *dx, int add, const float *dy, const float *x, size_t m, size_t d,
+                            const vlk_batch_norm_grad *g)
+{
+    for (size_t r = 0; r < m; r++, x += d, dy += d, dx += d)
+        for (size_t i = 0; i < d; i += VW) {
+            const size_t n = d - i;
+            const vf rstd = get(g->rstd + i, n), xh = v_mul(v_sub(get(x + i, n), get(g->mean + i, n)), rstd);
+            const vf rest = v_sub(v_sub(get(dy + i, n), get(g->mean_dy + i, n)), v_mul(xh, get(g->mean_dyx + i, n)));
+            put(dx + i, v_mul(v_mul(get(g->gain + i, n), rstd), rest), n, add);
+        }
+}
+
 static void grad_l2(float *dx, int add, const float *dy, const float *y, size_t m, size_t d, const float *norms)
 {
     for (size_t r = 0; r < m; r++, dx += d, dy += d, y += d) {

@@ -62,6 +62,7 @@ typedef struct vlk_loops {
     void (*act)(float *y, const float *x, size_t n, vlk_act act);
     void (*layer_norm)(float *y, const float *x, size_t m, size_t d, const float *gamma, const float *beta, float eps,
                        float *stats);
+    void (*scale)(float *y, const float *x, size_t m, size_t d, const float *scale, const float *shift);
     void (*l2)(float *y, const float *x, size_t m, size_t d, float *norms);
     void (*softmax)(float *y, const float *x, size_t m, size_t d);
     /* scores (nq; ld) of m rows of c with each of nq queries (nq,d) */
@@ -107,6 +108,8 @@ typedef struct vlk_grad_loops {
     /* dgamma, dbeta are added to; each of dx, dgamma, dbeta may be NULL */
     void (*layer_norm)(float *dx, int add, float *dgamma, float *dbeta, const float *dy, const float *x, size_t m,
                        size_t d, const float *gamma, const float *stats);
+    void (*batch_norm)(float *dx, int add, const float *dy, const float *x, size_t m, size_t d,
+                       const vlk_batch_norm_grad *g);
     void (*l2)(float *dx, int add, const float *dy, const float *y, size_t m, size_t d, const float *norms);
     void (*softmax)(float *dx, int add, const float *dy, const float *y, size_t m, size_t d);
     void (*act)(float *dx, int add, const float *dy, const float *pre, size_t n, vlk_act act);

@@ -19,7 +19,7 @@ typedef struct rows_job {
     vlk_act act;
 } rows_job;
 
-enum { LAYER_NORM, L2, SOFTMAX, DOT, ACT };
+enum { SCALE, LAYER_NORM, L2, SOFTMAX, DOT, ACT };
 
 static void rows_task(void *arg, size_t task, int thread)
 {
@@ -30,6 +30,9 @@ static void rows_task(void *arg, size_t task, int thread)
     switch (j->what) {
     case LAYER_NORM:
         l->layer_norm(j->y + at, j->x + at, n, j->d, j->gamma, j->beta, j->eps, j->extra ? j->extra + 2 * r : NULL);
+        break;
+    case SCALE:
+        l->scale(j->y + at, j->x + at, n, j->d, j->gamma, j->beta);
         break;
     case L2:
         l->l2(j->y + at, j->x + at, n, j->d, j->extra ? j->extra + r : NULL);
@@ -72,6 +75,12 @@ void vlk_layer_norm_rows(vlk_kernel *kn, float *y, const float *x, size_t m, siz
                         .beta = beta,
                         .eps = eps,
                         .extra = stats});
+}
+
+void vlk_scale_rows(vlk_kernel *kn, float *y, const float *x, size_t m, size_t d, const float *scale,
+                    const float *shift)
+{
+    run(kn, &(rows_job){.what = SCALE, .y = y, .x = x, .m = m, .d = d, .gamma = scale, .beta = shift});
 }
 
 void vlk_act_apply(vlk_kernel *kn, float *y, const float *x, size_t n, vlk_act act)

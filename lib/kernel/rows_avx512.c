@@ -10,6 +10,7 @@ const vlk_loops vlk_loops_avx512 = {
     .name = "avx512",
     .epilogue = epilogue,
     .act = act_rows,
+    .scale = scale_rows,
     .layer_norm = layer_norm,
     .l2 = l2,
     .softmax = softmax,

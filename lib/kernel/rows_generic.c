@@ -6,6 +6,7 @@ const vlk_loops vlk_loops_generic = {
     .name = "generic",
     .epilogue = epilogue,
     .act = act_rows,
+    .scale = scale_rows,
     .layer_norm = layer_norm,
     .l2 = l2,
     .softmax = softmax,

@@ -11,9 +11,10 @@ typedef struct job {
     const float *dy, *other, *gamma, *stats, *mean;
     size_t m, d, step;
     vlk_act act;
+    const vlk_batch_norm_grad *norm;
 } job;
 
-enum { SUM, CHANNELS, LAYER_NORM, L2, SOFTMAX, ACT };
+enum { SUM, CHANNELS, LAYER_NORM, BATCH_NORM, L2, SOFTMAX, ACT };
 
 static void task(void *arg, size_t i, int thread)
 {
@@ -34,6 +35,9 @@ static void task(void *arg, size_t i, int thread)
         l->layer_norm(dx, j->add, j->part ? j->part + i * 2 * j->d : NULL,
                       j->part ? j->part + (i * 2 + 1) * j->d : NULL, j->dy + at, j->other + at, n, j->d, j->gamma,
                       j->stats + 2 * r);
+        break;
+    case BATCH_NORM:
+        l->batch_norm(dx, j->add, j->dy + at, j->other + at, n, j->d, j->norm);
         break;
     case L2:
         l->l2(dx, j->add, j->dy + at, j->other + at, n, j->d, j->stats + r);
@@ -120,6 +124,12 @@ int vlk_layer_norm_grad_rows(vlk_kernel *kn, float *dx, int add, float *dgamma, 
     add_parts(dgamma, &j, 2, 0);
     add_parts(dbeta, &j, 2, 1);
     return 0;
+}
+
+void vlk_batch_norm_grad_rows(vlk_kernel *kn, float *dx, int add, const float *dy, const float *x, size_t m, size_t d,
+                              const vlk_batch_norm_grad *g)
+{
+    run(kn, &(job){.what = BATCH_NORM, .dx = dx, .add = add, .dy = dy, .other = x, .m = m, .d = d, .norm = g});
 }
 
 void vlk_act_grad(vlk_kernel *kn, float *dx, int add, const float *dy, const float *pre, size_t n, vlk_act act)

@@ -149,6 +149,18 @@ ALWAYS_INLINE float row_sum(const float *x, size_t d, float c, int power)
     return sum;
 }
 
+static void scale_rows(float *y, const float *x, size_t m, size_t d, const float *scale, const float *shift)
+{
+    for (size_t r = 0; r < m; r++, x += d, y += d) {
+        size_t i = 0;
+        for (; i + VW <= d; i += VW)
+            v_store(y + i, v_add(v_mul(v_load(x + i), v_load(scale + i)), v_load(shift + i)));
+        if (i < d)
+            v_storen(y + i, v_add(v_mul(v_loadn(x + i, d - i), v_loadn(scale + i, d - i)), v_loadn(shift + i, d - i)),
+                     d - i);
+    }
+}
+
 static void layer_norm(float *y, const float *x, size_t m, size_t d, const float *gamma, const float *beta, float eps,
                        float *stats)
 {

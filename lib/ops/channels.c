@@ -6,23 +6,6 @@
 
 #include <math.h>
 
-struct affine {
-    float *y;
-    const float *x, *scale, *shift;
-    size_t c;
-};
-
-static void affine_rows(void *arg, size_t from, size_t to)
-{
-    const struct affine *a = arg;
-    for (size_t i = from; i < to; i++) {
-        const float *x = a->x + i * a->c;
-        float *y = a->y + i * a->c;
-        for (size_t j = 0; j < a->c; j++)
-            y[j] = x[j] * a->scale[j] + a->shift[j];
-    }
-}
-
 struct batch_norm_saved {
     vlk_act act;
     int train;
@@ -40,26 +23,6 @@ static int channel_sums(vlk_tape *t, double *sums, const float *a, const vlk_var
 }
 
 /* ---- the way back ----------------------------------------------------------------------------------- */
-
-struct batch_norm_back {
-    float *dx;
-    const float *dp, *x, *mean, *rstd, *gain, *mean_dp, *mean_dpx; /* the last two (C): 0 with frozen statistics */
-    size_t c;
-    int add;
-};
-
-/* dx = gain rstd (dp - mean(dp) - x^ mean(dp x^)),  x^ = (x - mean) rstd. Frozen statistics: dx = gain rstd dp. */
-static void batch_norm_rows_back(void *arg, size_t from, size_t to)
-{
-    const struct batch_norm_back *b = arg;
-    for (size_t i = from; i < to; i++)
-        for (size_t j = 0; j < b->c; j++) {
-            const size_t at = i * b->c + j;
-            float xh = (b->x[at] - b->mean[j]) * b->rstd[j];
-            float d = b->gain[j] * b->rstd[j] * (b->dp[at] - b->mean_dp[j] - xh * b->mean_dpx[j]);
-            b->dx[at] = b->add ? b->dx[at] + d : d;
-        }
-}
 
 /* dweight = sum of dp x^,  dbias = sum of dp. */
 static void batch_norm_back(vlk_tape *t, const vlk_node *n)
@@ -85,9 +48,11 @@ static void batch_norm_back(vlk_tape *t, const vlk_node *n)
         means[j] = s->train ? (float)(sums[j] / (double)rows) : 0.0f;
         means[c + j] = s->train ? (float)(dpx / (double)rows) : 0.0f;
     }
-    struct batch_norm_back b = {NULL, dp, x->data, s->mean, s->rstd, weight->f32, means, means + c, c, 0};
-    if ((b.dx = vlk_grad_room(t, n->in[0], &b.add)) != NULL)
-        vlk_for_ranges(t, batch_norm_rows_back, &b, rows, 64);
+    int add;
+    float *dx = vlk_grad_room(t, n->in[0], &add);
+    vlk_batch_norm_grad g = {s->mean, s->rstd, weight->f32, means, means + c};
+    if (dx)
+        vlk_batch_norm_grad_rows(vlk_tape_kernel(t), dx, add, dp, x->data, rows, c, &g);
     vlk_grad_disown(t, n, dp);
     vlk_tape_reset(t, m);
 }
@@ -166,7 +131,7 @@ vlk_var *vlk_batch_norm(vlk_tape *t, vlk_var *x, vlk_batch_norm_params *p, vlk_a
         *s = (struct batch_norm_saved){act, p->train, mean, rstd, pre};
         node.saved = s;
     }
-    vlk_for_ranges(t, affine_rows, &(struct affine){pre, x->data, scale, shift, c}, x->rows, 256);
+    vlk_scale_rows(vlk_tape_kernel(t), pre, x->data, x->rows, c, scale, shift);
     if (act != VLK_ACT_NONE)
         vlk_act_apply(vlk_tape_kernel(t), y->data, pre, n, act);
     vlk_tape_push(t, &node);
