@@ -36,19 +36,29 @@ static void grad_sum_rows(float *sum, const float *x, size_t m, size_t n)
     }
 }
 
+ALWAYS_INLINE void channel_row(vf *s, vf *p, const float *a, const float *x, vf mean, size_t n)
+{
+    const vf d = v_sub(get(x, n), mean), v = a ? get(a, n) : d;
+    *s = v_add(*s, v);
+    *p = v_fma(v, d, *p);
+}
+
 static void grad_channel_sums(float *sum, float *product, const float *a, const float *x, const float *mean, size_t m,
                               size_t n)
 {
     for (size_t j = 0; j < n; j += VW) {
-        vf s = v_zero(), p = v_zero();
+        vf s[4] = {v_zero(), v_zero(), v_zero(), v_zero()}, p[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
         const vf mu = get(mean + j, n - j);
-        for (size_t r = 0; r < m; r++) {
-            const vf d = v_sub(get(x + r * n + j, n - j), mu), v = a ? get(a + r * n + j, n - j) : d;
-            s = v_add(s, v);
-            p = v_fma(v, d, p);
+        size_t r = 0;
+        for (; r + 4 <= m; r += 4) { /* four sums, of every fourth row: exacter, and no addition waits */
+            UNROLL
+            for (size_t i = 0; i < 4; i++)
+                channel_row(&s[i], &p[i], a ? a + (r + i) * n + j : NULL, x + (r + i) * n + j, mu, n - j);
         }
-        put(sum + j, s, n - j, 0);
-        put(product + j, p, n - j, 0);
+        for (; r < m; r++)
+            channel_row(&s[0], &p[0], a ? a + r * n + j : NULL, x + r * n + j, mu, n - j);
+        put(sum + j, v_add(v_add(s[0], s[1]), v_add(s[2], s[3])), n - j, 0);
+        put(product + j, v_add(v_add(p[0], p[1]), v_add(p[2], p[3])), n - j, 0);
     }
 }
 

@@ -198,6 +198,40 @@ static void test_resize(void)
     CHECK(!vlk_model_open("tests/data/clip-train/model", &(vlk_model_options){.image_size = 4}, &err), "4 pixels");
 }
 
+/* A ResNet's table is that of its attention pool: one cell in all places, where there was one. */
+static void test_resize_resnet(void)
+{
+    static const char *path = "tests/data/clip/rn/openai/jit-f16.pt";
+    vlk_err err;
+    vlk_model *m[2] = {open_model(path, 0), open_model(path, 96)};
+    const vlk_param_ref *pos[2];
+    for (int i = 0; i < 2; i++) {
+        size_t n = 0;
+        if (vlk_model_trainable(m[i], &(vlk_trainable_options){.open_clip = 1}, &pos[i], &n, NULL, &err) != 0)
+            bail(&err);
+        pos[i] = find(pos[i], n, "visual.attnpool.positional_embedding");
+    }
+    const size_t before = vlk_model_describe(m[0])->image_w / 32, width = pos[0] ? pos[0]->dim[1] : 0;
+    CHECK(pos[0] && pos[1] && pos[0]->dim[0] == before * before + 1 && pos[1]->dim[0] == 10, "tables of %zu, %zu rows",
+          pos[0]->dim[0], pos[1]->dim[0]);
+    CHECK(memcmp(pos[0]->value, pos[1]->value, width * sizeof(float)) == 0, "the position of the mean has moved");
+    for (size_t i = 0; i < width; i++) {
+        double a = 0, b = 0;
+        for (size_t r = 1; r < pos[0]->dim[0]; r++)
+            a += pos[0]->value[r * width + i] / (double)(before * before);
+        for (size_t r = 1; r < 10; r++)
+            b += pos[1]->value[r * width + i] / 9;
+        CHECK(before > 1 || fabs(a - b) < 1e-6, "column %zu: the mean moves from %g to %g", i, a, b);
+    }
+    float e[2048];
+    CHECK(vlk_model_describe(m[1])->image_w == 96, "still %zu", vlk_model_describe(m[1])->image_w);
+    CHECK(2 * vlk_model_describe(m[1])->embed_dim <= sizeof e / sizeof *e, "embeddings are wide");
+    embed(m[1], e);
+    vlk_model_close(m[0]);
+    vlk_model_close(m[1]);
+    CHECK(!vlk_model_open(path, &(vlk_model_options){.image_size = 80}, &err) && strstr(err.msg, "80"), "80 pixels");
+}
+
 /* Which patches stay is a matter of the sample, not of the chunk that it is in. */
 static void test_patch_dropout(void)
 {
@@ -312,6 +346,7 @@ int main(void)
     test_counters();
     test_new();
     test_resize();
+    test_resize_resnet();
     test_patch_dropout();
     test_loss(VLK_ITC_INFONCE, 5, 0);
     test_loss(VLK_ITC_INFONCE, 9, 4);

@@ -1,5 +1,6 @@
-/* test_gemm_grad.c - products of the way back: dx = dy W, dw += dy^T x, sums of rows, against double references; their
- * bits: a row of dx alone and among others; dw with any number of threads, and in pieces of whole chunks.
+/* test_gemm_grad.c - products of the way back: dx = dy W, dw += dy^T x, sums of rows and of channels, against double
+ * references; their bits: a row of dx alone and among others; dw with any number of threads, and in pieces of whole
+ * chunks.
  *
  * Tolerance: 2^-24 * 8 of the sum of the magnitudes, as in test_gemm.c. */
 #include "../numbers.h"
@@ -95,6 +96,35 @@ static void test_sums(vlk_kernel *one, vlk_kernel *two, size_t m, size_t n)
     free(x), free(sum), free(z), free(kept);
 }
 
+/* Sums by channel: of a and of a (x - mean); of x - mean and of its square; of a alone. */
+static void test_channels(vlk_kernel *one, vlk_kernel *two, size_t m, size_t n)
+{
+    vlk_err err = {0};
+    float *x = floats(m * n), *a = floats(m * n), *mean = floats(n);
+    double *got = calloc(4 * n, sizeof *got), *again = got + 2 * n, most = 0;
+    for (int kind = 0; kind < 3; kind++) {
+        const float *from = kind == 1 ? NULL : a;
+        CHECK(vlk_channel_sums(one, got, kind == 2 ? NULL : got + n, from, x, mean, m, n, &err) == 0, "%s", err.msg);
+        for (size_t j = 0; j < n; j++) {
+            double s = 0, p = 0, ssize = 1, psize = 1;
+            for (size_t i = 0; i < m; i++) {
+                const double d = (double)x[i * n + j] - mean[j], v = from ? a[i * n + j] : d;
+                s += v, ssize += fabs(v) + (from ? 0 : fabs((double)mean[j]));
+                p += v * d, psize += fabs(v * d) + fabs(v * mean[j]);
+            }
+            most = fmax(most, fabs(s - got[j]) / (ssize * 8 / 16777216.0));
+            if (kind != 2)
+                most = fmax(most, fabs(p - got[n + j]) / (psize * 8 / 16777216.0));
+        }
+        CHECK(most <= 1, "channels of %zux%zu, kind %d: %g of the tolerance", m, n, kind, most);
+        memcpy(again, got, 2 * n * sizeof *got);
+        CHECK(vlk_channel_sums(two, again, kind == 2 ? NULL : again + n, from, x, mean, m, n, &err) == 0 &&
+                  memcmp(again, got, 2 * n * sizeof *got) == 0,
+              "channels of %zux%zu, kind %d: threads change bits", m, n, kind);
+    }
+    free(x), free(a), free(mean), free(got);
+}
+
 int main(void)
 {
     static const size_t shapes[][3] = {{1, 1, 1},     {3, 5, 7},    {64, 64, 64}, {0, 4, 4},
@@ -109,6 +139,7 @@ int main(void)
                 test_nn(one, two, arith, m, n, k, (int)(i % 2));
                 test_tn(one, two, arith, m, n, k);
                 test_sums(one, two, m, n);
+                test_channels(one, two, m, n);
             }
             vlk_kernel_free(one);
             vlk_kernel_free(two);
