@@ -79,17 +79,10 @@ enum { FIELDS = sizeof fields / sizeof *fields };
 
 /* ---- writing ------------------------------------------------------------------------------------ */
 
-/* The shortest decimal that reads back as x. */
 static int put_number(vlk_buf *out, double x, vlk_err *err)
 {
-    char s[40];
-    double back = 0;
-    for (int digits = 6; digits <= 17; digits++) {
-        snprintf(s, sizeof s, "%.*g", digits, x);
-        if (vlk_parse_f64(s, -HUGE_VAL, HUGE_VAL, &back) == 0 && back == x)
-            break;
-    }
-    return vlk_buf_adds(out, s, err);
+    char s[VLK_F64_TEXT];
+    return vlk_buf_adds(out, vlk_f64_text(x, s), err);
 }
 
 static int put_string(vlk_buf *out, const char *s, vlk_err *err)

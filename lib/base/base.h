@@ -142,6 +142,9 @@ void vlk_tensor_set_dense(vlk_tensor *t); /* row-major strides from dim */
 int vlk_parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *out) VLK_MUST_USE;
 /* A finite decimal in [min, max], without blanks around it, independent of the locale. */
 int vlk_parse_f64(const char *s, double min, double max, double *out) VLK_MUST_USE;
+/* The shortest decimal that reads back as x, of 6 digits at least. Returns out. */
+enum { VLK_F64_TEXT = 32 };
+const char *vlk_f64_text(double x, char out[VLK_F64_TEXT]);
 
 /* ---- hashes, text ------------------------------------------------------------------------- */
 

@@ -182,3 +182,14 @@ int vlk_parse_f64(const char *s, double min, double max, double *out)
     *out = v;
     return 0;
 }
+
+const char *vlk_f64_text(double x, char out[VLK_F64_TEXT])
+{
+    double back = 0;
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(out, VLK_F64_TEXT, "%.*g", digits, x);
+        if (vlk_parse_f64(out, -HUGE_VAL, HUGE_VAL, &back) == 0 && back == x)
+            break;
+    }
+    return out;
+}

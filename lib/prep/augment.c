@@ -86,10 +86,11 @@ int vlk_augment_parse(vlk_augment *a, const char *s, vlk_err *err)
 const char *vlk_augment_text(const vlk_augment *a, char *out, size_t size)
 {
     const char *flip = a->flip ? ",flip" : "";
+    char lo[VLK_F64_TEXT], hi[VLK_F64_TEXT];
     if (a->kind == VLK_AUGMENT_NONE)
         snprintf(out, size, "none%s", flip);
     else if (a->kind == VLK_AUGMENT_RESIZED_CROP)
-        snprintf(out, size, "resized-crop:%.17g,%.17g%s", a->lo, a->hi, flip);
+        snprintf(out, size, "resized-crop:%s,%s%s", vlk_f64_text(a->lo, lo), vlk_f64_text(a->hi, hi), flip);
     else if (a->margin == VLK_AUGMENT_EIGHTH)
         snprintf(out, size, "crop%s", flip);
     else

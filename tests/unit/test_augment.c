@@ -22,6 +22,7 @@ static void texts(void)
                                           {"crop:8", "crop:8"},
                                           {"crop:0,flip", "crop:0,flip"},
                                           {"resized-crop:0.25,1", "resized-crop:0.25,1"},
+                                          {"resized-crop:0.7,1e0", "resized-crop:0.7,1"},
                                           {"resized-crop:0.5,0.75,flip", "resized-crop:0.5,0.75,flip"}};
     static const char *const bad[] = {"",
                                       "flip",
