@@ -10,7 +10,6 @@
  * One table drives writing, reading and comparing. */
 #include "train_job.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
