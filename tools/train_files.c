@@ -12,6 +12,8 @@
 
 enum { FILE_MAX = 64 << 20 };
 
+static const char merges_gz[] = "bpe_simple_vocab_16e6.txt.gz";
+
 typedef struct edits {
     const char *dtype;
     size_t image_size; /* 0: as it is */
@@ -165,12 +167,21 @@ static int read_if_there(train_files *t, const char *folder, const char *name, c
     return rc;
 }
 
+/* A new model's own preprocessing stands beside its config; where there is none, `folder` has it. */
+static int read_preprocessor(train_files *t, const char *folder, const char *config, const edits *e, vlk_err *err)
+{
+    char *own = vlk_path_folder(config, err);
+    const size_t before = t->n;
+    int rc = own ? read_if_there(t, own, "preprocessor_config.json", e, err) : -1;
+    free(own);
+    return rc == 0 && t->n == before ? read_if_there(t, folder, "preprocessor_config.json", e, err) : rc;
+}
+
 int train_files_read(train_files *t, const char *folder, const char *config, int open_clip, const char *dtype,
                      size_t image_size, vlk_err *err)
 {
-    static const char *const beside[] = {
-        "open_clip_config.json", "preprocessor_config.json", "tokenizer_config.json",       "vocab.json", "merges.txt",
-        "tokenizer.json",        "special_tokens_map.json",  "bpe_simple_vocab_16e6.txt.gz"};
+    static const char *const tokenizer[] = {"tokenizer_config.json",   "vocab.json", "merges.txt", "tokenizer.json",
+                                            "special_tokens_map.json", merges_gz};
     edits e = {dtype, image_size};
     char *own = NULL;
     int rc = -1;
@@ -182,12 +193,14 @@ int train_files_read(train_files *t, const char *folder, const char *config, int
             goto out;
     }
     if (open_clip) { /* its texts need the merges alone */
-        rc = read_if_there(t, folder, beside[0], &e, err) || read_if_there(t, folder, "merges.txt", &e, err) ||
-             read_if_there(t, folder, "bpe_simple_vocab_16e6.txt.gz", &e, err);
+        rc = read_if_there(t, folder, "open_clip_config.json", &e, err) ||
+             read_if_there(t, folder, "merges.txt", &e, err) || read_if_there(t, folder, merges_gz, &e, err);
         goto out;
     }
-    for (size_t i = 1; i < sizeof beside / sizeof *beside; i++)
-        if (read_if_there(t, folder, beside[i], &e, err))
+    if (read_preprocessor(t, folder, config, &e, err))
+        goto out;
+    for (size_t i = 0; i < sizeof tokenizer / sizeof *tokenizer; i++)
+        if (read_if_there(t, folder, tokenizer[i], &e, err))
             goto out;
     rc = 0;
 out:
@@ -197,12 +210,18 @@ out:
     return rc;
 }
 
-/* The file of that name, made if it is new. */
-static train_file *file_of(train_files *t, const char *name, vlk_err *err)
+static size_t find(const train_files *t, const char *name)
 {
     size_t i = 0;
     while (i < t->n && strcmp(t->f[i].name, name) != 0)
         i++;
+    return i;
+}
+
+/* The file of that name, made if it is new. */
+static train_file *file_of(train_files *t, const char *name, vlk_err *err)
+{
+    const size_t i = find(t, name);
     if (i < t->n)
         return &t->f[i];
     t->f[i] = (train_file){0};
@@ -226,6 +245,22 @@ int train_files_make(train_files *t, const vlk_model *m, int open_clip, const ch
         if (open_clip ? vlk_model_open_clip_config(m, &f->bytes, err) : vlk_model_hf_file(m, name, &f->bytes, err))
             return -1;
         if (i < 2 && edit(f, name, &(edits){dtype, 0}, !open_clip && i == 0, err)) /* as when it is read again */
+            return -1;
+    }
+    return 0;
+}
+
+int train_files_tokenizer(train_files *t, const vlk_model *m, vlk_err *err)
+{
+    static const char *const names[] = {"tokenizer_config.json", "vocab.json", "merges.txt"};
+    if (find(t, "vocab.json") < t->n || find(t, "tokenizer.json") < t->n)
+        return 0;
+    for (size_t i = 0; i < 3; i++) {
+        train_file *f = file_of(t, names[i], err);
+        if (!f)
+            return -1;
+        f->bytes.len = 0;
+        if (vlk_model_hf_file(m, names[i], &f->bytes, err))
             return -1;
     }
     return 0;

@@ -127,6 +127,8 @@ static int open_files(train_job *j, const char *checkpoint, vlk_err *err)
         folder = own;
     }
     rc = train_files_read(&j->files, folder, config ? o->config : NULL, j->open_clip, "float32", o->image_size, err);
+    if (rc == 0 && config && !j->open_clip)
+        rc = train_files_tokenizer(&j->files, j->e.model, err);
     if (rc == 0 && j->open_clip && !checkpoint)
         rc = train_files_make(&j->files, j->e.model, 1, "float32", err);
     free(own);

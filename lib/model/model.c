@@ -11,6 +11,8 @@
 
 enum { ARENA_BYTES = 1 << 20, CONFIG_BYTES = 16 << 20 };
 
+static const char preprocessor[] = "preprocessor_config.json";
+
 /* ---- configs ------------------------------------------------------------------------------------ */
 
 /* Parses a config file and keeps its bytes for the id. */
@@ -29,7 +31,7 @@ static vlk_json *load(vlk_model *m, const char *path, vlk_err *err)
 /* Pictures of a Hugging Face folder. A folder without the file serves texts. */
 static int hf_recipe(vlk_model *m, const char *folder, vlk_err *err)
 {
-    char *path = vlk_path_join(folder, "preprocessor_config.json", err);
+    char *path = vlk_path_join(folder, preprocessor, err);
     vlk_json *j = NULL;
     int status = -1;
     if (!path)
@@ -232,6 +234,34 @@ static int set_folder(vlk_model *m, const char *config, const char *folder, vlk_
     return m->folder ? 0 : -1;
 }
 
+/* Does the folder hold merges only, as open_clip's layout has them? Hugging Face's other files follow from these. */
+static int only_merges(const char *folder, int *only, vlk_err *err)
+{
+    static const char *const names[] = {"vocab.json", "tokenizer.json", "merges.txt"};
+    int there[3];
+    for (size_t i = 0; i < 3; i++) {
+        char *path = vlk_path_join(folder, names[i], err);
+        if (!path)
+            return -1;
+        there[i] = vlk_is_file(path);
+        free(path);
+    }
+    *only = !there[0] && !there[1] && there[2];
+    return 0;
+}
+
+/* New weights in Hugging Face's layout: preprocessing beside the config, else in the tokenizer's folder. */
+static int new_hf(vlk_model *m, const vlk_json *j, const char *config, vlk_err *err)
+{
+    char *own = vlk_path_folder(config, err), *beside = own ? vlk_path_join(own, preprocessor, err) : NULL;
+    int status = -1;
+    if (beside && only_merges(m->folder, &m->became_hf, err) == 0)
+        status = from_hf(m, j, config, vlk_is_file(beside) ? own : m->folder, err);
+    free(beside);
+    free(own);
+    return status;
+}
+
 static int configure_new(vlk_model *m, const char *config, vlk_init init, vlk_err *err)
 {
     vlk_json *j = load(m, config, err);
@@ -239,7 +269,7 @@ static int configure_new(vlk_model *m, const char *config, vlk_init init, vlk_er
     if (!j)
         return -1;
     m->keys = vlk_json_get(j, "model_cfg") || vlk_json_get(j, "vision_cfg");
-    status = m->keys ? from_open_clip(m, j, config, err) : from_hf(m, j, config, m->folder, err);
+    status = m->keys ? from_open_clip(m, j, config, err) : new_hf(m, j, config, err);
     vlk_json_free(j);
     if (status == 0 && m->config.vision.resnet && init != VLK_INIT_OPENAI)
         return vlk_fail(err, VLK_EUSAGE, "%s: a ResNet starts with OpenAI's numbers only", config);

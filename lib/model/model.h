@@ -154,8 +154,9 @@ vlk_var *vlk_model_images(vlk_model *m, vlk_tape *t, const uint8_t *pixels, size
 vlk_var *vlk_model_pixels(vlk_model *m, vlk_tape *t, const float *pixels, size_t b);
 vlk_var *vlk_model_texts(vlk_model *m, vlk_tape *t, const int32_t *ids, const size_t *start, size_t b);
 
-/* A new model from a config file (Hugging Face's or open_clip's fields). Tokenizer and preprocessor files are looked
- * for in `folder`, NULL: beside the config. Values are drawn from the seed; logit_scale is ln(1/0.07). hf: normal;
+/* A new model from a config file (Hugging Face's or open_clip's fields). The tokenizer is looked for in `folder`, NULL:
+ * beside the config; merges.txt alone will do. preprocessor_config.json is the one beside the config, else that of
+ * `folder`. Values are drawn from the seed; logit_scale is ln(1/0.07). hf: normal;
  * token, position and patch embeddings 0.02; class embedding w^-0.5; q, k, v w^-0.5 (2L)^-0.5; out w^-0.5; fc1
  * (2w)^-0.5; fc2 w^-0.5 (2L)^-0.5; projections w^-0.5; biases 0; norms 1, 0. openai: as open_clip starts its models,
  * and the only one for ResNets. */

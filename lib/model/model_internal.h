@@ -242,7 +242,7 @@ struct vlk_model {
     vlk_param_ref *refs;
     size_t nrefs;
     int open_clip;
-    int became_hf;                   /* it came in another layout, without the files of a Hugging Face folder */
+    int became_hf;                   /* its tokenizer has merges only, none of the other files of a Hugging Face folder */
     float scalar[2], scalar_grad[2]; /* logit_scale as stored (always), logit_bias */
     vlk_param scalar_param[2];
     vlk_model_mode mode;

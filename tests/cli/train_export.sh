@@ -39,6 +39,24 @@ cp "$tiny/model/config.json" shape.json
 run 2 "$T" -q --config shape.json --train "$tiny/pairs.tar" -b 8 --steps 2 -o new4
 run 0 "$T" -q --config shape.json --tokenizer "$tiny/model" --train "$tiny/pairs.tar" -b 8 --steps 2 --seed 1 -o new4
 same_run "files elsewhere" new1 new4 step-000002
+# preprocessing beside the config comes before that of the tokenizer's folder; of a tokenizer the merges are enough
+mkdir shape merges
+cp "$tiny/model/config.json" "$tiny/model/preprocessor_config.json" shape
+cp "$tiny/model/merges.txt" merges
+sed 's/32/48/' "$tiny/model/preprocessor_config.json" >merges/preprocessor_config.json
+run 0 "$T" -q --config shape/config.json --tokenizer merges --train "$tiny/pairs.tar" -b 8 --steps 2 --seed 1 -o new5
+for f in model state; do same "merges alone: $f" new1/last/$f.safetensors new5/last/$f.safetensors; done
+same "merges alone: preprocessing" new1/last/preprocessor_config.json new5/last/preprocessor_config.json
+printf 'a Red apple\ncaf\303\251 &amp; 12 cats\n' >texts
+run 0 "$BIN/clip-embed" --tokens -m new5/last texts
+cp out tokens5
+run 0 "$BIN/clip-embed" --tokens -m new1/last texts
+same "merges alone: the tokenizer of the checkpoint" tokens5 out
+is "merges alone: texts" "$(lines tokens5)" 2
+run 0 "$T" -q --config shape/config.json --tokenizer merges --train "$tiny/pairs.tar" -b 8 --steps 2 --seed 1 -o new5
+rm shape/preprocessor_config.json
+run 2 "$T" -q --config shape/config.json --tokenizer merges --train "$tiny/pairs.tar" -b 8 --steps 2 -o new6
+has "that of the tokenizer's folder, of another size" err 48x48
 
 # a ResNet keeps open_clip's layout, the counters of its batch norms included, and --export them
 run 0 "$T" -q -m "$top/tests/data/clip/rn/openai/jit-f16.pt" --train "$tiny/pairs.tar" -b 8 --steps 2 --max-loss 99 -o rn
