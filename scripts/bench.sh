@@ -46,11 +46,11 @@ b_kernel() {
 }
 
 b_train() {
-    say "== a training step of the shipped model's shape, without optimiser and data, $threads threads"
+    say "== a training step of the small ViT of share/recipes, without optimiser and data, $threads threads"
     for r in $(seq "$ROUNDS"); do
         for t in f32 ${BF16-bf16}; do
             [ "$t" = 1 ] && t=bf16
-            "$B/tests/bench/bench_train" share/clip-emoji-5m 256 "$threads" $t 5
+            "$B/tests/bench/bench_train" share/recipes/vit-64/config.json 256 "$threads" $t 5
         done
     done
 }
