@@ -31,7 +31,7 @@ done
 # The recall figures of the shipped model's card, to the last digit given: its table has text to image at 1, 5, 10,
 # then image to text, then false captions.
 data=${VLK_DATA:-$golden/../data}
-card=share/clip-emoji-5m/README.md
+card=share/clip-emoji-6m/README.md
 for set in iid cell style scene; do
     tar=$data/emoji-dev-$set.tar
     [ -f "$tar" ] || continue

@@ -135,7 +135,7 @@ const cli_program train_program = {
     "Trains a CLIP on pairs of pictures and texts. RUN is a folder; the same command goes on where it was stopped.",
     own,
     CLI_ARCH | CLI_LOOK | CLI_PICTURES | CLI_ERRORS | CLI_THREADS,
-    "  itc-train -m clip-emoji-5m --train pairs.tar --val dev.tar --epochs 5 --lr 1e-5 -o run\n"
+    "  itc-train -m clip-emoji-6m --train pairs.tar --val dev.tar --epochs 5 --lr 1e-5 -o run\n"
     "  itc-train --resume run\n"
     "  itc-train --plot run other-run -o loss.svg\n"
     "  itc-train --export run/best --dtype f16 -o my-clip\n"};

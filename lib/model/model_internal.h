@@ -71,7 +71,7 @@ vlk_act vlk_field_act(vlk_fields *f, const char *key, const char *fallback);
 const char *vlk_act_name(vlk_act a);
 /* What must hold whatever the source: heads divide the width, a patch fits into the picture ... */
 int vlk_config_check(const vlk_clip_config *c, const char *where, vlk_err *err) VLK_MUST_USE;
-#define VLK_DEFAULT_MODEL "clip-emoji-5m"
+#define VLK_DEFAULT_MODEL "clip-emoji-6m"
 enum { VLK_MAX_WIDTH = 1 << 16, VLK_MAX_LAYERS = 1 << 10, VLK_MAX_IMAGE = 1 << 14, VLK_MAX_VOCAB = 1 << 24 };
 
 int vlk_config_hf(vlk_clip_config *c, const vlk_json *config, const char *path, vlk_err *err) VLK_MUST_USE;
@@ -242,7 +242,7 @@ struct vlk_model {
     vlk_param_ref *refs;
     size_t nrefs;
     int open_clip;
-    int became_hf;                   /* its tokenizer has merges only, none of the other files of a Hugging Face folder */
+    int became_hf;                   /* its tokenizer has merges, no other file of Hugging Face's */
     float scalar[2], scalar_grad[2]; /* logit_scale as stored (always), logit_bias */
     vlk_param scalar_param[2];
     vlk_model_mode mode;

@@ -176,7 +176,8 @@ run 0 "$E" pics/two.tsv
 is "and one row" "$(cut -f1 out | tr '\n' ' ')" "castle.png pear.jpg "
 
 # pixels
+side=$("$E" --info | sed -n 's/.*"image_size": \[\([0-9]*\),.*/\1/p')
 run 0 "$E" --pixels pics -o px.npy
-is "pixels: bytes" "$(wc -c <px.npy | tr -d ' ')" $((128 + n * 64 * 64 * 3))
+is "pixels: bytes" "$(wc -c <px.npy | tr -d ' ')" $((128 + n * side * side * 3))
 has "pixels: json" px.json '"dtype": "|u1"'
 finish

@@ -3,6 +3,7 @@
 . tests/cli/check.inc
 E=$BIN/clip-embed
 cd "$dir" || exit 2
+dim=$("$E" --info | sed -n 's/.*"embed_dim": \([0-9]*\).*/\1/p')
 mkdir pics
 cp "$samples"/bicycle-strawberry.jpg "$samples"/c*.png "$samples"/c*.jpg "$samples"/pear.jpg "$samples"/swan-tractor.jpg pics
 n=$(find pics -type f | wc -l | tr -d ' ')
@@ -14,17 +15,19 @@ done)
 
 # npy
 run 0 "$E" pics -o v.npy
-is "npy: bytes" "$(wc -c <v.npy | tr -d ' ')" $((128 + n * 128 * 4))
+is "npy: bytes" "$(wc -c <v.npy | tr -d ' ')" $((128 + n * dim * 4))
 is "keys" "$(lines v.keys)" "$n"
 has "json: rows" v.json "\"rows\": $n"
 has "json: type" v.json '"dtype": "<f4"'
-has "json: preprocessing" v.json '"preprocessing": "hf shortest 64'
+has "json: preprocessing" v.json '"preprocessing": "openai shortest '
+run 0 "$E" -m "$top/tests/data/clip/small/hf-f16" pics -o hf.npy
+has "json: preprocessing of a Hugging Face folder" hf.json '"preprocessing": "hf on-white shortest 32'
 gone "no temporaries" .v.npy.vlk-tmp .v.keys.vlk-tmp .v.json.vlk-tmp
 cp v.npy one.npy
 run 0 "$E" -j1 -b1 pics -o v.npy
 same "same bytes again, -j1 -b1" v.npy one.npy
 run 0 "$E" --half pics -o h.npy
-is "half: bytes" "$(wc -c <h.npy | tr -d ' ')" $((128 + n * 128 * 2))
+is "half: bytes" "$(wc -c <h.npy | tr -d ' ')" $((128 + n * dim * 2))
 run 0 "$E" --raw pics -o raw.npy
 has "raw: json" raw.json '"normalized": false'
 if cmp -s raw.npy v.npy; then fail "raw changes nothing"; else pass; fi
@@ -59,8 +62,10 @@ gone "no room: nothing stays" room.npy room.keys room.json .room.npy.vlk-tmp .ro
 is "no room for standard output: status" $? 2
 
 # jsonl
+run 0 "$E" pics/castle.png
+first=$(cut -f 2 out)
 run 0 "$E" pics/castle.png --format jsonl
-has "jsonl" out '{"key": "pics/castle.png", "embedding": [-0.1'
+has "jsonl" out "{\"key\": \"pics/castle.png\", \"embedding\": [$first, "
 
 # tar to tar: given members byte for byte, ours behind them
 run 0 "$E" in.tar -o out.tar

@@ -20,6 +20,8 @@ for p in clip-embed clip-rank itc-train; do
 done
 run 0 "$at/bin/clip-embed" --info
 has "the installed model" out "$at/share/vlkit/"
+run 0 "$at/bin/itc-train" --info --config "$at/share/vlkit/recipes/vit-64/config.json" --tokenizer "$at/share/vlkit/clip-emoji-6m"
+has "an installed shape" out '"image_size": [64, 64]'
 run 0 "$at/bin/clip-rank" --query "a dolphin" -k 1 samples
 has "a search from another folder" out samples/dolphin.png
 mv "$D" "$dir/moved" # to be found beside the programs, wherever these are
@@ -55,13 +57,13 @@ esac
 flags=$(PKG_CONFIG_PATH=$at/lib/pkgconfig pkg-config --define-variable=prefix="$at" --cflags --libs --static vlkit)
 # shellcheck disable=SC2086 # lists of words
 run 0 ${CC:-cc} -std=c11 $sanitize own.c -o own $flags
-run 0 ./own "$at/share/vlkit/clip-emoji-5m"
-is "the width of its embeddings" "$(cat out)" 128
+run 0 ./own "$at/share/vlkit/clip-emoji-6m"
+is "the width of its embeddings" "$(cat out)" 256
 # that of the manual
 sed -n '/^\/\* prog MODEL PICTURE/,/^\.Ed/{/^\.Ed/d;s/\\e/\\/g;p;}' "$at/share/man/man7/vlkit.7" >prog.c
 # shellcheck disable=SC2086
 run 0 ${CC:-cc} -std=c11 -Wall -Wextra -Werror $sanitize prog.c -o prog $flags
-run 0 env ASAN_OPTIONS=detect_leaks=0 ./prog "$at/share/vlkit/clip-emoji-5m" samples/pear.jpg
+run 0 env ASAN_OPTIONS=detect_leaks=0 ./prog "$at/share/vlkit/clip-emoji-6m" samples/pear.jpg
 tr '\n' '\t' <out | sed 's/\t$//' >vector
 run 0 "$at/bin/clip-embed" samples/pear.jpg
 is "the program of the manual gives the vector of clip-embed" "$(cut -f 2- out)" "$(cat vector)"

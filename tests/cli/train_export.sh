@@ -58,6 +58,13 @@ rm shape/preprocessor_config.json
 run 2 "$T" -q --config shape/config.json --tokenizer merges --train "$tiny/pairs.tar" -b 8 --steps 2 -o new6
 has "that of the tokenizer's folder, of another size" err 48x48
 
+# the shapes that come along, with the tokenizer of the model that ships
+for c in vit-64/config.json rn-64/open_clip_config.json; do
+    run 0 "$T" -q --config "$top/share/recipes/$c" --init openai --tokenizer "$top/share/clip-emoji-6m" \
+        --train "$samples/captions.tsv" -b 4 --steps 1 --max-loss 99 -o "${c%%/*}"
+    is "$c: layout of its checkpoint" "$(cd "${c%%/*}/last" && ls -- *config.json | head -n 1)" "${c#*/}"
+done
+
 # a ResNet keeps open_clip's layout, the counters of its batch norms included, and --export them
 run 0 "$T" -q -m "$top/tests/data/clip/rn/openai/jit-f16.pt" --train "$tiny/pairs.tar" -b 8 --steps 2 --max-loss 99 -o rn
 run 0 "$T" --export rn/last --dtype f16 -o rn16

@@ -221,9 +221,13 @@ static void check_model(const char *path, vlk_backend backend, vlk_cpu cpu)
 
 int main(void)
 {
-    static const char *const models[] = {"tests/data/clip/small/hf-sharded", "tests/data/clip/gelu/open_clip",
-                                         "tests/data/clip/small/hf-bf16",    "tests/data/clip/rn/openai/jit-f16.pt",
-                                         "tests/data/clip/siglip/hf",        "share/clip-emoji-5m"};
+    static const char *const models[] = {"tests/data/clip/small/hf-sharded",
+                                         "tests/data/clip/gelu/open_clip",
+                                         "tests/data/clip/small/hf-bf16",
+                                         "tests/data/clip/rn/openai/jit-f16.pt",
+                                         "tests/data/clip/siglip/hf",
+                                         "tests/data/clip/small/hf-f16",
+                                         "share/clip-emoji-6m"};
     static const vlk_backend backends[] = {VLK_GEMM_DNNL, VLK_GEMM_OPENBLAS};
     for (size_t b = 0; b < 2; b++)
         for (size_t i = 0; i < sizeof models / sizeof models[0]; i++)

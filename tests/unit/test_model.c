@@ -310,7 +310,7 @@ static void test_places(void)
 {
     char cwd[512], id[65] = "";
     vlk_err err;
-    vlk_model *m = open_model("share/clip-emoji-5m", NULL, &err);
+    vlk_model *m = open_model("share/clip-emoji-6m", NULL, &err);
     if (!CHECK(m && getcwd(cwd, sizeof cwd), "%s", err.msg))
         return;
     snprintf(id, sizeof id, "%s", vlk_model_describe(m)->id);
@@ -326,16 +326,16 @@ static void test_places(void)
     vlk_model_close(m);
 
     opens(NULL, id);
-    opens("clip-emoji-5m", id);
-    opens("share/clip-emoji-5m/", id);
-    opens("share/clip-emoji-5m/model.safetensors", id);
+    opens("clip-emoji-6m", id);
+    opens("share/clip-emoji-6m/", id);
+    opens("share/clip-emoji-6m/model.safetensors", id);
     make_folder("hub");
     make_folder("hub/models--some--clip");
     make_folder("hub/models--some--clip/refs");
     make_folder("hub/models--some--clip/snapshots");
     put("hub/models--some--clip/refs", "main", "abc123");
     put("hub/models--some--clip/refs", "evil", "../../..");
-    snprintf(cwd + strlen(cwd), sizeof cwd - strlen(cwd), "/share/clip-emoji-5m");
+    snprintf(cwd + strlen(cwd), sizeof cwd - strlen(cwd), "/share/clip-emoji-6m");
     CHECK(symlink(cwd, at("hub/models--some--clip/snapshots/abc123")) == 0, "symlink");
     setenv("HF_HUB_CACHE", at("hub"), 1);
     opens("some/clip", id);
@@ -414,32 +414,50 @@ static void test_not_finite(void)
 
 /* ---- texts ----------------------------------------------------------------------------------------- */
 
-static void test_texts(void)
+/* Texts as ids: where the text is pooled at its end token (Hugging Face's layout) and where it is at the largest id. */
+static void check_texts(const char *name, int32_t vocab, int pooled_at_end)
 {
-    static const struct {
+    const int32_t begin = vocab - 2, end = vocab - 1;
+    const struct {
         int32_t id[40];
         size_t n;
         const char *want; /* NULL: it must work */
-    } texts[] = {{{4094, 5, 4095}, 3, NULL},
-                 {{4094, 5, 4095, 4095, 0, 7}, 6, NULL},
-                 {{4094, 5}, 2, "no end token"},
-                 {{4094, 9999, 4095}, 3, "token id 9999"},
-                 {{4094, -1, 4095}, 3, "token id -1"},
+    } texts[] = {{{begin, 5, end}, 3, NULL},
+                 {{begin, 5, end, end, 0, 7}, 6, NULL},
+                 {{begin, 5}, 2, pooled_at_end ? "no end token" : NULL},
+                 {{begin, 9999, end}, 3, "token id 9999"},
+                 {{begin, -1, end}, 3, "token id -1"},
                  {{0}, 0, "no tokens"},
-                 {{[39] = 4095}, 40, "has 40 tokens, the context is 32"}};
-    vlk_err err;
-    vlk_model *m = open_model("clip-emoji-5m", NULL, &err);
+                 {{[39] = end}, 40, "has 40 tokens, the context is "}};
+    vlk_err err = {0};
+    vlk_model *m = open_model(name, NULL, &err);
     vlk_kernel *k = vlk_kernel_new(NULL, &err);
     vlk_tape *t = vlk_tape_new(k, &err);
+    float *out = m ? vlk_calloc(vlk_model_describe(m)->embed_dim, sizeof *out, &err) : NULL;
+    if (CHECK(out && k && t, "%s: %s", name, err.msg))
+        for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+            size_t start[2] = {0, texts[i].n};
+            int status = vlk_model_encode_texts(m, t, out, texts[i].id, start, 1, 1, &err);
+            if (texts[i].want)
+                CHECK(status != 0 && strstr(err.msg, texts[i].want), "%s: text %zu: %s", name, i, err.msg);
+            else
+                CHECK(status == 0, "%s: text %zu: %s", name, i, err.msg);
+        }
+    free(out);
+    vlk_model_close(m);
+    vlk_tape_free(t);
+    vlk_kernel_free(k);
+}
+
+static void test_texts(void)
+{
+    vlk_err err = {0};
     float out[128];
-    for (size_t i = 0; m && i < sizeof texts / sizeof texts[0]; i++) {
-        size_t start[2] = {0, texts[i].n};
-        int status = vlk_model_encode_texts(m, t, out, texts[i].id, start, 1, 1, &err);
-        if (texts[i].want)
-            CHECK(status != 0 && strstr(err.msg, texts[i].want), "text %zu: %s", i, err.msg);
-        else
-            CHECK(status == 0, "text %zu: %s", i, err.msg);
-    }
+    check_texts("tests/data/clip-train-cli/model", 1000, 1);
+    check_texts("clip-emoji-6m", 4096, 0);
+    vlk_model *m = open_model("clip-emoji-6m", NULL, &err);
+    vlk_kernel *k = vlk_kernel_new(NULL, &err);
+    vlk_tape *t = vlk_tape_new(k, &err);
     CHECK(m && vlk_model_tokenizer(m, &err) && vlk_model_tokenizer(m, &err) == vlk_model_tokenizer(m, &err),
           "tokenizer");
     size_t none = 0;
