@@ -79,7 +79,9 @@ int train_explain(train_job *j, vlk_buf *out, vlk_err *err)
     char text[256];
     size_t trained, all = vlk_train_params_count(&j->params, &trained);
     const double f = sizeof(float) * MB;
-    if (vlk_buf_addf(out, err, "model         %s\nmodel id      %s\n", j->e.info->path, j->e.info->id) ||
+    /* of new weights the config: their path is where the tokenizer is */
+    const char *model = o->config && j->saved_step == UINT64_MAX ? o->config : j->e.info->path;
+    if (vlk_buf_addf(out, err, "model         %s\nmodel id      %s\n", model, j->e.info->id) ||
         explain_data(j, out, err))
         return -1;
     if (train_steps(j) ? vlk_buf_addf(out, err, "steps         %ju\n", (uintmax_t)train_steps(j))

@@ -85,4 +85,6 @@ run 0 "$T" -m "$tiny/model" --train "$tiny/pairs.tar" -b 8 --steps 2 --explain
 has "memory of the optimiser" out "optimiser"
 has "activations" out "activations"
 has "all of it" out "peak of the run"
+run 0 "$T" --config shape.json --tokenizer "$tiny/model" --train "$tiny/pairs.tar" -b 8 --steps 2 --explain
+has "new weights: of which config" out "model         shape.json"
 finish
