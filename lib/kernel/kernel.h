@@ -59,8 +59,10 @@ typedef struct vlk_weight {
  * change. */
 void vlk_weight_clear(vlk_weight *w); /* frees what was made; may be used again */
 /* A convolution's weight, whose inputs are stored as (C,taps), with inputs in the order (taps,C) in which pixels lie in
- * memory: a copy that belongs to w. EVALUE: a value of w that is not finite, named; EMEM. */
-vlk_weight *vlk_weight_by_tap(vlk_kernel *kn, vlk_weight *w, size_t taps, vlk_err *err);
+ * memory: a copy that belongs to w. For vlk_gemm alone (`forward`) it may be without data once it is packed, which
+ * vlk_weight_keep_packed sees to. EVALUE: a value of w that is not finite, named; EMEM. */
+vlk_weight *vlk_weight_by_tap(vlk_kernel *kn, vlk_weight *w, size_t taps, int forward, vlk_err *err);
+void vlk_weight_keep_packed(vlk_weight *by_tap);
 /* 1 if all values are finite, 0 if not (*at: the index of the first that is not). Reads the data once. */
 int vlk_weight_finite(vlk_kernel *kn, const vlk_weight *w, size_t *at);
 /* Gives back the mapped pages of n weights and around them, by all threads: they come from the file again if needed. */

@@ -154,26 +154,43 @@ static void tap_task(void *arg, size_t row, int thread)
             memcpy(to, from + (i * j->taps + t) * size, size);
 }
 
-vlk_weight *vlk_weight_by_tap(vlk_kernel *kn, vlk_weight *w, size_t taps, vlk_err *err)
+static vlk_weight *copy_of(const vlk_weight *w, vlk_err *err)
 {
-    if (w->by_tap)
+    vlk_weight *copy = vlk_calloc(1, sizeof *copy, err);
+    if (copy)
+        *copy = (vlk_weight){.name = w->name, .dtype = w->dtype, .n = w->n, .k = w->k, .stride = w->k, .checked = 1};
+    return copy;
+}
+
+vlk_weight *vlk_weight_by_tap(vlk_kernel *kn, vlk_weight *w, size_t taps, int forward, vlk_err *err)
+{
+    vlk_panel_kind kind;
+    if (vlk_panel_kind_of(kn, &kind, err) < 0)
+        return NULL;
+    if (w->by_tap && (w->by_tap->data || (forward && w->by_tap->pack && w->by_tap->pack->kind == kind)))
         return w->by_tap;
     if (!vlk_weight_finite(kn, w, NULL)) {
         vlk_weight_refuse(kn, w, err);
         return NULL;
     }
     w->checked = 1;
-    vlk_weight *copy = vlk_calloc(1, sizeof *copy, err);
-    void *data = copy ? vlk_calloc(w->n * w->k, vlk_dtype_size(w->dtype), err) : NULL;
-    if (!data) {
-        free(copy);
+    if (!w->by_tap && !(w->by_tap = copy_of(w, err)))
         return NULL;
-    }
-    *copy = (vlk_weight){.name = w->name, .data = data, .dtype = w->dtype, .n = w->n, .k = w->k, .stride = w->k};
-    copy->checked = 1;
+    void *data = vlk_calloc(w->n * w->k, vlk_dtype_size(w->dtype), err);
+    if (!data)
+        return NULL;
     vlk_pool_run(kn->pool, tap_task, &(tap_job){w, data, taps}, w->n);
     vlk_weight_release(w);
-    return w->by_tap = copy;
+    w->by_tap->data = data;
+    return w->by_tap;
+}
+
+void vlk_weight_keep_packed(vlk_weight *by_tap)
+{
+    if (!by_tap->pack)
+        return;
+    free((void *)(uintptr_t)by_tap->data);
+    by_tap->data = NULL;
 }
 
 /* ---- the face -------------------------------------------------------------------------------------- */

@@ -131,7 +131,7 @@ static int convolve(vlk_tape *t, vlk_var *y, const vlk_var *x, const struct conv
     vlk_mark m = vlk_tape_mark(t);
     if (s->size == 1 && s->stride == 1)
         return vlk_gemm(vlk_tape_kernel(t), y->data, x->data, rows, &w->w, NULL, vlk_tape_err(t));
-    vlk_weight *by_tap = vlk_weight_by_tap(vlk_tape_kernel(t), &w->w, s->size * s->size, vlk_tape_err(t));
+    vlk_weight *by_tap = vlk_weight_by_tap(vlk_tape_kernel(t), &w->w, s->size * s->size, 1, vlk_tape_err(t));
     float *col = by_tap ? vlk_tape_alloc(t, (rows < piece ? rows : piece) * k, sizeof *col) : NULL;
     if (!col)
         return -1;
@@ -142,6 +142,8 @@ static int convolve(vlk_tape *t, vlk_var *y, const vlk_var *x, const struct conv
         if (vlk_gemm(vlk_tape_kernel(t), y->data + j.first * y->cols, col, n, by_tap, NULL, vlk_tape_err(t)) != 0)
             return -1;
     }
+    if (!vlk_tape_recording(t)) /* no way back: what stays is as large as a plain product's */
+        vlk_weight_keep_packed(by_tap);
     vlk_tape_rewind(t, m);
     return 0;
 }
@@ -202,7 +204,7 @@ static int pieces_back(vlk_tape *t, const vlk_node *n, const struct conv_saved *
     vlk_param *w = n->par[0];
     const vlk_var *x = n->in[0], *y = n->out;
     const size_t k = w->w.k, piece = piece_rows(k), most = y->rows < piece ? y->rows : piece, taps = s->size * s->size;
-    vlk_weight *by_tap = dx ? vlk_weight_by_tap(kn, &w->w, taps, vlk_tape_err(t)) : &w->w;
+    vlk_weight *by_tap = dx ? vlk_weight_by_tap(kn, &w->w, taps, 0, vlk_tape_err(t)) : &w->w;
     float *col = vlk_tape_alloc(t, most * k, sizeof *col), *dw = NULL;
     if (!col || !by_tap || (w->grad && !(dw = vlk_tape_alloc(t, y->cols * k, sizeof *dw))))
         return -1;
