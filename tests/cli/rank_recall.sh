@@ -3,12 +3,18 @@
 . tests/cli/rank.inc
 cd "$dir" || exit 2
 cp -r "$samples" samples
+run 0 "$rank" --recall samples/captions.tsv
+is "the model knows its samples" "$(awk -F '\t' '$2 < 0.9' out)" ""
+# From here on two pictures have each other's captions, so that not all figures are 1.
+awk -F '\t' -v OFS='\t' '{ n[NR] = $1; t[NR] = $2; at[$1] = NR }
+    END { i = at["sloth.png"]; j = at["dolphin.png"]; keep = t[i]; t[i] = t[j]; t[j] = keep
+          for (k = 1; k <= NR; k++) print n[k], t[k] }' "$samples/captions.tsv" >samples/captions.tsv
 
 run 0 "$rank" --recall samples/captions.tsv
 cp out pairs
 is "six measures" "$(cut -f 1 out | tr '\n' ' ')" "i2t_R@1 i2t_R@5 i2t_R@10 t2i_R@1 t2i_R@5 t2i_R@10 "
 is "with four decimals" "$(grep -cE "${tab}[01]\.[0-9]{4}\$" out)" 6
-is "the model knows most of its samples" "$(awk -F '\t' '$2 < 0.8' out)" ""
+is "22 of 24" "$(sed -n 1p out) $(sed -n 4p out)" "i2t_R@1${tab}0.9167 t2i_R@1${tab}0.9167"
 run 0 "$rank" --recall -j 1 -b 1 samples/captions.tsv
 same "one by one" out pairs
 
@@ -41,7 +47,7 @@ awk -F '\t' '{ print $2 "\t" $1 }' samples/captions.tsv | sort >truth.tsv
 run 0 "$rank" --recall --queries t.npy --truth truth.tsv i.npy
 same "with a table of truth in another order" out pairs
 run 0 "$rank" --recall --queries t.npy i.npy --format jsonl
-is "jsonl" "$(head -n 1 out)" '{"measure": "i2t_R@1", "value": 0.958333333}'
+is "jsonl" "$(head -n 1 out)" '{"measure": "i2t_R@1", "value": 0.916666667}'
 
 # Several captions: rows of one path, and the list of KEY.json.
 awk -F '\t' '{ print; print $1 "\tsomething else entirely" }' samples/captions.tsv >samples/two.tsv
