@@ -296,6 +296,46 @@ static void test_conv(void)
     drop(&bn.var);
 }
 
+/* One convolution after the other with the same weight: plain, packed, then in another arithmetic and back. */
+static void test_conv_again(void)
+{
+    vlk_err err = {0};
+    vlk_kernel *bf16 = vlk_kernel_new(&(vlk_kernel_options){.arith = VLK_BF16}, &err);
+    vlk_tape *other = bf16 ? vlk_tape_new(bf16, &err) : NULL;
+    if (!CHECK(other, "%s", err.msg))
+        return;
+    vlk_param w = param(3, 4 * 9), fresh = w;
+    const vlk_grid side = {2, 20, 21};
+    const size_t n = side.b * side.h * side.w * 3;
+    vlk_var *x = value(n / 3, 4);
+    float *first[2] = {NULL, NULL};
+    for (int i = 0; i < 6; i++) { /* f32 three times, bf16 twice, f32 */
+        const int kind = i == 3 || i == 4;
+        vlk_grid g = side;
+        vlk_var *y = vlk_conv2d(kind ? other : tape, x, &g, &w, 3, 1);
+        if (!CHECK(y, "convolution %d", i))
+            continue;
+        if (!first[kind]) {
+            first[kind] = malloc(n * sizeof *first[kind]);
+            memcpy(first[kind], y->data, n * sizeof *y->data);
+        }
+        CHECK(memcmp(first[kind], y->data, n * sizeof *y->data) == 0, "convolution %d has other bits", i);
+    }
+    fresh.w.pack = NULL, fresh.w.by_tap = NULL, fresh.w.rows_seen = 0;
+    vlk_grid g = side;
+    vlk_var *y = vlk_conv2d(other, x, &g, &fresh, 3, 1);
+    CHECK(y && first[1] && memcmp(first[1], y->data, n * sizeof *y->data) == 0, "bf16 after f32 has other bits");
+    vlk_weight_clear(&fresh.w);
+    vlk_weight_clear(&w.w);
+    ((float *)(uintptr_t)w.f32)[36 + 7] = NAN;
+    g = side;
+    fails(vlk_conv2d(tape, x, &g, &w, 3, 1), "[1,7] is not finite");
+    free(first[0]), free(first[1]);
+    vlk_tape_free(other);
+    vlk_kernel_free(bf16);
+    drop(&w);
+}
+
 static void test_pictures(void)
 {
     enum { H = 5, W = 7, B = 2 };
@@ -369,6 +409,7 @@ int main(void)
     test_rows();
     test_gather();
     test_conv();
+    test_conv_again();
     test_pictures();
     test_tape();
     vlk_tape_free(tape);
