@@ -57,8 +57,8 @@ say = $(if $(filter 1,$(V)),,@echo "  $(1)	$(2)")
 
 # ---- what is built ---------------------------------------------------------------------------------
 LIB_OBJ := $(patsubst %.c,$B/%.o,$(wildcard lib/*/*.c))
-MAINS := $(basename $(notdir $(wildcard tools/clip-*.c tools/itc-*.c)))
-TOOL_OBJ := $(patsubst %.c,$B/%.o,$(filter-out $(MAINS:%=tools/%.c),$(wildcard tools/*.c)))
+MAINS := $(basename $(notdir $(wildcard tools/*.c)))
+TOOL_OBJ := $(patsubst %.c,$B/%.o,$(wildcard tools/*/*.c))
 TESTS := $(patsubst tests/%.c,$B/tests/%,$(wildcard tests/unit/*.c tests/golden/*.c tests/bad/*.c tests/grad/*.c))
 BENCHES := $(patsubst tests/%.c,$B/tests/%,$(wildcard tests/bench/*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -73,8 +73,8 @@ $B/%_avx512.o: ISA := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c
 $B/%_avx512bf16.o: ISA := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mavx512bf16
 endif
 # A changed PREFIX rebuilds what holds it.
-$B/tools/cli_share.o: ALL_CPPFLAGS += -DVLK_PREFIX='"$(PREFIX)"'
-$B/tools/cli_share.o: $B/prefix
+$B/tools/cli/share.o: ALL_CPPFLAGS += -DVLK_PREFIX='"$(PREFIX)"'
+$B/tools/cli/share.o: $B/prefix
 $B/prefix: FORCE
 	@mkdir -p $(@D); echo '$(PREFIX)' | cmp -s - $@ || echo '$(PREFIX)' > $@
 # So does MPI that came or went (make MPI= builds without it).

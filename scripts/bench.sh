@@ -2,7 +2,7 @@
 # bench.sh - speed and memory on this machine, beside its limit, and beside peers where a Python has them.
 # usage: B=build/release bench.sh [kernel] [train] [tower] [folder] [cold] [grow]       all without arguments
 #   MODELS="b32 b16 l14"   sizes, random weights, made in build/bench (2.6 GB for all three)
-#   PICTURES=DIR           JPEGs of your own for `folder` and `cold`; else the samples, many times
+#   IMAGES=DIR           JPEGs of your own for `folder` and `cold`; else the samples, many times
 #   PEERS=python3          a Python with torch, transformers, onnxruntime, openvino: measured in turn with vlkit
 #   ROUNDS=2  BF16=1       rounds of the interleaved runs; also bf16
 # Run it on an idle machine: everything here uses all cores.
@@ -24,13 +24,13 @@ timed() { # COMMAND...
     "$B/tests/bench/timed" "$@" 2>&1 >"$dir/out" | tail -n 1
 }
 
-pictures() { # N: a folder of N pictures, links to what there is
-    to=$dir/pictures-$1
+images() { # N: a folder of N images, links to what there is
+    to=$dir/images-$1
     [ -d "$to" ] || {
         mkdir "$to"
         i=0
         while [ $i -lt "$1" ]; do
-            for f in "${PICTURES:-share/samples}"/*.jpg; do
+            for f in "${IMAGES:-share/samples}"/*.jpg; do
                 [ $i -lt "$1" ] || break
                 ln -s "$(realpath "$f")" "$to/$(printf %05d $i).jpg"
                 i=$((i + 1))
@@ -78,18 +78,18 @@ b_folder() {
         for r in $(seq "$ROUNDS"); do
             for t in f32 ${BF16-bf16}; do
                 [ "$t" = 1 ] && t=bf16
-                timed "$B/clip-embed" -m "$dir/$m" --dtype $t "$(pictures $n)" -o "$dir/folder.npy" |
+                timed "$B/clip-embed" -m "$dir/$m" --dtype $t "$(images $n)" -o "$dir/folder.npy" |
                     awk -v n=$n -v t=$t '{ printf "vlkit %s: %.1f images/s, peak %.0f MB\n", t, n / $1, $3 / 1024 }'
             done
-            for p in $peers; do peer folder "$dir/$m" $p "$(pictures $n)" "$threads"; done
+            for p in $peers; do peer folder "$dir/$m" $p "$(images $n)" "$threads"; done
         done
     done
 }
 
 b_cold() {
-    one=$(pictures 1)
+    one=$(images 1)
     for m in $MODELS; do
-        say "== $m: one picture from a cold process, warm page cache"
+        say "== $m: one image from a cold process, warm page cache"
         for r in 1 2 3; do
             timed "$B/clip-embed" -m "$dir/$m" "$one"/00000.jpg |
                 awk '{ printf "vlkit f32: %.3f s, peak %.0f MB\n", $1, $3 / 1024 }'
@@ -103,14 +103,14 @@ b_cold() {
 
 b_grow() {
     set -- $MODELS
-    say "== $1: how cost grows: pictures, batch, threads (images/s; the start is in it)"
+    say "== $1: how cost grows: images, batch, threads (images/s; the start is in it)"
     for n in 1 10 100 1000; do
-        timed "$B/clip-embed" -m "$dir/$1" "$(pictures $n)" -o "$dir/grow.npy" |
-            awk -v n=$n '{ printf "%4d pictures: %.2f s, %.1f images/s, peak %.0f MB\n", n, $1, n / $1, $3 / 1024 }'
+        timed "$B/clip-embed" -m "$dir/$1" "$(images $n)" -o "$dir/grow.npy" |
+            awk -v n=$n '{ printf "%4d images: %.2f s, %.1f images/s, peak %.0f MB\n", n, $1, n / $1, $3 / 1024 }'
     done
     for b in 1 8 64; do
         for j in 1 2; do
-            timed "$B/clip-embed" -m "$dir/$1" -b $b -j $j "$(pictures 100)" -o "$dir/grow.npy" |
+            timed "$B/clip-embed" -m "$dir/$1" -b $b -j $j "$(images 100)" -o "$dir/grow.npy" |
                 awk -v b=$b -v j=$j '{ printf "batch %2d, -j%d: %.1f images/s, peak %.0f MB\n", b, j, 100 / $1, $3 / 1024 }'
         done
     done

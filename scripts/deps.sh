@@ -9,15 +9,15 @@ table='
 make|command:make|need|runs the build
 gcc|command:cc|need|the C compiler
 pkg-config|command:pkg-config|need|finds the libraries
-libpng-dev|pc:libpng|need|reads PNG pictures, writes contact sheets
-libjpeg62-turbo-dev|pc:libjpeg|need|reads JPEG pictures
+libpng-dev|pc:libpng|need|reads PNG images, writes contact sheets
+libjpeg62-turbo-dev|pc:libjpeg|need|reads JPEG images
 zlib1g-dev|pc:zlib|need|reads .tar.gz
 libzstd-dev|pc:libzstd|need|reads .tar.zst
 libjansson-dev|pc:jansson|need|reads JSON: configs, lists, safetensors headers
 libutf8proc-dev|pc:libutf8proc|need|Unicode classes and normal forms of texts
 libopenblas-dev|pc:openblas|need|matrix products, where oneDNN is absent or not wanted
 libdnnl-dev|header:dnnl.h|want|faster matrix products (oneDNN)
-libwebp-dev|pc:libwebp|want|reads WebP pictures
+libwebp-dev|pc:libwebp|want|reads WebP images
 libopenmpi-dev|pc:ompi-c|want|itc-train on several machines (mpirun)
 git|command:git|want|make dist
 clang|command:clang|want|make lint, make fuzz: the second compiler

@@ -18,9 +18,11 @@ may() {
     feed) echo base stream prep ;;
     kernel) echo base ;;
     ops) echo base kernel ;;
-    model) echo base stream prep ops ;;
-    head) echo base ops model ;;
+    tower) echo base kernel ops ;;
+    model) echo base stream prep ops tower ;;
+    head) echo base ops tower model ;;
     train) echo base stream feed kernel ops ;;
+    task) echo base stream prep feed kernel ops tower model head train ;;
     esac
 }
 
@@ -44,10 +46,19 @@ check_layers() {
             esac
         done
     done
-    for f in tools/*.[ch]; do
-        sed -n 's/^ *# *include *"\(\.\.\/lib\/[^"]*\)".*/\1/p' "$f" | while read -r inc; do
-            room=$(basename "$(dirname "$inc")")
-            [ "$(basename "$inc")" = "$room.h" ] || say "$f: includes $inc; a room is entered by its face"
+    # A program's folder includes cli, common and its own files; common includes cli; a main its program's folder.
+    for f in tools/*.c tools/*/*.[ch]; do
+        room=$(basename "$(dirname "$f")")
+        sed -n 's/^ *# *include *"\([^"]*\)".*/\1/p' "$f" | while read -r inc; do
+            case $inc in
+            ../lib/*/*.h | ../../lib/*/*.h)
+                door=$(basename "$(dirname "$inc")")
+                [ "$(basename "$inc")" = "$door.h" ] || say "$f: includes $inc; a room is entered by its face"
+                ;;
+            ../cli/*) ;;
+            ../common/*) [ "$room" = cli ] && say "$f: cli may not include $inc" ;;
+            ../*) say "$f: $room may not include $inc" ;;
+            esac
         done
     done
 }
@@ -69,7 +80,7 @@ cblas.h lib/kernel/gemm_blas.c
 dnnl lib/kernel/gemm_dnnl.c
 omp.h lib/kernel/gemm_dnnl.c
 mpi.h lib/train/dist.c
-getopt.h tools/cli.c
+getopt.h tools/cli/parse.c
 TABLE
 }
 

@@ -1,4 +1,4 @@
-/* pairs.h - training pairs for tests, made of the pictures of tests/data/pixels: as tars (plain, gzip, zstd), a folder
+/* pairs.h - training pairs for tests, made of the images of tests/data/pixels: as tars (plain, gzip, zstd), a folder
  * and a list, in a folder of the test's own; an order; and the sum of what a loader gives. */
 #ifndef VLK_PAIRS_H
 #define VLK_PAIRS_H
@@ -10,16 +10,16 @@
 #include <zlib.h>
 #include <zstd.h>
 
-enum { N = 14, S = 32, PICTURE = S * S * 3 };
+enum { N = 14, S = 32, IMAGE = S * S * 3 };
 
 static vlk_err err;
 static char dir[] = "/tmp/vlk-loader-XXXXXX";
 
-static const char *const picture[N] = {"rgb-300x301.png",        "rgb-noise-83x61.png",   "jpeg-444-75x59.jpg",
-                                       "rgb-gradient-97x41.png", "palette-77x55.png",     "rgba-soft-90x70.png",
-                                       "gray-64x48.png",         "rgb-checker-65x65.png", "rgb-37x53.png",
-                                       "jpeg-exif6-60x40.jpg",   "rgb-64x64.png",         "rgb-64x71.png",
-                                       "rgb-35x32.png",          "la-50x45.png"};
+static const char *const image[N] = {"rgb-300x301.png",        "rgb-noise-83x61.png",   "jpeg-444-75x59.jpg",
+                                     "rgb-gradient-97x41.png", "palette-77x55.png",     "rgba-soft-90x70.png",
+                                     "gray-64x48.png",         "rgb-checker-65x65.png", "rgb-37x53.png",
+                                     "jpeg-exif6-60x40.jpg",   "rgb-64x64.png",         "rgb-64x71.png",
+                                     "rgb-35x32.png",          "la-50x45.png"};
 static vlk_buf bytes[N];
 
 static inline char *at(const char *name)
@@ -54,19 +54,18 @@ static inline void put(vlk_out *o, const char *key, const char *ext, const void 
 
 static inline const char *ext_of(size_t i)
 {
-    return strrchr(picture[i], '.') + 1;
+    return strrchr(image[i], '.') + 1;
 }
 
 static inline size_t caption(char out[64], size_t i, size_t c)
 {
-    return (size_t)snprintf(out, 64, "picture %zu, caption %zu", i, c);
+    return (size_t)snprintf(out, 64, "image %zu, caption %zu", i, c);
 }
 
 /* Two more captions, and i % 4 negatives. */
 static inline size_t json(char out[512], size_t i)
 {
-    size_t n =
-        (size_t)snprintf(out, 512, "{\"captions\":[\"picture %zu, caption 1\",\"picture %zu, caption 2\"]", i, i);
+    size_t n = (size_t)snprintf(out, 512, "{\"captions\":[\"image %zu, caption 1\",\"image %zu, caption 2\"]", i, i);
     for (size_t k = 0; k < i % 4; k++)
         n += (size_t)snprintf(out + n, 512 - n, "%s\"not %zu: %zu\"", k ? "," : ",\"negatives\":[", i, k);
     return n + (size_t)snprintf(out + n, 512 - n, i % 4 ? "]}" : "}");
@@ -112,11 +111,11 @@ static inline void make_files(void)
     must(mkdtemp(dir) == NULL || mkdir(at("folder"), 0755) != 0 || mkdir(at("folder/k"), 0755) != 0);
     vlk_buf list = {0};
     for (size_t i = 0; i < N; i++) {
-        snprintf(name, sizeof name, "tests/data/pixels/%s", picture[i]);
+        snprintf(name, sizeof name, "tests/data/pixels/%s", image[i]);
         must(vlk_read_file(&bytes[i], name, 1 << 20, &err));
         snprintf(name, sizeof name, "folder/k/%03zu.%s", i, ext_of(i));
         put_bytes(at(name), bytes[i].data, bytes[i].len);
-        must(vlk_buf_addf(&list, &err, "%s\tpicture %zu, caption 0\n", name, i));
+        must(vlk_buf_addf(&list, &err, "%s\timage %zu, caption 0\n", name, i));
         snprintf(name, sizeof name, "folder/k/%03zu.txt", i);
         put_bytes(at(name), text, caption(text, i, 0));
         snprintf(name, sizeof name, "folder/k/%03zu.json", i);
@@ -167,24 +166,24 @@ static inline int in_turn(void *arg, uint64_t position, vlk_draw *d, vlk_err *e)
     return !o->end || position < o->end;
 }
 
-static inline vlk_index *open_index(char *const *operand, size_t n, size_t cache)
+static inline vlk_dataset *open_index(char *const *operand, size_t n, size_t cache)
 {
-    vlk_index_options o = {.operand = operand, .operands = n, .captions = 1, .negatives = 1, .cache_bytes = cache};
+    vlk_dataset_options o = {.operand = operand, .operands = n, .captions = 1, .negatives = 1, .cache_bytes = cache};
     memset(&err, 0, sizeof err);
-    return vlk_index_open(&o, &err);
+    return vlk_dataset_open(&o, &err);
 }
 
-static inline vlk_loader_options options(const vlk_index *ix, order *o, const char *augment)
+static inline vlk_loader_options options(const vlk_dataset *ix, order *o, const char *augment)
 {
     vlk_loader_options l = {.index = ix, .draw = draw, .draw_arg = o, .batch = 4, .negatives = 2, .threads = 1};
-    vlk_recipe_openai(&l.recipe, S);
+    vlk_preprocess_openai(&l.preprocess, S);
     must(vlk_augment_parse(&l.augment, augment, &err));
     return l;
 }
 
 static inline void add_batch(vlk_sha256 *h, const vlk_load_batch *b)
 {
-    vlk_sha256_add(h, b->pixels, b->rows * PICTURE);
+    vlk_sha256_add(h, b->pixels, b->rows * IMAGE);
     for (size_t i = 0; i < b->rows; i++) {
         const vlk_load_row *r = &b->row[i];
         vlk_sha256_add(h, &r->position, sizeof r->position);

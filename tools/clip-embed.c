@@ -1,5 +1,5 @@
-/* clip-embed.c - pictures and texts to vectors of CLIP. What it does is in embed.h; here is its command line. */
-#include "embed.h"
+/* clip-embed.c - images and texts to vectors of CLIP. What it does is in embed.h; here is its command line. */
+#include "embed/embed.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -7,11 +7,11 @@
 #define OPT(field) offsetof(embed_options, field)
 
 static const cli_option options[] = {
-    {0, "image", CLI_FLAG, OPT(image), NULL, "pictures to vectors (the default)", "What", 0, 0, NULL, NULL, 0},
+    {0, "image", CLI_FLAG, OPT(image), NULL, "images to vectors (the default)", "What", 0, 0, NULL, NULL, 0},
     {0, "text", CLI_FLAG, OPT(text), NULL, "texts to vectors, one text a line", NULL, 0, 0, NULL, NULL, 0},
-    {0, "pairs", CLI_FLAG, OPT(pairs), NULL, "the cosine of each picture and its text", NULL, 0, 0, NULL, NULL, 0},
+    {0, "pairs", CLI_FLAG, OPT(pairs), NULL, "the cosine of each image and its text", NULL, 0, 0, NULL, NULL, 0},
     {0, "tokens", CLI_FLAG, OPT(tokens), NULL, "texts to token ids, one text a line", NULL, 0, 0, NULL, NULL, 0},
-    {0, "pixels", CLI_FLAG, OPT(pixels), NULL, "pictures as the model sees them, u8", NULL, 0, 0, NULL, NULL, 0},
+    {0, "pixels", CLI_FLAG, OPT(pixels), NULL, "images as the model sees them, u8", NULL, 0, 0, NULL, NULL, 0},
     {0, "captions", CLI_FLAG, OPT(captions), NULL, "--pairs: also the list \"captions\" of KEY.json", NULL, 0, 0, NULL,
      NULL, 0},
     {0, "raw", CLI_FLAG, OPT(raw), NULL, "vectors without l2-normalisation", NULL, 0, 0, NULL, NULL, 0},
@@ -25,11 +25,11 @@ static const cli_program program = {
     "clip-embed",
     "[OPTION]... [INPUT]...\n--text [OPTION]... [FILE]...\n--pairs [OPTION]... [INPUT]...\n"
     "--tokens [OPTION]... [FILE]...\n--pixels [OPTION]... [INPUT]... -o FILE.npy",
-    "Embeds pictures and texts with a CLIP model. INPUT is a picture, a folder, a tar, a list (.tsv .csv .jsonl "
+    "Embeds images and texts with a CLIP model. INPUT is an image, a folder, a tar, a list (.tsv .csv .jsonl "
     ".json),\n"
-    "or - : a tar, a picture or a list of names on standard input. Without INPUT, standard input.",
+    "or - : a tar, an image or a list of names on standard input. Without INPUT, standard input.",
     options,
-    CLI_MODEL | CLI_ARCH | CLI_LOOK | CLI_FILES | CLI_PICTURES | CLI_TEXTS | CLI_OUTPUT | CLI_ERRORS | CLI_THREADS |
+    CLI_MODEL | CLI_ARCH | CLI_LOOK | CLI_FILES | CLI_IMAGES | CLI_TEXTS | CLI_OUTPUT | CLI_ERRORS | CLI_THREADS |
         CLI_BATCH | CLI_SEED,
     "  clip-embed photos/ -o photos.npy              vectors, keys and what made them\n"
     "  find . -name '*.jpg' -print0 | clip-embed -0  names from a pipe, tsv to standard output\n"

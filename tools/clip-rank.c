@@ -1,6 +1,6 @@
-/* clip-rank.c - search, zero-shot classification and recall over embeddings: files of vectors, or pictures that are
+/* clip-rank.c - search, zero-shot classification and recall over embeddings: files of vectors, or images that are
  * embedded on the way. Options, and the order of things; rank.h says where the work is done. */
-#include "rank.h"
+#include "rank/rank.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +20,7 @@ static const cli_option own[] = {
      .group = "What is asked"},
     {0, "queries", CLI_STR, offsetof(rank_options, queries), "FILE", "a query a line, or rows of an .npy",
      .group = NULL},
-    {0, "like", CLI_STRS, offsetof(rank_options, like), "IMAGE", "rank by nearness to a picture (may be repeated)",
+    {0, "like", CLI_STRS, offsetof(rank_options, like), "IMAGE", "rank by nearness to an image (may be repeated)",
      .group = NULL},
     {0, "labels", CLI_STR, offsetof(rank_options, labels), "FILE", "classify: a label a line, or rows of an .npy",
      .group = NULL},
@@ -32,24 +32,24 @@ static const cli_option own[] = {
      .group = NULL},
     {0, "captions", CLI_FLAG, offsetof(rank_options, all_captions), NULL, "recall: also the list in KEY.json",
      .group = NULL},
-    {'k', "top", CLI_SIZE, offsetof(rank_options, k), "N", "best matches a query (10), labels a picture (1)", .min = 1,
+    {'k', "top", CLI_SIZE, offsetof(rank_options, k), "N", "best matches a query (10), labels an image (1)", .min = 1,
      .max = 1e9, .group = "What is shown"},
     {0, "min", CLI_PARSE, offsetof(rank_options, min), "S",
      "only scores or probabilities from S on; status 1 if there is none", .parse = parse_min},
     {0, "sheet", CLI_STR, offsetof(rank_options, sheet), "FILE.png", "draw the best matches on a contact sheet",
      .group = NULL},
-    {0, "pictures", CLI_STRS, offsetof(rank_options, pictures), "INPUT",
-     "sheet: where the pictures of an .npy are (may be repeated)", .group = NULL},
+    {0, "images", CLI_STRS, offsetof(rank_options, images), "INPUT",
+     "sheet: where the images of an .npy are (may be repeated)", .group = NULL},
     {0}};
 
 static const cli_program prog = {
     "clip-rank",
     "[OPTION]... --query TEXT... CORPUS...\n[OPTION]... --labels FILE CORPUS...\n[OPTION]... --recall PAIRS...\n"
     "[OPTION]... --recall --queries T.npy I.npy",
-    "Ranks pictures by text or picture, classifies them without training, measures recall.\n"
-    "CORPUS is an .npy of embeddings, or pictures, folders, tars and lists that are embedded on the way.",
+    "Ranks images by text or image, classifies them without training, measures recall.\n"
+    "CORPUS is an .npy of embeddings, or images, folders, tars and lists that are embedded on the way.",
     own,
-    CLI_MODEL | CLI_ARCH | CLI_LOOK | CLI_FILES | CLI_PICTURES | CLI_TEXTS | CLI_ONE_TABLE | CLI_ERRORS | CLI_THREADS |
+    CLI_MODEL | CLI_ARCH | CLI_LOOK | CLI_FILES | CLI_IMAGES | CLI_TEXTS | CLI_ONE_TABLE | CLI_ERRORS | CLI_THREADS |
         CLI_BATCH,
     "  clip-rank --query 'a red bus' photos/\n"
     "  clip-embed photos/ -o photos.npy && clip-rank --queries wanted.txt --sheet best.png photos.npy\n"
@@ -70,10 +70,10 @@ static void check_options(const rank_options *o, const cli_common *c)
         cli_usage(&prog, "--captions needs --recall with pairs");
     if (o->recall && (o->sheet || o->min.set || o->k))
         cli_usage(&prog, "--recall has no use for --sheet, --min and -k");
-    if (o->pictures.n > 0 && !o->sheet)
-        cli_usage(&prog, "--pictures needs --sheet");
+    if (o->images.n > 0 && !o->sheet)
+        cli_usage(&prog, "--images needs --sheet");
     if (o->recall && o->queries && (c->operands != 1 || !rank_is_npy(c->operand[0]) || c->files_from))
-        cli_usage(&prog, "--recall --queries needs one .npy with the vectors of the pictures");
+        cli_usage(&prog, "--recall --queries needs one .npy with the vectors of the images");
     for (size_t i = 0; o->recall && !o->queries && i < c->operands; i++)
         if (rank_is_npy(c->operand[i]))
             cli_usage(&prog, "--recall of %s needs --queries with the vectors of the texts", c->operand[i]);
@@ -81,7 +81,7 @@ static void check_options(const rank_options *o, const cli_common *c)
         cli_usage(&prog, "the result is one file: -o FILE, without --rows");
 }
 
-/* A contact sheet reads its pictures again. */
+/* A contact sheet reads its images again. */
 static void check_sheet(const rank_options *o, const cli_common *c)
 {
     int again = c->operands > 0 || c->files_from;
@@ -90,7 +90,7 @@ static void check_sheet(const rank_options *o, const cli_common *c)
     for (size_t i = 0; i < c->operands; i++)
         again &= strcmp(c->operand[i], "-") != 0;
     if (!again || (c->files_from && strcmp(c->files_from, "-") == 0))
-        cli_usage(&prog, "--sheet reads its pictures again, which standard input does not allow");
+        cli_usage(&prog, "--sheet reads its images again, which standard input does not allow");
 }
 
 static int run_job(rank_job *j, rank_writer *w, vlk_err *err)
@@ -150,7 +150,7 @@ static int finish(cli_run *run, rank_options *o)
 {
     free(o->query.s);
     free(o->like.s);
-    free(o->pictures.s);
+    free(o->images.s);
     return cli_run_end(run);
 }
 

@@ -1,6 +1,6 @@
 /* itc-train.c - trains image-text models: CLIP. What is done where: train_job.h. */
 #define _XOPEN_SOURCE 700 /* sigaction under -std=c11 */
-#include "train_job.h"
+#include "train/job.h"
 
 #include <signal.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* expand.c - operands to sources, lazily and in order: the walk of the feed's first thread.
  *
  * Every function gives 0, or -1 when the feed is to end (the caller closes it, or a fatal error). What is wrong with an
- * operand is put into the ring like everything else: a picture as an item that failed, a source as its broken end. */
+ * operand is put into the ring like everything else: an image as an item that failed, a source as its broken end. */
 #include "feed_internal.h"
 
 #include <errno.h>
@@ -50,12 +50,12 @@ static int expand_operand(vlk_walk *w, const char *name)
         return vlk_walk_folder(w, name);
     if (vlk_feed_is_list(name))
         return vlk_walk_list(w, name);
-    if (S_ISREG(st.st_mode) && vlk_is_picture_name(name))
+    if (S_ISREG(st.st_mode) && vlk_is_image_name(name))
         return single(w, name, NULL);
     return by_content(w, name, S_ISREG(st.st_mode));
 }
 
-/* Names from a -T list or standard input are operands. Single pictures among them belong to the list. */
+/* Names from a -T list or standard input are operands. Single images among them belong to the list. */
 static int expand_names(vlk_walk *w, vlk_in *in, const char *path)
 {
     vlk_err err = {0};
@@ -80,7 +80,7 @@ static int expand_names(vlk_walk *w, vlk_in *in, const char *path)
     return rc;
 }
 
-/* Looks at no more of standard input than it takes to know a tar or picture from names, which may trickle in: a first
+/* Looks at no more of standard input than it takes to know a tar or image from names, which may trickle in: a first
  * line that ends before a NUL is a name (with -0 a name ends in NUL, where a tar has more of them). */
 static int look(vlk_walk *w, vlk_in *in, const unsigned char **p, size_t *got, vlk_err *err)
 {

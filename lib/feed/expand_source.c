@@ -1,4 +1,4 @@
-/* expand_source.c - what a source holds, to slots: folders, tars, lists, files of lines, a picture in a pipe; and the
+/* expand_source.c - what a source holds, to slots: folders, tars, lists, files of lines, an image in a pipe; and the
  * marks where sources begin and end. Which one an operand is, expand.c says; what the functions return, too. */
 #include "feed_internal.h"
 
@@ -92,7 +92,7 @@ static int admit(vlk_walk *w, vlk_slot *s, const vlk_source *src, const char *ke
     return r != VLK_WANT_NO;
 }
 
-/* A picture in a file; err, if not NULL, says that it cannot be had. */
+/* An image in a file; err, if not NULL, says that it cannot be had. */
 int vlk_walk_file(vlk_walk *w, const vlk_source *src, const char *key, const char *path, int maybe, const vlk_err *why)
 {
     vlk_err err = {0};
@@ -102,7 +102,7 @@ int vlk_walk_file(vlk_walk *w, const vlk_source *src, const char *key, const cha
         return r;
     s->item.kind = VLK_ITEM_IMAGE;
     s->maybe = maybe;
-    s->picture = !why;
+    s->image = !why;
     if (why) {
         s->item.err = *why;
         vlk_slot_fail(s, "open");
@@ -131,7 +131,7 @@ int vlk_walk_folder(vlk_walk *w, const char *path)
         if (r == 1 && vlk_feed_is_side_name(name))
             count(w, &w->f->counts.other_files);
         else
-            rc = vlk_walk_file(w, src, name, name, !vlk_is_picture_name(name), r == 2 ? &err : NULL);
+            rc = vlk_walk_file(w, src, name, name, !vlk_is_image_name(name), r == 2 ? &err : NULL);
     }
     vlk_folder_close(dir);
     return rc != 0 ? rc : vlk_walk_mark(w, VLK_ITEM_END, src, r < 0 ? &err : NULL);
@@ -157,7 +157,7 @@ static int put_sample(vlk_walk *w, vlk_slot *s, const vlk_source *src)
     if (r <= 0)
         return r;
     s->item.kind = VLK_ITEM_IMAGE;
-    s->picture = s->sample_used = 1;
+    s->image = s->sample_used = 1;
     vlk_feed_put(w->f, s);
     return 0;
 }
@@ -235,7 +235,7 @@ static int put_rows(vlk_walk *w, vlk_rows *l, const vlk_source *src)
     if (!mine)
         return 0;
     s->item.kind = VLK_ITEM_IMAGE;
-    s->picture = 1;
+    s->image = 1;
     vlk_feed_put(w->f, s);
     return 0;
 }
@@ -297,7 +297,7 @@ int vlk_walk_text(vlk_walk *w, const char *path)
 
 /* ---- a pipe ---------------------------------------------------------------------------------- */
 
-/* A picture that came through a pipe: its bytes are read here. Takes `in` over. */
+/* An image that came through a pipe: its bytes are read here. Takes `in` over. */
 int vlk_walk_stream(vlk_walk *w, vlk_in *in, const char *name)
 {
     vlk_err err = {0};
@@ -317,7 +317,7 @@ int vlk_walk_stream(vlk_walk *w, vlk_in *in, const char *name)
     if (rc <= 0)
         return rc;
     s->item.kind = VLK_ITEM_IMAGE;
-    s->picture = !bad;
+    s->image = !bad;
     if (bad) {
         s->item.err = err;
         vlk_slot_fail(s, err.code == VLK_ELIMIT ? "size" : "read");

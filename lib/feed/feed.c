@@ -31,10 +31,10 @@ void vlk_feed_put(vlk_feed *f, vlk_slot *s)
     s->item.sample = f->opt.keep_samples && s->sample_used ? &s->sample : NULL;
     s->cost = s->sample_used ? s->sample.store.len : s->file.len;
     pthread_mutex_lock(&f->sync.lock);
-    s->state = s->picture ? SLOT_READY : SLOT_DONE;
+    s->state = s->image ? SLOT_READY : SLOT_DONE;
     f->head++;
     f->bytes += s->cost;
-    if (s->picture && f->decoders)
+    if (s->image && f->decoders)
         pthread_cond_signal(&f->sync.ready);
     pthread_cond_signal(&f->sync.done);
     pthread_mutex_unlock(&f->sync.lock);
@@ -232,10 +232,10 @@ static int init_memory(vlk_feed *f, vlk_err *err)
         f->decoder[i].f = f;
     if (f->opt.mode == VLK_FEED_TEXTS)
         return 0;
-    if (vlk_recipe_output(&f->opt.recipe, &f->width, &f->height, err) != 0)
+    if (vlk_preprocess_output(&f->opt.preprocess, &f->width, &f->height, err) != 0)
         return -1;
     if (vlk_mul(f->width * 3, f->height, &bytes) != 0)
-        return vlk_fail(err, VLK_ELIMIT, "pictures of %zux%zu are too large", f->width, f->height);
+        return vlk_fail(err, VLK_ELIMIT, "images of %zux%zu are too large", f->width, f->height);
     f->batch_pixels = vlk_calloc(f->opt.batch, bytes, err);
     for (size_t i = 0; i < threads && f->batch_pixels; i++)
         if (!(f->decoder[i].scratch = vlk_pixel_scratch_new(err)))

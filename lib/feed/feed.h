@@ -2,16 +2,16 @@
  * reads from here.
  *
  *   operand     found by                        items
- *   picture     nothing else fits; a missing    one; its key is the path as given
+ *   image     nothing else fits; a missing    one; its key is the path as given
  *               one is an item that failed
  *   folder      being one                       its files, recursive, sorted by bytes; .txt .json .npy (they stand
  *                                               beside one) and those that are neither named nor made like a
- *                                               picture are counted, no items
+ *                                               image are counted, no items
  *   tar         content, or its name: .tar      its samples; the key by WebDataset's rule
  *               .tgz .tar.gz .tar.zst
  *   list        .tsv .csv .jsonl .json          its rows; neighbours with one path are one item with several
  *                                               captions; the key is the path as written
- *   - (stdin)   content: a tar, one picture,    as above; names are operands, one a line (-0: NUL)
+ *   - (stdin)   content: a tar, one image,    as above; names are operands, one a line (-0: NUL)
  *               else names
  *   -T FILE     names, as operands
  * In text mode an operand is a file of lines; every line is an item, its key is the line.
@@ -28,7 +28,7 @@
 #include "../stream/stream.h"
 
 typedef enum vlk_source_kind {
-    VLK_SOURCE_FILES, /* single pictures: on the command line, or by names in a -T list or on standard input */
+    VLK_SOURCE_FILES, /* single images: on the command line, or by names in a -T list or on standard input */
     VLK_SOURCE_FOLDER,
     VLK_SOURCE_TAR,
     VLK_SOURCE_LIST,
@@ -45,7 +45,7 @@ typedef struct vlk_source {
 
 typedef enum vlk_item_kind {
     VLK_ITEM_BEGIN, /* a source begins (also an empty one) */
-    VLK_ITEM_IMAGE, /* a picture with its captions, if wanted */
+    VLK_ITEM_IMAGE, /* an image with its captions, if wanted */
     VLK_ITEM_TEXT,  /* a line of text */
     VLK_ITEM_PASS,  /* members of a tar that belong to no sample: only to be passed on (keep_samples) */
     VLK_ITEM_END    /* a source has ended; err.code set: it is broken, what came before it was good */
@@ -61,7 +61,7 @@ typedef struct vlk_item {
     vlk_item_kind kind;
     const vlk_source *source;
     vlk_span key;
-    const char *stage; /* NULL: good. "open" "read" "decode" "size" "picture" "caption" "list" ...: failed, see err */
+    const char *stage; /* NULL: good. "open" "read" "decode" "size" "image" "caption" "list" ...: failed, see err */
     vlk_err err;
     size_t row; /* IMAGE, good: its row in the batch's pixels; TEXT: its row among the texts; else SIZE_MAX */
     const vlk_span *caption; /* pairs: captions of the item, at least one when good */
@@ -73,8 +73,8 @@ typedef struct vlk_item {
 typedef struct vlk_batch {
     vlk_item *const *item; /* in input order */
     size_t items;
-    uint8_t *pixels; /* (rows, H, W, 3), of the good pictures in order */
-    size_t rows;     /* good pictures, or texts */
+    uint8_t *pixels; /* (rows, H, W, 3), of the good images in order */
+    size_t rows;     /* good images, or texts */
 } vlk_batch;
 
 typedef enum vlk_feed_mode { VLK_FEED_IMAGES, VLK_FEED_PAIRS, VLK_FEED_TEXTS } vlk_feed_mode;
@@ -88,12 +88,12 @@ typedef struct vlk_feed_options {
     vlk_feed_mode mode;
     char *const *operand; /* none at all: standard input */
     size_t operands;
-    const char *files_from; /* -T, or NULL */
-    int null;               /* -0: names end in NUL */
-    int all_captions;       /* --captions: also the list "captions" of KEY.json */
-    int keep_samples;       /* tar to tar */
-    uint64_t shard, shards; /* shards = 0: all items */
-    vlk_recipe recipe;      /* pictures */
+    const char *files_from;    /* -T, or NULL */
+    int null;                  /* -0: names end in NUL */
+    int all_captions;          /* --captions: also the list "captions" of KEY.json */
+    int keep_samples;          /* tar to tar */
+    uint64_t shard, shards;    /* shards = 0: all items */
+    vlk_preprocess preprocess; /* images */
     vlk_pixel_options pixels;
     size_t batch; /* rows of a batch, at least 1 */
     int threads;  /* that decode */
@@ -104,7 +104,7 @@ typedef struct vlk_feed_options {
 } vlk_feed_options;
 
 typedef struct vlk_feed_counts {
-    size_t other_files; /* in folders, no pictures */
+    size_t other_files; /* in folders, no images */
     size_t dropped;     /* by `want` */
 } vlk_feed_counts;
 
@@ -120,15 +120,15 @@ void vlk_feed_close(vlk_feed *f);
 
 /* ---- training: samples at random places (index*.c) -------------------------------------------- */
 
-/* An index of training samples, made once at start. An operand is a tar (plain, gzip, zstd), a folder (pictures with
- * KEY.txt beside them; tars below it too), a list (.tsv .csv .jsonl .json), or a picture. Names may hold braces:
+/* An index of training samples, made once at start. An operand is a tar (plain, gzip, zstd), a folder (images with
+ * KEY.txt beside them; tars below it too), a list (.tsv .csv .jsonl .json), or an image. Names may hold braces:
  * {0000..0009}, {a,b}; A::B is two sources, which the caller mixes; without :: all operands are one source. A name that
  * exists as it is written is taken as it is.
  *
- * Pictures of plain tars and files are read where they lie. Members of packed tars are held, as they are encoded, in
+ * Images of plain tars and files are read where they lie. Members of packed tars are held, as they are encoded, in
  * memory up to cache_bytes, behind that in one unlinked file in $TMPDIR. What is wrong with a sample is kept with it,
  * and told when it is drawn. */
-typedef struct vlk_index_options {
+typedef struct vlk_dataset_options {
     char *const *operand;
     size_t operands;
     int captions;       /* also the list "captions" of KEY.json */
@@ -139,43 +139,43 @@ typedef struct vlk_index_options {
      * samples before the break are kept. */
     void (*broken)(void *arg, const vlk_err *why);
     void *broken_arg;
-    const volatile sig_atomic_t *stop; /* not 0: vlk_index_open gives up (VLK_EUSAGE); or NULL */
-} vlk_index_options;
+    const volatile sig_atomic_t *stop; /* not 0: vlk_dataset_open gives up (VLK_EUSAGE); or NULL */
+} vlk_dataset_options;
 
-typedef struct vlk_index vlk_index;
+typedef struct vlk_dataset vlk_dataset;
 /* Copies what it needs of the options. */
-vlk_index *vlk_index_open(const vlk_index_options *o, vlk_err *err) VLK_MUST_USE;
-void vlk_index_close(vlk_index *ix);
+vlk_dataset *vlk_dataset_open(const vlk_dataset_options *o, vlk_err *err) VLK_MUST_USE;
+void vlk_dataset_close(vlk_dataset *ix);
 
-size_t vlk_index_count(const vlk_index *ix);
-size_t vlk_index_sources(const vlk_index *ix);
+size_t vlk_dataset_count(const vlk_dataset *ix);
+size_t vlk_dataset_sources(const vlk_dataset *ix);
 /* Source i: its samples are [*first, *first + *n); *shard: the number of samples of each of *shards shards (tars; else
  * one), lent. Any pointer may be NULL. Returns its name as written. */
-const char *vlk_index_source(const vlk_index *ix, size_t i, size_t *first, size_t *n, const size_t **shard,
-                             size_t *shards);
-vlk_span vlk_index_key(const vlk_index *ix, size_t sample);
+const char *vlk_dataset_source(const vlk_dataset *ix, size_t i, size_t *first, size_t *n, const size_t **shard,
+                               size_t *shards);
+vlk_span vlk_dataset_key(const vlk_dataset *ix, size_t sample);
 /* Captions (the one of KEY.txt first) and negatives; none where a sample is bad. */
-size_t vlk_index_captions(const vlk_index *ix, size_t sample);
-size_t vlk_index_negatives(const vlk_index *ix, size_t sample);
-vlk_span vlk_index_caption(const vlk_index *ix, size_t sample, size_t i);
-vlk_span vlk_index_negative(const vlk_index *ix, size_t sample, size_t i);
+size_t vlk_dataset_captions(const vlk_dataset *ix, size_t sample);
+size_t vlk_dataset_negatives(const vlk_dataset *ix, size_t sample);
+vlk_span vlk_dataset_caption(const vlk_dataset *ix, size_t sample, size_t i);
+vlk_span vlk_dataset_negative(const vlk_dataset *ix, size_t sample, size_t i);
 /* The class of a sample (options.labels): KEY.cls, else "label" of KEY.json. Decimal digits and a whole number are a
  * number, anything else is a name. */
 typedef struct vlk_label {
     int64_t number; /* -1: there is a name, or none */
     vlk_span name;  /* s NULL: there is none */
 } vlk_label;
-vlk_label vlk_index_label(const vlk_index *ix, size_t sample);
-/* SHA-256 of keys, sizes of pictures, captions, negatives and labels, in order; not of where they lie. */
-void vlk_index_hash(const vlk_index *ix, char out[65]);
+vlk_label vlk_dataset_label(const vlk_dataset *ix, size_t sample);
+/* SHA-256 of keys, sizes of images, captions, negatives and labels, in order; not of where they lie. */
+void vlk_dataset_hash(const vlk_dataset *ix, char out[65]);
 
-typedef struct vlk_index_sizes { /* bytes */
-    size_t index, texts;         /* in memory: places; keys and captions */
-    size_t held, spilled;        /* encoded pictures of packed tars: in memory, in the temporary file */
-    size_t pictures;             /* of all encoded pictures */
-    size_t with_negatives;       /* samples, not bytes */
-} vlk_index_sizes;
-vlk_index_sizes vlk_index_size(const vlk_index *ix);
+typedef struct vlk_dataset_sizes { /* bytes */
+    size_t index, texts;           /* in memory: places; keys and captions */
+    size_t held, spilled;          /* encoded images of packed tars: in memory, in the temporary file */
+    size_t images;                 /* of all encoded images */
+    size_t with_negatives;         /* samples, not bytes */
+} vlk_dataset_sizes;
+vlk_dataset_sizes vlk_dataset_size(const vlk_dataset *ix);
 
 /* ---- training: batches of samples in a given order (loader*.c) --------------------------------- */
 
@@ -187,19 +187,19 @@ typedef struct vlk_draw {
 } vlk_draw;
 
 typedef struct vlk_loader_options {
-    const vlk_index *index; /* borrowed */
+    const vlk_dataset *index; /* borrowed */
     /* Called by the thread that calls vlk_loader_next, for rising positions without gaps, some way ahead.
      * 1; 0: the order ends here; -1 with err. */
     int (*draw)(void *arg, uint64_t position, vlk_draw *d, vlk_err *err);
     void *draw_arg;
     uint64_t position; /* the first one */
     size_t batch;
-    size_t negatives;  /* at most so many of each sample, drawn without repetition */
-    int first_caption; /* the first caption (KEY.txt), not one by chance */
-    vlk_recipe recipe; /* the model's */
+    size_t negatives;          /* at most so many of each sample, drawn without repetition */
+    int first_caption;         /* the first caption (KEY.txt), not one by chance */
+    vlk_preprocess preprocess; /* the model's */
     vlk_augment augment;
     vlk_pixel_options pixels;
-    size_t cache_bytes;                /* base pictures (vlk_augment_base) are kept if all of the index fit in this */
+    size_t cache_bytes;                /* base images (vlk_augment_base) are kept if all of the index fit in this */
     int threads;                       /* that decode ahead; 1: the caller decodes */
     const volatile sig_atomic_t *stop; /* not 0: vlk_loader_next returns 0 soon; or NULL */
     /* Several processes with the same options: process `rank` decodes the positions p with p % ranks == rank (ranks 0:
@@ -247,12 +247,12 @@ vlk_loader *vlk_loader_open(const vlk_loader_options *o, vlk_err *err) VLK_MUST_
  * samples in a row as the index has, or `draw` said so. */
 int vlk_loader_next(vlk_loader *l, vlk_load_batch *b, vlk_err *err) VLK_MUST_USE;
 void vlk_loader_close(vlk_loader *l);
-/* Bytes: of base pictures when all are kept (0: they are not kept), of the pictures decoded ahead and the batch. */
+/* Bytes: of base images when all are kept (0: they are not kept), of the images decoded ahead and the batch. */
 void vlk_loader_size(const vlk_loader *l, size_t *cache, size_t *ahead);
 
 /* ----------------------------------------------------------------------------------------------- */
 
-/* Is this a name of a picture (jpg jpeg png webp ..., also kinds that are known and not read)? Any case. */
-int vlk_is_picture_name(const char *path);
+/* Is this a name of an image (jpg jpeg png webp ..., also kinds that are known and not read)? Any case. */
+int vlk_is_image_name(const char *path);
 
 #endif

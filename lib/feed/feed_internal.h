@@ -13,7 +13,7 @@
 #include "feed.h"
 
 enum {
-    VLK_FEED_FILE_MAX = 512 << 20, /* bytes of a picture's file */
+    VLK_FEED_FILE_MAX = 512 << 20, /* bytes of an image's file */
     VLK_FEED_IN_FLIGHT = 48 << 20, /* bytes of tar samples ahead of the caller */
     VLK_FEED_KEEP = 1 << 20,       /* a slot keeps buffers up to this size for its next item */
     VLK_FEED_CAPTION_MAX = 1 << 20 /* bytes of a KEY.txt */
@@ -24,12 +24,12 @@ typedef enum slot_state { SLOT_FREE, SLOT_READY, SLOT_WORK, SLOT_DONE } slot_sta
 typedef struct vlk_slot {
     vlk_item item;
     slot_state state;
-    int picture; /* has to be decoded */
-    int maybe;   /* a folder's file that is not named like a picture: no item unless its bytes are one */
+    int image;   /* has to be decoded */
+    int maybe;   /* a folder's file that is not named like an image: no item unless its bytes are one */
     int no_item; /* found to be none */
     vlk_buf key;
     vlk_buf path; /* of the file to read; empty: the bytes are in the sample or in `file` */
-    vlk_buf file; /* bytes of a picture that came through a pipe */
+    vlk_buf file; /* bytes of an image that came through a pipe */
     vlk_sample sample;
     int sample_used;  /* `sample` holds this item */
     vlk_buf text;     /* captions, behind one another */
@@ -65,7 +65,7 @@ typedef struct vlk_decoder {
 
 struct vlk_feed {
     vlk_feed_options opt;
-    size_t height, width; /* of the recipe's output */
+    size_t height, width; /* of the preprocess's output */
     vlk_slot *slot;
     size_t slots, max_items;
     size_t head, work, tail, taken; /* `taken` slots from tail on are the caller's */
@@ -94,7 +94,7 @@ void vlk_feed_expand(vlk_feed *f);
 /* expand_source.c: the walk, and what puts the items of one source; 0, or -1 when the feed is to end. */
 typedef struct vlk_walk {
     vlk_feed *f;
-    vlk_source *files;      /* single pictures: begun and not ended */
+    vlk_source *files;      /* single images: begun and not ended */
     const char *files_path; /* its path: "", "-", or the -T list */
     int any;                /* something was put */
 } vlk_walk;
@@ -103,21 +103,21 @@ int vlk_walk_begin_files(vlk_walk *w);
 int vlk_walk_end_files(vlk_walk *w);
 /* A source that is broken from the start. */
 int vlk_walk_broken(vlk_walk *w, vlk_source_kind kind, const char *path, const vlk_err *err);
-/* A picture in a file; why, if not NULL, says that it cannot be had. */
+/* An image in a file; why, if not NULL, says that it cannot be had. */
 int vlk_walk_file(vlk_walk *w, const vlk_source *src, const char *key, const char *path, int maybe, const vlk_err *why);
 int vlk_walk_folder(vlk_walk *w, const char *path);
 int vlk_walk_list(vlk_walk *w, const char *path);
 int vlk_walk_text(vlk_walk *w, const char *path);
-/* These two take `in` over; a picture's bytes are read here. */
+/* These two take `in` over; an image's bytes are read here. */
 int vlk_walk_tar(vlk_walk *w, vlk_in *in, const char *path);
 int vlk_walk_stream(vlk_walk *w, vlk_in *in, const char *name);
 /* source.c */
 vlk_source *vlk_feed_source(vlk_feed *f, vlk_source_kind kind, const char *path, vlk_err *err);
 int vlk_feed_is_list(const char *path);
-int vlk_feed_is_side_name(const char *path); /* what stands beside a picture: never one itself */
+int vlk_feed_is_side_name(const char *path); /* what stands beside an image: never one itself */
 int vlk_feed_is_tar_name(const char *path);
 
-/* The bytes of the file beside a picture: PATH with the last suffix of its basename, if it has one, replaced by
+/* The bytes of the file beside an image: PATH with the last suffix of its basename, if it has one, replaced by
  * `suffix`. 1; 0 there is none; -1: it cannot be read (VLK_EMEM: no memory). */
 int vlk_feed_side_file(vlk_buf *bytes, const char *path, const char *suffix, vlk_err *err) VLK_MUST_USE;
 
@@ -132,13 +132,13 @@ typedef struct vlk_rows {
 int vlk_rows_open(vlk_rows *l, const char *path, vlk_err *err) VLK_MUST_USE; /* the first row is in hand */
 void vlk_rows_close(vlk_rows *l);
 const vlk_row *vlk_rows_row(const vlk_rows *l); /* good for one vlk_rows_next more */
-/* The next row in hand. 1: it has the path of the one before, and so belongs to its picture; else 0. */
+/* The next row in hand. 1: it has the path of the one before, and so belongs to its image; else 0. */
 int vlk_rows_next(vlk_rows *l);
 /* Each caption of a row; `add` returns 0 to go on. */
 int vlk_rows_captions(const vlk_row *row, int (*add)(void *arg, const char *s, size_t n, vlk_err *err), void *arg,
                       vlk_err *err) VLK_MUST_USE;
 
-/* slot.c: reads and decodes the picture of a slot, and its captions. */
+/* slot.c: reads and decodes the image of a slot, and its captions. */
 void vlk_slot_decode(vlk_feed *f, vlk_slot *s, vlk_decoder *d);
 /* Marks the item as failed: the reason is in s->item.err. */
 void vlk_slot_fail(vlk_slot *s, const char *stage);

@@ -19,7 +19,7 @@ static const size_t LOOK_AHEAD = (size_t)256 << 20;
 static int pick_negatives(vlk_loader *l, const vlk_draw *d, vlk_load_row *row, vlk_span *out, vlk_err *err)
 {
     uint64_t key[4];
-    size_t n = vlk_index_negatives(l->opt.index, d->sample), want = n < l->opt.negatives ? n : l->opt.negatives;
+    size_t n = vlk_dataset_negatives(l->opt.index, d->sample), want = n < l->opt.negatives ? n : l->opt.negatives;
     vlk_load_key(key, d, VLK_RANDOM_NEGATIVE);
     if (vlk_grow(&l->pick, &l->pick_cap, n, sizeof *l->pick, err) != 0)
         return -1;
@@ -29,7 +29,7 @@ static int pick_negatives(vlk_loader *l, const vlk_draw *d, vlk_load_row *row, v
         size_t j = i + (size_t)vlk_random_below(key, i, n - i), keep_i = l->pick[j];
         l->pick[j] = l->pick[i];
         l->pick[i] = keep_i;
-        out[i] = vlk_index_negative(l->opt.index, d->sample, keep_i);
+        out[i] = vlk_dataset_negative(l->opt.index, d->sample, keep_i);
     }
     row->negative = out;
     row->negatives = want;
@@ -39,17 +39,17 @@ static int pick_negatives(vlk_loader *l, const vlk_draw *d, vlk_load_row *row, v
 /* A row; its pixels, where they are ours. */
 static int take_good(vlk_loader *l, const load_slot *s, size_t at, vlk_err *err)
 {
-    const vlk_index *ix = l->opt.index;
+    const vlk_dataset *ix = l->opt.index;
     const vlk_draw *d = &s->draw;
     vlk_load_row *row = &l->row[at];
     uint64_t key[4];
     vlk_load_key(key, d, VLK_RANDOM_CAPTION);
-    size_t n = vlk_index_captions(ix, d->sample),
+    size_t n = vlk_dataset_captions(ix, d->sample),
            c = l->opt.first_caption || n == 0 ? 0 : (size_t)vlk_random_below(key, 0, n);
     *row = (vlk_load_row){.sample = d->sample,
                           .position = s->position,
-                          .key = vlk_index_key(ix, d->sample),
-                          .caption = n ? vlk_index_caption(ix, d->sample, c) : (vlk_span){"", 0}};
+                          .key = vlk_dataset_key(ix, d->sample),
+                          .caption = n ? vlk_dataset_caption(ix, d->sample, c) : (vlk_span){"", 0}};
     if (vlk_load_mine(l, s->position)) {
         if (vlk_grow(&l->batch_pixels, &l->pixels_cap, l->owns + 1, l->bytes, err) != 0)
             return -1;
@@ -65,7 +65,7 @@ static int add_bad(vlk_loader *l, size_t sample, uint64_t position, const char *
         return -1;
     l->bad[l->bads++] = (vlk_load_bad){.sample = sample,
                                        .position = position,
-                                       .key = vlk_index_key(l->opt.index, sample),
+                                       .key = vlk_dataset_key(l->opt.index, sample),
                                        .stage = stage,
                                        .err = *why};
     return 0;
@@ -150,7 +150,7 @@ static int exchange(vlk_loader *l, int rc, size_t *rows, vlk_err *err)
     for (size_t i = 0; i < first; i++) /* the buffer may have moved */
         l->bad[i].stage = news[i].stage;
     for (size_t i = first; i < n; i++)
-        if (news[i].sample >= vlk_index_count(l->opt.index) ||
+        if (news[i].sample >= vlk_dataset_count(l->opt.index) ||
             add_bad(l, (size_t)news[i].sample, news[i].position, news[i].stage, &news[i].err, err) != 0)
             return -1;
     drop_rows(l, rows);
@@ -160,7 +160,7 @@ static int exchange(vlk_loader *l, int rc, size_t *rows, vlk_err *err)
 /* What is new among the bad ones: told before? As many in a row as there are samples? */
 static int judge(vlk_loader *l, vlk_err *err)
 {
-    const size_t all = vlk_index_count(l->opt.index);
+    const size_t all = vlk_dataset_count(l->opt.index);
     for (; l->judged < l->bads; l->judged++) {
         vlk_load_bad *b = &l->bad[l->judged];
         b->again = l->told[b->sample];
@@ -220,12 +220,12 @@ static int init_sizes(vlk_loader *l, vlk_err *err)
 {
     const vlk_loader_options *o = &l->opt;
     size_t bytes = 0, base_bytes = 0;
-    l->has_base = vlk_augment_base(&l->base, &l->opt.augment, &o->recipe, err);
-    if (l->has_base < 0 || vlk_recipe_output(&o->recipe, &l->w, &l->h, err) != 0 ||
-        vlk_recipe_output(&l->base, &l->base_w, &l->base_h, err) != 0)
+    l->has_base = vlk_augment_base(&l->base, &l->opt.augment, &o->preprocess, err);
+    if (l->has_base < 0 || vlk_preprocess_output(&o->preprocess, &l->w, &l->h, err) != 0 ||
+        vlk_preprocess_output(&l->base, &l->base_w, &l->base_h, err) != 0)
         return -1;
     if (vlk_mul(l->w * 3, l->h, &bytes) || vlk_mul(l->base_w * 3, l->base_h, &base_bytes))
-        return vlk_fail(err, VLK_ELIMIT, "pictures of %zux%zu are too large", l->base_w, l->base_h);
+        return vlk_fail(err, VLK_ELIMIT, "images of %zux%zu are too large", l->base_w, l->base_h);
     l->bytes = bytes;
     l->base_bytes = base_bytes;
     l->workers = o->threads > 1 ? (size_t)o->threads : 0;
@@ -237,10 +237,10 @@ static int init_sizes(vlk_loader *l, vlk_err *err)
     return 0;
 }
 
-/* Room for all base pictures, if they fit: pages are taken when they are written to. */
+/* Room for all base images, if they fit: pages are taken when they are written to. */
 static int init_kept(vlk_loader *l, vlk_err *err)
 {
-    size_t n = vlk_index_count(l->opt.index), bytes;
+    size_t n = vlk_dataset_count(l->opt.index), bytes;
     if (!l->has_base || n == 0 || vlk_mul(n, l->base_bytes + 1, &bytes) || bytes > l->opt.cache_bytes)
         return 0;
     l->kept = vlk_calloc(n, l->base_bytes, err);
@@ -261,7 +261,7 @@ static int init_memory(vlk_loader *l, vlk_err *err)
     l->own = vlk_calloc(o->batch, sizeof *l->own, err);
     l->row = vlk_calloc(o->batch, sizeof *l->row, err);
     l->negative = vlk_calloc(spans + 1, sizeof *l->negative, err);
-    l->told = vlk_calloc(vlk_index_count(o->index) + 1, 1, err);
+    l->told = vlk_calloc(vlk_dataset_count(o->index) + 1, 1, err);
     l->worker = vlk_calloc(threads, sizeof *l->worker, err);
     if (!l->slot || !l->slot_pixels || !l->batch_pixels || !l->own || !l->row || !l->negative || !l->told || !l->worker)
         return -1;
@@ -325,7 +325,7 @@ void vlk_loader_close(vlk_loader *l)
 void vlk_loader_size(const vlk_loader *l, size_t *cache, size_t *ahead)
 {
     if (cache)
-        *cache = l->kept ? vlk_index_count(l->opt.index) * (l->base_bytes + 1) : 0;
+        *cache = l->kept ? vlk_dataset_count(l->opt.index) * (l->base_bytes + 1) : 0;
     if (ahead)
         *ahead = l->slots * sizeof *l->slot + (l->own_slots + l->pixels_cap) * l->bytes + l->opt.batch * sizeof *l->row;
 }

@@ -2,7 +2,7 @@
 #ifndef VLK_LOADER_INTERNAL_H
 #define VLK_LOADER_INTERNAL_H
 
-#include "index_internal.h"
+#include "dataset_internal.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -37,15 +37,15 @@ typedef struct load_news {
 
 struct vlk_loader {
     vlk_loader_options opt;
-    vlk_recipe base;
+    vlk_preprocess base;
     int has_base;
     size_t w, h, bytes, base_w, base_h, base_bytes;
-    uint8_t *kept; /* base pictures of all samples, or NULL */
+    uint8_t *kept; /* base images of all samples, or NULL */
     _Atomic unsigned char *kept_state;
     load_slot *slot;
     uint8_t *slot_pixels;
     size_t slots, head, work, tail; /* slots since the start; place: modulo slots */
-    size_t own_slots;               /* pictures: of any `slots` positions in a row so many are ours */
+    size_t own_slots;               /* images: of any `slots` positions in a row so many are ours */
     uint64_t position;              /* of the next draw */
     int drawn;                      /* 1: the order goes on; 0 it has ended; -1 draw_err */
     vlk_err draw_err;

@@ -12,13 +12,13 @@ enum { KEPT_NO, KEPT_WRITING, KEPT_YES };
 
 /* ---- one sample ------------------------------------------------------------------------------------ */
 
-static int bad_picture(load_slot *s)
+static int bad_image(load_slot *s)
 {
     s->stage = vlk_feed_stage(&s->err);
     return s->err.code == VLK_EMEM ? -1 : 1;
 }
 
-/* Keeps a base picture for the next time, unless another thread is about it. */
+/* Keeps a base image for the next time, unless another thread is about it. */
 static void keep(vlk_loader *l, size_t sample, const uint8_t *base)
 {
     unsigned char no = KEPT_NO;
@@ -44,15 +44,15 @@ static int decode(vlk_loader *l, load_slot *s, load_worker *w)
     if (l->kept && atomic_load_explicit(&l->kept_state[sample], memory_order_acquire) == KEPT_YES) {
         base = l->kept + sample * l->base_bytes;
     } else {
-        int rc = vlk_index_read(o->index, sample, &w->file, &p, &n, &s->stage, &s->err);
+        int rc = vlk_dataset_read(o->index, sample, &w->file, &p, &n, &s->stage, &s->err);
         if (rc != 0)
             return rc;
         if (!l->has_base)
-            return vlk_augment_resized(s->pixels, p, n, &o->augment, &o->recipe, &o->pixels, u, w->scratch, &s->err)
-                       ? bad_picture(s)
+            return vlk_augment_resized(s->pixels, p, n, &o->augment, &o->preprocess, &o->pixels, u, w->scratch, &s->err)
+                       ? bad_image(s)
                        : 0;
         if (vlk_pixels(w->base, p, n, &l->base, &o->pixels, w->scratch, &s->err) != 0)
-            return bad_picture(s);
+            return bad_image(s);
         keep(l, sample, base);
     }
     vlk_augment_cut(s->pixels, l->w, l->h, base, l->base_w, l->base_h, &o->augment, u);
@@ -111,9 +111,9 @@ void vlk_load_refill(vlk_loader *l)
     while (l->drawn == 1 && l->head - l->tail < l->slots) {
         load_slot *s = &l->slot[l->head % l->slots];
         l->drawn = l->opt.draw(l->opt.draw_arg, l->position, &s->draw, &l->draw_err);
-        if (l->drawn == 1 && s->draw.sample >= vlk_index_count(l->opt.index))
+        if (l->drawn == 1 && s->draw.sample >= vlk_dataset_count(l->opt.index))
             l->drawn = vlk_fail(&l->draw_err, VLK_EUSAGE, "position %llu is sample %zu, of %zu",
-                                (unsigned long long)l->position, s->draw.sample, vlk_index_count(l->opt.index));
+                                (unsigned long long)l->position, s->draw.sample, vlk_dataset_count(l->opt.index));
         if (l->drawn != 1)
             return;
         s->position = l->position++;

@@ -1,4 +1,4 @@
-/* rows.c - a list's rows: neighbours with one path are captions of one picture. Serves the feed (expand_source.c) and
+/* rows.c - a list's rows: neighbours with one path are captions of one image. Serves the feed (expand_source.c) and
  * the index of training samples (index_source.c). */
 #include "feed_internal.h"
 

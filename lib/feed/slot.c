@@ -1,8 +1,8 @@
-/* slot.c - one item in the making: its buffers, its captions, the reading and decoding of its picture.
+/* slot.c - one item in the making: its buffers, its captions, the reading and decoding of its image.
  *
  * In pairs, an item's captions are KEY.txt and, if asked for, the list "captions" of KEY.json: members of the sample in
- * a tar, files beside the picture otherwise (the last suffix of its name replaced). Rows of lists bring their own. */
-#include "index_internal.h"
+ * a tar, files beside the image otherwise (the last suffix of its name replaced). Rows of lists bring their own. */
+#include "dataset_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,7 +48,7 @@ void vlk_slot_reset(vlk_slot *s)
 {
     memset(&s->item, 0, sizeof s->item);
     s->item.row = SIZE_MAX;
-    s->picture = s->maybe = s->no_item = s->sample_used = 0;
+    s->image = s->maybe = s->no_item = s->sample_used = 0;
     s->key.len = s->path.len = 0;
     shrink(&s->file);
     shrink(&s->text);
@@ -141,11 +141,11 @@ static void captions(vlk_feed *f, vlk_slot *s, vlk_decoder *d)
         vlk_slot_fail(s, "caption");
 }
 
-/* ---- the picture --------------------------------------------------------------------------- */
+/* ---- the image --------------------------------------------------------------------------- */
 
-/* jpg, jpeg, png, webp in this order; else the first member whose last suffix is a picture's; else one whose bytes are.
+/* jpg, jpeg, png, webp in this order; else the first member whose last suffix is an image's; else one whose bytes are.
  */
-const vlk_sample_part *vlk_feed_picture_part(const vlk_sample *s)
+const vlk_sample_part *vlk_feed_image_part(const vlk_sample *s)
 {
     static const char *const first[] = {"jpg", "jpeg", "png", "webp"};
     for (size_t i = 0; i < sizeof first / sizeof *first; i++) {
@@ -154,7 +154,7 @@ const vlk_sample_part *vlk_feed_picture_part(const vlk_sample *s)
             return p;
     }
     for (size_t i = 0; i < s->parts; i++)
-        if (vlk_is_picture_name(s->part[i].name))
+        if (vlk_is_image_name(s->part[i].name))
             return &s->part[i];
     for (size_t i = 0; i < s->parts; i++)
         if (vlk_image_kind(s->part[i].data, s->part[i].size))
@@ -162,8 +162,8 @@ const vlk_sample_part *vlk_feed_picture_part(const vlk_sample *s)
     return NULL;
 }
 
-/* A file that is not named like a picture: 1 if its first bytes are one. */
-int vlk_feed_is_picture_file(const char *path)
+/* A file that is not named like an image: 1 if its first bytes are one. */
+int vlk_feed_is_image_file(const char *path)
 {
     unsigned char head[64];
     FILE *fp = fopen(path, "rb");
@@ -181,20 +181,20 @@ const char *vlk_feed_stage(const vlk_err *err)
                                    : "decode";
 }
 
-static int picture_bytes(vlk_slot *s, vlk_decoder *d, const void **p, size_t *n)
+static int image_bytes(vlk_slot *s, vlk_decoder *d, const void **p, size_t *n)
 {
     vlk_err *err = &s->item.err;
     if (s->sample_used) {
-        const vlk_sample_part *part = vlk_feed_picture_part(&s->sample);
+        const vlk_sample_part *part = vlk_feed_image_part(&s->sample);
         if (!part) {
-            vlk_fail(err, VLK_EFORMAT, "no picture in the sample");
-            vlk_slot_fail(s, "picture");
+            vlk_fail(err, VLK_EFORMAT, "no image in the sample");
+            vlk_slot_fail(s, "image");
             return -1;
         }
-        if (part->type != '0') { /* the bytes of the picture are elsewhere, or have holes */
+        if (part->type != '0') { /* the bytes of the image are elsewhere, or have holes */
             vlk_fail(err, VLK_EUNSUPPORTED, "%s is a %s in the tar, not a file", part->name,
                      part->type == 'S' ? "sparse member" : "link");
-            vlk_slot_fail(s, "picture");
+            vlk_slot_fail(s, "image");
             return -1;
         }
         *p = part->data;
@@ -222,15 +222,15 @@ void vlk_slot_decode(vlk_feed *f, vlk_slot *s, vlk_decoder *d)
 {
     const void *p = NULL;
     size_t n = 0;
-    if (s->maybe && !vlk_feed_is_picture_file(s->path.data)) {
+    if (s->maybe && !vlk_feed_is_image_file(s->path.data)) {
         s->no_item = 1;
         return;
     }
-    if (picture_bytes(s, d, &p, &n) != 0)
+    if (image_bytes(s, d, &p, &n) != 0)
         return;
     if (!s->pixels)
         s->pixels = vlk_calloc(f->height * f->width, 3, &s->item.err);
-    if (!s->pixels || vlk_pixels(s->pixels, p, n, &f->opt.recipe, &f->opt.pixels, d->scratch, &s->item.err) != 0) {
+    if (!s->pixels || vlk_pixels(s->pixels, p, n, &f->opt.preprocess, &f->opt.pixels, d->scratch, &s->item.err) != 0) {
         vlk_slot_fail(s, vlk_feed_stage(&s->item.err));
         return;
     }

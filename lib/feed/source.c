@@ -1,4 +1,4 @@
-/* source.c - what names and first bytes say: pictures, lists, tars; and the names of sources. */
+/* source.c - what names and first bytes say: images, lists, tars; and the names of sources. */
 #include "feed_internal.h"
 
 #include <errno.h>
@@ -18,9 +18,9 @@ static int has_suffix(const char *path, const char *const *suffix)
     return 0;
 }
 
-static const char *const picture_suffix[] = {".jpg",  ".jpeg", ".png",  ".webp", ".gif", ".bmp",  ".tif",
-                                             ".tiff", ".heic", ".heif", ".avif", ".jpe", ".jfif", ".jxl",
-                                             ".jp2",  ".ppm",  ".pgm",  ".pnm",  ".ico", ".tga",  NULL};
+static const char *const image_suffix[] = {".jpg",  ".jpeg", ".png",  ".webp", ".gif", ".bmp",  ".tif",
+                                           ".tiff", ".heic", ".heif", ".avif", ".jpe", ".jfif", ".jxl",
+                                           ".jp2",  ".ppm",  ".pgm",  ".pnm",  ".ico", ".tga",  NULL};
 static const char *const list_suffix[] = {".tsv",       ".csv",      ".jsonl",   ".json",    ".tsv.gz",
                                           ".csv.gz",    ".jsonl.gz", ".json.gz", ".tsv.zst", ".csv.zst",
                                           ".jsonl.zst", ".json.zst", NULL};
@@ -30,9 +30,9 @@ static const char *const stem_suffix[] = {
     ".tar", ".tgz",    ".tar.gz", ".tar.zst",  ".tzst",    ".tsv",     ".csv",     ".jsonl",     ".json",     ".txt",
     ".lst", ".tsv.gz", ".csv.gz", ".jsonl.gz", ".json.gz", ".tsv.zst", ".csv.zst", ".jsonl.zst", ".json.zst", NULL};
 
-int vlk_is_picture_name(const char *path)
+int vlk_is_image_name(const char *path)
 {
-    return has_suffix(path, picture_suffix);
+    return has_suffix(path, image_suffix);
 }
 
 int vlk_feed_is_side_name(const char *path)
@@ -96,7 +96,7 @@ static char *stem_of(vlk_source_kind kind, const char *path, vlk_err *err)
     return stem;
 }
 
-/* Single pictures between other sources make more than one source of the same name: those get a number. */
+/* Single images between other sources make more than one source of the same name: those get a number. */
 static int number_stem(vlk_feed *f, char **stem, const char *path, vlk_err *err)
 {
     size_t same = 1;

@@ -6,7 +6,7 @@
 #include "../ops/ops.h"
 #include "../model/model.h"
 
-/* Letters: M pictures, N texts or labels, E width of an embedding, C classes, P templates. */
+/* Letters: M images, N texts or labels, E width of an embedding, C classes, P templates. */
 
 /* logits (M,N) = scale * I T^T + bias, on the tape: image (M,E) and text (N,E) are normalised; scale is exp of what a
  * checkpoint stores and multiplies I first, as all references do; bias is SigLIP's, else 0. */

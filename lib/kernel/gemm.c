@@ -17,7 +17,7 @@
 #include <stdatomic.h>
 
 enum {
-    TILE_ROWS = 272, /* of a task, at most; a picture's 257 tokens are one tile */
+    TILE_ROWS = 272, /* of a task, at most; an image's 257 tokens are one tile */
     SHARE_ROWS = 64, /* with so many for each thread, threads share the rows, else the panels */
     OWN_ROWS = 48,   /* of acc with our own loop: it stays in the first cache */
     PACK_ROWS = 512  /* a weight that has seen more is packed */

@@ -48,12 +48,12 @@ typedef struct vlk_weight {
     const void *map;       /* the read-only mapping of a file that data lies in: its pages may be given back after */
     size_t map_bytes;      /* use, here and beside data; NULL and 0: memory of the caller's */
     struct vlk_pack *pack; /* made on the way, owned; vlk_weight_clear frees it */
-    size_t rows_seen;      /* what decides when it pays to pack: behind 512 rows, which a few pictures bring */
+    size_t rows_seen;      /* what decides when it pays to pack: behind 512 rows, which a few images bring */
     int checked;           /* all values were found finite */
     struct vlk_weight *by_tap; /* made by vlk_weight_by_tap, owned; vlk_weight_clear frees it */
 } vlk_weight;
 
-/* There is no hint that a long run comes: it packs after its first pictures anyway, and a program that reads names from
+/* There is no hint that a long run comes: it packs after its first images anyway, and a program that reads names from
  * a pipe does not know. The bits are the same either way. Ready to use after {name, data, dtype, n, k, stride,
  * transposed, map, map_bytes} are set and the rest is zero. Data that changes (training): vlk_weight_clear after each
  * change. */

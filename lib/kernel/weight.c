@@ -2,7 +2,7 @@
  *
  * A panel is the same whether it is kept or made anew for each product: packed = plain, bit for bit. Packing pays when
  * a weight is used often: it costs a pass over W and memory of its size; the pages of a mapped file that it was made
- * from are given back. A picture from a cold process packs nothing. With f16 and bf16 weights the panel is what widens
+ * from are given back. An image from a cold process packs nothing. With f16 and bf16 weights the panel is what widens
  * them; a packed f16 weight in f32 arithmetic takes twice its stored size. */
 #define _DEFAULT_SOURCE /* madvise: posix_madvise's DONTNEED keeps the pages of a file mapping */
 #include "kernel_internal.h"

@@ -8,7 +8,7 @@
 
 static const struct arch {
     const char *name;
-    size_t embed, image, patch, layers, width, head, mlp; /* pictures */
+    size_t embed, image, patch, layers, width, head, mlp; /* images */
     size_t text_width, text_heads, text_layers;
     size_t stage[4]; /* ResNet: layers is 0 */
 } archs[] = {

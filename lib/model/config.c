@@ -136,7 +136,7 @@ int vlk_config_check(const vlk_clip_config *c, const char *where, vlk_err *err)
     if (check_block(&c->text.block, "the text tower", where, err) != 0)
         return -1;
     if (!v->resnet && v->image < v->patch)
-        return vlk_fail(err, VLK_EMODEL, "%s: patches of %zu pixels in pictures of %zu", where, v->patch, v->image);
+        return vlk_fail(err, VLK_EMODEL, "%s: patches of %zu pixels in images of %zu", where, v->patch, v->image);
     if (v->resnet && (v->image < 32 || v->image % 32))
         return vlk_fail(err, VLK_EMODEL, "%s: image size %zu of a ResNet is not a multiple of 32", where, v->image);
     if (v->resnet && (v->stem < 2 || v->stem % 2 || !v->stage[0] || !v->stage[1] || !v->stage[2] || !v->stage[3]))

@@ -103,7 +103,7 @@ int vlk_config_hf(vlk_clip_config *c, const vlk_json *config, const char *path, 
     if (!siglip)
         c->embed = vlk_field_size(&f, "projection_dim", 512, VLK_MAX_WIDTH);
     else if (c->embed != c->vision.block.width)
-        return vlk_fail(err, VLK_EMODEL, "%s: projection_size %zu of texts is not the width %zu of pictures", path,
+        return vlk_fail(err, VLK_EMODEL, "%s: projection_size %zu of texts is not the width %zu of images", path,
                         c->embed, c->vision.block.width);
     if (f.failed)
         return -1;

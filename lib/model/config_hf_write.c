@@ -46,7 +46,7 @@ static int put_triple(vlk_buf *out, const char *name, const double x[3], vlk_err
     return vlk_buf_addf(out, err, ", \"%s\": [%.17g, %.17g, %.17g]", name, x[0], x[1], x[2]);
 }
 
-static int put_recipe(vlk_buf *out, const vlk_recipe *r, vlk_err *err)
+static int put_recipe(vlk_buf *out, const vlk_preprocess *r, vlk_err *err)
 {
     int rc = vlk_buf_addf(out, err,
                           "{\"image_processor_type\": \"CLIPImageProcessor\", \"do_convert_rgb\": true, "
@@ -91,7 +91,7 @@ int vlk_model_hf_file(const vlk_model *m, const char *name, vlk_buf *out, vlk_er
     if (strcmp(name, "config.json") == 0)
         return put_config(out, m, err);
     if (strcmp(name, "preprocessor_config.json") == 0)
-        return put_recipe(out, &m->info.recipe, err);
+        return put_recipe(out, &m->info.preprocess, err);
     if (strcmp(name, "tokenizer_config.json") == 0)
         return put_tokenizer(out, m, err);
     if (strcmp(name, "vocab.json") == 0)

@@ -1,7 +1,7 @@
 /* config_openai.c - OpenAI's files carry no config: the architecture is read from the shapes, as clip.load does.
  *
  *     ViT if visual.proj exists: width = conv1 rows, patch = conv1's last dimension, grid = sqrt(positions - 1)
- *     ResNet else: blocks a stage are counted, width = layer1.0.conv1 rows, picture = 32 grid
+ *     ResNet else: blocks a stage are counted, width = layer1.0.conv1 rows, image = 32 grid
  *     heads = width / 64; QuickGELU; layers are counted; context, vocabulary and width from the text's tables. */
 #include "model_internal.h"
 

@@ -63,7 +63,7 @@ static int put_text(vlk_buf *out, const vlk_text_config *t, vlk_err *err)
     return put_block(out, &t->block, err);
 }
 
-static int put_recipe(vlk_buf *out, const vlk_recipe *r, size_t size, vlk_err *err)
+static int put_recipe(vlk_buf *out, const vlk_preprocess *r, size_t size, vlk_err *err)
 {
     static const char *const mode[] = {"shortest", "shortest", "longest", "squash"};
     if (r->filter != VLK_BICUBIC && r->filter != VLK_BILINEAR)
@@ -99,7 +99,7 @@ int vlk_model_open_clip_config(const vlk_model *m, vlk_buf *out, vlk_err *err)
         vlk_buf_adds(out, "    \"vision_cfg\": {", err) != 0 || put_vision(out, &c->vision, err) != 0 ||
         vlk_buf_adds(out, "},\n    \"text_cfg\": {", err) != 0 || put_text(out, &c->text, err) != 0 ||
         vlk_buf_adds(out, "}\n  },\n  \"preprocess_cfg\": {", err) != 0 ||
-        put_recipe(out, &m->info.recipe, c->vision.image, err) != 0)
+        put_recipe(out, &m->info.preprocess, c->vision.image, err) != 0)
         return -1;
     return vlk_buf_adds(out, "}\n}\n", err);
 }

@@ -18,9 +18,9 @@ static int add_tower(vlk_buf *out, const char *key, const vlk_tower_info *t, siz
 int vlk_model_json(const vlk_model *m, vlk_buf *out, vlk_err *err)
 {
     const vlk_model_info *i = &m->info;
-    char recipe[512] = "";
-    if (m->has_recipe)
-        vlk_recipe_text(&i->recipe, recipe, sizeof recipe);
+    char preprocess[512] = "";
+    if (m->has_preprocess)
+        vlk_preprocess_text(&i->preprocess, preprocess, sizeof preprocess);
     if (vlk_buf_adds(out, "{\n  \"path\": ", err) != 0 || vlk_json_quote(out, i->path, strlen(i->path), err) != 0 ||
         vlk_buf_addf(out, err,
                      ",\n  \"id\": \"%s\",\n  \"family\": \"%s\",\n  \"dialect\": \"%s\",\n  \"embed_dim\": %zu,\n",
@@ -35,7 +35,8 @@ int vlk_model_json(const vlk_model *m, vlk_buf *out, vlk_err *err)
         add_tower(out, "text", &i->text, i->weight_bytes_text, err) != 0 ||
         vlk_buf_adds(out, "  \"preprocessing\": ", err) != 0)
         return -1;
-    if (m->has_recipe ? vlk_json_quote(out, recipe, strlen(recipe), err) != 0 : vlk_buf_adds(out, "null", err) != 0)
+    if (m->has_preprocess ? vlk_json_quote(out, preprocess, strlen(preprocess), err) != 0
+                          : vlk_buf_adds(out, "null", err) != 0)
         return -1;
     return vlk_buf_adds(out, "\n}\n", err);
 }

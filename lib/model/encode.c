@@ -1,4 +1,4 @@
-/* encode.c - pictures and texts to embeddings, through the towers of a model.
+/* encode.c - images and texts to embeddings, through the towers of a model.
  *
  * A batch of any size is computed in pieces whose activations fit into a fixed budget; since a row's bits depend on
  * nothing but the row, the pieces change nothing. A recording tape gets the batch as one. */
@@ -20,7 +20,7 @@ static size_t token_bytes(const vlk_block_config *b)
     return sizeof(float) * (attention > mlp ? attention : mlp);
 }
 
-static size_t picture_bytes(const vlk_vision_config *v)
+static size_t image_bytes(const vlk_vision_config *v)
 {
     if (!v->resnet) {
         size_t grid = v->image / v->patch, patches = grid * grid * 3 * v->patch * v->patch * sizeof(float);
@@ -44,18 +44,18 @@ static int give(const vlk_model *m, vlk_tape *t, vlk_var *x, float *out, int nor
     return 0;
 }
 
-/* ---- pictures --------------------------------------------------------------------------------- */
+/* ---- images --------------------------------------------------------------------------------- */
 
 /* The one pass of the image tower, whoever asks. */
-static vlk_var *image_tower(vlk_model *m, vlk_tape *t, const vlk_pictures *pics)
+static vlk_var *image_tower(vlk_model *m, vlk_tape *t, const vlk_images *pics)
 {
     const vlk_vision_config *v = &m->config.vision;
     return v->resnet ? vlk_resnet(t, v, &m->resnet, pics, &m->watch) : vlk_vit(t, v, &m->vit, pics, &m->watch);
 }
 
-static int encode_pictures(vlk_model *m, vlk_tape *t, float *out, vlk_pictures pics, int normalize, vlk_err *err)
+static int encode_images(vlk_model *m, vlk_tape *t, float *out, vlk_images pics, int normalize, vlk_err *err)
 {
-    size_t b = pics.b, bytes = picture_bytes(&m->config.vision), piece = BUDGET / (bytes ? bytes : 1),
+    size_t b = pics.b, bytes = image_bytes(&m->config.vision), piece = BUDGET / (bytes ? bytes : 1),
            size = pics.h * pics.w * 3;
     if (piece == 0)
         piece = 1;
@@ -81,20 +81,20 @@ static int encode_pictures(vlk_model *m, vlk_tape *t, float *out, vlk_pictures p
 int vlk_model_encode_images(vlk_model *m, vlk_tape *t, float *out, const uint8_t *pixels, size_t b, int normalize,
                             vlk_err *err)
 {
-    if (!m->has_recipe)
-        return vlk_fail(err, VLK_EMODEL, "%s: preprocessor_config.json is missing: how pictures are to be prepared",
+    if (!m->has_preprocess)
+        return vlk_fail(err, VLK_EMODEL, "%s: preprocessor_config.json is missing: how images are to be prepared",
                         m->folder);
     size_t s = m->config.vision.image;
-    return encode_pictures(m, t, out,
-                           (vlk_pictures){.b = b, .h = s, .w = s, .u8 = pixels, .table = (const float(*)[256])m->table},
-                           normalize, err);
+    return encode_images(m, t, out,
+                         (vlk_images){.b = b, .h = s, .w = s, .u8 = pixels, .table = (const float(*)[256])m->table},
+                         normalize, err);
 }
 
 int vlk_model_encode_pixels(vlk_model *m, vlk_tape *t, float *out, const float *pixels, size_t b, int normalize,
                             vlk_err *err)
 {
     size_t s = m->config.vision.image;
-    return encode_pictures(m, t, out, (vlk_pictures){.b = b, .h = s, .w = s, .f32 = pixels}, normalize, err);
+    return encode_images(m, t, out, (vlk_images){.b = b, .h = s, .w = s, .f32 = pixels}, normalize, err);
 }
 
 /* ---- texts ------------------------------------------------------------------------------------ */
@@ -200,7 +200,7 @@ static int pause(const vlk_model *m, vlk_tape *t, int tower)
     return recording;
 }
 
-static vlk_var *pictures(vlk_model *m, vlk_tape *t, const vlk_pictures *pics)
+static vlk_var *images(vlk_model *m, vlk_tape *t, const vlk_images *pics)
 {
     vlk_err err;
     if (vlk_tower_ready(m, vlk_tape_kernel(t), VLK_TOWER_IMAGE, &err) != 0)
@@ -223,16 +223,15 @@ size_t vlk_model_piece(const vlk_model *m)
 vlk_var *vlk_model_images(vlk_model *m, vlk_tape *t, const uint8_t *pixels, size_t b)
 {
     size_t s = m->config.vision.image;
-    if (!m->has_recipe)
+    if (!m->has_preprocess)
         return vlk_tape_fail(t, VLK_EMODEL, "%s: preprocessor_config.json is missing", m->folder);
-    return pictures(m, t,
-                    &(vlk_pictures){.b = b, .h = s, .w = s, .u8 = pixels, .table = (const float(*)[256])m->table});
+    return images(m, t, &(vlk_images){.b = b, .h = s, .w = s, .u8 = pixels, .table = (const float(*)[256])m->table});
 }
 
 vlk_var *vlk_model_pixels(vlk_model *m, vlk_tape *t, const float *pixels, size_t b)
 {
     size_t s = m->config.vision.image;
-    return pictures(m, t, &(vlk_pictures){.b = b, .h = s, .w = s, .f32 = pixels});
+    return images(m, t, &(vlk_images){.b = b, .h = s, .w = s, .f32 = pixels});
 }
 
 vlk_var *vlk_model_texts(vlk_model *m, vlk_tape *t, const int32_t *ids, const size_t *start, size_t b)

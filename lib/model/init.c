@@ -1,4 +1,4 @@
-/* init.c - the numbers that a new model starts with, and a position table for another size of picture.
+/* init.c - the numbers that a new model starts with, and a position table for another size of image.
  *
  * Hugging Face's (init hf) and open_clip's (init openai) rules; w width of the tower, L its layers. A tensor's numbers
  * are a function of the seed, its place among the parameters, and the element. */
@@ -126,7 +126,7 @@ void vlk_model_draw(vlk_model *m, vlk_init init, uint64_t seed)
     }
 }
 
-/* ---- another size of picture ------------------------------------------------------------------------- */
+/* ---- another size of image ------------------------------------------------------------------------- */
 
 /* Keys' cubic with a = -1/2, the filter of Pillow and of torch's bicubic with antialias, which open_clip takes. */
 static double cubic(double x)
@@ -178,8 +178,8 @@ int vlk_model_resize(vlk_model *m, size_t image, vlk_err *err)
     const size_t d = v->resnet ? 32 * v->stem : v->block.width, cls = v->resnet ? 1 : (size_t)v->class_token;
     const size_t cell = v->resnet ? 32 : v->patch;
     if (cell == 0 || image < cell || image > VLK_MAX_IMAGE || (v->resnet && image % cell))
-        return vlk_fail(err, VLK_EUSAGE, "%s: no model for pictures of %zu can be made of one for %zu", m->folder,
-                        image, v->image);
+        return vlk_fail(err, VLK_EUSAGE, "%s: no model for images of %zu can be made of one for %zu", m->folder, image,
+                        v->image);
     const size_t from = v->image / cell, to = image / cell, rows = to * to + cls;
     float *old = vlk_arena_alloc(m->arena, p->w.n * d * sizeof *old, err);
     float *table = old ? vlk_arena_alloc(m->arena, rows * d * sizeof *table, err) : NULL;
@@ -198,8 +198,8 @@ int vlk_model_resize(vlk_model *m, size_t image, vlk_err *err)
     for (size_t i = 0; i < m->nbound; i++)
         if (m->bound[i].p == p)
             m->bound[i].dim[0][0] = m->bound[i].dim[1][0] = rows;
-    vlk_recipe *r = &m->info.recipe; /* its sides grow with the picture */
-    if (m->has_recipe) {
+    vlk_preprocess *r = &m->info.preprocess; /* its sides grow with the image */
+    if (m->has_preprocess) {
         r->size_w = r->size_w * image / v->image;
         r->size_h = r->size_h * image / v->image;
         r->crop_w = r->crop_w * image / v->image;

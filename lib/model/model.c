@@ -1,4 +1,4 @@
-/* model.c - opening a model: find it, read its config, bind its weights, learn how it wants its pictures and texts.
+/* model.c - opening a model: find it, read its config, bind its weights, learn how it wants its images and texts.
  *
  * Where the architecture comes from, in this order: --arch; OpenAI's rules for a TorchScript archive; a config beside
  * the weights; OpenAI's rules for a plain state dict with OpenAI's mix of f16 and f32. Anything else is refused:
@@ -28,7 +28,7 @@ static vlk_json *load(vlk_model *m, const char *path, vlk_err *err)
     return j;
 }
 
-/* Pictures of a Hugging Face folder. A folder without the file serves texts. */
+/* Images of a Hugging Face folder. A folder without the file serves texts. */
 static int hf_recipe(vlk_model *m, const char *folder, vlk_err *err)
 {
     char *path = vlk_path_join(folder, preprocessor, err);
@@ -38,10 +38,10 @@ static int hf_recipe(vlk_model *m, const char *folder, vlk_err *err)
         return -1;
     if (!vlk_is_file(path)) {
         status = m->want[VLK_TOWER_IMAGE]
-                     ? vlk_fail(err, VLK_EMODEL, "%s: missing: how pictures are to be prepared", path)
+                     ? vlk_fail(err, VLK_EMODEL, "%s: missing: how images are to be prepared", path)
                      : 0;
-    } else if ((j = load(m, path, err)) != NULL && vlk_recipe_from_hf(&m->info.recipe, j, path, err) == 0) {
-        m->has_recipe = 1;
+    } else if ((j = load(m, path, err)) != NULL && vlk_preprocess_from_hf(&m->info.preprocess, j, path, err) == 0) {
+        m->has_preprocess = 1;
         status = 0;
     }
     vlk_json_free(j);
@@ -61,10 +61,10 @@ static int from_open_clip(vlk_model *m, const vlk_json *j, const char *path, vlk
     const vlk_json *cfg = vlk_json_get(j, "model_cfg");
     m->info.dialect = VLK_DIALECT_OPEN_CLIP;
     if (vlk_config_open_clip(&m->config, cfg ? cfg : j, path, err) != 0 ||
-        vlk_recipe_from_open_clip(&m->info.recipe, vlk_json_get(j, "preprocess_cfg"), m->config.vision.image, path,
-                                  err) != 0)
+        vlk_preprocess_from_open_clip(&m->info.preprocess, vlk_json_get(j, "preprocess_cfg"), m->config.vision.image,
+                                      path, err) != 0)
         return -1;
-    m->has_recipe = 1;
+    m->has_preprocess = 1;
     return 0;
 }
 
@@ -90,9 +90,9 @@ static int from_arch(vlk_model *m, const char *arch, vlk_err *err)
 {
     if (vlk_config_arch(&m->config, arch)) {
         m->info.dialect = VLK_DIALECT_OPEN_CLIP;
-        m->has_recipe = 1;
+        m->has_preprocess = 1;
         return vlk_buf_adds(&m->configs, arch, err) != 0 ||
-                       vlk_recipe_from_open_clip(&m->info.recipe, NULL, m->config.vision.image, arch, err) != 0
+                       vlk_preprocess_from_open_clip(&m->info.preprocess, NULL, m->config.vision.image, arch, err) != 0
                    ? -1
                    : 0;
     }
@@ -107,8 +107,8 @@ static int from_openai(vlk_model *m, vlk_err *err)
     m->info.dialect = VLK_DIALECT_OPENAI;
     if (vlk_config_openai(&m->config, m->weights, err) != 0)
         return -1;
-    vlk_recipe_openai(&m->info.recipe, m->config.vision.image);
-    m->has_recipe = 1;
+    vlk_preprocess_openai(&m->info.preprocess, m->config.vision.image);
+    m->has_preprocess = 1;
     return 0;
 }
 
@@ -177,15 +177,15 @@ static void describe(vlk_model *m)
 static int check_recipe(vlk_model *m, vlk_err *err)
 {
     size_t w, h;
-    if (!m->has_recipe)
+    if (!m->has_preprocess)
         return 0;
-    if (vlk_recipe_output(&m->info.recipe, &w, &h, err) != 0)
+    if (vlk_preprocess_output(&m->info.preprocess, &w, &h, err) != 0)
         return vlk_err_prefix(err, "%s", m->folder);
     if (w != m->config.vision.image || h != m->config.vision.image)
         return vlk_fail(err, VLK_EMODEL,
-                        "%s: preprocessing (its config) gives pictures of %zux%zu, the model takes %zux%zu", m->folder,
-                        w, h, m->config.vision.image, m->config.vision.image);
-    vlk_recipe_table(&m->info.recipe, m->table);
+                        "%s: preprocessing (its config) gives images of %zux%zu, the model takes %zux%zu", m->folder, w,
+                        h, m->config.vision.image, m->config.vision.image);
+    vlk_preprocess_levels(&m->info.preprocess, m->table);
     return 0;
 }
 

@@ -17,7 +17,7 @@ typedef enum vlk_dialect { VLK_DIALECT_HF, VLK_DIALECT_OPENAI, VLK_DIALECT_OPEN_
 /* The size of one tower, as --info prints it. */
 typedef struct vlk_tower_info {
     const char *kind;                                /* "vit", "resnet", "text" */
-    size_t width, layers, heads, mlp, patch, tokens; /* tokens: of a picture; of the context */
+    size_t width, layers, heads, mlp, patch, tokens; /* tokens: of an image; of the context */
     const char *activation;
     size_t parameters;
 } vlk_tower_info;
@@ -34,15 +34,15 @@ typedef struct vlk_model_info {
     int has_logit_bias; /* scores are sigmoids then */
     char id[65];        /* of configs, tensor headers, file sizes, first 4 KiB of each tensor */
     vlk_tower_info image, text;
-    vlk_recipe recipe;
+    vlk_preprocess preprocess;
     size_t weight_bytes_image, weight_bytes_text; /* as stored */
 } vlk_model_info;
 
 typedef struct vlk_model_options {
     const char *arch;          /* --arch NAME|FILE, or NULL */
     const char *share;         /* the folder of installed models (…/share/vlkit), or NULL */
-    int want_image, want_text; /* the towers that will run; pictures need a preprocessing, else it is not asked for */
-    size_t image_size;         /* a ViT for pictures of another size: its position table is interpolated; 0: its own */
+    int want_image, want_text; /* the towers that will run; images need a preprocessing, else it is not asked for */
+    size_t image_size;         /* a ViT for images of another size: its position table is interpolated; 0: its own */
 } vlk_model_options;
 
 typedef struct vlk_model vlk_model;
@@ -61,7 +61,7 @@ int vlk_model_json(const vlk_model *m, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
  * takes (15 ms for 340 MB by one thread); the model can still be used. */
 void vlk_model_release(vlk_model *m, vlk_kernel *k);
 
-/* Pictures (B,H,W,3) u8 to embeddings out (B,E), l2-normalised if asked. The tape's arena is reset to where it was
+/* Images (B,H,W,3) u8 to embeddings out (B,E), l2-normalised if asked. The tape's arena is reset to where it was
  * (unless it records). -1: weights that are not finite (named), no memory. */
 int vlk_model_encode_images(vlk_model *m, vlk_tape *t, float *out, const uint8_t *pixels, size_t b, int normalize,
                             vlk_err *err) VLK_MUST_USE;
@@ -111,7 +111,7 @@ typedef struct vlk_trainable_options {
 
 /* Moves all weights to f32 copies of ours, to which the model's parameters then point, and lists them: image tower,
  * text tower, logit_scale, logit_bias. A model that is to be saved in another layout than it came in prepares its
- * pictures and texts as that one's readers do from then on, since that is how it will be read. Once a model. The list
+ * images and texts as that one's readers do from then on, since that is how it will be read. Once a model. The list
  * lives as long as the model. Names are open_clip's in any case where Hugging Face's CLIPModel has no form (a ResNet, a
  * logit bias); *open_clip (may be NULL) says which were taken. */
 int vlk_model_trainable(vlk_model *m, const vlk_trainable_options *o, const vlk_param_ref **ref, size_t *n,
@@ -144,11 +144,11 @@ typedef struct vlk_model_mode {
 } vlk_model_mode;
 void vlk_model_set_mode(vlk_model *m, const vlk_model_mode *mode);
 
-/* Pictures that a step is best cut into: what a block writes for so many is still in the cache when it is read again.
+/* Images that a step is best cut into: what a block writes for so many is still in the cache when it is read again.
  * SIZE_MAX where a batch must stay whole (batch norm). */
 size_t vlk_model_piece(const vlk_model *m);
 
-/* Pictures and texts to raw embeddings (B,E) on the tape, which may record; NULL with the tape failed. As
+/* Images and texts to raw embeddings (B,E) on the tape, which may record; NULL with the tape failed. As
  * vlk_model_encode_* otherwise, but all at once. */
 vlk_var *vlk_model_images(vlk_model *m, vlk_tape *t, const uint8_t *pixels, size_t b);
 vlk_var *vlk_model_pixels(vlk_model *m, vlk_tape *t, const float *pixels, size_t b);

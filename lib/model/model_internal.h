@@ -16,9 +16,9 @@ typedef struct vlk_block_config {
 } vlk_block_config;
 
 typedef enum vlk_pooling {
-    VLK_POOL_FIRST,     /* pictures: the class token; texts: row 0 */
-    VLK_POOL_MEAN,      /* pictures: the mean of the patches, without the class token */
-    VLK_POOL_ATTENTION, /* pictures: SigLIP's probe, a learned query over all tokens */
+    VLK_POOL_FIRST,     /* images: the class token; texts: row 0 */
+    VLK_POOL_MEAN,      /* images: the mean of the patches, without the class token */
+    VLK_POOL_ATTENTION, /* images: SigLIP's probe, a learned query over all tokens */
     VLK_POOL_LARGEST,   /* texts: the first row of the largest id */
     VLK_POOL_END,       /* texts: the first row of the end token */
     VLK_POOL_LAST       /* texts: the last row of the whole context */
@@ -69,7 +69,7 @@ const char *vlk_field_str(vlk_fields *f, const char *key, const char *fallback);
 /* Hugging Face's names of activations. */
 vlk_act vlk_field_act(vlk_fields *f, const char *key, const char *fallback);
 const char *vlk_act_name(vlk_act a);
-/* What must hold whatever the source: heads divide the width, a patch fits into the picture ... */
+/* What must hold whatever the source: heads divide the width, a patch fits into the image ... */
 int vlk_config_check(const vlk_clip_config *c, const char *where, vlk_err *err) VLK_MUST_USE;
 #define VLK_DEFAULT_MODEL "clip-emoji-6m"
 enum { VLK_MAX_WIDTH = 1 << 16, VLK_MAX_LAYERS = 1 << 10, VLK_MAX_IMAGE = 1 << 14, VLK_MAX_VOCAB = 1 << 24 };
@@ -138,10 +138,10 @@ vlk_var *vlk_block(vlk_tape *t, const vlk_block_config *c, vlk_block_params *p, 
 /* n sequences of len rows each. s.start is NULL when there is no memory. */
 vlk_packed vlk_equal_sequences(vlk_tape *t, size_t n, size_t len);
 
-/* Pictures to (B,E), not normalised. */
-vlk_var *vlk_vit(vlk_tape *t, const vlk_vision_config *c, vlk_vit_params *p, const vlk_pictures *pics,
+/* Images to (B,E), not normalised. */
+vlk_var *vlk_vit(vlk_tape *t, const vlk_vision_config *c, vlk_vit_params *p, const vlk_images *pics,
                  const vlk_watch *w);
-vlk_var *vlk_resnet(vlk_tape *t, const vlk_vision_config *c, vlk_resnet_params *p, const vlk_pictures *pics,
+vlk_var *vlk_resnet(vlk_tape *t, const vlk_vision_config *c, vlk_resnet_params *p, const vlk_images *pics,
                     const vlk_watch *w);
 /* siglip.c: tokens (B*T,D) behind the last norm to (B,D). */
 vlk_var *vlk_probe_pool(vlk_tape *t, const vlk_block_config *c, vlk_probe_params *p, vlk_var *x, const vlk_packed *s);
@@ -235,7 +235,7 @@ struct vlk_model {
     char *folder, *share; /* where the tokenizer's files are looked for */
     vlk_buf configs;      /* the bytes of the config files, for the id */
     float table[3][256];  /* level to value, by channel */
-    int has_recipe;
+    int has_preprocess;
     vlk_watch watch;
     const char *text_prefix; /* before texts' names in open_clip's spelling: "" or "text." */
     /* training: */
@@ -256,7 +256,7 @@ void vlk_view_form(vlk_weight *w, vlk_kind kind, vlk_form form);
 int vlk_model_merges(const vlk_model *m, char **path, vlk_err *err) VLK_MUST_USE;
 /* Draws all values of a model without weights. */
 void vlk_model_draw(vlk_model *m, vlk_init init, uint64_t seed);
-/* The position table for pictures of another size; a ResNet's is a multiple of 32. */
+/* The position table for images of another size; a ResNet's is a multiple of 32. */
 int vlk_model_resize(vlk_model *m, size_t image, vlk_err *err) VLK_MUST_USE;
 
 /* Fills the parameters from the weights; every tensor of the file must be used or be known to mean nothing. */

@@ -1,7 +1,7 @@
 /* names.c - one table a family: our name, its kind, and name, shape and transform in each dialect of checkpoint.
  *
  * Columns: [0] Hugging Face, [1] OpenAI and open_clip (a prefix "text." is put before texts' names by the binder where
- * the file has it). Letters of shapes: w width, m MLP, e embedding, p patch, t tokens of a picture, v vocabulary, c
+ * the file has it). Letters of shapes: w width, m MLP, e embedding, p patch, t tokens of an image, v vocabulary, c
  * context, T 3 x width (query, key, value rows stacked), o i h: output, input, planes of a ResNet block; digits are
  * themselves. A dialect is a column; a new family is a table. */
 #include "model_internal.h"

@@ -25,7 +25,7 @@ static int has_hf_form(const vlk_model *m)
     return !v->resnet && v->class_token && v->ln_pre && v->projection && v->pool == VLK_POOL_FIRST &&
            !v->norm_after_pool && t->block.causal && !t->proj_bias && !t->other_tokenizer && !m->config.logit_bias &&
            (t->pool == VLK_POOL_LARGEST || (t->pool == VLK_POOL_END && t->end != 2)) &&
-           m->info.recipe.resize != VLK_RESIZE_LONGEST; /* there, an end token of 2 means the largest id */
+           m->info.preprocess.resize != VLK_RESIZE_LONGEST; /* there, an end token of 2 means the largest id */
 }
 
 static void name_of(const vlk_model *m, const vlk_bound *b, int column, char *out, size_t size)
@@ -162,14 +162,14 @@ static void scalar(vlk_model *m, size_t which, const char *name)
     };
 }
 
-/* As a checkpoint in this layout will be read: pictures are resized in their own mode, texts are cleaned as open_clip
+/* As a checkpoint in this layout will be read: images are resized in their own mode, texts are cleaned as open_clip
  * does. */
 static void become_open_clip(vlk_model *m)
 {
     m->info.dialect = VLK_DIALECT_OPEN_CLIP;
-    m->info.recipe.rgb_first = m->info.recipe.crop_floor = m->info.recipe.on_white = 0;
-    if (m->has_recipe)
-        vlk_recipe_table(&m->info.recipe, m->table);
+    m->info.preprocess.rgb_first = m->info.preprocess.crop_floor = m->info.preprocess.on_white = 0;
+    if (m->has_preprocess)
+        vlk_preprocess_levels(&m->info.preprocess, m->table);
     vlk_bpe_free(m->bpe);
     m->bpe = NULL;
 }
@@ -180,9 +180,9 @@ static void become_hf(vlk_model *m)
 {
     m->info.dialect = VLK_DIALECT_HF;
     m->became_hf = 1;
-    m->info.recipe.rgb_first = m->info.recipe.crop_floor = m->info.recipe.on_white = 1;
-    if (m->has_recipe)
-        vlk_recipe_table(&m->info.recipe, m->table);
+    m->info.preprocess.rgb_first = m->info.preprocess.crop_floor = m->info.preprocess.on_white = 1;
+    if (m->has_preprocess)
+        vlk_preprocess_levels(&m->info.preprocess, m->table);
     vlk_bpe_free(m->bpe);
     m->bpe = NULL;
 }

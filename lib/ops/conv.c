@@ -1,4 +1,4 @@
-/* conv.c - pictures to rows, and convolution as products.
+/* conv.c - images to rows, and convolution as products.
  *
  * Channels are columns (NHWC), so a 1x1 convolution is a linear layer. For 3x3 the window of each result is laid out as
  * a row, a fixed number of rows at a time:
@@ -9,16 +9,16 @@
 
 #include <string.h>
 
-/* ---- pictures to rows ------------------------------------------------------------------------- */
+/* ---- images to rows ------------------------------------------------------------------------- */
 
 struct patch_job {
-    const vlk_pictures *p;
+    const vlk_images *p;
     float *y;
     size_t patch, gw, gh;
 };
 
 /* n pixels of channel c, from (b, y, x) to the right. */
-static void pixels_of(const vlk_pictures *p, float *to, size_t b, size_t c, size_t y, size_t x, size_t n)
+static void pixels_of(const vlk_images *p, float *to, size_t b, size_t c, size_t y, size_t x, size_t n)
 {
     if (p->f32) {
         memcpy(to, p->f32 + ((b * 3 + c) * p->h + y) * p->w + x, n * sizeof(float));
@@ -44,10 +44,10 @@ static void patch_rows(void *arg, size_t from, size_t to)
         }
 }
 
-vlk_var *vlk_patches(vlk_tape *t, const vlk_pictures *p, size_t patch)
+vlk_var *vlk_patches(vlk_tape *t, const vlk_images *p, size_t patch)
 {
     if (patch == 0 || p->h < patch || p->w < patch || (!p->f32 && (!p->u8 || !p->table)))
-        return vlk_tape_fail(t, VLK_EUSAGE, "patches of %zu of pictures of %zux%zu", patch, p->w, p->h);
+        return vlk_tape_fail(t, VLK_EUSAGE, "patches of %zu of images of %zux%zu", patch, p->w, p->h);
     size_t gh = p->h / patch, gw = p->w / patch;
     vlk_var *y = vlk_var_new(t, p->b * gh * gw, 3 * patch * patch);
     if (y)
@@ -55,18 +55,18 @@ vlk_var *vlk_patches(vlk_tape *t, const vlk_pictures *p, size_t patch)
     return y;
 }
 
-/* A task is a line of a picture. */
+/* A task is a line of an image. */
 static void pixel_lines(void *arg, size_t from, size_t to)
 {
     const struct patch_job *j = arg;
-    const vlk_pictures *p = j->p;
+    const vlk_images *p = j->p;
     for (size_t i = from; i < to; i++)
         for (size_t x = 0; x < p->w; x++)
             for (size_t c = 0; c < 3; c++)
                 pixels_of(p, j->y + (i * p->w + x) * 3 + c, i / p->h, c, i % p->h, x, 1);
 }
 
-vlk_var *vlk_pixel_rows(vlk_tape *t, const vlk_pictures *p)
+vlk_var *vlk_pixel_rows(vlk_tape *t, const vlk_images *p)
 {
     if (!p->f32 && (!p->u8 || !p->table))
         return vlk_tape_fail(t, VLK_EUSAGE, "no pixels");
@@ -95,7 +95,7 @@ static void window(const struct col_job *j, float *col, size_t row)
     const struct conv_saved *s = j->s;
     const size_t n = s->size, pad = n / 2, c = j->c;
     const size_t ox = row % s->out.w, oy = row / s->out.w % s->out.h, b = row / (s->out.w * s->out.h);
-    const size_t x0 = ox * s->stride, before = x0 < pad ? pad - x0 : 0; /* taps left of the picture */
+    const size_t x0 = ox * s->stride, before = x0 < pad ? pad - x0 : 0; /* taps left of the image */
     const size_t end = s->in.w + pad - x0 < n ? s->in.w + pad - x0 : n; /* the first tap right of it */
     for (size_t ky = 0; ky < n; ky++, col += n * c) {
         const size_t y = oy * s->stride + ky - pad; /* wraps below 0: then >= h */
@@ -118,7 +118,7 @@ static void windows(void *arg, size_t from, size_t to)
         window(j, j->col + i * k, j->first + i);
 }
 
-/* Rows of a piece: about 4 MB of windows, whatever the number of pictures. */
+/* Rows of a piece: about 4 MB of windows, whatever the number of images. */
 static size_t piece_rows(size_t k)
 {
     size_t n = ((size_t)1 << 20) / k;

@@ -1,7 +1,7 @@
 /* ops.h - each operation once: it computes at once and, where the tape records, leaves a node for backward.
  *
  * A tower is a plain function that calls ops:  y = vlk_linear(t, x, w, b, VLK_ACT_GELU).  Inference is the same
- * call with recording off. Values are rows of floats; a picture's channels are columns (NHWC), a batch of texts
+ * call with recording off. Values are rows of floats; an image's channels are columns (NHWC), a batch of texts
  * is one text behind the other, without padding.
  *
  * Errors do not interrupt the prose: the tape keeps the first one, ops that are given NULL give NULL, and
@@ -200,25 +200,25 @@ vlk_var *vlk_add_positions(vlk_tape *t, vlk_var *x, vlk_param *position);
 /* The mean of the rows of each sequence: (n,D). Saved: start. */
 vlk_var *vlk_mean_rows(vlk_tape *t, vlk_var *x, const vlk_packed *s);
 
-/* ---- pictures (conv.c) --------------------------------------------------------------------------- */
+/* ---- images (conv.c) --------------------------------------------------------------------------- */
 
-/* Pictures as they come: u8 (B,H,W,3) with the 3x256 floats that a level becomes (vlk_recipe_table), or floats
+/* Images as they come: u8 (B,H,W,3) with the 3x256 floats that a level becomes (vlk_preprocess_levels), or floats
  * (B,3,H,W) that are normalised already. */
-typedef struct vlk_pictures {
+typedef struct vlk_images {
     size_t b, h, w;
     const uint8_t *u8;
     const float (*table)[256];
     const float *f32;
-} vlk_pictures;
+} vlk_images;
 
 typedef struct vlk_grid { /* what the rows of a value are: (B,H,W) in this order */
     size_t b, h, w;
 } vlk_grid;
 
 /* Square patches in row-major order, each (c,y,x) as conv weights have it: (B*(H/p)*(W/p), 3*p*p). */
-vlk_var *vlk_patches(vlk_tape *t, const vlk_pictures *p, size_t patch);
+vlk_var *vlk_patches(vlk_tape *t, const vlk_images *p, size_t patch);
 /* Pixels as rows: (B*H*W, 3). */
-vlk_var *vlk_pixel_rows(vlk_tape *t, const vlk_pictures *p);
+vlk_var *vlk_pixel_rows(vlk_tape *t, const vlk_images *p);
 /* Convolution by products: W (n, C*size*size) as stored (n,C,size,size), `size` 1 or 3, zero padding size/2.
  * g becomes the grid of the result, ((H-1)/stride+1, (W-1)/stride+1). Saved: x. */
 vlk_var *vlk_conv2d(vlk_tape *t, vlk_var *x, vlk_grid *g, vlk_param *w, size_t size, size_t stride);

@@ -1,6 +1,6 @@
-/* augment.c - chance in the pictures of a training run.
+/* augment.c - chance in the images of a training run.
  *
- *   none             the recipe's picture
+ *   none             the preprocess's image
  *   crop:M           shortest side to S+M, centre square of S+M, of it S x S at (y, x) uniform in 0..M
  *   resized-crop     torchvision's RandomResizedCrop, as open_clip trains with: up to ten tries of
  *                      area = W H U(lo, hi)   r = exp(U(ln 3/4, ln 4/3))
@@ -8,9 +8,9 @@
  *                    the first with w <= W and h <= H is taken, at a uniform place; else the largest centred part whose
  *                    ratio lies in 3/4..4/3. It is cut out first and resized then: no pixel outside has a part in it.
  *
- * Nothing here draws a number: uniforms in [0,1) are the caller's, each with its own use, so that a picture's are a
+ * Nothing here draws a number: uniforms in [0,1) are the caller's, each with its own use, so that an image's are a
  * function of its key alone. round is Python's: halves to even. */
-#include "picture_internal.h"
+#include "image_internal.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -100,17 +100,16 @@ const char *vlk_augment_text(const vlk_augment *a, char *out, size_t size)
 
 /* ---- none, crop --------------------------------------------------------------------------------- */
 
-int vlk_augment_base(vlk_recipe *base, vlk_augment *a, const vlk_recipe *model, vlk_err *err)
+int vlk_augment_base(vlk_preprocess *base, vlk_augment *a, const vlk_preprocess *model, vlk_err *err)
 {
     size_t w, h;
     *base = *model;
-    if (vlk_recipe_output(model, &w, &h, err) != 0)
+    if (vlk_preprocess_output(model, &w, &h, err) != 0)
         return -1;
     if (a->kind != VLK_AUGMENT_CROP)
         return a->kind == VLK_AUGMENT_NONE;
     if (w != h)
-        return vlk_fail(err, VLK_EUSAGE, "the augmentation crop is for square pictures; the model takes %zu x %zu", w,
-                        h);
+        return vlk_fail(err, VLK_EUSAGE, "the augmentation crop is for square images; the model takes %zu x %zu", w, h);
     if (a->margin == VLK_AUGMENT_EIGHTH)
         a->margin = w / 8;
     base->resize = VLK_RESIZE_SHORTEST;
@@ -191,13 +190,13 @@ static void box_of(void *arg, size_t width, size_t height, size_t box[4])
     vlk_augment_box(box, b->a, width, height, b->u);
 }
 
-int vlk_augment_resized(uint8_t *out, const void *bytes, size_t n, const vlk_augment *a, const vlk_recipe *model,
+int vlk_augment_resized(uint8_t *out, const void *bytes, size_t n, const vlk_augment *a, const vlk_preprocess *model,
                         const vlk_pixel_options *opt, const double u[VLK_AUGMENT_UNIFORMS], vlk_pixel_scratch *scratch,
                         vlk_err *err)
 {
     size_t w, h;
     box_arg arg = {a, u};
-    if (vlk_recipe_output(model, &w, &h, err) != 0 ||
+    if (vlk_preprocess_output(model, &w, &h, err) != 0 ||
         vlk_pixels_of_box(out, w, h, bytes, n, model, opt, box_of, &arg, scratch, err) != 0)
         return -1;
     if (a->flip && u[U_FLIP] < 0.5)

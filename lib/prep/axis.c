@@ -6,7 +6,7 @@
  *   w[j]   = f((j + lo - centre + 0.5) * (1 / fs)) for j < hi - lo, divided by their sum, left to right
  * In integers: k = trunc(w * 2^22 + 0.5), or - 0.5 where w < 0.
  * The filters f and their radius: box 0.5, bilinear 1, hamming 1, bicubic 2 (a = -0.5), lanczos 3. */
-#include "picture_internal.h"
+#include "image_internal.h"
 
 #include <math.h>
 #include <stdlib.h>

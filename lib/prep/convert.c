@@ -4,7 +4,7 @@
  *   P          the palette's colour           I16        min(v, 255): clipped, not scaled
  *   CMYK       nk = 255 - K;  R = nk - vlk_div255(C * nk), and so on: no colour profiles
  * Compositing on a ground g of 255 or 0: vlk_div255(c * a + g * (255 - a)). */
-#include "picture_internal.h"
+#include "image_internal.h"
 
 #include <string.h>
 
@@ -89,7 +89,7 @@ int vlk_image_to_rgb(vlk_image *img, vlk_err *err)
 
 int vlk_image_composite(vlk_image *img, vlk_alpha alpha, vlk_err *err)
 {
-    if (alpha <= VLK_ALPHA_DROP || !img->has_alpha) /* AUTO has been resolved by who knows the recipe */
+    if (alpha <= VLK_ALPHA_DROP || !img->has_alpha) /* AUTO has been resolved by who knows the preprocess */
         return vlk_image_to_rgb(img, err);
     return convert(img, alpha, err);
 }

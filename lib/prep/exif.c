@@ -1,4 +1,4 @@
-/* exif.c - the orientation that a picture's EXIF block asks for.
+/* exif.c - the orientation that an image's EXIF block asks for.
  *
  * EXIF is a small TIFF file: "II" or "MM" (the byte order), 42, the offset of the first directory; a directory
  * is a count and entries of 12 bytes: tag, type, number of values, value or offset. Orientation is tag 0x0112.
@@ -7,7 +7,7 @@
  *   PNG    the chunk eXIf, before or behind the pixels
  *   WebP   the RIFF chunk EXIF, with or without "Exif\0\0" in front
  * A block that makes no sense is as none: it is never an error. */
-#include "picture_internal.h"
+#include "image_internal.h"
 
 #include <string.h>
 

@@ -1,9 +1,9 @@
-/* image.c - a picture in memory: which kind of file it is, its room, turning it upright.
+/* image.c - an image in memory: which kind of file it is, its room, turning it upright.
  *
  * The kind is told by the first bytes, never by the name. Turning follows TIFF 6.0's orientation tag, as
  * Pillow's exif_transpose does: 2 mirrored, 3 half a turn, 4 upside down mirrored, 5 transposed, 6 a quarter
  * clockwise, 7 transposed over the other diagonal, 8 a quarter counter-clockwise. */
-#include "picture_internal.h"
+#include "image_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +27,7 @@ size_t vlk_mode_bytes(vlk_mode mode)
 int vlk_pixel_room(uint8_t **p, size_t *cap, size_t n, vlk_err *err)
 {
     if (n > SIZE_MAX - VLK_PIXEL_SLACK)
-        return vlk_fail(err, VLK_ELIMIT, "a picture of %zu bytes", n);
+        return vlk_fail(err, VLK_ELIMIT, "an image of %zu bytes", n);
     if (vlk_grow(p, cap, n + VLK_PIXEL_SLACK, 1, err))
         return -1;
     memset(*p + n, 0, VLK_PIXEL_SLACK);
@@ -38,7 +38,7 @@ int vlk_image_head(vlk_image *img, vlk_mode mode, size_t w, size_t h, size_t max
 {
     size_t limit = max_pixels ? max_pixels : VLK_MAX_PIXELS, n, bytes;
     if (w == 0 || h == 0)
-        return vlk_fail(err, VLK_EFORMAT, "%s: a picture of %zu x %zu", kind, w, h);
+        return vlk_fail(err, VLK_EFORMAT, "%s: an image of %zu x %zu", kind, w, h);
     if (vlk_mul(w, h, &n) || n > limit || vlk_mul(n, vlk_mode_bytes(mode), &bytes))
         return vlk_fail(err, VLK_ELIMIT, "%s: %zu x %zu pixels are more than the limit of %zu", kind, w, h, limit);
     img->mode = mode;
@@ -146,7 +146,7 @@ int vlk_image_decode_to(vlk_image *img, const void *bytes, size_t n, const vlk_p
     const char *kind = vlk_image_kind(bytes, n);
     int ret = -1;
     if (!kind)
-        return vlk_fail(err, VLK_EFORMAT, "not a picture: it begins with \"%.*s\"", (int)(n < 16 ? n : 16),
+        return vlk_fail(err, VLK_EFORMAT, "not an image: it begins with \"%.*s\"", (int)(n < 16 ? n : 16),
                         (const char *)bytes);
     if (strcmp(kind, "png") == 0)
         ret = vlk_png_decode(img, bytes, n, opt, sink, err);
@@ -155,7 +155,7 @@ int vlk_image_decode_to(vlk_image *img, const void *bytes, size_t n, const vlk_p
     else if (strcmp(kind, "webp") == 0)
         ret = vlk_webp_decode(img, bytes, n, opt, err);
     else
-        vlk_fail(err, VLK_EUNSUPPORTED, "a %s picture: png, jpeg and webp are read", kind);
+        vlk_fail(err, VLK_EUNSUPPORTED, "a %s image: png, jpeg and webp are read", kind);
     if (ret == 0 && !opt->no_exif)
         img->orientation = vlk_exif_orientation(kind, bytes, n);
     return ret;

@@ -1,4 +1,4 @@
-/* jpeg.c - JPEG files to pictures: the only user of libjpeg.
+/* jpeg.c - JPEG files to images: the only user of libjpeg.
  *
  * libjpeg's defaults, as Pillow leaves them: integer inverse DCT (ISLOW), smooth chroma upsampling, block
  * smoothing, no scaled decoding, so libjpeg-turbo gives Pillow's bytes. One component opens as L, three as
@@ -8,7 +8,7 @@
  * Broken files follow Pillow: the library's warnings (bad Huffman codes, an early end mark, whose rows are
  * made up) pass; its errors do not; and a file that ends before its end-of-image mark is cut, even when all
  * rows were there. */
-#include "picture_internal.h"
+#include "image_internal.h"
 
 #include <stdio.h>
 #include <jpeglib.h>
@@ -140,7 +140,7 @@ static int decode(vlk_image *img, decoder *d, const vlk_pixel_options *opt, vlk_
     jpeg_start_decompress(c);
     if (c->output_width != img->width || c->output_height != img->height ||
         (size_t)c->output_components != vlk_mode_bytes(mode))
-        return vlk_fail(err, VLK_EFORMAT, "JPEG: the decoder gives %u x %u x %d for a picture of %zu x %zu",
+        return vlk_fail(err, VLK_EFORMAT, "JPEG: the decoder gives %u x %u x %d for an image of %zu x %zu",
                         c->output_width, c->output_height, c->output_components, img->width, img->height);
     read_rows(img, d, sink);
     jpeg_finish_decompress(c);
@@ -167,7 +167,7 @@ int vlk_jpeg_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_
     int ret = guarded(img, &d, opt, sink, err);
     if (ret == -2) {
         if (d.cut)
-            ret = vlk_fail(err, VLK_EFORMAT, "JPEG: the file ends after %zu bytes, before the end of the picture", n);
+            ret = vlk_fail(err, VLK_EFORMAT, "JPEG: the file ends after %zu bytes, before the end of the image", n);
         else if (d.scans)
             ret = vlk_fail(err, VLK_ELIMIT, "JPEG: more than %d scans", MAX_SCANS);
         else

@@ -8,8 +8,8 @@
  * Sizes: SHORTEST the short side to S, the long one S * long / short, cut to an integer; SHORTEST to a rectangle
  * (open_clip only) and LONGEST: round(side / ratio), half to even, ratio the smaller or larger of the sides'
  * ratios. Crop of d superfluous pixels: d / 2 at the start (Hugging Face), or d / 2 rounded half to even. Where the
- * picture is smaller than the crop it is padded: (d + 1) / 2 at the start (Hugging Face), or d / 2. */
-#include "picture_internal.h"
+ * image is smaller than the crop it is padded: (d + 1) / 2 at the start (Hugging Face), or d / 2. */
+#include "image_internal.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -17,7 +17,7 @@
 
 #define KEEP_BYTES ((size_t)16 << 20)
 
-/* Where the picture goes: the part that is kept of the resized one, and its place on the recipe's canvas. */
+/* Where the image goes: the part that is kept of the resized one, and its place on the preprocess's canvas. */
 typedef struct layout {
     vlk_part part;
     size_t w, h, place_x, place_y;
@@ -26,8 +26,8 @@ typedef struct layout {
 struct vlk_pixel_scratch {
     vlk_image img, part, canvas;
     vlk_resizer rz;
-    const vlk_recipe *recipe; /* of the call under way */
-    int keep_trns;            /* a transparent colour is composited, so the whole picture is needed */
+    const vlk_preprocess *preprocess; /* of the call under way */
+    int keep_trns;                    /* a transparent colour is composited, so the whole image is needed */
     layout at;
 };
 
@@ -50,7 +50,7 @@ void vlk_pixel_scratch_free(vlk_pixel_scratch *s)
     free(s);
 }
 
-static void by_ratio(const vlk_recipe *r, const vlk_image *img, vlk_part *part)
+static void by_ratio(const vlk_preprocess *r, const vlk_image *img, vlk_part *part)
 {
     double ratio_h = (double)img->height / (double)r->size_h, ratio_w = (double)img->width / (double)r->size_w;
     int longest = r->resize == VLK_RESIZE_LONGEST;
@@ -59,8 +59,8 @@ static void by_ratio(const vlk_recipe *r, const vlk_image *img, vlk_part *part)
     part->w = (size_t)nearbyint((double)img->width / ratio);
 }
 
-/* The size of the resized picture. */
-static int target_size(const vlk_recipe *r, const vlk_image *img, vlk_part *part, vlk_err *err)
+/* The size of the resized image. */
+static int target_size(const vlk_preprocess *r, const vlk_image *img, vlk_part *part, vlk_err *err)
 {
     size_t w = img->width, h = img->height, shortest = w < h ? w : h, longest = w < h ? h : w, product;
     part->w = w;
@@ -75,7 +75,7 @@ static int target_size(const vlk_recipe *r, const vlk_image *img, vlk_part *part
     case VLK_RESIZE_SHORTEST:
         if (r->size_w == r->size_h) {
             if (vlk_mul(r->size_w, longest, &product))
-                return vlk_fail(err, VLK_ELIMIT, "a picture of %zu x %zu is too large to be resized", w, h);
+                return vlk_fail(err, VLK_ELIMIT, "an image of %zu x %zu is too large to be resized", w, h);
             longest = product / shortest;
             part->w = w <= h ? r->size_w : longest;
             part->h = w <= h ? longest : r->size_h;
@@ -85,13 +85,13 @@ static int target_size(const vlk_recipe *r, const vlk_image *img, vlk_part *part
         by_ratio(r, img, part);
     }
     if (part->w < 1 || part->h < 1)
-        return vlk_fail(err, VLK_EFORMAT, "a picture of %zu x %zu has no pixels left when it is fitted into %zu x %zu",
+        return vlk_fail(err, VLK_EFORMAT, "an image of %zu x %zu has no pixels left when it is fitted into %zu x %zu",
                         w, h, r->size_w, r->size_h);
     return 0;
 }
 
 /* One axis: which part of `size` pixels is kept, and where it lies in `crop` pixels. */
-static void crop_axis(const vlk_recipe *r, size_t size, size_t crop, size_t *first, size_t *count, size_t *place)
+static void crop_axis(const vlk_preprocess *r, size_t size, size_t crop, size_t *first, size_t *count, size_t *place)
 {
     *first = *place = 0;
     if (crop <= size) {
@@ -108,7 +108,7 @@ static void crop_axis(const vlk_recipe *r, size_t size, size_t crop, size_t *fir
 /* Grey of level `fill` in a mode's own terms, as torchvision pads: every channel, the palette's index. */
 static int fill_canvas(vlk_image *canvas, const vlk_image *like, size_t w, size_t h, int fill, vlk_err *err)
 {
-    if (vlk_image_start(canvas, like->mode, w, h, SIZE_MAX, "padded picture", err))
+    if (vlk_image_start(canvas, like->mode, w, h, SIZE_MAX, "padded image", err))
         return -1;
     memcpy(canvas->palette, like->palette, sizeof canvas->palette);
     if (like->mode == VLK_MODE_1)
@@ -124,13 +124,13 @@ static int fill_canvas(vlk_image *canvas, const vlk_image *like, size_t w, size_
     return 0;
 }
 
-/* Everything about sizes that follows from the recipe and the picture's own. */
-static int lay_out(layout *at, const vlk_recipe *r, const vlk_image *img, vlk_err *err)
+/* Everything about sizes that follows from the preprocess and the image's own. */
+static int lay_out(layout *at, const vlk_preprocess *r, const vlk_image *img, vlk_err *err)
 {
     if (target_size(r, img, &at->part, err))
         return -1;
     if (at->part.w > INT32_MAX || at->part.h > INT32_MAX)
-        return vlk_fail(err, VLK_ELIMIT, "a picture of %zu x %zu cannot be resized to %zu x %zu", img->width,
+        return vlk_fail(err, VLK_ELIMIT, "an image of %zu x %zu cannot be resized to %zu x %zu", img->width,
                         img->height, at->part.w, at->part.h);
     at->w = r->crop ? r->crop_w : at->part.w;
     at->h = r->crop ? r->crop_h : at->part.h;
@@ -139,16 +139,16 @@ static int lay_out(layout *at, const vlk_recipe *r, const vlk_image *img, vlk_er
     return 0;
 }
 
-/* RGB and grey pictures, most of all, go through the first pass while their rows come from the decoder. A grey one
+/* RGB and grey images, most of all, go through the first pass while their rows come from the decoder. A grey one
  * becomes RGB at the end in either dialect: three equal channels are resized as one. */
 static int sink_start(void *arg, const vlk_image *img, vlk_err *err)
 {
     vlk_pixel_scratch *s = arg;
-    if ((img->mode != VLK_MODE_RGB && img->mode != VLK_MODE_L) || s->recipe->filter == VLK_NEAREST ||
+    if ((img->mode != VLK_MODE_RGB && img->mode != VLK_MODE_L) || s->preprocess->filter == VLK_NEAREST ||
         (s->keep_trns && img->trns_set))
         return 0;
-    if (lay_out(&s->at, s->recipe, img, err) ||
-        vlk_resize_start(&s->rz, img->width, img->height, vlk_mode_bytes(img->mode), &s->at.part, s->recipe->filter,
+    if (lay_out(&s->at, s->preprocess, img, err) ||
+        vlk_resize_start(&s->rz, img->width, img->height, vlk_mode_bytes(img->mode), &s->at.part, s->preprocess->filter,
                          err))
         return -1;
     return 1;
@@ -161,7 +161,7 @@ static void sink_rows(void *arg, const uint8_t *rows, size_t y, size_t n)
 }
 
 /* What comes before sizes: turned, on a ground, in the mode that is resized. */
-static int settle(vlk_pixel_scratch *s, const vlk_recipe *r, vlk_alpha alpha, vlk_err *err)
+static int settle(vlk_pixel_scratch *s, const vlk_preprocess *r, vlk_alpha alpha, vlk_err *err)
 {
     if (vlk_image_orient(&s->img, err))
         return -1;
@@ -170,8 +170,8 @@ static int settle(vlk_pixel_scratch *s, const vlk_recipe *r, vlk_alpha alpha, vl
     return r->rgb_first ? vlk_image_to_rgb(&s->img, err) : 0;
 }
 
-/* The way of a whole picture: s->img to s->part. */
-static int shape(vlk_pixel_scratch *s, const vlk_recipe *r, vlk_alpha alpha, vlk_err *err)
+/* The way of a whole image: s->img to s->part. */
+static int shape(vlk_pixel_scratch *s, const vlk_preprocess *r, vlk_alpha alpha, vlk_err *err)
 {
     if (settle(s, r, alpha, err) || lay_out(&s->at, r, &s->img, err))
         return -1;
@@ -179,7 +179,7 @@ static int shape(vlk_pixel_scratch *s, const vlk_recipe *r, vlk_alpha alpha, vlk
 }
 
 /* s->part on the canvas, if it does not fill it; *result is what counts. */
-static int pad(vlk_pixel_scratch *s, const vlk_recipe *r, vlk_image **result, vlk_err *err)
+static int pad(vlk_pixel_scratch *s, const vlk_preprocess *r, vlk_image **result, vlk_err *err)
 {
     const layout *at = &s->at;
     *result = &s->part;
@@ -194,7 +194,7 @@ static int pad(vlk_pixel_scratch *s, const vlk_recipe *r, vlk_image **result, vl
     return 0;
 }
 
-/* One huge picture should not keep its memory for the rest of a run. */
+/* One huge image should not keep its memory for the rest of a run. */
 static void trim(vlk_pixel_scratch *s)
 {
     if (s->img.cap + s->img.spare_cap > KEEP_BYTES)
@@ -209,20 +209,20 @@ static int is_turned(const void *bytes, size_t n, const vlk_pixel_options *opt)
     return kind && vlk_exif_orientation(kind, bytes, n) != 1;
 }
 
-static int pixels(uint8_t *out, const void *bytes, size_t n, const vlk_recipe *r, const vlk_pixel_options *opt,
+static int pixels(uint8_t *out, const void *bytes, size_t n, const vlk_preprocess *r, const vlk_pixel_options *opt,
                   vlk_pixel_scratch *s, vlk_err *err)
 {
     vlk_sink sink = {.start = sink_start, .rows = sink_rows, .arg = s};
     vlk_image *result;
     size_t w, h;
-    if (vlk_recipe_output(r, &w, &h, err))
+    if (vlk_preprocess_output(r, &w, &h, err))
         return -1;
-    s->recipe = r;
+    s->preprocess = r;
     s->keep_trns = opt->alpha > VLK_ALPHA_DROP;
     if (vlk_image_decode_to(&s->img, bytes, n, opt, is_turned(bytes, n, opt) ? NULL : &sink, err))
         return -1;
     if (sink.taken) {
-        if (vlk_image_start(&s->part, s->img.mode, s->at.part.cw, s->at.part.ch, SIZE_MAX, "resized picture", err))
+        if (vlk_image_start(&s->part, s->img.mode, s->at.part.cw, s->at.part.ch, SIZE_MAX, "resized image", err))
             return -1;
         vlk_resize_end(&s->rz, s->part.data);
     } else if (shape(s, r, opt->alpha, err)) {
@@ -231,14 +231,14 @@ static int pixels(uint8_t *out, const void *bytes, size_t n, const vlk_recipe *r
     if (pad(s, r, &result, err) || vlk_image_to_rgb(result, err))
         return -1;
     if (result->width != w || result->height != h)
-        return vlk_fail(err, VLK_EMODEL, "the recipe gives %zu x %zu pixels, expected %zu x %zu", result->width,
+        return vlk_fail(err, VLK_EMODEL, "the preprocess gives %zu x %zu pixels, expected %zu x %zu", result->width,
                         result->height, w, h);
     memcpy(out, result->data, w * h * 3);
     return 0;
 }
 
-/* The user's options, and what the recipe asks for where they are silent. */
-static vlk_pixel_options options(const vlk_recipe *r, const vlk_pixel_options *opt)
+/* The user's options, and what the preprocess asks for where they are silent. */
+static vlk_pixel_options options(const vlk_preprocess *r, const vlk_pixel_options *opt)
 {
     vlk_pixel_options o = opt ? *opt : (vlk_pixel_options){0};
     if (o.alpha == VLK_ALPHA_AUTO)
@@ -246,7 +246,7 @@ static vlk_pixel_options options(const vlk_recipe *r, const vlk_pixel_options *o
     return o;
 }
 
-int vlk_pixels(uint8_t *out, const void *bytes, size_t n, const vlk_recipe *r, const vlk_pixel_options *opt,
+int vlk_pixels(uint8_t *out, const void *bytes, size_t n, const vlk_preprocess *r, const vlk_pixel_options *opt,
                vlk_pixel_scratch *s, vlk_err *err)
 {
     vlk_pixel_options o = options(r, opt);
@@ -265,7 +265,7 @@ static void cut(vlk_image *img, const size_t box[4])
     img->height = box[3];
 }
 
-int vlk_pixels_of_box(uint8_t *out, size_t out_w, size_t out_h, const void *bytes, size_t n, const vlk_recipe *r,
+int vlk_pixels_of_box(uint8_t *out, size_t out_w, size_t out_h, const void *bytes, size_t n, const vlk_preprocess *r,
                       const vlk_pixel_options *opt, void (*box)(void *arg, size_t w, size_t h, size_t box[4]),
                       void *arg, vlk_pixel_scratch *s, vlk_err *err)
 {

@@ -1,4 +1,4 @@
-/* png.c - PNG files to pictures and back: the only user of libpng.
+/* png.c - PNG files to images and back: the only user of libpng.
  *
  * Modes as Pillow opens them (colour type, bits -> mode):
  *   0 grey     1 -> 1;  2, 4, 8 -> L (levels spread over 0..255);  16 -> I16 (not scaled)
@@ -9,7 +9,7 @@
  * Of the ancillary chunks only tRNS is looked at: gamma, profiles, texts are skipped unread (but their CRC
  * counts), so a text chunk that unpacks to gigabytes costs nothing. Reading stops behind the pixels, as
  * Pillow's does: a missing IEND is no error. A wrong CRC of any chunk up to there is one. */
-#include "picture_internal.h"
+#include "image_internal.h"
 
 #include <png.h>
 #include <setjmp.h>
@@ -114,7 +114,7 @@ static void read_palette(vlk_image *img, png_structp png, png_infop info)
     }
 }
 
-/* The one transparent level of a picture without an alpha channel, in the levels of data. */
+/* The one transparent level of an image without an alpha channel, in the levels of data. */
 static void read_transparent(vlk_image *img, png_structp png, png_infop info, int bits)
 {
     png_color_16p c = NULL;
@@ -132,7 +132,7 @@ static void read_transparent(vlk_image *img, png_structp png, png_infop info, in
     }
 }
 
-/* Rows in order to the sink; interlaced pictures never come here. */
+/* Rows in order to the sink; interlaced images never come here. */
 static void pass_rows(vlk_image *img, png_structp png, vlk_sink *sink)
 {
     size_t row = img->width * vlk_mode_bytes(img->mode);
@@ -207,7 +207,7 @@ int vlk_png_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_o
     png_set_read_fn(png, &src, read_bytes);
     ret = guarded(img, png, info, opt, sink, err);
     if (ret == -2 && src.cut)
-        ret = vlk_fail(err, VLK_EFORMAT, "PNG: the file ends after %zu bytes, inside the picture", n);
+        ret = vlk_fail(err, VLK_EFORMAT, "PNG: the file ends after %zu bytes, inside the image", n);
     else if (ret == -2)
         ret = vlk_fail(err, VLK_EFORMAT, "PNG: %s", src.what);
     else if (ret == 0 && src.broken)
@@ -269,7 +269,7 @@ static int guarded_write(png_structp png, png_infop info, const uint8_t *rgb, si
 int vlk_png_write(vlk_buf *out, const uint8_t *rgb, size_t w, size_t h, vlk_err *err)
 {
     if (w < 1 || h < 1 || w > 1000000 || h > 1000000)
-        return vlk_fail(err, VLK_EUSAGE, "PNG: a picture of %zu x %zu cannot be written", w, h);
+        return vlk_fail(err, VLK_EUSAGE, "PNG: an image of %zu x %zu cannot be written", w, h);
     sink s = {.out = out, .err = err};
     png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &s, on_write_error, on_write_warning);
     png_infop info = png ? png_create_info_struct(png) : NULL;

@@ -1,5 +1,5 @@
-/* prep.h - the world's files to what a tower sees: pictures to u8 pixels, texts to token ids.
- * Equal to the reference implementations to the last bit: Pillow 11.3 for pictures, OpenAI's,
+/* prep.h - the world's files to what a tower sees: images to u8 pixels, texts to token ids.
+ * Equal to the reference implementations to the last bit: Pillow 11.3 for images, OpenAI's,
  * open_clip's and the Hugging Face (fast) tokenizers for texts. */
 #ifndef VLK_PREP_H
 #define VLK_PREP_H
@@ -7,7 +7,7 @@
 #include "../base/base.h"
 #include "../stream/stream.h"
 
-/* ---- pictures ----------------------------------------------------------------------------- */
+/* ---- images ----------------------------------------------------------------------------- */
 
 /* Pillow's modes, as a file is opened in them. */
 typedef enum vlk_mode {
@@ -51,8 +51,8 @@ typedef enum vlk_resize_mode {
     VLK_RESIZE_SQUASH    /* both sides forced */
 } vlk_resize_mode;
 
-/* How a checkpoint wants its pictures: from preprocessor_config.json or preprocess_cfg. */
-typedef struct vlk_recipe {
+/* How a checkpoint wants its images: from preprocessor_config.json or preprocess_cfg. */
+typedef struct vlk_preprocess {
     int rgb_first;  /* 1 Hugging Face: RGB, then resize; 0 OpenAI, open_clip: resize in the file's mode */
     int crop_floor; /* 1 Hugging Face: d / 2; 0 torchvision: half to even */
     int on_white;   /* 1 Hugging Face (5.x): transparent pixels on white before the rest; 0: alpha is dropped */
@@ -64,9 +64,9 @@ typedef struct vlk_recipe {
     int fill;               /* grey level around LONGEST */
     double rescale;         /* 1/255; 1 when do_rescale is false */
     double mean[3], std[3]; /* 0 and 1 when do_normalize is false */
-} vlk_recipe;
+} vlk_preprocess;
 
-/* AUTO is what the dialect's reference does by itself: see vlk_recipe.on_white. */
+/* AUTO is what the dialect's reference does by itself: see vlk_preprocess.on_white. */
 typedef enum vlk_alpha { VLK_ALPHA_AUTO, VLK_ALPHA_DROP, VLK_ALPHA_WHITE, VLK_ALPHA_BLACK } vlk_alpha;
 
 typedef struct vlk_pixel_options { /* what a user decides */
@@ -75,21 +75,21 @@ typedef struct vlk_pixel_options { /* what a user decides */
     size_t max_pixels; /* width * height, from the header, before memory is taken; 0: 100 million */
 } vlk_pixel_options;
 
-/* The recipe of a Hugging Face folder's preprocessor_config.json (old and new spellings). `path`
+/* The preprocess of a Hugging Face folder's preprocessor_config.json (old and new spellings). `path`
  * names it in messages. VLK_EMODEL for anything that makes no sense: size 0, std 0, resample 9. */
-int vlk_recipe_from_hf(vlk_recipe *r, const vlk_json *config, const char *path, vlk_err *err) VLK_MUST_USE;
+int vlk_preprocess_from_hf(vlk_preprocess *r, const vlk_json *config, const char *path, vlk_err *err) VLK_MUST_USE;
 /* open_clip's preprocess_cfg; image_size is the model's, the default of `size`. */
-int vlk_recipe_from_open_clip(vlk_recipe *r, const vlk_json *preprocess_cfg, size_t image_size, const char *path,
-                              vlk_err *err) VLK_MUST_USE;
+int vlk_preprocess_from_open_clip(vlk_preprocess *r, const vlk_json *preprocess_cfg, size_t image_size,
+                                  const char *path, vlk_err *err) VLK_MUST_USE;
 /* OpenAI's own: shortest, bicubic, centre crop, CLIP's mean and deviation. */
-void vlk_recipe_openai(vlk_recipe *r, size_t image_size);
-/* Width and height of what the recipe gives (they do not depend on the picture), or VLK_EMODEL when
+void vlk_preprocess_openai(vlk_preprocess *r, size_t image_size);
+/* Width and height of what the preprocess gives (they do not depend on the image), or VLK_EMODEL when
  * they would (no crop after SHORTEST). */
-int vlk_recipe_output(const vlk_recipe *r, size_t *w, size_t *h, vlk_err *err) VLK_MUST_USE;
+int vlk_preprocess_output(const vlk_preprocess *r, size_t *w, size_t *h, vlk_err *err) VLK_MUST_USE;
 /* One line that tells two recipes apart: "hf shortest 64 bicubic crop 64x64 mean ... std ...". Returns out. */
-const char *vlk_recipe_text(const vlk_recipe *r, char *out, size_t size);
+const char *vlk_preprocess_text(const vlk_preprocess *r, char *out, size_t size);
 /* The 3 x 256 floats that a grey level becomes, as the dialect computes them: table[c][level]. */
-void vlk_recipe_table(const vlk_recipe *r, float table[3][256]);
+void vlk_preprocess_levels(const vlk_preprocess *r, float table[3][256]);
 
 /* Decodes by content, not by name: PNG, JPEG, WebP where built in; GIF, BMP and others are refused by
  * name. The first frame of animations. err->code: VLK_EFORMAT broken, VLK_ELIMIT too large,
@@ -98,7 +98,7 @@ int vlk_image_decode(vlk_image *img, const void *bytes, size_t n, const vlk_pixe
                      vlk_err *err) VLK_MUST_USE;
 void vlk_image_clear(vlk_image *img);
 /* The kind that these first bytes show (32 are enough): "png", "jpeg", "webp", which are read; "gif", "bmp", "tiff"
- * ... for kinds that are known and not read; NULL if it is no picture. */
+ * ... for kinds that are known and not read; NULL if it is no image. */
 const char *vlk_image_kind(const void *bytes, size_t n);
 /* Pillow's convert("RGB"), in place: alpha is dropped, 16-bit grey is clipped at 255, CMYK without profiles. */
 int vlk_image_to_rgb(vlk_image *img, vlk_err *err) VLK_MUST_USE;
@@ -110,18 +110,18 @@ int vlk_image_composite(vlk_image *img, vlk_alpha alpha, vlk_err *err) VLK_MUST_
 /* Pillow 11's resize in the image's own mode (1 and P: nearest; RGBA, LA: premultiplied). */
 int vlk_image_resize(vlk_image *img, size_t w, size_t h, vlk_filter filter, vlk_err *err) VLK_MUST_USE;
 
-/* The whole way: bytes of a file to (H,W,3) u8 as the recipe says. `scratch` keeps its memory between
+/* The whole way: bytes of a file to (H,W,3) u8 as the preprocess says. `scratch` keeps its memory between
  * calls; one per thread. */
 typedef struct vlk_pixel_scratch vlk_pixel_scratch;
 vlk_pixel_scratch *vlk_pixel_scratch_new(vlk_err *err) VLK_MUST_USE;
 void vlk_pixel_scratch_free(vlk_pixel_scratch *s);
-int vlk_pixels(uint8_t *out, const void *bytes, size_t n, const vlk_recipe *r, const vlk_pixel_options *opt,
+int vlk_pixels(uint8_t *out, const void *bytes, size_t n, const vlk_preprocess *r, const vlk_pixel_options *opt,
                vlk_pixel_scratch *scratch, vlk_err *err) VLK_MUST_USE;
 
 /* ---- augmentation (augment.c): training only ------------------------------------------------- */
 
 typedef enum vlk_augment_kind {
-    VLK_AUGMENT_NONE,        /* the recipe's picture */
+    VLK_AUGMENT_NONE,        /* the preprocess's image */
     VLK_AUGMENT_CROP,        /* shortest side to S+M, the centre square of S+M, of it a square of S at 0..M both ways */
     VLK_AUGMENT_RESIZED_CROP /* torchvision's RandomResizedCrop: a part of lo..hi of the area, ratio 3/4..4/3, to S */
 } vlk_augment_kind;
@@ -129,11 +129,11 @@ typedef struct vlk_augment {
     vlk_augment_kind kind;
     size_t margin; /* M; VLK_AUGMENT_EIGHTH: S/8 */
     double lo, hi; /* 0 < lo <= hi <= 1 */
-    int flip;      /* left becomes right in half of the pictures */
+    int flip;      /* left becomes right in half of the images */
 } vlk_augment;
 #define VLK_AUGMENT_EIGHTH SIZE_MAX
 
-/* Numbers in [0,1) that one picture takes: [0] flip; [1] [2] place from the top, from the left; [3+2t] [4+2t] area and
+/* Numbers in [0,1) that one image takes: [0] flip; [1] [2] place from the top, from the left; [3+2t] [4+2t] area and
  * ratio of try t = 0..9. Which of them are used depends on the kind; none depends on what was used before. */
 enum { VLK_AUGMENT_UNIFORMS = 23 };
 
@@ -141,23 +141,23 @@ enum { VLK_AUGMENT_UNIFORMS = 23 };
 int vlk_augment_parse(vlk_augment *a, const char *s, vlk_err *err) VLK_MUST_USE;
 /* The spelling that parses to the same. Returns out. */
 const char *vlk_augment_text(const vlk_augment *a, char *out, size_t size);
-/* For a model's recipe: `base` becomes the recipe of the picture that is made before chance comes in ((S+M) x (S+M) for
- * crop), which may be kept; the margin of `a` is set. VLK_EUSAGE where kind and recipe do not go together. 1; 0 where
- * there is no such picture (resized-crop), base is then the model's. */
-int vlk_augment_base(vlk_recipe *base, vlk_augment *a, const vlk_recipe *model, vlk_err *err) VLK_MUST_USE;
-/* From the base picture (base_h, base_w, 3) to out (h, w, 3): none and crop. */
+/* For a model's preprocess: `base` becomes the preprocess of the image that is made before chance comes in ((S+M) x
+ * (S+M) for crop), which may be kept; the margin of `a` is set. VLK_EUSAGE where kind and preprocess do not go
+ * together. 1; 0 where there is no such image (resized-crop), base is then the model's. */
+int vlk_augment_base(vlk_preprocess *base, vlk_augment *a, const vlk_preprocess *model, vlk_err *err) VLK_MUST_USE;
+/* From the base image (base_h, base_w, 3) to out (h, w, 3): none and crop. */
 void vlk_augment_cut(uint8_t *out, size_t w, size_t h, const uint8_t *base, size_t base_w, size_t base_h,
                      const vlk_augment *a, const double u[VLK_AUGMENT_UNIFORMS]);
-/* The part that resized-crop takes of a width x height picture: box = {x, y, w, h}. */
+/* The part that resized-crop takes of a width x height image: box = {x, y, w, h}. */
 void vlk_augment_box(size_t box[4], const vlk_augment *a, size_t width, size_t height,
                      const double u[VLK_AUGMENT_UNIFORMS]);
-/* The whole way from a file's bytes to out (H,W,3) of the model's recipe, for resized-crop: decode, turn, to RGB before
- * or after as the recipe says, cut the box, resize it (no pixels from outside of it), flip. */
-int vlk_augment_resized(uint8_t *out, const void *bytes, size_t n, const vlk_augment *a, const vlk_recipe *model,
+/* The whole way from a file's bytes to out (H,W,3) of the model's preprocess, for resized-crop: decode, turn, to RGB
+ * before or after as the preprocess says, cut the box, resize it (no pixels from outside of it), flip. */
+int vlk_augment_resized(uint8_t *out, const void *bytes, size_t n, const vlk_augment *a, const vlk_preprocess *model,
                         const vlk_pixel_options *opt, const double u[VLK_AUGMENT_UNIFORMS], vlk_pixel_scratch *scratch,
                         vlk_err *err) VLK_MUST_USE;
 
-/* Writes an RGB picture as PNG into `out` (contact sheets). */
+/* Writes an RGB image as PNG into `out` (contact sheets). */
 int vlk_png_write(vlk_buf *out, const uint8_t *rgb, size_t w, size_t h, vlk_err *err) VLK_MUST_USE;
 
 /* ---- texts -------------------------------------------------------------------------------- */

@@ -9,7 +9,7 @@
  * 1 and P take the nearest pixel, whatever the filter. LA and RGBA are multiplied by alpha, resized and divided
  * again: c' = div255(c * a), then min(255, 255 * c' / a). I16 is summed in double and rounded half away from
  * zero. */
-#include "picture_internal.h"
+#include "image_internal.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -289,7 +289,7 @@ static int resize16(vlk_image *dst, const vlk_image *src, const vlk_part *part, 
 int vlk_resize_part(vlk_image *dst, vlk_image *src, const vlk_part *part, vlk_filter filter, vlk_resizer *rz,
                     vlk_err *err)
 {
-    if (vlk_image_start(dst, src->mode, part->cw, part->ch, SIZE_MAX, "resized picture", err))
+    if (vlk_image_start(dst, src->mode, part->cw, part->ch, SIZE_MAX, "resized image", err))
         return -1;
     memcpy(dst->palette, src->palette, sizeof dst->palette);
     memcpy(dst->trns, src->trns, sizeof dst->trns);
@@ -322,7 +322,7 @@ int vlk_image_resize(vlk_image *img, size_t w, size_t h, vlk_filter filter, vlk_
     vlk_image out = {.data = img->spare, .cap = img->spare_cap};
     vlk_part part = {.w = w, .h = h, .cw = w, .ch = h};
     if (w < 1 || h < 1 || w > INT32_MAX || h > INT32_MAX)
-        return vlk_fail(err, VLK_ELIMIT, "a picture of %zu x %zu cannot be resized to %zu x %zu", img->width,
+        return vlk_fail(err, VLK_ELIMIT, "an image of %zu x %zu cannot be resized to %zu x %zu", img->width,
                         img->height, w, h);
     vlk_resizer_init(&rz);
     int ret = vlk_resize_part(&out, img, &part, filter, &rz, err);

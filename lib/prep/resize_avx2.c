@@ -9,7 +9,7 @@
  * times the weights k0 k1 (four times) | k2 k3 (four times), which k15 holds in this order: 16 lows, 16 highs
  * for each group of four taps. Four rows share each load of weights. Loads take 16 bytes at the first pixel of
  * a group and so reach behind the last pixel: VLK_PIXEL_SLACK. */
-#include "picture_internal.h"
+#include "image_internal.h"
 
 #ifdef __x86_64__
 

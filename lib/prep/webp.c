@@ -1,11 +1,11 @@
-/* webp.c - WebP files to pictures: the only user of libwebp, and without it the answer that there is none.
+/* webp.c - WebP files to images: the only user of libwebp, and without it the answer that there is none.
  *
  * As Pillow: RGBA when the file says that it has alpha, else RGB; of an animation the first frame on its
  * canvas, which is transparent black where the frame does not reach. The container: "RIFF" size "WEBP", then
  * chunks name(4) length(4) data; an animated file begins with VP8X (flags; width - 1 and height - 1 in 3 bytes
  * each) and keeps its frames in ANMF chunks (x / 2, y / 2, width - 1, height - 1, duration: 3 bytes each; 1 byte
- * of flags; then the chunks of a still picture). */
-#include "picture_internal.h"
+ * of flags; then the chunks of a still image). */
+#include "image_internal.h"
 
 #ifdef VLK_HAVE_WEBP
 
@@ -29,7 +29,7 @@ static const char *status_text(VP8StatusCode s)
         return "no memory";
     case VP8_STATUS_NOT_ENOUGH_DATA:
     case VP8_STATUS_SUSPENDED:
-        return "the file ends inside the picture";
+        return "the file ends inside the image";
     case VP8_STATUS_UNSUPPORTED_FEATURE:
         return "a feature that the library does not know";
     default:
@@ -45,7 +45,7 @@ static int fail(VP8StatusCode s, vlk_err *err)
     return vlk_fail(err, code, "WebP: %s", status_text(s));
 }
 
-/* Decodes one bitstream to (x, y) of the picture that img already is. */
+/* Decodes one bitstream to (x, y) of the image that img already is. */
 static int decode_at(vlk_image *img, const uint8_t *p, size_t n, size_t x, size_t y, vlk_err *err)
 {
     WebPDecoderConfig cfg;
@@ -101,7 +101,7 @@ int vlk_webp_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_
     (void)p;
     (void)n;
     (void)opt;
-    return vlk_fail(err, VLK_EUNSUPPORTED, "a webp picture: this build has no libwebp; png and jpeg are read");
+    return vlk_fail(err, VLK_EUNSUPPORTED, "a webp image: this build has no libwebp; png and jpeg are read");
 }
 
 #endif

@@ -1,4 +1,4 @@
-/* list.c - lists of pictures and captions: what kind a list is, and the kinds that are lines.
+/* list.c - lists of images and captions: what kind a list is, and the kinds that are lines.
  *
  *   names    a path a line, or up to a NUL
  *   TSV      path TAB caption, further columns ignored; no escapes, no quotes. A first line that names a path column

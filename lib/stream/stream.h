@@ -215,7 +215,7 @@ int vlk_tar_probe(const unsigned char *p, size_t n);
  * rest is the extension. Folders, hidden files and members without an extension belong to no sample; a few of
  * them between members of one key do not tear it apart. Links and sparse members with an extension are parts
  * of their sample, but are never found by vlk_sample_part_find: their bytes are not in the archive as they are. So a
- * picture that is a link is an item that fails, not one that goes missing. */
+ * image that is a link is an item that fails, not one that goes missing. */
 int vlk_tar_split(const char *name, size_t *key_len, const char **ext); /* 1, or 0 if it belongs to no sample */
 
 typedef struct vlk_sample_part {

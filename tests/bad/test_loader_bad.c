@@ -1,8 +1,8 @@
-/* test_loader_bad.c - training data that are not whole: samples without a caption or a picture make way for the next of
+/* test_loader_bad.c - training data that are not whole: samples without a caption or an image make way for the next of
  * the order; broken tars, missing shards, shards that change while a run goes on are errors that name them. */
 #include "../pairs.h"
 
-/* Samples 0..7, of which 1: no caption, 2: an empty one, 3: broken picture, 4: no picture, 5: json that is none,
+/* Samples 0..7, of which 1: no caption, 2: an empty one, 3: broken image, 4: no image, 5: json that is none,
  * 6: caption that is not UTF-8. */
 static void put_bad(const char *path)
 {
@@ -26,13 +26,13 @@ static void put_bad(const char *path)
 
 static void bad_samples(void)
 {
-    static const char *const stage[] = {"caption", "caption", "decode", "picture", "caption", "caption"};
+    static const char *const stage[] = {"caption", "caption", "decode", "image", "caption", "caption"};
     put_bad(at("bad.tar"));
     char *op[] = {at("bad.tar")};
-    vlk_index *ix = open_index(op, 1, 0);
+    vlk_dataset *ix = open_index(op, 1, 0);
     order o = {8, 16};
     vlk_load_batch b;
-    if (!CHECK(ix && vlk_index_count(ix) == 8, "bad samples are indexed: %s", err.msg))
+    if (!CHECK(ix && vlk_dataset_count(ix) == 8, "bad samples are indexed: %s", err.msg))
         return;
     char first[65];
     vlk_loader_options l = options(ix, &o, "crop:8");
@@ -58,7 +58,7 @@ static void bad_samples(void)
         CHECK(x && vlk_loader_next(x, &b, &err) == 0 && b.rows == 0, "the end");
         vlk_loader_close(x);
     }
-    vlk_index_close(ix);
+    vlk_dataset_close(ix);
 }
 
 static void all_bad(void)
@@ -71,7 +71,7 @@ static void all_bad(void)
     put(o, "b", "txt", "b", 1);
     must(vlk_tar_put_end(o, &err) || vlk_out_commit(o, &err));
     char *op[] = {at("worst.tar")};
-    vlk_index *ix = open_index(op, 1, 0);
+    vlk_dataset *ix = open_index(op, 1, 0);
     order all = {2, 0};
     vlk_load_batch b;
     vlk_loader_options l = options(ix, &all, "none");
@@ -80,7 +80,7 @@ static void all_bad(void)
         CHECK(x && vlk_loader_next(x, &b, &err) == -1 && strstr(err.msg, "2 samples in a row"), "%s", err.msg);
         vlk_loader_close(x);
     }
-    vlk_index_close(ix);
+    vlk_dataset_close(ix);
 }
 
 static void count_broken(void *arg, const vlk_err *why)
@@ -90,11 +90,11 @@ static void count_broken(void *arg, const vlk_err *why)
     CHECK(strstr(why->msg, "cut.tar") != NULL, "named: %s", why->msg);
 }
 
-static size_t ix_count(const vlk_index_options *o)
+static size_t ix_count(const vlk_dataset_options *o)
 {
-    vlk_index *ix = vlk_index_open(o, &err);
-    size_t n = ix ? vlk_index_count(ix) : 0;
-    vlk_index_close(ix);
+    vlk_dataset *ix = vlk_dataset_open(o, &err);
+    size_t n = ix ? vlk_dataset_count(ix) : 0;
+    vlk_dataset_close(ix);
     return n;
 }
 
@@ -109,10 +109,10 @@ static void broken_sources(void)
     char *in[] = {std}, *note[] = {at("note.txt")}, *range[] = {at("a-{5..2}.tar")};
     CHECK(open_index(op, 3, 0) == NULL && strstr(err.msg, "cut.tar"), "a cut tar: %s", err.msg);
     size_t broken = 0;
-    vlk_index_options o = {.operand = op, .operands = 3, .broken = count_broken, .broken_arg = &broken};
-    vlk_index *ix = vlk_index_open(&o, &err);
-    CHECK(ix && broken == 1 && vlk_index_count(ix) > 14 && vlk_index_count(ix) < 14 + 9, "allowed: what was whole");
-    vlk_index_close(ix);
+    vlk_dataset_options o = {.operand = op, .operands = 3, .broken = count_broken, .broken_arg = &broken};
+    vlk_dataset *ix = vlk_dataset_open(&o, &err);
+    CHECK(ix && broken == 1 && vlk_dataset_count(ix) > 14 && vlk_dataset_count(ix) < 14 + 9, "allowed: what was whole");
+    vlk_dataset_close(ix);
     must(mkdir(at("tars"), 0755) || rename(at("cut.tar"), at("tars/cut.tar")));
     put_tar(at("tars/z.tar"), 0, 2);
     put_bytes(at("tars/a.png"), bytes[1].data, bytes[1].len);
@@ -128,11 +128,11 @@ static void broken_sources(void)
     CHECK(open_index(note, 1, 0) == NULL && strstr(err.msg, "note.txt"), "no data: %s", err.msg);
     CHECK(open_index(range, 1, 0) == NULL && err.code == VLK_EUSAGE, "no range: %s", err.msg);
     ix = open_index(op, 0, 0);
-    CHECK(ix && vlk_index_count(ix) == 0, "nothing is no samples");
-    vlk_index_close(ix);
+    CHECK(ix && vlk_dataset_count(ix) == 0, "nothing is no samples");
+    vlk_dataset_close(ix);
     volatile sig_atomic_t stop = 1;
     o.stop = &stop;
-    CHECK(vlk_index_open(&o, &err) == NULL, "stopped");
+    CHECK(vlk_dataset_open(&o, &err) == NULL, "stopped");
 }
 
 /* A tar that is deleted can still be read; one that has changed ends the run; a file is a bad sample. */
@@ -140,7 +140,7 @@ static void change(void)
 {
     put_tar(at("later.tar"), 0, 5);
     char *op[] = {at("later.tar")}, *folder[] = {at("folder")}, name[64];
-    vlk_index *ix = open_index(op, 1, 0);
+    vlk_dataset *ix = open_index(op, 1, 0);
     order o = {5, 0};
     vlk_load_batch b;
     vlk_loader_options l = options(ix, &o, "none");
@@ -148,14 +148,14 @@ static void change(void)
     memcpy(before, sum(&l, 3), 65);
     must(unlink(at("later.tar")));
     CHECK_STR(sum(&l, 3), before, "deleted meanwhile");
-    vlk_index_close(ix);
+    vlk_dataset_close(ix);
     put_tar(at("later.tar"), 0, 5);
     l.index = ix = open_index(op, 1, 0);
     must(truncate(at("later.tar"), 1000));
     vlk_loader *x = vlk_loader_open(&l, &err);
     CHECK(x && vlk_loader_next(x, &b, &err) == -1 && strstr(err.msg, "later.tar has changed"), "cut: %s", err.msg);
     vlk_loader_close(x);
-    vlk_index_close(ix);
+    vlk_dataset_close(ix);
     l.index = ix = open_index(folder, 1, 0);
     o.n = N;
     snprintf(name, sizeof name, "folder/k/003.%s", ext_of(3));
@@ -164,7 +164,7 @@ static void change(void)
     x = vlk_loader_open(&l, &err);
     CHECK(x && vlk_loader_next(x, &b, &err) == 1 && b.rows == 4 && b.bads == 1 && b.next == 5, "a file that is gone");
     vlk_loader_close(x);
-    vlk_index_close(ix);
+    vlk_dataset_close(ix);
 }
 
 /* More tars than are kept open: those are opened for each read, and must be what they were. */
@@ -178,7 +178,7 @@ static void many(void)
         put_tar(at(name), i % N, i % N + 1);
     }
     char *op[] = {at("many/{000..204}.tar")};
-    vlk_index *ix = open_index(op, 1, 0);
+    vlk_dataset *ix = open_index(op, 1, 0);
     order o = {TARS, TARS};
     vlk_loader_options l = options(ix, &o, "none");
     vlk_load_batch b;
@@ -201,7 +201,7 @@ static void many(void)
     x = vlk_loader_open(&l, &err);
     CHECK(x && vlk_loader_next(x, &b, &err) == -1 && strstr(err.msg, "204.tar") && err.code == VLK_EIO, "%s", err.msg);
     vlk_loader_close(x);
-    vlk_index_close(ix);
+    vlk_dataset_close(ix);
     char *packed[] = {at("a-{0,1}.tar.gz")}, *old = getenv("TMPDIR"), keep[256];
     snprintf(keep, sizeof keep, "%s", old ? old : "");
     must(setenv("TMPDIR", at("nowhere"), 1));
@@ -219,7 +219,7 @@ static int no_such(void *arg, uint64_t position, vlk_draw *d, vlk_err *e)
 static void ends(void)
 {
     char *op[] = {at("a-{0,1}.tar")};
-    vlk_index *ix = open_index(op, 1, 0);
+    vlk_dataset *ix = open_index(op, 1, 0);
     order o = {N, 0};
     vlk_load_batch b;
     volatile sig_atomic_t stop = 0;
@@ -242,9 +242,9 @@ static void ends(void)
         vlk_loader_close(x);
     }
     l.augment.kind = VLK_AUGMENT_CROP;
-    l.recipe.crop_w = 16;
-    CHECK(vlk_loader_open(&l, &err) == NULL, "a crop for a model whose pictures are not square: %s", err.msg);
-    vlk_index_close(ix);
+    l.preprocess.crop_w = 16;
+    CHECK(vlk_loader_open(&l, &err) == NULL, "a crop for a model whose images are not square: %s", err.msg);
+    vlk_dataset_close(ix);
 }
 
 int main(void)

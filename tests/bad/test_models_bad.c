@@ -66,7 +66,7 @@ static int starts(const char *s, const char *prefix)
     return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
-/* Wrong in a way that a model shows when its numbers, its vocabulary or pictures are asked for. */
+/* Wrong in a way that a model shows when its numbers, its vocabulary or images are asked for. */
 static int shows_later(const char *name)
 {
     return strcmp(name, "nan") == 0 || strcmp(name, "inf") == 0 || starts(name, "vocab-") || starts(name, "merges-") ||

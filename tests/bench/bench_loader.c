@@ -13,7 +13,7 @@
 typedef struct bench {
     uint64_t threads, samples, size, cache_mb, decoded_mb;
     const char *augment;
-    vlk_index *index;
+    vlk_dataset *index;
     uint32_t *order;
     size_t n;
 } bench;
@@ -49,7 +49,7 @@ static int load(bench *b, vlk_err *err)
     char sum[65];
     int rc = -1;
     size_t rows = 0, bads = 0, kept, ahead;
-    vlk_recipe_openai(&o.recipe, (size_t)b->size);
+    vlk_preprocess_openai(&o.preprocess, (size_t)b->size);
     vlk_sha256_init(&h);
     if (vlk_augment_parse(&o.augment, b->augment, err) != 0)
         return -1;
@@ -75,24 +75,24 @@ static int load(bench *b, vlk_err *err)
 
 static int run(bench *b, char *const *operand, size_t operands, vlk_err *err)
 {
-    vlk_index_options o = {
+    vlk_dataset_options o = {
         .operand = operand, .operands = operands, .captions = 1, .cache_bytes = (size_t)b->cache_mb << 20};
     const uint64_t key[4] = {1, 0, 0, vlk_random_for(VLK_RANDOM_ORDER, 0)};
     double start = now();
     int rc = -1;
-    if (!(b->index = vlk_index_open(&o, err)))
+    if (!(b->index = vlk_dataset_open(&o, err)))
         return -1;
-    vlk_index_sizes s = vlk_index_size(b->index);
-    b->n = vlk_index_count(b->index);
-    printf("index   %zu samples, %.2f s; bytes: %zu places, %zu texts, %zu pictures (%zu held, %zu spilled)\n", b->n,
-           now() - start, s.index, s.texts, s.pictures, s.held, s.spilled);
+    vlk_dataset_sizes s = vlk_dataset_size(b->index);
+    b->n = vlk_dataset_count(b->index);
+    printf("index   %zu samples, %.2f s; bytes: %zu places, %zu texts, %zu images (%zu held, %zu spilled)\n", b->n,
+           now() - start, s.index, s.texts, s.images, s.held, s.spilled);
     if (b->n == 0 || !(b->order = vlk_calloc(b->n, sizeof *b->order, err)))
         goto out;
     vlk_random_permutation(key, b->order, b->n);
     rc = load(b, err);
 out:
     free(b->order);
-    vlk_index_close(b->index);
+    vlk_dataset_close(b->index);
     return rc;
 }
 

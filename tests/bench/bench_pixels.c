@@ -1,4 +1,4 @@
-/* bench_pixels.c - pictures to pixels: milliseconds to decode, and for the whole way to 224 x 224 (RGB first, bicubic,
+/* bench_pixels.c - images to pixels: milliseconds to decode, and for the whole way to 224 x 224 (RGB first, bicubic,
  * centre crop), the best of many runs in one thread; the difference is resize and crop. VLK_CPU=generic shows the
  * plain loops.
  * usage: bench_pixels [-n RUNS] FILE...      without FILE nothing; the last line is the sum */
@@ -22,10 +22,10 @@ static int measure(const char *path, uint64_t runs, vlk_pixel_scratch *s, double
     static uint8_t out[224 * 224 * 3];
     vlk_buf bytes = {0};
     vlk_image img = {0};
-    vlk_recipe r;
+    vlk_preprocess r;
     double best[2] = {1e30, 1e30};
     int ret = -1;
-    vlk_recipe_openai(&r, 224);
+    vlk_preprocess_openai(&r, 224);
     r.rgb_first = r.crop_floor = 1;
     if (vlk_read_file(&bytes, path, (size_t)1 << 30, err))
         goto out;

@@ -1,7 +1,7 @@
 /* bench_tower.c - the image tower alone: images/s of a model on random pixels, best and median of a few seconds,
  * and the share of its products' arithmetic.
  * usage: bench_tower MODEL BATCH THREADS [f32|bf16] [SECONDS [cold]]
- * cold: the time of the first picture of this process, on mapped weights, then that of the second. */
+ * cold: the time of the first image of this process, on mapped weights, then that of the second. */
 #define _POSIX_C_SOURCE 200809L
 #include "../../lib/model/model.h"
 
@@ -33,7 +33,7 @@ static int measure_cold(vlk_model *m, vlk_tape *t, vlk_err *err)
         double start = now();
         status = vlk_model_encode_images(m, t, out, px, 1, 1, err);
         printf("%s %.1f ms%s",
-               i == 0   ? "first picture"
+               i == 0   ? "first image"
                : i == 1 ? "second"
                         : "third",
                (now() - start) * 1e3, i == 2 ? "\n" : ", ");

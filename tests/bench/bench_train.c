@@ -1,5 +1,5 @@
 /* bench_train.c - a training step without optimiser and data: forward, loss, backward of a whole batch of random
- * pictures and texts of 13 tokens; pairs/s, the share of its parts, and its arithmetic beside the best that the door
+ * images and texts of 13 tokens; pairs/s, the share of its parts, and its arithmetic beside the best that the door
  * reaches. usage: bench_train MODEL|CONFIG.json BATCH THREADS [f32|bf16] [STEPS [blocks]] a config: new weights;
  * blocks: the blocks of the transformers are computed again on the way back. */
 #define _POSIX_C_SOURCE 200809L
@@ -13,7 +13,7 @@
 #include <time.h>
 
 enum { TOKENS = 13, PARTS = 4 };
-static const char *const parts[PARTS] = {"pictures", "texts", "loss", "backward"};
+static const char *const parts[PARTS] = {"images", "texts", "loss", "backward"};
 
 static double now(void)
 {

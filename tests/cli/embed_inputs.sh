@@ -1,5 +1,5 @@
 #!/bin/sh
-# embed_inputs.sh - every form of input gives the same rows; odd names; broken pictures; pairs, texts, tokens, pixels.
+# embed_inputs.sh - every form of input gives the same rows; odd names; broken images; pairs, texts, tokens, pixels.
 . tests/cli/check.inc
 E=$BIN/clip-embed
 cd "$dir" || exit 2
@@ -31,7 +31,7 @@ same "names with NUL" out folder.tsv
 is "operands in order" "$(head -n 1 out | cut -f1)" pics/castle.png
 is "and the list behind" "$(lines out)" $((n + 1))
 "$E" - <pics/castle.png >out
-is "one picture on standard input" "$(cut -f1 out)" "-"
+is "one image on standard input" "$(cut -f1 out)" "-"
 cut -f2- out >one
 grep '^pics/castle.png' folder.tsv | cut -f2- >two
 same "and its vector" one two
@@ -81,7 +81,7 @@ for i in 0 1 2; do "$E" --shard $i/3 pics; done | sort >one
 sort folder.tsv >two
 same "three shards are the whole" one two
 
-# broken pictures: skipped, counted, named; items = rows + errors
+# broken images: skipped, counted, named; items = rows + errors
 mkdir bad
 cp pics/castle.png pics/pear.jpg bad
 head -c 700 pics/castle.png >bad/cut.png
@@ -148,7 +148,7 @@ is "tokens: begin and end" "$(cut -d' ' -f1 out),$(awk '{print $NF}' out)" "4094
 run 0 "$E" --tokens long
 is "tokens: cut to the context" "$(wc -w <out | tr -d ' ')" 32
 
-# pairs: the caption beside the picture, in the list, in the tar
+# pairs: the caption beside the image, in the list, in the tar
 run 0 "$E" --pairs pics/captions.tsv
 mv out pairs.tsv
 is "pairs: two fields" "$(awk -F'\t' 'NF != 2' pairs.tsv | wc -l | tr -d ' ')" 0
@@ -171,7 +171,7 @@ run 1 "$E" --pairs side --errors e.jsonl
 has "no caption" e.jsonl '{"item": "side/castle.png", "stage": "caption"'
 printf 'castle.png\ta castle\ncastle.png\ta tower\npear.jpg\ta pear\n' >pics/two.tsv
 run 0 "$E" --pairs pics/two.tsv
-is "neighbours with one path are captions of one picture" "$(cut -f1 out | tr '\n' ' ')" "castle.png castle.png pear.jpg "
+is "neighbours with one path are captions of one image" "$(cut -f1 out | tr '\n' ' ')" "castle.png castle.png pear.jpg "
 run 0 "$E" pics/two.tsv
 is "and one row" "$(cut -f1 out | tr '\n' ' ')" "castle.png pear.jpg "
 

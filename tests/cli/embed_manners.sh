@@ -65,7 +65,7 @@ is "an empty folder: no keys" "$(lines empty.keys)" 0
 has "an empty folder: rows" empty.json '"rows": 0'
 echo notes >empty/notes.md
 run 0 "$E" empty
-has "a folder of other things is not passed over in silence" err "no picture among 1 files"
+has "a folder of other things is not passed over in silence" err "no image among 1 files"
 rm empty/notes.md
 if [ "$(id -u)" -ne 0 ]; then
     chmod 000 empty

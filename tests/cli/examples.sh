@@ -2,7 +2,7 @@
 # examples.sh - runs the examples of the manual pages and of README.md. In every literal block of a section EXAMPLES, and
 # in every block marked console, a line that begins with "$ " is a command, and what stands below it is what it prints, on
 # both outputs. "..." stands for anything within a line, and alone on a line for all lines that are left. Each page runs in
-# a folder of its own that holds the sample pictures.
+# a folder of its own that holds the sample images.
 top=$PWD
 tmp=$(mktemp -d) || exit 2
 trap 'rm -rf "$tmp"' EXIT INT TERM

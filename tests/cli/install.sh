@@ -60,7 +60,7 @@ run 0 ${CC:-cc} -std=c11 $sanitize own.c -o own $flags
 run 0 ./own "$at/share/vlkit/clip-emoji-6m"
 is "the width of its embeddings" "$(cat out)" 256
 # that of the manual
-sed -n '/^\/\* prog MODEL PICTURE/,/^\.Ed/{/^\.Ed/d;s/\\e/\\/g;p;}' "$at/share/man/man7/vlkit.7" >prog.c
+sed -n '/^\/\* prog MODEL IMAGE/,/^\.Ed/{/^\.Ed/d;s/\\e/\\/g;p;}' "$at/share/man/man7/vlkit.7" >prog.c
 # shellcheck disable=SC2086
 run 0 ${CC:-cc} -std=c11 -Wall -Wextra -Werror $sanitize prog.c -o prog $flags
 run 0 env ASAN_OPTIONS=detect_leaks=0 ./prog "$at/share/vlkit/clip-emoji-6m" samples/pear.jpg

@@ -1,5 +1,5 @@
 #!/bin/sh
-# rank_find.sh - clip-rank --query, --queries, --like over files of vectors and over pictures.
+# rank_find.sh - clip-rank --query, --queries, --like over files of vectors and over images.
 . tests/cli/rank.inc
 
 # Order, ties, several files, rows of any length: the query is (1,0).
@@ -61,53 +61,53 @@ run 2 "$rank" --queries "$dir/q.npy" "$dir/a.npy"
 has "a neighbour that is not ours" "$dir/err" "a.json"
 rm "$dir/a.json"
 
-# Pictures, their vectors in a file, any threads and batch: the same bytes.
+# Images, their vectors in a file, any threads and batch: the same bytes.
 cd "$dir" || exit 2
 cp -r "$samples" samples
 run 0 "$embed" samples -o s.npy
 run 0 "$rank" --query 'a giraffe' --query 'a pear' -k 5 samples
-cp out pictures
+cp out images
 is "the giraffe is first" "$(head -n 1 out | cut -f 1,2,4)" "a giraffe${tab}1${tab}samples/giraffe.png"
 is "the pear is first" "$(sed -n 6p out | cut -f 1,2,4)" "a pear${tab}1${tab}samples/pear.jpg"
 run 0 "$rank" --query 'a giraffe' --query 'a pear' -k 5 s.npy
-same "pictures and their vectors" out pictures
+same "images and their vectors" out images
 run 0 "$rank" -j 1 -b 1 --query 'a giraffe' --query 'a pear' -k 5 samples
-same "one thread, one picture at a time" out pictures
+same "one thread, one image at a time" out images
 run 0 "$rank" -j 2 -b 64 --query 'a giraffe' --query 'a pear' -k 5 samples -o f.tsv
-same "two threads, all at once, to a file" f.tsv pictures
+same "two threads, all at once, to a file" f.tsv images
 printf 'a giraffe\na pear\n' >q.txt
 run 0 "$rank" --queries q.txt -k 5 s.npy
-same "queries from a file" out pictures
+same "queries from a file" out images
 run 0 "$embed" --text q.txt -o t.npy
 run 0 "$rank" --queries t.npy -k 5 s.npy
-same "queries as vectors" out pictures
+same "queries as vectors" out images
 run 0 "$rank" --queries t.npy -k 5 samples
-same "queries as vectors, pictures on the way" out pictures
+same "queries as vectors, images on the way" out images
 printf 's.npy\n' >list
 run 0 "$rank" --queries t.npy -k 5 -T list
-same "-T with files of vectors" out pictures
+same "-T with files of vectors" out images
 find samples -name '*.[jp][np]g' | sort | tr '\n' '\0' >list0
 run 0 "$rank" --queries t.npy -k 5 -0 -T list0
-same "-T with names of pictures" out pictures
+same "-T with names of images" out images
 tar cf s.tar -C samples giraffe.png pear.jpg shark.jpg
 "$rank" --query 'a pear' -k 1 <s.tar >out 2>err
 is "a tar on standard input" "$? $(cut -f 4 out)" "0 pear"
 run 0 "$rank" --query 'a pear' -k 30 s.tar s.npy s.tar
-is "pictures and vectors in one corpus" "$(lines out)" 30
+is "images and vectors in one corpus" "$(lines out)" 30
 is "places of equals" "$(head -n 3 out | cut -f 4 | tr '\n' ' ')" "pear samples/pear.jpg pear "
 run 0 "$rank" --like samples/pear.jpg --like samples/shark.jpg -k 1 s.npy
-is "--like finds the picture itself" "$(cut -f 1,4 out | tr '\n' ' ')" \
+is "--like finds the image itself" "$(cut -f 1,4 out | tr '\n' ' ')" \
     "samples/pear.jpg${tab}samples/pear.jpg samples/shark.jpg${tab}samples/shark.jpg "
 run 0 "$rank" --query 'a giraffe' 'a pear' -k 5 s.npy
-same "--query with two texts" out pictures
+same "--query with two texts" out images
 is "without a word" "$(cat err)" ""
 run 0 "$rank" -k 5 s.npy --query='a giraffe' 'a pear'
-same "--query=TEXT TEXT" out pictures
+same "--query=TEXT TEXT" out images
 run 0 "$rank" --query pear sloth -k 1 s.npy
 is "two words" "$(cut -f 4 out | tr '\n' ' ')" "samples/pear.jpg samples/sloth.png "
 has "which is told" err "'sloth' is no file"
 run 1 "$rank" -k 1 --query pear gone.jpg s.npy
-has "a name of a picture is none" err "gone.jpg"
+has "a name of an image is none" err "gone.jpg"
 run 2 "$rank" --query pear samples2
 has "nothing is left" err "nothing to rank"
 run 0 "$rank" --query "tab${tab}in it" -k 1 s.npy
@@ -116,11 +116,11 @@ is "a query with a tab" "$(cut -f 1 out)" 'tab\tin it'
 # Raw rows and halves: the same order, cosines.
 run 0 "$embed" --raw samples -o raw.npy
 run 0 "$rank" --queries t.npy -k 5 raw.npy
-is "raw rows" "$(cut -f 1,2,4 out)" "$(cut -f 1,2,4 pictures)"
-is "their scores are cosines" "$(cut -f 3 out | cut -c 1-6)" "$(cut -f 3 pictures | cut -c 1-6)"
+is "raw rows" "$(cut -f 1,2,4 out)" "$(cut -f 1,2,4 images)"
+is "their scores are cosines" "$(cut -f 3 out | cut -c 1-6)" "$(cut -f 3 images | cut -c 1-6)"
 run 0 "$embed" --half samples -o h.npy
 run 0 "$rank" --queries t.npy -k 5 h.npy
-is "halves" "$(cut -f 1,2,4 out)" "$(cut -f 1,2,4 pictures)"
+is "halves" "$(cut -f 1,2,4 out)" "$(cut -f 1,2,4 images)"
 
 # Another model's vectors are refused, whoever asks.
 cp s.npy o.npy

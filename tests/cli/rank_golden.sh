@@ -7,7 +7,7 @@ clip=$top/tests/data/clip
 # floats FILE: the numbers of a small .npy, one a line
 floats() { od -An -v -j 128 -t f4 -w4 "$1" | tr -d ' '; }
 
-# table MODEL LABELS PICTURES COUNT: probabilities picture by picture, label by label
+# table MODEL LABELS IMAGES COUNT: probabilities image by image, label by label
 table() {
     "$rank" -m "$1" --labels "$2" -k "$4" "$3" | sort -t "$tab" -k1,1n -k2,2n | cut -f 3
 }
@@ -20,12 +20,12 @@ near() {
 
 table "$clip/small/hf-sharded" "$clip/small/zero_shot_classifier.npy" "$clip/small/image_embeds.npy" 3 >"$dir/got"
 floats "$clip/small/zero_shot_probs.npy" >"$dir/want"
-is "six pictures, three classes" "$(lines "$dir/want")" 18
+is "six images, three classes" "$(lines "$dir/want")" 18
 near "softmax" "$dir/got" "$dir/want"
 
 table "$clip/siglip/hf" "$clip/siglip/text_embeds.npy" "$clip/siglip/image_embeds.npy" 8 >"$dir/got"
 floats "$clip/siglip/probs.npy" >"$dir/want"
-is "six pictures, eight texts" "$(lines "$dir/want")" 48
+is "six images, eight texts" "$(lines "$dir/want")" 48
 near "sigmoid" "$dir/got" "$dir/want"
 run 2 "$rank" -m "$clip/siglip/hf" --query x "$clip/siglip/image_embeds.npy"
 has "texts of SigLIP" "$dir/err" "SentencePiece"

@@ -7,12 +7,12 @@ cp -r "$samples" samples
 run 0 "$embed" samples -o s.npy
 run 0 "$rank" --labels samples/labels.txt --templates samples/templates.txt s.npy
 cp out all
-is "a line a picture" "$(lines out)" 24
+is "a line an image" "$(lines out)" 24
 is "in the order of the keys" "$(cut -f 1 out)" "$(cat s.keys)"
 has "the giraffe" out "samples/giraffe.png${tab}giraffe${tab}0.9"
 has "the pear" out "samples/pear.jpg${tab}pear${tab}0.9"
 run 0 "$rank" -j 1 -b 1 --labels samples/labels.txt --templates samples/templates.txt samples
-same "pictures, one by one, and their vectors" out all
+same "images, one by one, and their vectors" out all
 run 0 "$rank" --labels samples/labels.txt --templates samples/templates.txt samples -o f.tsv
 same "to a file" f.tsv all
 
@@ -59,7 +59,7 @@ is "none is that sure" "$(cat out)" ""
 # jsonl, bad items.
 run 1 "$rank" --labels samples/labels.txt --format jsonl gone.jpg samples/pear.jpg
 is "jsonl" "$(cut -c 1-61 out)" '{"key": "samples/pear.jpg", "label": "pear", "probability": 0'
-has "the missing picture" err "gone.jpg"
+has "the missing image" err "gone.jpg"
 
 # Misuse and files that do not fit.
 printf 'no hole\n' >bad.txt

@@ -5,7 +5,7 @@ cd "$dir" || exit 2
 cp -r "$samples" samples
 run 0 "$rank" --recall samples/captions.tsv
 is "the model knows its samples" "$(awk -F '\t' '$2 < 0.9' out)" ""
-# From here on two pictures have each other's captions, so that not all figures are 1.
+# From here on two images have each other's captions, so that not all figures are 1.
 awk -F '\t' -v OFS='\t' '{ n[NR] = $1; t[NR] = $2; at[$1] = NR }
     END { i = at["sloth.png"]; j = at["dolphin.png"]; keep = t[i]; t[i] = t[j]; t[j] = keep
           for (k = 1; k <= NR; k++) print n[k], t[k] }' "$samples/captions.tsv" >samples/captions.tsv
@@ -58,7 +58,7 @@ cp out twice
 cat samples/captions.tsv >samples/apart.tsv
 awk -F '\t' '{ print $1 "\tsomething else entirely" }' samples/captions.tsv >>samples/apart.tsv
 run 0 "$rank" --recall samples/apart.tsv
-same "a path that comes again later is the same picture" out twice
+same "a path that comes again later is the same image" out twice
 for f in t/*.txt; do
     printf '{"captions": ["something else entirely"]}' >"${f%.txt}.json"
 done
@@ -70,15 +70,15 @@ cp out listed
 run 0 "$rank" --recall samples/two.tsv
 same "--captions" out listed
 
-# Vectors with ranks that are known: pictures (1,0) (0,1) (-1,0); texts near the first, second, first.
+# Vectors with ranks that are known: images (1,0) (0,1) (-1,0); texts near the first, second, first.
 npy p.npy 3 2 "$one$zero$zero$one$minus$zero"
 npy x.npy 3 2 "$four$one$one$four$three$one"
 run 0 "$rank" --recall --queries x.npy p.npy
 is "by hand" "$(cut -f 2 out | tr '\n' ' ')" "0.6667 1.0000 1.0000 0.6667 1.0000 1.0000 "
 printf '0\t0\n1\t1\n2\t0\n' >truth
 run 0 "$rank" --recall --queries x.npy --truth truth p.npy
-is "a picture without a text does not count" "$(cut -f 2 out | tr '\n' ' ')" "1.0000 1.0000 1.0000 1.0000 1.0000 1.0000 "
-has "and is told of" err "1 pictures and texts have no partner"
+is "an image without a text does not count" "$(cut -f 2 out | tr '\n' ' ')" "1.0000 1.0000 1.0000 1.0000 1.0000 1.0000 "
+has "and is told of" err "1 images and texts have no partner"
 
 # Bad items count nowhere; what does not fit is refused.
 printf 'gone.png\ta gone thing\n' | cat - samples/captions.tsv >samples/gone.tsv
@@ -89,7 +89,7 @@ run 2 "$rank" --recall --queries y.npy p.npy
 has "numbers of rows" err "--truth"
 printf '0\t7\n' >truth
 run 2 "$rank" --recall --queries x.npy --truth truth p.npy
-has "no such picture" err 'truth: line 1: no picture "7"'
+has "no such image" err 'truth: line 1: no image "7"'
 printf '0\n' >truth
 run 2 "$rank" --recall --queries x.npy --truth truth p.npy
 has "no tab" err "truth: line 1"

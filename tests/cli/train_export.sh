@@ -78,7 +78,7 @@ run 0 "$T" --plot run new1 -o out.svg
 is "an SVG with a line for each run's loss, pale and full, and one for a set" "$(grep -c '<polyline' out.svg)" 5
 has "named" out.svg pairs.tar
 run 2 "$T" --plot nowhere -o other.svg
-gone "no picture of nothing" other.svg
+gone "no image of nothing" other.svg
 
 # the plan
 run 0 "$T" -m "$tiny/model" --train "$tiny/pairs.tar" -b 8 --steps 2 --explain

@@ -13,7 +13,7 @@ printf '{}\nnow: {}\n' >templates.txt
 
 # figure STEP NAME: of the last line of a validation in run/metrics.jsonl
 figure() { grep "\"step\": $1, \"val\"" run/metrics.jsonl | tail -n 1 | sed -n "s/.*\"$2\": \([^,}]*\).*/\1/p"; }
-# accuracy K MODEL [--templates FILE]: the share of pictures whose own text is among the K best labels
+# accuracy K MODEL [--templates FILE]: the share of images whose own text is among the K best labels
 accuracy() {
     k=$1 m=$2
     shift 2

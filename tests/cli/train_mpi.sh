@@ -26,7 +26,7 @@ if ! command -v mpirun >/dev/null 2>&1; then
     finish
 fi
 
-# Eight pairs with more captions and false ones; two of the pictures are broken.
+# Eight pairs with more captions and false ones; two of the images are broken.
 mkdir src
 tar xf "$tiny/pairs.tar" -C src
 for f in src/*.txt; do

@@ -22,7 +22,7 @@ rm -r bad
     is "named once a run" "$(grep -c 0003 err)" 0
     same_run "bad samples, in two parts" badc badp step-000030
 
-    # kinds of bad samples, each named; of a folder whose pictures go away as well
+    # kinds of bad samples, each named; of a folder whose images go away as well
     mkdir kinds
     tar xf "$tiny/pairs.tar" -C kinds
     rm -f kinds/*.json
@@ -46,7 +46,7 @@ rm -r bad
     begun kinds2 $((n + 20))
     kill -TERM $pid
     wait $pid
-    is "a picture that went away is a bad sample" $? 75
+    is "an image that went away is a bad sample" $? 75
     has "it is named" err "kinds/0002.png"
     mv elsewhere.png kinds/0002.png
 

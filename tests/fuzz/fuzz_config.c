@@ -1,5 +1,5 @@
 /* fuzz_config.c - any bytes as the config of a small checkpoint, in both dialects of names (run from the top of the
- * tree). What opens must embed a picture and a text, or say why not. */
+ * tree). What opens must embed an image and a text, or say why not. */
 #define _GNU_SOURCE /* memfd_create: a file without a disk */
 #include "../../lib/model/model.h"
 

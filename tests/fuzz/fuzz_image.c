@@ -1,6 +1,6 @@
-/* fuzz_image.c - any bytes as a picture: decoded, turned, resized in their own mode, changed to RGB, and the whole way
+/* fuzz_image.c - any bytes as an image: decoded, turned, resized in their own mode, changed to RGB, and the whole way
  * through recipes of both dialects. The last byte chooses the filter, the shape and what is done with alpha (so that
- * picture files are seeds as they are). */
+ * image files are seeds as they are). */
 #include "../../lib/prep/prep.h"
 
 #include <stdlib.h>
@@ -10,16 +10,16 @@ static int one(const uint8_t *data, size_t size)
     static uint8_t out[48 * 32 * 3];
     vlk_err err;
     vlk_image img = {0};
-    vlk_recipe r;
+    vlk_preprocess r;
     unsigned how = size ? data[size - 1] : 0;
     vlk_pixel_options opt = {.max_pixels = 1 << 20, .alpha = (vlk_alpha)(how % 4), .no_exif = how >> 7};
     if (vlk_image_decode(&img, data, size, &opt, &err) == 0 && vlk_image_orient(&img, &err) == 0 &&
         vlk_image_resize(&img, 1 + how % 47, 1 + how % 29, (vlk_filter)(how % 6), &err) == 0 &&
         vlk_image_to_rgb(&img, &err))
-        abort(); /* nothing in a picture can make this fail */
+        abort(); /* nothing in an image can make this fail */
     vlk_image_clear(&img);
     vlk_pixel_scratch *s = vlk_pixel_scratch_new(&err);
-    vlk_recipe_openai(&r, 32);
+    vlk_preprocess_openai(&r, 32);
     r.rgb_first = (how >> 3) & 1;
     r.crop_floor = r.on_white = r.rgb_first;
     r.filter = (vlk_filter)(how % 6);

@@ -177,7 +177,7 @@ static void check_zero_shot(const struct run *r, vlk_model *m, vlk_tape *t, floa
     free(probs.v);
 }
 
-static int encode_pictures(vlk_model *m, vlk_tape *t, const struct run *r, float **raw, size_t *n, vlk_err *err)
+static int encode_images(vlk_model *m, vlk_tape *t, const struct run *r, float **raw, size_t *n, vlk_err *err)
 {
     struct array px = load(r->dir, "pixels", ""), u8 = load(r->dir, "pixels_u8", "");
     size_t e = vlk_model_describe(m)->embed_dim;
@@ -244,7 +244,7 @@ static void check_model(struct run *r, vlk_model *m, vlk_tape *t)
     r->image_pooled = load(r->dir, "image_pooled", "");
     r->text_pooled = load(r->dir, "text_pooled", "");
     vlk_model_watch(m, look, r);
-    int ok = ids.v && encode_pictures(m, t, r, &image, &ni, &err) == 0 &&
+    int ok = ids.v && encode_images(m, t, r, &image, &ni, &err) == 0 &&
              vlk_model_encode_texts(m, t, text, (const int32_t *)(void *)ids.v, start, nt, 0, &err) == 0;
     if (CHECK(ok, "%s: %s", r->name, err.msg)) {
         if (r->exact && r->text_hidden.v) { /* text 1 alone */

@@ -4,12 +4,12 @@
 #include "../tap.h"
 #include "../../lib/model/model.h"
 
-enum { PICTURES = 11, TEXTS = 9, MAX_TOKENS = 30 };
+enum { IMAGES = 11, TEXTS = 9, MAX_TOKENS = 30 };
 
 struct batch {
     const vlk_model_info *info;
     uint8_t *pixels;
-    size_t picture; /* bytes */
+    size_t image; /* bytes */
     int32_t ids[TEXTS * 128];
     size_t start[TEXTS + 1];
 };
@@ -20,15 +20,15 @@ static uint32_t draw(uint64_t *s)
     return (uint32_t)(*s >> 33);
 }
 
-/* Random pictures; texts of random lengths, or of the whole context where the tower has no mask (SigLIP). */
+/* Random images; texts of random lengths, or of the whole context where the tower has no mask (SigLIP). */
 static void fill(struct batch *b, const vlk_model_info *info)
 {
     uint64_t seed = 7;
     size_t n = 0;
     b->info = info;
-    b->picture = info->image_w * info->image_h * 3;
-    b->pixels = malloc(PICTURES * b->picture);
-    for (size_t i = 0; i < PICTURES * b->picture; i++)
+    b->image = info->image_w * info->image_h * 3;
+    b->pixels = malloc(IMAGES * b->image);
+    for (size_t i = 0; i < IMAGES * b->image; i++)
         b->pixels[i] = (uint8_t)draw(&seed);
     for (size_t i = 0; i < TEXTS; i++) {
         size_t len = info->family == VLK_SIGLIP ? info->context : 2 + draw(&seed) % MAX_TOKENS;
@@ -40,7 +40,7 @@ static void fill(struct batch *b, const vlk_model_info *info)
     b->start[TEXTS] = n;
 }
 
-/* Embeddings of all pictures, then of all texts. */
+/* Embeddings of all images, then of all texts. */
 static float *embed(vlk_model *m, vlk_tape *t, const struct batch *b, size_t np, size_t nt, const char *what)
 {
     size_t e = b->info->embed_dim;
@@ -61,14 +61,14 @@ static void check_alone(vlk_model *m, vlk_tape *t, const struct batch *b, const 
     size_t e = b->info->embed_dim;
     float *one = malloc(e * sizeof *one);
     vlk_err err = {0};
-    for (size_t i = 0; i < PICTURES; i++) {
-        CHECK(vlk_model_encode_images(m, t, one, b->pixels + i * b->picture, 1, 1, &err) == 0, "%s: %s", name, err.msg);
-        same(one, all + i * e, e, name, "a picture alone and in a batch");
+    for (size_t i = 0; i < IMAGES; i++) {
+        CHECK(vlk_model_encode_images(m, t, one, b->pixels + i * b->image, 1, 1, &err) == 0, "%s: %s", name, err.msg);
+        same(one, all + i * e, e, name, "an image alone and in a batch");
     }
     for (size_t i = 0; i < TEXTS; i++) {
         size_t start[2] = {0, b->start[i + 1] - b->start[i]};
         CHECK(vlk_model_encode_texts(m, t, one, b->ids + b->start[i], start, 1, 1, &err) == 0, "%s: %s", name, err.msg);
-        same(one, all + (PICTURES + i) * e, e, name, "a text alone and in a batch");
+        same(one, all + (IMAGES + i) * e, e, name, "a text alone and in a batch");
     }
     free(one);
 }
@@ -84,10 +84,10 @@ static void check_whole_last_block(vlk_model *m, vlk_tape *t, const struct batch
 {
     size_t shown = 0;
     vlk_model_watch(m, ignore, &shown);
-    float *got = embed(m, t, b, PICTURES, TEXTS, name);
+    float *got = embed(m, t, b, IMAGES, TEXTS, name);
     vlk_model_watch(m, NULL, NULL);
     CHECK(shown > 4, "%s: towers show their values", name);
-    same(got, all, (PICTURES + TEXTS) * b->info->embed_dim, name, "the last block whole and for the pooled row alone");
+    same(got, all, (IMAGES + TEXTS) * b->info->embed_dim, name, "the last block whole and for the pooled row alone");
     free(got);
 }
 
@@ -103,11 +103,11 @@ static void check_recording(vlk_model *m, vlk_tape *t, const struct batch *b, co
         for (size_t i = 0; (p = vlk_model_param(m, i)) != NULL; i++)
             p->grad = which == 1 || (which == 2 && i + 1 == n) ? &place : NULL;
         vlk_tape_record(t, 1);
-        float *got = embed(m, t, b, PICTURES, TEXTS, name);
+        float *got = embed(m, t, b, IMAGES, TEXTS, name);
         nodes[which] = vlk_tape_nodes(t);
         vlk_tape_record(t, 0);
         vlk_tape_clear(t);
-        same(got, all, (PICTURES + TEXTS) * b->info->embed_dim, name, "tape on and off");
+        same(got, all, (IMAGES + TEXTS) * b->info->embed_dim, name, "tape on and off");
         free(got);
     }
     for (size_t i = 0; (p = vlk_model_param(m, i)) != NULL; i++)
@@ -168,19 +168,19 @@ static size_t packed_weights(vlk_model *m, int forget)
     return n;
 }
 
-/* Weights as mapped, of which few are packed for a single picture and text, and after some rows, when most are. */
+/* Weights as mapped, of which few are packed for a single image and text, and after some rows, when most are. */
 static void check_packing(vlk_model *m, vlk_tape *t, const struct batch *b, const float *all, const char *name)
 {
     const size_t e = b->info->embed_dim;
     packed_weights(m, 1);
     float *got = embed(m, t, b, 1, 1, name);
     const size_t few = packed_weights(m, 0);
-    same(got, all, e, name, "a picture with mapped weights");
-    same(got + e, all + PICTURES * e, e, name, "a text with mapped weights");
+    same(got, all, e, name, "an image with mapped weights");
+    same(got + e, all + IMAGES * e, e, name, "a text with mapped weights");
     free(got);
     for (int i = 0; i < 6; i++) {
-        got = embed(m, t, b, PICTURES, TEXTS, name);
-        same(got, all, (PICTURES + TEXTS) * e, name, "packed and mapped weights");
+        got = embed(m, t, b, IMAGES, TEXTS, name);
+        same(got, all, (IMAGES + TEXTS) * e, name, "packed and mapped weights");
         free(got);
     }
     CHECK(packed_weights(m, 0) >= few + 8, "%s: %zu weights are packed, %zu before", name, packed_weights(m, 0), few);
@@ -197,14 +197,14 @@ static void check_model(const char *path, vlk_backend backend, vlk_cpu cpu)
     struct batch b;
     if (CHECK(two && one && t && t1 && m, "%s: %s", path, err.msg)) {
         fill(&b, vlk_model_describe(m));
-        size_t n = (PICTURES + TEXTS) * b.info->embed_dim;
-        float *all = embed(m, t, &b, PICTURES, TEXTS, path);
+        size_t n = (IMAGES + TEXTS) * b.info->embed_dim;
+        float *all = embed(m, t, &b, IMAGES, TEXTS, path);
         check_alone(m, t, &b, all, path);
         check_whole_last_block(m, t, &b, all, path);
         check_recording(m, t, &b, all, path);
         if (b.info->family == VLK_CLIP)
             check_cache(m, t, &b, path);
-        float *got = embed(m, t1, &b, PICTURES, TEXTS, path);
+        float *got = embed(m, t1, &b, IMAGES, TEXTS, path);
         same(got, all, n, path, "one thread and two");
         free(got);
         check_packing(m, t, &b, all, path);

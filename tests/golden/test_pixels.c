@@ -1,11 +1,11 @@
-/* test_pixels.c - every picture of tests/data/pixels through every recipe: the bytes that Pillow 11.3, torchvision,
+/* test_pixels.c - every image of tests/data/pixels through every preprocess: the bytes that Pillow 11.3, torchvision,
  * open_clip and the Hugging Face processor give, by their hashes.
  *
- * hashes.tsv: a row a picture, a column a result; the first 16 hex digits of the SHA-256 of the bytes (H,W,3).
+ * hashes.tsv: a row an image, a column a result; the first 16 hex digits of the SHA-256 of the bytes (H,W,3).
  *   rgb                decoded and changed to RGB
  *   VARIANT_SIZE       DIALECT_[squash_|longest_]FILTER_SIZE
  *   clip64 rgbfirst64 squash96x48   as OpenAI's; RGB first, crop as torchvision; RGB first, 96 x 48
- * "error": the reference refuses the picture there; "-": no such result. */
+ * "error": the reference refuses the image there; "-": no such result. */
 #include "../hash.h"
 #include "../tap.h"
 #include "../../lib/prep/prep.h"
@@ -19,13 +19,13 @@ static int starts(const char *s, const char *prefix)
     return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
-/* The recipe that a column stands for; 0 for "rgb". */
-static int recipe_of(const char *column, vlk_recipe *r)
+/* The preprocess that a column stands for; 0 for "rgb". */
+static int preprocess_of(const char *column, vlk_preprocess *r)
 {
     if (strcmp(column, "rgb") == 0)
         return 0;
     const char *digits = strrchr(column, '_');
-    vlk_recipe_openai(r, digits ? strtoul(digits + 1, NULL, 10) : 64);
+    vlk_preprocess_openai(r, digits ? strtoul(digits + 1, NULL, 10) : 64);
     r->rgb_first = starts(column, "hf_") || starts(column, "rgbfirst") || starts(column, "squash");
     r->crop_floor = r->on_white = starts(column, "hf_");
     r->filter = strstr(column, "bilinear") ? VLK_BILINEAR : strstr(column, "lanczos") ? VLK_LANCZOS : VLK_BICUBIC;
@@ -47,12 +47,12 @@ static void check_one(const char *file, const vlk_buf *bytes, const char *column
 {
     static uint8_t out[MAX_SIDE * MAX_SIDE * 3];
     const vlk_pixel_options opt = {.no_exif = 1};
-    vlk_recipe r;
+    vlk_preprocess r;
     vlk_err err = {0};
     char got[17] = "error";
     size_t w, h;
-    if (recipe_of(column, &r)) {
-        if (vlk_recipe_output(&r, &w, &h, &err) == 0 &&
+    if (preprocess_of(column, &r)) {
+        if (vlk_preprocess_output(&r, &w, &h, &err) == 0 &&
             vlk_pixels(out, bytes->data, bytes->len, &r, &opt, scratch, &err) == 0)
             hash_digits(got, out, w * h * 3, 16);
     } else {
@@ -107,7 +107,7 @@ static void all_hashes(void)
         }
         rows++;
     }
-    CHECK(rows == 35, "%zu pictures", rows);
+    CHECK(rows == 35, "%zu images", rows);
     vlk_pixel_scratch_free(scratch);
     vlk_buf_clear(&bytes);
     vlk_buf_clear(&text);

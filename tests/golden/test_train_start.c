@@ -238,7 +238,7 @@ static void same_file(const char *a, const char *b, const char *name)
     vlk_buf_clear(&y);
 }
 
-/* The largest difference between what two models make of the same texts, or pictures. */
+/* The largest difference between what two models make of the same texts, or images. */
 static double apart(const char *a, const char *b, const char *what, const char *input)
 {
     const char *model[2] = {a, b};
@@ -263,7 +263,7 @@ static double apart(const char *a, const char *b, const char *what, const char *
     return worst;
 }
 
-/* A start whose numbers stay: what it gave before and gives now. Pictures are locked: batch norm would go on counting.
+/* A start whose numbers stay: what it gave before and gives now. Images are locked: batch norm would go on counting.
  */
 static void test_still(const char *start, const char *out)
 {
@@ -272,7 +272,7 @@ static void test_still(const char *start, const char *out)
     const char *last = at("%s/last", out);
     double t = apart(start, last, "--text", at("texts.txt")), i = apart(start, last, "--image", pairs);
     CHECK(t <= 1e-5, "%s: texts move by %.2g on the way through a checkpoint", start, t);
-    CHECK(i <= 1e-5, "%s: pictures move by %.2g on the way through a checkpoint", start, i);
+    CHECK(i <= 1e-5, "%s: images move by %.2g on the way through a checkpoint", start, i);
 }
 
 static const char *const locked[] = {"--lock", "image:1", "--lock", "text:2", "--image-size", "48", NULL};

@@ -149,10 +149,10 @@ static void bail(const vlk_err *err)
 static vlk_var *encode(void *arg, vlk_tape *t, size_t part, size_t from, size_t n)
 {
     job *j = arg;
-    const size_t picture = vlk_tensor_count(&j->pixels.t) / j->n;
+    const size_t image = vlk_tensor_count(&j->pixels.t) / j->n;
     vlk_model_set_mode(j->m, &(vlk_model_mode){.train = 1});
     if (part == 0)
-        return vlk_model_pixels(j->m, t, (const float *)j->pixels.t.data + from * picture, n);
+        return vlk_model_pixels(j->m, t, (const float *)j->pixels.t.data + from * image, n);
     return vlk_model_texts(j->m, t, j->id, j->start + from, n);
 }
 

@@ -1,6 +1,6 @@
 /* test_train_model.c - what training asks of models and losses beside gradients: weights moved to copies of ours give
- * the same embeddings, in every dialect; new models; another size of picture; patch dropout by sample; losses of many
- * rows, with negatives that belong to no picture. */
+ * the same embeddings, in every dialect; new models; another size of image; patch dropout by sample; losses of many
+ * rows, with negatives that belong to no image. */
 #include "../tap.h"
 #include "../../lib/head/head.h"
 #include "../../lib/model/model.h"
@@ -33,7 +33,7 @@ static const vlk_param_ref *find(const vlk_param_ref *ref, size_t n, const char 
     return NULL;
 }
 
-/* Embeddings of two random pictures. */
+/* Embeddings of two random images. */
 static void embed(vlk_model *m, float *out)
 {
     vlk_err err;
@@ -319,7 +319,7 @@ static void test_loss(vlk_itc_kind kind, size_t n, size_t extra)
                                 (2 * h);
     CHECK(fabs(out.log_scale - dt) <= 2e-5 * fabs(dt) + 1e-7, "%zu+%zu: d log scale %.9f, expected %.9f", n, extra,
           out.log_scale, dt);
-    for (size_t k = 0; k < 3; k++) { /* a picture, a text, the last negative */
+    for (size_t k = 0; k < 3; k++) { /* an image, a text, the last negative */
         const size_t at = k == 0 ? n / 2 * E : (k == 1 ? n + n / 3 : n + m - 1) * E;
         const float old = f[at];
         f[at] = old + 1e-2f;

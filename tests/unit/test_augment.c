@@ -56,46 +56,46 @@ static void texts(void)
 
 static void bases(void)
 {
-    vlk_recipe model, base;
+    vlk_preprocess model, base;
     vlk_augment a;
     size_t w = 0, h = 0;
-    vlk_recipe_openai(&model, 64);
+    vlk_preprocess_openai(&model, 64);
     CHECK(vlk_augment_parse(&a, "crop", &err) == 0 && vlk_augment_base(&base, &a, &model, &err) == 1, "crop");
-    CHECK(a.margin == 8 && vlk_recipe_output(&base, &w, &h, &err) == 0 && w == 72 && h == 72, "S/8: %zu", w);
+    CHECK(a.margin == 8 && vlk_preprocess_output(&base, &w, &h, &err) == 0 && w == 72 && h == 72, "S/8: %zu", w);
     CHECK(base.resize == VLK_RESIZE_SHORTEST && base.size_h == 72 && base.filter == VLK_BICUBIC, "its resize");
     CHECK(vlk_augment_parse(&a, "none", &err) == 0 && vlk_augment_base(&base, &a, &model, &err) == 1 &&
               base.crop_w == 64,
           "none");
     CHECK(vlk_augment_parse(&a, "resized-crop", &err) == 0 && vlk_augment_base(&base, &a, &model, &err) == 0,
-          "resized-crop has no base picture");
+          "resized-crop has no base image");
     model.crop_w = 32;
     CHECK(vlk_augment_parse(&a, "crop:8", &err) == 0 && vlk_augment_base(&base, &a, &model, &err) == -1,
           "crop is for squares");
 }
 
-/* A 6 x 6 picture whose grey at (y, x) is 10 y + x, channel c of it 60 c more; 4 x 4 of it. */
+/* A 6 x 6 image whose grey at (y, x) is 10 y + x, channel c of it 60 c more; 4 x 4 of it. */
 static void cuts(void)
 {
-    uint8_t picture[6 * 6 * 3], out[4 * 4 * 3], copy[4 * 4 * 3];
+    uint8_t image[6 * 6 * 3], out[4 * 4 * 3], copy[4 * 4 * 3];
     vlk_augment a = {.kind = VLK_AUGMENT_CROP, .margin = 2};
     double u[VLK_AUGMENT_UNIFORMS] = {0.6, 0.34, 0.99};
     for (int y = 0; y < 6; y++)
         for (int x = 0; x < 6; x++)
             for (int c = 0; c < 3; c++)
-                picture[(y * 6 + x) * 3 + c] = (uint8_t)(10 * y + x + 60 * c);
-    vlk_augment_cut(out, 4, 4, picture, 6, 6, &a, u);
+                image[(y * 6 + x) * 3 + c] = (uint8_t)(10 * y + x + 60 * c);
+    vlk_augment_cut(out, 4, 4, image, 6, 6, &a, u);
     CHECK(out[0] == 12 && out[1] == 72 && out[9] == 15 && out[45] == 45 && out[47] == 165, "top 1, left 2: %d", out[0]);
     a.flip = 1;
-    vlk_augment_cut(out, 4, 4, picture, 6, 6, &a, u);
+    vlk_augment_cut(out, 4, 4, image, 6, 6, &a, u);
     CHECK(out[0] == 12, "0.6: not flipped");
     u[0] = 0.49;
-    vlk_augment_cut(out, 4, 4, picture, 6, 6, &a, u);
+    vlk_augment_cut(out, 4, 4, image, 6, 6, &a, u);
     CHECK(out[0] == 15 && out[1] == 75 && out[3] == 14 && out[9] == 12 && out[45] == 42, "flipped: %d", out[0]);
     u[1] = 0, u[2] = 1.0 / 3 - 1e-9;
-    vlk_augment_cut(out, 4, 4, picture, 6, 6, &a, u);
+    vlk_augment_cut(out, 4, 4, image, 6, 6, &a, u);
     CHECK(out[9] == 0 && out[0] == 3, "top 0, left 0");
     u[1] = 1 - 0x1p-53, u[2] = 2.0 / 3;
-    vlk_augment_cut(out, 4, 4, picture, 6, 6, &a, u);
+    vlk_augment_cut(out, 4, 4, image, 6, 6, &a, u);
     CHECK(out[9] == 22 && out[0] == 25, "top 2, left 2");
     a = (vlk_augment){.kind = VLK_AUGMENT_NONE};
     vlk_augment_cut(copy, 4, 4, out, 4, 4, &a, u);
@@ -105,7 +105,7 @@ static void cuts(void)
     for (int i = 0; i < 300; i++) {
         u[1] = (i + 0.5) / 300;
         u[2] = 0;
-        vlk_augment_cut(out, 4, 4, picture, 6, 6, &a, u);
+        vlk_augment_cut(out, 4, 4, image, 6, 6, &a, u);
         count[out[0] / 10 < 3 ? out[0] / 10 : 2]++;
     }
     CHECK(count[0] == 100 && count[1] == 100 && count[2] == 100, "each place as often: %d %d %d", count[0], count[1],
@@ -166,9 +166,9 @@ static void resized(void)
     for (size_t i = 0; i < sizeof golden / sizeof *golden; i++) {
         char path[256], sum[33];
         size_t box[4];
-        vlk_recipe model;
+        vlk_preprocess model;
         vlk_augment a = {.kind = VLK_AUGMENT_RESIZED_CROP, .lo = golden[i].lo, .hi = golden[i].hi, .flip = 1};
-        vlk_recipe_openai(&model, golden[i].size);
+        vlk_preprocess_openai(&model, golden[i].size);
         snprintf(path, sizeof path, "tests/data/pixels/%s", golden[i].file);
         vlk_augment_box(box, &a, golden[i].w, golden[i].h, U);
         CHECK(memcmp(box, golden[i].box, sizeof box) == 0, "%s: box %zu %zu %zu %zu", golden[i].file, box[0], box[1],
@@ -180,10 +180,10 @@ static void resized(void)
         CHECK_STR(sum, golden[i].sum, "Pillow's pixels");
     }
     vlk_augment a = {.kind = VLK_AUGMENT_RESIZED_CROP, .lo = 0.9, .hi = 1};
-    vlk_recipe model;
-    vlk_recipe_openai(&model, 32);
-    CHECK(vlk_augment_resized(out, "no picture", 10, &a, &model, NULL, U, s, &err) == -1 && err.code == VLK_EFORMAT,
-          "what is no picture is an error");
+    vlk_preprocess model;
+    vlk_preprocess_openai(&model, 32);
+    CHECK(vlk_augment_resized(out, "no image", 10, &a, &model, NULL, U, s, &err) == -1 && err.code == VLK_EFORMAT,
+          "what is no image is an error");
     vlk_buf_clear(&file);
     vlk_pixel_scratch_free(s);
 }

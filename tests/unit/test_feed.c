@@ -42,7 +42,7 @@ static char *const *argv_of(const char **s)
 static vlk_feed_options options(const char **operand, size_t n)
 {
     vlk_feed_options o = {.operand = argv_of(operand), .operands = n, .batch = 8, .threads = 2};
-    vlk_recipe_openai(&o.recipe, 16);
+    vlk_preprocess_openai(&o.preprocess, 16);
     return o;
 }
 

@@ -6,44 +6,44 @@
 static void index_answers(void)
 {
     char *op[] = {at("a-{0..1}.tar")}, text[64];
-    vlk_index *ix = open_index(op, 1, 0);
+    vlk_dataset *ix = open_index(op, 1, 0);
     size_t first, n, shards;
     const size_t *shard;
     if (!CHECK(ix != NULL, "%s", err.msg))
         return;
-    CHECK(vlk_index_count(ix) == N && vlk_index_sources(ix) == 1, "%zu samples", vlk_index_count(ix));
-    CHECK_STR(vlk_index_source(ix, 0, &first, &n, &shard, &shards), op[0], "name of the source");
+    CHECK(vlk_dataset_count(ix) == N && vlk_dataset_sources(ix) == 1, "%zu samples", vlk_dataset_count(ix));
+    CHECK_STR(vlk_dataset_source(ix, 0, &first, &n, &shard, &shards), op[0], "name of the source");
     CHECK(first == 0 && n == N && shards == 2 && shard[0] == 5 && shard[1] == N - 5, "shards");
     for (size_t i = 0; i < N; i++) {
-        CHECK(vlk_index_captions(ix, i) == 3 && vlk_index_negatives(ix, i) == i % 4, "texts of %zu", i);
+        CHECK(vlk_dataset_captions(ix, i) == 3 && vlk_dataset_negatives(ix, i) == i % 4, "texts of %zu", i);
         for (size_t c = 0; c < 3; c++) {
             caption(text, i, c);
-            CHECK_STR(vlk_index_caption(ix, i, c).s, text, "caption");
+            CHECK_STR(vlk_dataset_caption(ix, i, c).s, text, "caption");
         }
     }
-    CHECK_STR(vlk_index_key(ix, 7).s, "k/007", "key");
-    CHECK_STR(vlk_index_negative(ix, 7, 2).s, "not 7: 2", "negative");
-    vlk_index_sizes s = vlk_index_size(ix);
+    CHECK_STR(vlk_dataset_key(ix, 7).s, "k/007", "key");
+    CHECK_STR(vlk_dataset_negative(ix, 7, 2).s, "not 7: 2", "negative");
+    vlk_dataset_sizes s = vlk_dataset_size(ix);
     CHECK(s.held == 0 && s.spilled == 0 && s.with_negatives == 10, "plain tars hold nothing");
-    vlk_index_close(ix);
-    vlk_index_options o = {.operand = op, .operands = 1};
-    ix = vlk_index_open(&o, &err);
-    CHECK(ix && vlk_index_captions(ix, 3) == 1 && vlk_index_negatives(ix, 3) == 0, "KEY.txt alone");
-    vlk_index_close(ix);
+    vlk_dataset_close(ix);
+    vlk_dataset_options o = {.operand = op, .operands = 1};
+    ix = vlk_dataset_open(&o, &err);
+    CHECK(ix && vlk_dataset_captions(ix, 3) == 1 && vlk_dataset_negatives(ix, 3) == 0, "KEY.txt alone");
+    vlk_dataset_close(ix);
 }
 
 /* What stands in a row is what vlk_pixels makes of the file, cut where the random numbers say. */
-static void rows(const vlk_index *ix)
+static void rows(const vlk_dataset *ix)
 {
-    static uint8_t base[36 * 36 * 3], want[PICTURE];
+    static uint8_t base[36 * 36 * 3], want[IMAGE];
     order all = {N, N};
     vlk_loader_options o = options(ix, &all, "crop:4,flip");
     vlk_pixel_scratch *s = vlk_pixel_scratch_new(&err);
-    vlk_recipe r;
+    vlk_preprocess r;
     vlk_load_batch b;
     int seen = 0, captions = 0;
     o.draw = in_turn;
-    vlk_recipe_openai(&r, 36);
+    vlk_preprocess_openai(&r, 36);
     vlk_loader *l = vlk_loader_open(&o, &err);
     while (l && vlk_loader_next(l, &b, &err) == 1)
         for (size_t i = 0; i < b.rows; i++, seen++) {
@@ -54,7 +54,7 @@ static void rows(const vlk_index *ix)
                 u[e] = vlk_random_uniform(key, e);
             must(vlk_pixels(base, bytes[k].data, bytes[k].len, &r, NULL, s, &err));
             vlk_augment_cut(want, S, S, base, 36, 36, &o.augment, u);
-            CHECK(k == (size_t)seen && memcmp(want, b.pixels + i * PICTURE, PICTURE) == 0, "pixels of %zu", k);
+            CHECK(k == (size_t)seen && memcmp(want, b.pixels + i * IMAGE, IMAGE) == 0, "pixels of %zu", k);
             captions |= 1 << (b.row[i].caption.s[b.row[i].caption.n - 1] - '0');
             CHECK(b.row[i].negatives == (k % 4 < 2 ? k % 4 : 2), "negatives of %zu", k);
             CHECK(b.row[i].negatives < 2 || strcmp(b.row[i].negative[0].s, b.row[i].negative[1].s) != 0, "two of them");
@@ -74,13 +74,13 @@ static void same(void)
     order o = {N, 0};
     for (size_t f = 0; f < 6; f++) {
         char *op[] = {at(form[f % 3])};
-        vlk_index *ix = open_index(op, 1, f < 3 ? 1 << 20 : 3000);
+        vlk_dataset *ix = open_index(op, 1, f < 3 ? 1 << 20 : 3000);
         if (!CHECK(ix != NULL, "%s", err.msg))
             return;
-        vlk_index_sizes s = vlk_index_size(ix);
-        CHECK(f % 3 == 0 || (s.held > 0 && s.held + s.spilled == s.pictures && (f < 3) == (s.spilled == 0)),
-              "held %zu, spilled %zu of %zu", s.held, s.spilled, s.pictures);
-        vlk_index_hash(ix, hash[f > 0]);
+        vlk_dataset_sizes s = vlk_dataset_size(ix);
+        CHECK(f % 3 == 0 || (s.held > 0 && s.held + s.spilled == s.images && (f < 3) == (s.spilled == 0)),
+              "held %zu, spilled %zu of %zu", s.held, s.spilled, s.images);
+        vlk_dataset_hash(ix, hash[f > 0]);
         CHECK_STR(hash[f > 0], hash[0], "the hash does not tell how the data are packed");
         for (size_t a = 0; a < 3; a++)
             for (int threads = 1; threads <= 3; threads++) {
@@ -94,31 +94,31 @@ static void same(void)
             }
         if (f == 0)
             rows(ix);
-        vlk_index_close(ix);
+        vlk_dataset_close(ix);
     }
     CHECK(strcmp(first[0], first[1]) != 0 && strcmp(first[1], first[2]) != 0, "augmentations differ");
     char *op[] = {at("folder")}, *list[] = {at("list.tsv")};
-    vlk_index *ix = open_index(op, 1, 0);
+    vlk_dataset *ix = open_index(op, 1, 0);
     vlk_loader_options l = options(ix, &o, "crop:8,flip");
-    CHECK(ix && vlk_index_count(ix) == N, "a folder: its pictures alone");
+    CHECK(ix && vlk_dataset_count(ix) == N, "a folder: its images alone");
     CHECK_STR(ix ? sum(&l, 12) : "", first[1], "a folder gives the same");
-    vlk_index_close(ix);
+    vlk_dataset_close(ix);
     ix = open_index(list, 1, 0);
     l = options(ix, &o, "crop:8,flip");
     l.negatives = 0;
     l.first_caption = 1;
     memcpy(first[0], sum(&l, 12), 65);
-    vlk_index_close(ix);
+    vlk_dataset_close(ix);
     ix = open_index(op, 1, 0);
     l.index = ix;
     CHECK_STR(sum(&l, 12), first[0], "a list gives the same as a folder");
-    vlk_index_close(ix);
+    vlk_dataset_close(ix);
 }
 
 static void resume(void)
 {
     char *op[] = {at("a-{0..1}.tar.gz")};
-    vlk_index *ix = open_index(op, 1, 1 << 20);
+    vlk_dataset *ix = open_index(op, 1, 1 << 20);
     order o = {N, 0};
     vlk_loader_options l = options(ix, &o, "crop:8");
     vlk_load_batch b;
@@ -136,7 +136,7 @@ static void resume(void)
     }
     vlk_sha256_hex(&h, parts);
     CHECK_STR(parts, whole, "begun anew at any batch");
-    vlk_index_close(ix);
+    vlk_dataset_close(ix);
 }
 
 static void mixed(void)
@@ -144,23 +144,23 @@ static void mixed(void)
     char both[1100];
     snprintf(both, sizeof both, "%s::%s", at("a-0.tar"), at("a-{1,0}.tar.gz"));
     char *op[] = {both, at("folder")};
-    vlk_index *ix = open_index(op, 2, 1 << 20);
+    vlk_dataset *ix = open_index(op, 2, 1 << 20);
     size_t first, n, shards;
-    if (!CHECK(ix && vlk_index_sources(ix) == 3, "three sources: %s", err.msg))
+    if (!CHECK(ix && vlk_dataset_sources(ix) == 3, "three sources: %s", err.msg))
         return;
-    vlk_index_source(ix, 0, &first, &n, NULL, &shards);
+    vlk_dataset_source(ix, 0, &first, &n, NULL, &shards);
     CHECK(first == 0 && n == 5 && shards == 1, "the first");
-    CHECK_STR(vlk_index_source(ix, 1, &first, &n, NULL, &shards), at("a-{1,0}.tar.gz"), "name of the second");
+    CHECK_STR(vlk_dataset_source(ix, 1, &first, &n, NULL, &shards), at("a-{1,0}.tar.gz"), "name of the second");
     CHECK(first == 5 && n == N && shards == 2, "the second");
-    CHECK_STR(vlk_index_key(ix, 5).s, "k/005", "in the order of the braces");
-    vlk_index_source(ix, 2, &first, &n, NULL, &shards);
+    CHECK_STR(vlk_dataset_key(ix, 5).s, "k/005", "in the order of the braces");
+    vlk_dataset_source(ix, 2, &first, &n, NULL, &shards);
     CHECK(first == 5 + N && n == N && shards == 1, "the third");
-    vlk_index_close(ix);
+    vlk_dataset_close(ix);
     put_tar(at("x{a,b}::y.tar"), 2, 4);
     char *odd[] = {at("x{a,b}::y.tar")};
     ix = open_index(odd, 1, 0);
-    CHECK(ix && vlk_index_sources(ix) == 1 && vlk_index_count(ix) == 2, "a name that exists is taken as it is");
-    vlk_index_close(ix);
+    CHECK(ix && vlk_dataset_sources(ix) == 1 && vlk_dataset_count(ix) == 2, "a name that exists is taken as it is");
+    vlk_dataset_close(ix);
 }
 
 int main(void)

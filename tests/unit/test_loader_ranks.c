@@ -18,7 +18,7 @@ typedef struct seen_row {
     size_t sample, negatives;
     uint64_t position;
     char texts[3][32]; /* caption, negatives */
-    uint8_t pixels[PICTURE];
+    uint8_t pixels[IMAGE];
     int have;
 } seen_row;
 
@@ -62,7 +62,7 @@ static void note(seen_row *s, const vlk_load_batch *b, size_t i)
         snprintf(s->texts[1 + k], sizeof s->texts[0], "%s", r->negative[k].s);
     for (size_t k = 0; k < b->owns; k++)
         if (b->own[k] == i) {
-            memcpy(s->pixels, b->pixels + k * PICTURE, PICTURE);
+            memcpy(s->pixels, b->pixels + k * IMAGE, IMAGE);
             s->have++;
         }
 }
@@ -120,7 +120,7 @@ static void run(const vlk_loader_options *o, size_t stop_at)
 static int same_row(const seen_row *a, const seen_row *b)
 {
     return a->sample == b->sample && a->position == b->position && a->negatives == b->negatives &&
-           memcmp(a->texts, b->texts, sizeof a->texts) == 0 && (!b->have || memcmp(a->pixels, b->pixels, PICTURE) == 0);
+           memcmp(a->texts, b->texts, sizeof a->texts) == 0 && (!b->have || memcmp(a->pixels, b->pixels, IMAGE) == 0);
 }
 
 static void ranks_are_one(const vlk_loader_options *o, size_t want_bads)
@@ -168,7 +168,7 @@ int main(void)
     for (size_t i = 0; i < N; i++)
         bytes[i].len = len[i];
 
-    vlk_index *ix = open_index(op, 1, 0), *with_bad = open_index(bad, 1, 0), *all_bad = open_index(worst, 1, 0);
+    vlk_dataset *ix = open_index(op, 1, 0), *with_bad = open_index(bad, 1, 0), *all_bad = open_index(worst, 1, 0);
     if (!CHECK(ix && with_bad && all_bad, "%s", err.msg))
         return tap_end();
     vlk_loader_options l = options(ix, &o, "crop:8,flip");
@@ -184,9 +184,9 @@ int main(void)
     run(&l, 0);
     for (size_t r = 0; r < RANKS; r++)
         CHECK(some[r].last == -1 && strstr(some[r].err.msg, "14 samples in a row"), "%s", some[r].err.msg);
-    vlk_index_close(ix);
-    vlk_index_close(with_bad);
-    vlk_index_close(all_bad);
+    vlk_dataset_close(ix);
+    vlk_dataset_close(with_bad);
+    vlk_dataset_close(all_bad);
     free_files();
     return tap_end();
 }

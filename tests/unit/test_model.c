@@ -134,7 +134,7 @@ static void test_hf_config(void)
         {"{\"model_type\": \"clip\", \"vision_config\": {\"hidden_act\": 3}}", "hidden_act: expected a string"},
         {"{\"model_type\": \"clip\", \"vision_config\": {\"layer_norm_eps\": -1}}", "eps -1"},
         {"{\"model_type\": \"clip\", \"vision_config\": {\"patch_size\": 256}}",
-         "patches of 256 pixels in pictures of 224"},
+         "patches of 256 pixels in images of 224"},
         {"{\"model_type\": \"clip\", \"text_config\": {\"vocab_size\": 600}}",
          "the end token 49407 is not in a vocabulary of 600"},
         {"{\"model_type\": \"clip\", \"text_config\": {\"eos_token_id\": \"x\"}}", "eos_token_id"},
@@ -462,7 +462,7 @@ static void test_texts(void)
           "tokenizer");
     size_t none = 0;
     CHECK(m && vlk_model_encode_texts(m, t, NULL, NULL, &none, 0, 1, &err) == 0, "no texts at all");
-    CHECK(m && vlk_model_encode_images(m, t, NULL, NULL, 0, 1, &err) == 0, "no pictures at all");
+    CHECK(m && vlk_model_encode_images(m, t, NULL, NULL, 0, 1, &err) == 0, "no images at all");
     vlk_model_close(m);
     m = open_model("tests/data/clip/siglip/hf", NULL, &err);
     CHECK(m && !vlk_model_tokenizer(m, &err) && strstr(err.msg, "SentencePiece"), "%s", err.msg);

@@ -336,7 +336,7 @@ static void test_conv_again(void)
     drop(&w);
 }
 
-static void test_pictures(void)
+static void test_images(void)
 {
     enum { H = 5, W = 7, B = 2 };
     uint8_t u8[B * H * W * 3];
@@ -354,14 +354,14 @@ static void test_pictures(void)
         size_t x = i % 2, y = i / 2 % 2, c = i / 4 % 3, gx = i / 12 % 3, gy = i / 36 % 2, b = i / 72;
         patch[i] = f32[((b * 3 + c) * H + gy * 2 + y) * W + gx * 2 + x];
     }
-    vlk_pictures levels = {.b = B, .h = H, .w = W, .u8 = u8, .table = (const float(*)[256])table};
-    vlk_pictures floats = {.b = B, .h = H, .w = W, .f32 = f32};
+    vlk_images levels = {.b = B, .h = H, .w = W, .u8 = u8, .table = (const float(*)[256])table};
+    vlk_images floats = {.b = B, .h = H, .w = W, .f32 = f32};
     close_to(vlk_patches(tape, &levels, 2), patch, "patches of levels");
     close_to(vlk_patches(tape, &floats, 2), patch, "patches of floats");
     close_to(vlk_pixel_rows(tape, &levels), rows, "pixel rows of levels");
     close_to(vlk_pixel_rows(tape, &floats), rows, "pixel rows of floats");
     fails(vlk_patches(tape, &floats, 6), "patches of 6");
-    fails(vlk_patches(tape, &(vlk_pictures){.b = 1, .h = 4, .w = 4}, 2), "patches of 2");
+    fails(vlk_patches(tape, &(vlk_images){.b = 1, .h = 4, .w = 4}, 2), "patches of 2");
 }
 
 static void test_tape(void)
@@ -410,7 +410,7 @@ int main(void)
     test_gather();
     test_conv();
     test_conv_again();
-    test_pictures();
+    test_images();
     test_tape();
     vlk_tape_free(tape);
     vlk_kernel_free(kernel);

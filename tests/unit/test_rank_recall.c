@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-#include "../../tools/rank.h"
+#include "../../tools/rank/rank.h"
 
 static rank_rows circle(vlk_tensor *t, float *v, const double *angle, size_t n)
 {

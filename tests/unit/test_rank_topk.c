@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-#include "../../tools/rank_topk.h"
+#include "../../tools/common/topk.h"
 
 static uint64_t state = 88172645463325252u;
 

@@ -1,5 +1,5 @@
 /* test_resize.c - the resizer against Pillow: vectors worked out by hand, every filter, every mode; and what must
- * hold for any picture: the wide loops give what the plain ones give, a crop gives what the whole resize gives. */
+ * hold for any image: the wide loops give what the plain ones give, a crop gives what the whole resize gives. */
 #include "../hash.h"
 #include "../tap.h"
 #include "../../lib/prep/prep.h"
@@ -11,7 +11,7 @@ static size_t bytes_of(vlk_mode mode)
     return size[mode];
 }
 
-/* A picture of the given pixels; clear it. */
+/* An image of the given pixels; clear it. */
 static void make(vlk_image *img, vlk_mode mode, size_t w, size_t h, const uint8_t *pixels)
 {
     size_t n = w * h * bytes_of(mode);
@@ -187,10 +187,10 @@ static void crop_is_whole(void)
         uint8_t *p = malloc(w * h * 3), *out = malloc(S * S * 3);
         noise(p, w * h * 3);
         vlk_buf png = {0};
-        vlk_recipe r;
+        vlk_preprocess r;
         vlk_image img;
         make(&img, VLK_MODE_RGB, w, h, p);
-        vlk_recipe_openai(&r, S);
+        vlk_preprocess_openai(&r, S);
         size_t rw = S * w / small, rh = S * h / small;
         CHECK(vlk_png_write(&png, p, w, h, &err) == 0, "%s", err.msg);
         CHECK(vlk_pixels(out, png.data, png.len, &r, NULL, scratch, &err) == 0, "%s", err.msg);
@@ -208,7 +208,7 @@ static void crop_is_whole(void)
     vlk_pixel_scratch_free(scratch);
 }
 
-/* Eight orientations of a 3 x 2 picture; the results are those of Pillow's exif_transpose. */
+/* Eight orientations of a 3 x 2 image; the results are those of Pillow's exif_transpose. */
 static void turns(void)
 {
     static const char *const want[9] = {0,        "abcdef", "cbafed", "fedcba", "defabc",
@@ -231,7 +231,7 @@ static void grounds(void)
     static const uint8_t p[8] = {200, 100, 0, 128, 10, 20, 30, 0};
     static const uint8_t white[6] = {227, 177, 127, 255, 255, 255}, black[6] = {100, 50, 0, 0, 0, 0};
     static const uint8_t drop[6] = {200, 100, 0, 10, 20, 30};
-    static const uint8_t *const want[] = {drop, drop, white, black}; /* auto: who knows no recipe drops */
+    static const uint8_t *const want[] = {drop, drop, white, black}; /* auto: who knows no preprocess drops */
     for (int a = 0; a < 4; a++) {
         vlk_image img;
         make(&img, VLK_MODE_RGBA, 2, 1, p);

@@ -2,7 +2,7 @@
 #include "../tap.h"
 
 #include "../../lib/prep/prep.h"
-#include "../../tools/sheet.h"
+#include "../../tools/common/sheet.h"
 
 /* Pixels of a colour in the whole sheet. */
 static size_t count(const uint8_t *p, size_t n, int r, int g, int b)
@@ -29,14 +29,14 @@ static void test_drawing(void)
     CHECK(h > 4 * SHEET_THUMB && h < 8 * SHEET_THUMB, "three lines of two rows, one heading: %zu pixels high", h);
     CHECK(count(p, w * h, 255, 0, 0) == 0, "nothing red yet");
     for (size_t i = 0; i < 10; i++)
-        sheet_picture(s, 0, i, red);
-    CHECK(count(p, w * h, 255, 0, 0) == 10 * area, "ten pictures stand apart from one another");
+        sheet_image(s, 0, i, red);
+    CHECK(count(p, w * h, 255, 0, 0) == 10 * area, "ten images stand apart from one another");
     sheet_missing(s, 0, 9, "no such file");
-    CHECK(count(p, w * h, 255, 0, 0) == 9 * area, "a missing picture covers its place and no other");
+    CHECK(count(p, w * h, 255, 0, 0) == 9 * area, "a missing image covers its place and no other");
     sheet_heading(s, 1, "a heading", 9);
     sheet_label(s, 1, 0, "0.123", "folder/with-a-long-name-of-a-file-that-does-not-fit.jpg", 55);
     sheet_label(s, 1, 1, "0.122", "\xff\xc3\xa9\xe2\x82\xac", 6); /* a bad byte, two characters */
-    CHECK(count(p, w * h, 255, 0, 0) == 9 * area, "words do not cover pictures");
+    CHECK(count(p, w * h, 255, 0, 0) == 9 * area, "words do not cover images");
     sheet_free(s);
 }
 

@@ -1,0 +1,157 @@
+/* index_read.c - the encoded images of an index: where those of packed tars are put, and how all are read again.
+ *
+ * An image of a plain tar is read where it lies. The tars are kept open, so that one may be deleted while a run goes
+ * on; where there are more of them than files may be open, they are opened again for each read, and must then be what
+ * they were: the same size and time. A tar that is gone, or shorter, ends the run; a single file is a bad sample. */
+#include "dataset_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- held --------------------------------------------------------------------------------------- */
+
+static const char *temporary_folder(void)
+{
+    const char *dir = getenv("TMPDIR");
+    return dir && dir[0] ? dir : "/tmp";
+}
+
+/* A file without a name. */
+static int open_spill(vlk_dataset *ix, vlk_err *err)
+{
+    char *path = vlk_path_join(temporary_folder(), "vlk-held-XXXXXX", err);
+    if (!path)
+        return -1;
+    ix->spill = mkstemp(path);
+    int rc = ix->spill < 0 ? vlk_fail_errno(err, "%s: cannot make a file for images of packed tars", path) : 0;
+    if (rc == 0 && (unlink(path) != 0 || fcntl(ix->spill, F_SETFD, FD_CLOEXEC) != 0))
+        rc = vlk_fail_errno(err, "%s", path);
+    free(path);
+    return rc;
+}
+
+static int spill(vlk_dataset *ix, const char *p, size_t n, vlk_err *err)
+{
+    if (ix->spill < 0 && open_spill(ix, err) != 0)
+        return -1;
+    for (size_t done = 0; done < n;) {
+        ssize_t r = pwrite(ix->spill, p + done, n - done, (off_t)(ix->spilled + done));
+        if (r < 0 && errno != EINTR)
+            return vlk_fail_errno(err,
+                                  "%s: cannot write a temporary file of %llu bytes for images of packed tars "
+                                  "(a larger cache holds them in memory; TMPDIR names another folder)",
+                                  temporary_folder(), (unsigned long long)(ix->spilled + n));
+        done += r > 0 ? (size_t)r : 0;
+    }
+    return 0;
+}
+
+int vlk_dataset_hold(vlk_dataset *ix, const void *p, size_t n, vlk_entry *e, vlk_err *err)
+{
+    if (n <= ix->opt.cache_bytes && ix->held.len <= ix->opt.cache_bytes - n) {
+        e->place = VLK_IN_MEMORY;
+        e->offset = ix->held.len;
+        return vlk_buf_add(&ix->held, p, n, err);
+    }
+    e->place = VLK_IN_SPILL;
+    e->offset = ix->spilled;
+    if (spill(ix, p, n, err) != 0)
+        return -1;
+    ix->spilled += n;
+    return 0;
+}
+
+/* ---- read ---------------------------------------------------------------------------------------- */
+
+static int read_at(int fd, vlk_buf *buf, const vlk_entry *e, const char *name, vlk_err *err)
+{
+    buf->len = 0;
+    if (vlk_buf_reserve(buf, e->size, err) != 0)
+        return -1;
+    while (buf->len < e->size) {
+        ssize_t r = pread(fd, buf->data + buf->len, e->size - buf->len, (off_t)(e->offset + buf->len));
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0)
+            return vlk_fail_errno(err, "%s", name);
+        if (r == 0)
+            return vlk_fail(err, VLK_EIO,
+                            "%s has changed since it was indexed: %u bytes expected at offset %llu, %zu found", name,
+                            e->size, (unsigned long long)e->offset, buf->len);
+        buf->len += (size_t)r;
+    }
+    buf->data[buf->len] = 0;
+    return 0;
+}
+
+static int read_tar(const vlk_shard *s, vlk_buf *buf, const vlk_entry *e, vlk_err *err)
+{
+    struct stat st;
+    int rc = 0, fd = s->fd >= 0 ? s->fd : open(s->path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) != 0)
+        rc = vlk_fail_errno(err, "%s", s->path);
+    else if (st.st_size != s->size || st.st_mtim.tv_sec != s->time.tv_sec || st.st_mtim.tv_nsec != s->time.tv_nsec)
+        rc = vlk_fail(err, VLK_EIO, "%s has changed since it was indexed: %lld bytes expected, %lld found", s->path,
+                      (long long)s->size, (long long)st.st_size);
+    else
+        rc = read_at(fd, buf, e, s->path, err);
+    if (fd >= 0 && s->fd < 0)
+        close(fd);
+    return rc;
+}
+
+static int read_file(const vlk_dataset *ix, const vlk_entry *e, size_t sample, vlk_buf *buf, vlk_err *err)
+{
+    const char *dir = ix->shard[e->shard].path;
+    vlk_span key = vlk_dataset_key(ix, sample);
+    char *path = dir ? vlk_path_join(dir, key.s, err) : NULL;
+    int rc = dir && !path ? -1 : vlk_read_file(buf, path ? path : key.s, VLK_FEED_FILE_MAX, err);
+    free(path);
+    return rc;
+}
+
+/* What the index says of a bad sample. */
+static int told(const vlk_dataset *ix, size_t sample, const char **stage, vlk_err *err)
+{
+    vlk_span s = vlk_dataset_caption(ix, sample, 0), why = vlk_dataset_caption(ix, sample, 1);
+    *stage = s.s;
+    vlk_fail(err, (vlk_code)ix->entry[sample].offset, "%s", why.s);
+    return 1;
+}
+
+int vlk_dataset_read(const vlk_dataset *ix, size_t sample, vlk_buf *buf, const void **p, size_t *n, const char **stage,
+                     vlk_err *err)
+{
+    const vlk_entry *e = &ix->entry[sample];
+    int rc = 0;
+    switch ((vlk_place)e->place) {
+    case VLK_NOWHERE:
+        return told(ix, sample, stage, err);
+    case VLK_IN_MEMORY:
+        *p = ix->held.data + e->offset;
+        *n = e->size;
+        return 0;
+    case VLK_IN_SPILL:
+        rc = read_at(ix->spill, buf, e, "temporary file", err);
+        break;
+    case VLK_IN_TAR:
+        rc = read_tar(&ix->shard[e->shard], buf, e, err);
+        break;
+    case VLK_IN_FILE:
+        rc = read_file(ix, e, sample, buf, err);
+        *stage = vlk_feed_stage(err);
+        rc = rc == 0 ? 0 : err->code == VLK_EMEM ? -1 : 1;
+    }
+    if (rc == 0 && buf->len == 0) {
+        *stage = "decode";
+        vlk_fail(err, VLK_EFORMAT, "empty: 0 bytes");
+        return 1;
+    }
+    *p = buf->data;
+    *n = buf->len;
+    return rc;
+}

@@ -1,0 +1,82 @@
+/* text.c - the text transformer of CLIP and SigLIP (GPT-2's shape, arXiv 2103.00020, 2.4).
+ *
+ *     x = token[id] + position      blocks      ln_final      pooled row      W_p^T (+ b)
+ *
+ * Texts stand behind one another at their real length. In a causal tower nothing behind the pooled row matters, so a
+ * text ends there, and the pooled row is the last of its sequence. */
+#include "../model/model_internal.h"
+
+/* Tokens to rows; a text's positions go on behind what its cache holds. */
+static vlk_var *embed(vlk_tape *t, vlk_text_params *p, const int32_t *ids, const vlk_packed *s, const vlk_kv *cache)
+{
+    size_t rows = s->start[s->n];
+    int32_t *at = vlk_tape_alloc(t, rows, sizeof *at);
+    if (!at)
+        return NULL;
+    for (size_t i = 0; i < s->n; i++) {
+        size_t before = cache ? cache->len[i] : 0;
+        for (size_t r = s->start[i]; r < s->start[i + 1]; r++)
+            at[r] = (int32_t)(before + r - s->start[i]);
+    }
+    return vlk_embed(t, ids, at, rows, &p->token, &p->pos);
+}
+
+/* All blocks, on the input of the first. pick: the rows that are asked of the last one, or NULL. */
+static vlk_var *blocks(vlk_tape *t, const vlk_text_config *c, vlk_text_params *p, vlk_var *x, const vlk_packed *s,
+                       const vlk_pick *pick, vlk_kv *cache, const vlk_watch *w)
+{
+    vlk_show(w, "text_hidden", 0, x);
+    for (size_t i = 0; i < c->layers; i++) {
+        int last = i + 1 == c->layers;
+        x = vlk_block(t, &c->block, &p->block[i], x, s, last ? pick : NULL, cache ? cache + i : NULL);
+        vlk_show(w, "text_hidden", i + 1, x);
+    }
+    return x;
+}
+
+vlk_var *vlk_text_states(vlk_tape *t, const vlk_text_config *c, vlk_text_params *p, const int32_t *ids,
+                         const vlk_packed *s, vlk_kv *cache)
+{
+    vlk_var *x = blocks(t, c, p, embed(t, p, ids, s, cache), s, NULL, cache, NULL);
+    return vlk_layer_norm(t, x, &p->ln_g, &p->ln_b, c->block.eps);
+}
+
+size_t vlk_text_pooled(const vlk_text_config *c, const int32_t *id, size_t n)
+{
+    size_t at = 0;
+    if (c->pool == VLK_POOL_LAST)
+        return n - 1;
+    for (size_t i = 1; i < n && c->pool == VLK_POOL_LARGEST; i++)
+        if (id[i] > id[at])
+            at = i;
+    while (at < n && c->pool == VLK_POOL_END && id[at] != c->end)
+        at++;
+    return at;
+}
+
+static size_t *pooled_rows(vlk_tape *t, const vlk_text_config *c, const int32_t *ids, const vlk_packed *s)
+{
+    size_t *row = vlk_tape_alloc(t, s->n, sizeof *row);
+    for (size_t i = 0; row && i < s->n; i++)
+        row[i] = s->start[i] + vlk_text_pooled(c, ids + s->start[i], s->start[i + 1] - s->start[i]);
+    return row;
+}
+
+vlk_var *vlk_text(vlk_tape *t, const vlk_text_config *c, vlk_text_params *p, const int32_t *ids, const vlk_packed *s,
+                  const vlk_watch *w)
+{
+    size_t *row = pooled_rows(t, c, ids, s);
+    vlk_pick pick = {row, vlk_equal_sequences(t, s->n, 1)};
+    /* a causal block gives a picked row all keys, as the last row has; a tower without a mask does so anyway */
+    int picked_only = c->layers && !(w && w->fn);
+    if (!row || !pick.qs.start)
+        return NULL;
+    vlk_var *x = blocks(t, c, p, embed(t, p, ids, s, NULL), s, picked_only ? &pick : NULL, NULL, w);
+    if (!picked_only)
+        x = vlk_gather_rows(t, x, row, s->n);
+    x = vlk_layer_norm(t, x, &p->ln_g, &p->ln_b, c->block.eps);
+    vlk_show(w, "text_pooled", 0, x);
+    x = vlk_linear(t, x, &p->proj, &p->proj_b, VLK_ACT_NONE);
+    vlk_show(w, "text_raw", 0, x);
+    return x;
+}

@@ -1,0 +1,193 @@
+/* cli.h - what every program does alike: options, help, messages, counts, exit status, standard output.
+ *
+ * One table per program: cli_option rows for its own options (offsets into its own struct) and a mask of the common
+ * ones (offsets into cli_common). The table drives getopt_long, --help, and the machine-readable --print-options that
+ * the lint, the man page check and the completions read.
+ *
+ *   int main(int argc, char **argv)
+ *   {
+ *       static const cli_option own[] = {
+ *           {'k', "top", CLI_SIZE, offsetof(struct opts, k), "N", "best matches a query", .min = 1, .max = 1e9},
+ *           {0}};
+ *       static const cli_program prog = {"clip-rank", "CORPUS...", "search by text", own, CLI_MODEL | CLI_FILES, NULL};
+ *       struct opts o = {.k = 10};
+ *       cli_common c;
+ *       cli_parse(&prog, &o, &c, argc, argv);       // does not return on --help, --version, misuse
+ *       cli_run *run = cli_run_open(&prog, &c);
+ *       ... cli_item_bad(run, ...), cli_fail(run, ...) ...
+ *       return cli_run_end(run);                    // closes standard output, prints the summary, gives the status
+ *   } */
+#ifndef VLK_CLI_H
+#define VLK_CLI_H
+
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "../../lib/base/base.h"
+#include "../../lib/prep/prep.h"
+
+/* ---- options ------------------------------------------------------------------------------- */
+
+typedef enum cli_kind {
+    CLI_FLAG,   /* int: set to 1 */
+    CLI_STR,    /* const char * */
+    CLI_STRS,   /* cli_strs: may be given several times */
+    CLI_SIZE,   /* size_t in [min, max] */
+    CLI_NUM,    /* double in [min, max] */
+    CLI_CHOICE, /* int: index of the word in `words` */
+    CLI_PARSE   /* parse(base + offset, arg, err): 0 or -1 */
+} cli_kind;
+
+typedef struct cli_strs {
+    const char **s;
+    size_t n, cap;
+} cli_strs;
+
+typedef struct cli_option {
+    char letter;      /* 0: none */
+    const char *name; /* long; a row with NULL ends the table */
+    cli_kind kind;
+    size_t offset;            /* of the target in the program's struct */
+    const char *metavar;      /* NULL for flags */
+    const char *help;         /* one line */
+    const char *group;        /* heading in --help; NULL: as the row before (the first: "Options") */
+    double min, max;          /* CLI_SIZE, CLI_NUM; max = 0 with min = 0: any that is not negative */
+    const char *const *words; /* CLI_CHOICE, NULL at the end */
+    int (*parse)(void *target, const char *arg, vlk_err *err);
+    unsigned bit; /* common options: its bit */
+} cli_option;
+
+/* Which common options a program has. --help and --version are always there. */
+enum {
+    CLI_MODEL = 1 << 0,     /* -m --dtype */
+    CLI_ARCH = 1 << 1,      /* --arch */
+    CLI_LOOK = 1 << 2,      /* --info --explain */
+    CLI_FILES = 1 << 3,     /* -T -0 --shard */
+    CLI_IMAGES = 1 << 4,    /* --no-exif --alpha --max-pixels */
+    CLI_TEXTS = 1 << 5,     /* --long-text */
+    CLI_OUTPUT = 1 << 6,    /* -o --format --rows --force */
+    CLI_ONE_TABLE = 1 << 7, /* the same where the result is one table: no folder, no npy, no tar */
+    CLI_ERRORS = 1 << 8,    /* --errors --max-bad -q --progress */
+    CLI_THREADS = 1 << 9,   /* -j */
+    CLI_BATCH = 1 << 10,    /* -b */
+    CLI_SEED = 1 << 11      /* --seed */
+};
+
+typedef enum cli_format { CLI_AUTO, CLI_NPY, CLI_TSV, CLI_JSONL, CLI_TAR, CLI_PNG, CLI_SVG } cli_format;
+
+typedef struct cli_common {
+    const char *model, *arch; /* NULL: not given */
+    const char *output;       /* NULL or "-": standard output */
+    int format;               /* cli_format as asked by --format; see cli_output_format */
+    size_t rows;              /* 0: no parts */
+    int force;
+    const char *files_from;
+    int null;
+    size_t threads; /* after cli_parse never 0 */
+    size_t batch;   /* 0: the program chooses */
+    int dtype;      /* 0 f32, 1 bf16 */
+    const char *errors;
+    struct {
+        int set, percent;
+        double value;
+    } max_bad;
+    struct {
+        uint64_t i, n; /* n = 0: all */
+    } shard;
+    int quiet;
+    int progress; /* 0 auto, 1 always, 2 never */
+    size_t seed;
+    int info, explain;
+    int no_exif, alpha; /* alpha: vlk_alpha */
+    size_t max_pixels;
+    int long_text;  /* 0 truncate, 1 error */
+    char **operand; /* what is not an option, NULL at the end */
+    size_t operands;
+} cli_common;
+
+typedef struct cli_program {
+    const char *name;          /* "clip-embed" */
+    const char *synopsis;      /* lines behind the name: "[OPTION]... INPUT..." ; several separated by \n */
+    const char *about;         /* a line or two */
+    const cli_option *options; /* own table */
+    unsigned common;           /* CLI_MODEL | ... */
+    const char *examples;      /* for --help; may be NULL */
+} cli_program;
+
+/* Sets the defaults of *common and fills both structs. --help and --version print and exit 0; misuse prints one line
+ * and "Try 'NAME --help' ...", and exits 2. Also sets up SIGINT and SIGTERM (see cli_stop). */
+void cli_parse(const cli_program *p, void *own, cli_common *common, int argc, char **argv);
+/* Misuse found later: as above. */
+void cli_usage(const cli_program *p, const char *fmt, ...) VLK_PRINTF(2, 3) __attribute__((noreturn));
+
+/* Not 0 after SIGINT or SIGTERM (its number): finish the batch, then end with cli_run_end. A second one kills. */
+extern volatile sig_atomic_t cli_stop;
+
+/* The form of what is written: --format, else the suffix of the output, else `fallback`. cli_usage on a contradiction
+ * or an unknown suffix. `allowed`: bits 1 << cli_format. */
+cli_format cli_output_format(const cli_program *p, const cli_common *c, unsigned allowed, cli_format fallback);
+/* -o names a folder: one that exists, or a name that ends in '/'. */
+int cli_output_is_dir(const cli_common *c);
+/* "A<sep>B": A goes to first, B is returned. NULL if there is no sep, or A has `size` bytes or more. */
+const char *cli_split(const char *arg, char sep, char *first, size_t size);
+/* No operand, no -T, and standard input is a terminal: cli_usage. */
+void cli_need_input(const cli_program *p, const cli_common *c);
+
+/* ---- the run: messages, counts, status ------------------------------------------------------- */
+
+typedef struct cli_run {
+    const cli_program *prog;
+    const cli_common *opt;
+    size_t items, good, bad; /* items = good + bad */
+    size_t cut;              /* texts that were cut to the context */
+    size_t done_before;      /* found finished by an earlier run */
+    size_t other_files;      /* in folders, no images */
+    int failed;              /* a status of 2 is due */
+    int no_match;            /* filters: 1 when nothing matched */
+    struct vlk_out *errors;
+    double start;
+    double last_progress;
+    int progress_on, progress_shown;
+    int color;
+} cli_run;
+
+/* Opens --errors. Exits 2 if that fails. */
+cli_run *cli_run_open(const cli_program *p, const cli_common *c);
+/* Counts an item that was processed. */
+void cli_item_good(cli_run *r);
+/* Counts an item that failed: "NAME: key: reason" on standard error and a line {"item","stage","reason"} in --errors.
+ * `key` are n bytes from outside; `stage` one word. */
+void cli_item_bad(cli_run *r, const char *key, size_t n, const char *stage, const char *reason);
+/* "NAME: subject: reason"; the status will be 2. For broken sources and errors that end the run. No subject: NULL,
+ * "" or "-", as the path of standard input is. */
+void cli_fail(cli_run *r, const char *subject, const char *fmt, ...) VLK_PRINTF(3, 4);
+/* A note, not an error; nothing with -q. */
+void cli_note(cli_run *r, const char *fmt, ...) VLK_PRINTF(2, 3);
+/* Progress on a terminal, a few times a second. */
+void cli_progress(cli_run *r);
+/* 1 if the output may get its name or end mark: no broken source, no signal, not too many bad. Says so if --max-bad is
+ * exceeded. */
+int cli_run_whole(cli_run *r);
+/* Summary (only if something was skipped or cut, or on a terminal), --errors committed, standard output flushed and
+ * closed with all its errors seen. Returns the status: 0, 1, 2, 128 + signal. Frees r. */
+int cli_run_end(cli_run *r);
+
+/* Data to standard output; the first error (but not a closed pipe, which ends the program) is a cli_fail at the end. */
+void cli_write(cli_run *r, const void *p, size_t n);
+
+/* ---- places ------------------------------------------------------------------------------------ */
+
+/* The folder share/vlkit (models, tables) of this installation or build tree; NULL if there is none. Static storage. */
+const char *cli_share(void);
+/* Appends "name version, backend and kernel" (without newline). */
+int cli_version_text(const cli_program *p, vlk_buf *out, vlk_err *err);
+/* VLK_GEMM (auto, dnnl, openblas) and VLK_CPU (auto, generic, avx2, avx512) into *o; -1 for other words. */
+struct vlk_kernel_options;
+int cli_kernel_options(struct vlk_kernel_options *o, vlk_err *err);
+/* Seconds, monotonic. */
+double cli_now(void);
+/* Peak resident memory of this process in bytes (VmHWM). */
+size_t cli_peak_memory(void);
+
+#endif

@@ -1,0 +1,252 @@
+/* cli_run.c - the run of a program: messages, counts, progress, the errors file, the exit status.
+ *
+ * Messages are "PROGRAM: subject: reason", one line each, and never carry raw bytes from outside. On full success in
+ * a script nothing is said at all. */
+#include "cli_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../../lib/stream/stream.h"
+#include "row.h"
+
+void cli_guard_stdio(void)
+{
+    /* Opened the wrong way round, so that using them fails as if they were closed. */
+    static const int mode[3] = {O_WRONLY, O_RDONLY, O_RDWR};
+    for (int fd = 0; fd < 3; fd++) {
+        if (fcntl(fd, F_GETFD) != -1 || errno != EBADF)
+            continue;
+        if (open("/dev/null", mode[fd]) != fd)
+            _exit(2);
+    }
+}
+
+void cli_put_name(FILE *f, const char *s, size_t n)
+{
+    enum { MOST = 1024 }; /* a text may be a name, too, and have megabytes; --errors has all of it */
+    const size_t shown = n < MOST ? n : MOST;
+    for (size_t i = 0; i < shown;) {
+        uint32_t cp = 0;
+        int len = vlk_utf8_next(s + i, n - i, &cp);
+        if (len > 0 && cp >= 32 && cp != 127 && !(cp >= 0x80 && cp < 0xa0)) {
+            fwrite(s + i, 1, (size_t)len, f);
+            i += (size_t)len;
+        } else {
+            fprintf(f, "\\x%02x", (unsigned char)s[i++]);
+        }
+    }
+    if (shown < n)
+        fputs("...", f);
+}
+
+static int colored(int fd)
+{
+    const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+    return isatty(fd) && !(no && *no) && term && strcmp(term, "dumb") != 0;
+}
+
+static void clear_progress(cli_run *r)
+{
+    if (r->progress_shown)
+        fprintf(stderr, "\r%*s\r", 70, "");
+    r->progress_shown = 0;
+}
+
+static void put_prefix(cli_run *r)
+{
+    clear_progress(r);
+    fprintf(stderr, r->color ? "\033[1m%s:\033[0m " : "%s: ", r->prog->name);
+}
+
+static void die(const cli_program *p, const vlk_err *err)
+{
+    fprintf(stderr, "%s: %s\n", p->name, err->msg);
+    exit(2);
+}
+
+cli_run *cli_run_open(const cli_program *p, const cli_common *c)
+{
+    vlk_err err = {0};
+    cli_run *r = vlk_calloc(1, sizeof *r, &err);
+    if (!r)
+        die(p, &err);
+    r->prog = p;
+    r->opt = c;
+    r->start = cli_now();
+    r->color = colored(STDERR_FILENO);
+    r->progress_on = c->progress == 1 || (c->progress == 0 && isatty(STDERR_FILENO) && !c->quiet);
+    if (c->errors && strcmp(c->errors, "-") == 0 && (!c->output || strcmp(c->output, "-") == 0))
+        cli_usage(p, "--errors - would mix with the data on standard output");
+    if (c->errors) {
+        r->errors = vlk_out_open(c->errors, &err);
+        if (!r->errors)
+            die(p, &err);
+    }
+    return r;
+}
+
+/* What the library says often begins with the name that we print anyway. */
+static const char *without_subject(const char *reason, const char *subject, size_t n)
+{
+    return n > 0 && strncmp(reason, subject, n) == 0 && strncmp(reason + n, ": ", 2) == 0 ? reason + n + 2 : reason;
+}
+
+void cli_item_good(cli_run *r)
+{
+    r->items++;
+    r->good++;
+}
+
+static int error_line(table_row *line, const char *key, size_t n, const char *stage, const char *reason, vlk_err *err)
+{
+    return row_text(line, "item", key, n, err) || row_text(line, "stage", stage, strlen(stage), err) ||
+                   row_text(line, "reason", reason, strlen(reason), err) || row_end(line, err)
+               ? -1
+               : 0;
+}
+
+void cli_item_bad(cli_run *r, const char *key, size_t n, const char *stage, const char *reason)
+{
+    r->items++;
+    r->bad++;
+    reason = without_subject(reason, key, n);
+    put_prefix(r);
+    cli_put_name(stderr, n > 0 ? key : "\"\"", n > 0 ? n : 2);
+    fputs(": ", stderr);
+    cli_put_name(stderr, reason, strlen(reason));
+    fputc('\n', stderr);
+    if (!r->errors)
+        return;
+    table_row line = {.jsonl = 1};
+    vlk_err err = {0};
+    if (error_line(&line, key, n, stage, reason, &err) != 0 ||
+        vlk_out_write(r->errors, line.text.data, line.text.len, &err) != 0) {
+        vlk_out_abort(r->errors);
+        r->errors = NULL;
+        cli_fail(r, NULL, "%s", err.msg);
+    }
+    vlk_buf_clear(&line.text);
+}
+
+void cli_fail(cli_run *r, const char *subject, const char *fmt, ...)
+{
+    char msg[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(msg, sizeof msg, fmt, ap);
+    va_end(ap);
+    r->failed = 1;
+    put_prefix(r);
+    const char *reason = msg;
+    if (subject && *subject && strcmp(subject, "-") != 0) { /* what the library says names standard input */
+        reason = without_subject(msg, subject, strlen(subject));
+        cli_put_name(stderr, subject, strlen(subject));
+        fputs(": ", stderr);
+    }
+    cli_put_name(stderr, reason, strlen(reason));
+    fputc('\n', stderr);
+}
+
+void cli_note(cli_run *r, const char *fmt, ...)
+{
+    char msg[1024];
+    if (r->opt->quiet)
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(msg, sizeof msg, fmt, ap);
+    va_end(ap);
+    put_prefix(r);
+    cli_put_name(stderr, msg, strlen(msg));
+    fputc('\n', stderr);
+}
+
+void cli_progress(cli_run *r)
+{
+    double now = r->progress_on ? cli_now() : 0;
+    if (!r->progress_on || now - r->last_progress < 0.25 || now - r->start < 0.5)
+        return;
+    r->last_progress = now;
+    fprintf(stderr, "\r%s: %zu done, %zu skipped, %.1f/s   ", r->prog->name, r->good, r->bad,
+            (double)r->items / (now - r->start));
+    r->progress_shown = 1;
+    fflush(stderr);
+}
+
+static int too_many_bad(const cli_run *r)
+{
+    if (!r->opt->max_bad.set)
+        return 0;
+    double bad = (double)r->bad;
+    double limit = r->opt->max_bad.value;
+    return r->opt->max_bad.percent ? bad * 100 > limit * (double)r->items : bad > limit;
+}
+
+int cli_run_whole(cli_run *r)
+{
+    if (!r->failed && too_many_bad(r))
+        cli_fail(r, NULL, "%zu of %zu items are bad, more than --max-bad allows", r->bad, r->items);
+    return !r->failed && !cli_stop;
+}
+
+/* One line: what was not just done. On a terminal always. */
+static void summary(cli_run *r)
+{
+    clear_progress(r);
+    if (r->opt->quiet || (!r->bad && !r->cut && !isatty(STDERR_FILENO)))
+        return;
+    put_prefix(r);
+    fprintf(stderr, "%zu of %zu items done", r->good, r->items);
+    if (r->bad)
+        fprintf(stderr, ", %zu skipped", r->bad);
+    if (r->cut)
+        fprintf(stderr, ", %zu text%s cut to the model's context", r->cut, r->cut == 1 ? "" : "s");
+    if (r->done_before)
+        fprintf(stderr, ", %zu done before", r->done_before);
+    if (r->other_files)
+        fprintf(stderr, ", %zu other file%s (no image)", r->other_files, r->other_files == 1 ? "" : "s");
+    double s = cli_now() - r->start;
+    if (isatty(STDERR_FILENO) && s > 0)
+        fprintf(stderr, ", %.1f/s", (double)r->items / s);
+    fputc('\n', stderr);
+}
+
+int cli_close_stdout(vlk_err *err)
+{
+    /* fclose alone may say EBADF for a closed descriptor after lost output: flush and look first. */
+    int bad = ferror(stdout) || fflush(stdout) != 0;
+    int flush_errno = errno;
+    if (fclose(stdout) != 0 && !bad && errno != EBADF) {
+        bad = 1;
+        flush_errno = errno;
+    }
+    if (!bad)
+        return 0;
+    errno = flush_errno;
+    return vlk_fail_errno(err, "standard output");
+}
+
+int cli_run_end(cli_run *r)
+{
+    vlk_err err = {0};
+    int status;
+    cli_run_whole(r);
+    if (r->errors && vlk_out_commit(r->errors, &err) != 0)
+        cli_fail(r, NULL, "%s", err.msg);
+    if (cli_close_stdout(&err) != 0)
+        cli_fail(r, NULL, "%s", err.msg);
+    summary(r);
+    status = r->failed ? 2 : cli_stop ? 128 + (int)cli_stop : (r->bad || r->no_match) ? 1 : 0;
+    free(r);
+    return status;
+}
+
+void cli_write(cli_run *r, const void *p, size_t n)
+{
+    (void)r; /* stdio keeps the error for cli_run_end */
+    fwrite(p, 1, n, stdout);
+}

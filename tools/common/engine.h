@@ -1,0 +1,48 @@
+/* engine.h - a model ready to run: kernel, tape, weights, tokenizer; batches in, vectors out. */
+#ifndef VLK_ENGINE_H
+#define VLK_ENGINE_H
+
+#include "../../lib/model/model.h"
+#include "../cli/cli.h"
+
+typedef struct engine {
+    vlk_kernel *kernel;
+    vlk_tape *tape;
+    vlk_model *model;
+    const vlk_model_info *info;
+} engine;
+
+/* Opens what -m, --arch, --dtype and -j ask for; VLK_GEMM and VLK_CPU are read here. Reads no weights. */
+int engine_open(engine *e, const cli_common *c, int want_image, int want_text, vlk_err *err) VLK_MUST_USE;
+void engine_close(engine *e);
+/* Rows of a batch: -b, else what fills the products without taking much memory. */
+size_t engine_image_batch(const engine *e, const cli_common *c);
+size_t engine_text_batch(const engine *e, const cli_common *c);
+/* What the programs print for --info: the model as JSON, with a newline. */
+int engine_info(const engine *e, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
+/* --explain: files and their hashes, memory, threads, kernel, measured rates, as text. */
+int engine_explain(engine *e, const cli_common *c, int want_image, int want_text, vlk_buf *out,
+                   vlk_err *err) VLK_MUST_USE;
+
+/* (n,H,W,3) u8 to out (n,E). A vector that is not finite: -1, *bad is its row (else SIZE_MAX). */
+int engine_images(engine *e, float *out, const uint8_t *pixels, size_t n, int normalize, size_t *bad,
+                  vlk_err *err) VLK_MUST_USE;
+
+/* Token ids of texts behind one another; starts as {0}, engine_ids_clear frees. */
+typedef struct engine_ids {
+    int32_t *id;
+    size_t len, cap;
+    size_t *start; /* n + 1 */
+    size_t n, start_cap;
+    vlk_ids one;
+} engine_ids;
+
+/* Adds a text. 1: added, 2: added and cut to the context, -1: not added, err says why (not UTF-8; too long and
+ * long_text is 1). */
+int engine_ids_add(engine *e, engine_ids *ids, const char *s, size_t n, int long_text, vlk_err *err) VLK_MUST_USE;
+void engine_ids_reset(engine_ids *ids);
+void engine_ids_clear(engine_ids *ids);
+/* out (ids->n, E). */
+int engine_texts(engine *e, float *out, const engine_ids *ids, int normalize, size_t *bad, vlk_err *err) VLK_MUST_USE;
+
+#endif

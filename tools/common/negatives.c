@@ -1,0 +1,65 @@
+/* negatives.c - false captions against true ones, a batch at a time; cosines in double. */
+#include "negatives.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int negatives_add(engine *e, negatives *n, const char *s, size_t len, size_t image, size_t text, vlk_err *err)
+{
+    if (vlk_grow(&n->of, &n->cap, n->ids.n + 1, sizeof *n->of, err))
+        return -1;
+    n->of[n->ids.n] = (struct negative){image, text};
+    return engine_ids_add(e, &n->ids, s, len, 0, err) < 0 ? -1 : 0;
+}
+
+int negatives_add_sample(engine *e, negatives *n, const vlk_sample *s, size_t image, size_t text, vlk_err *err)
+{
+    vlk_err skip = {0};
+    int rc = 0;
+    const vlk_sample_part *part = s ? vlk_sample_part_find(s, "json") : NULL;
+    vlk_json *j = part ? vlk_json_parse((const char *)part->data, part->size, part->name, &skip) : NULL;
+    const vlk_json *list = vlk_json_get(j, "negatives");
+    for (size_t i = 0; i < vlk_json_len(list) && rc == 0; i++) {
+        size_t len = 0;
+        const char *one = vlk_json_str(vlk_json_at(list, i), &len);
+        skip.code = VLK_OK;
+        if (one && negatives_add(e, n, one, len, image, text, &skip) != 0 && skip.code != VLK_EFORMAT) {
+            *err = skip;
+            rc = -1;
+        }
+    }
+    vlk_json_free(j);
+    return rc;
+}
+
+static double dot(const float *a, const float *b, size_t n)
+{
+    double s = 0;
+    for (size_t i = 0; i < n; i++)
+        s += (double)a[i] * (double)b[i];
+    return s;
+}
+
+int negatives_count(engine *e, negatives *n, const float *image, const float *text, vlk_err *err)
+{
+    size_t dim = e->info->embed_dim, bad;
+    if (n->ids.n == 0)
+        return 0;
+    float *f = vlk_calloc(n->ids.n, dim * sizeof *f, err);
+    int rc = f ? engine_texts(e, f, &n->ids, 1, &bad, err) : -1;
+    for (size_t i = 0; i < n->ids.n && rc == 0; i++) {
+        const float *own = image + n->of[i].image * dim;
+        n->lower += dot(own, f + i * dim, dim) < dot(own, text + n->of[i].text * dim, dim);
+        n->all++;
+    }
+    engine_ids_reset(&n->ids);
+    free(f);
+    return rc;
+}
+
+void negatives_clear(negatives *n)
+{
+    engine_ids_clear(&n->ids);
+    free(n->of);
+    *n = (negatives){0};
+}

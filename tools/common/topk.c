@@ -1,0 +1,269 @@
+/* rank_topk.c - exact top-k: a bounded heap a query; blocks of rows, each read once for all queries.
+ *
+ * score(q, row) = q . row, both of unit length: the cosine. A product of a query with a row does not
+ * depend on its neighbours (vlk_dot_queries), and the order of hits is total, so the result has the same
+ * bits for any block size and number of threads.
+ * A value that is not finite makes the score not finite (x + inf and x + nan stay so, 0 * inf is nan), so
+ * looking at the scores is enough: the rows are read once. */
+#include "topk.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../lib/stream/stream.h"
+
+#define BLOCK_BYTES (8u << 20) /* of rows */
+#define BLOCK_SCORES (1u << 20)
+#define BLOCK_MIN_ROWS 256
+
+int rank_before(const rank_hit *a, const rank_hit *b)
+{
+    return a->score > b->score || (a->score == b->score && a->index < b->index); /* NOLINT: exact on purpose */
+}
+
+rank_top *rank_tops_new(size_t n, size_t k, vlk_err *err)
+{
+    rank_top *tops = vlk_calloc(n ? n : 1, sizeof *tops, err);
+    if (!tops)
+        return NULL;
+    for (size_t i = 0; i < n; i++)
+        tops[i].k = k;
+    return tops;
+}
+
+void rank_tops_free(rank_top *tops, size_t n)
+{
+    if (!tops)
+        return;
+    for (size_t i = 0; i < n; i++)
+        free(tops[i].hit);
+    free(tops);
+}
+
+/* The hit at i is worse than its parent: up with it. */
+static void sift_up(rank_hit *h, size_t i)
+{
+    rank_hit x = h[i];
+    while (i > 0) {
+        size_t p = (i - 1) / 2;
+        if (!rank_before(&h[p], &x))
+            break;
+        h[i] = h[p];
+        i = p;
+    }
+    h[i] = x;
+}
+
+/* The hit at 0 of n may be better than its children: down with it. */
+static void sift_down(rank_hit *h, size_t n)
+{
+    rank_hit x = h[0];
+    size_t i = 0;
+    for (;;) {
+        size_t c = 2 * i + 1;
+        if (c >= n)
+            break;
+        if (c + 1 < n && rank_before(&h[c], &h[c + 1]))
+            c++;
+        if (!rank_before(&x, &h[c]))
+            break;
+        h[i] = h[c];
+        i = c;
+    }
+    h[i] = x;
+}
+
+int rank_top_add(rank_top *t, float score, uint64_t index, vlk_err *err)
+{
+    rank_hit x = {score, index};
+    if (t->n < t->k) {
+        if (vlk_grow(&t->hit, &t->cap, t->n + 1, sizeof *t->hit, err))
+            return -1;
+        t->hit[t->n++] = x;
+        sift_up(t->hit, t->n - 1);
+    } else if (t->k && rank_before(&x, &t->hit[0])) {
+        t->hit[0] = x;
+        sift_down(t->hit, t->n);
+    }
+    return 0;
+}
+
+static int compare_hits(const void *a, const void *b)
+{
+    return rank_before(a, b) ? -1 : rank_before(b, a) ? 1 : 0;
+}
+
+void rank_top_sort(rank_top *t)
+{
+    if (t->n > 1)
+        qsort(t->hit, t->n, sizeof *t->hit, compare_hits);
+}
+
+/* ---- rows ----------------------------------------------------------------------------------------- */
+
+/* Can the products read the rows where they lie? */
+static int in_place(const rank_rows *m)
+{
+    const vlk_tensor *t = m->t;
+    size_t size = vlk_dtype_size(t->dtype);
+    return !m->normalize && (t->dtype == VLK_F32 || t->dtype == VLK_F16) && t->stride[1] == 1 &&
+           (uintptr_t)t->data % size == 0;
+}
+
+static int not_finite(const rank_rows *m, size_t row, vlk_err *err)
+{
+    return vlk_fail(err, VLK_EVALUE, "%s: row %zu (the first is 0) has a value that is not finite", m->name, row);
+}
+
+static void widen(float *out, const vlk_tensor *t, size_t first, size_t n)
+{
+    size_t d = t->dim[1], size = vlk_dtype_size(t->dtype);
+    for (size_t i = 0; i < n; i++) {
+        const char *row = (const char *)t->data + (first + i) * t->stride[0] * size;
+        if (t->stride[1] == 1)
+            vlk_to_f32(out + i * d, row, t->dtype, d);
+        else
+            for (size_t j = 0; j < d; j++)
+                vlk_to_f32(out + i * d + j, row + j * t->stride[1] * size, t->dtype, 1);
+    }
+}
+
+int rank_load_rows(vlk_kernel *kn, float *out, const rank_rows *m, size_t first, size_t n, vlk_err *err)
+{
+    size_t d = m->t->dim[1];
+    widen(out, m->t, first, n);
+    for (size_t i = 0; i < n; i++)
+        if (!vlk_all_finite(out + i * d, d))
+            return not_finite(m, first + i, err);
+    if (m->normalize) {
+        vlk_l2_normalize_rows(kn, out, out, n, d, NULL);
+        for (size_t i = 0; i < n; i++)
+            if (!vlk_all_finite(out + i * d, d))
+                return vlk_fail(err, VLK_EVALUE, "%s: row %zu (the first is 0) is too long to be scaled", m->name,
+                                first + i);
+    }
+    return 0;
+}
+
+/* ---- the scan --------------------------------------------------------------------------------------- */
+
+typedef struct scan {
+    const rank_rows *m;
+    rank_top *tops;
+    float *scores, *block; /* scores (Q,n) of a block; block: rows as floats where they cannot be read in place */
+    float floor;
+    uint64_t base;
+    size_t first, n; /* rows of the block in hand */
+    vlk_err *errs;   /* one a query: the heaps fill in parallel */
+} scan;
+
+/* Offers the scores of a block to one query's heap. */
+static int offer(const scan *s, size_t query, vlk_err *err)
+{
+    const float *score = s->scores + query * s->n;
+    rank_top *top = &s->tops[query];
+    for (size_t i = 0; i < s->n; i++) {
+        const float bar = top->n == top->k ? top->hit[0].score : s->floor;
+        if (score[i] >= bar && score[i] >= s->floor && /* nearly never */
+            rank_top_add(top, score[i], s->base + s->first + i, err))
+            return -1;
+    }
+    return 0;
+}
+
+/* What was read of a mapped file leaves this process again; the page cache keeps it. */
+static void give_back(const scan *s)
+{
+    const vlk_tensor *t = s->m->t;
+    size_t size = vlk_dtype_size(t->dtype);
+    if (s->m->mapped && t->stride[1] == 1 && t->stride[0] == t->dim[1])
+        vlk_map_release((const char *)t->data + s->first * t->dim[1] * size, s->n * t->dim[1] * size);
+}
+
+static void offer_task(void *arg, size_t task, int thread)
+{
+    scan *s = arg;
+    (void)thread;
+    if (offer(s, task, &s->errs[task]) == 0)
+        s->errs[task].code = VLK_OK;
+}
+
+static int check_finite(const scan *s, vlk_err *err)
+{
+    if (vlk_all_finite(s->scores, s->n)) /* those of the first query tell */
+        return 0;
+    for (size_t i = 0; i < s->n; i++)
+        if (!isfinite(s->scores[i]))
+            return not_finite(s->m, s->first + i, err);
+    return 0;
+}
+
+static int scan_block(vlk_kernel *kn, scan *s, const float *q, size_t nq, vlk_err *err)
+{
+    const vlk_tensor *t = s->m->t;
+    size_t d = t->dim[1], stride = t->stride[0];
+    const void *rows = (const char *)t->data + s->first * stride * vlk_dtype_size(t->dtype);
+    vlk_dtype type = t->dtype;
+    if (s->block) {
+        if (rank_load_rows(kn, s->block, s->m, s->first, s->n, err))
+            return -1;
+        rows = s->block;
+        type = VLK_F32;
+        stride = d;
+    }
+    vlk_dot_queries(kn, s->scores, q, nq, rows, type, stride, s->n, d);
+    if (check_finite(s, err))
+        return -1;
+    if (nq == 1)
+        return offer(s, 0, err);
+    vlk_pool_run(vlk_kernel_pool(kn), offer_task, s, nq);
+    for (size_t i = 0; i < nq; i++)
+        if (s->errs[i].code) {
+            *err = s->errs[i];
+            return -1;
+        }
+    return 0;
+}
+
+/* Rows of a block: long enough to keep the threads busy, and with many queries the scores stay in the cache. */
+static size_t block_rows(size_t n, size_t row, size_t nq)
+{
+    size_t step = BLOCK_BYTES / row, scores = BLOCK_SCORES / nq;
+    if (step > scores)
+        step = scores;
+    if (step < BLOCK_MIN_ROWS)
+        step = BLOCK_MIN_ROWS;
+    return step < n ? step : n;
+}
+
+int rank_scan(vlk_kernel *kn, rank_top *tops, const float *q, size_t nq, const rank_rows *m, uint64_t base, float floor,
+              vlk_err *err)
+{
+    scan s = {.m = m, .tops = tops, .floor = floor, .base = base};
+    size_t n = m->t->dim[0], d = m->t->dim[1], step, total;
+    int rc = -1;
+    if (n == 0 || d == 0 || nq == 0)
+        return 0;
+    step = block_rows(n, d * (in_place(m) ? vlk_dtype_size(m->t->dtype) : sizeof(float)), nq);
+    if (vlk_mul(step, nq, &total)) {
+        vlk_fail(err, VLK_EMEM, "%zu queries are too many", nq);
+        goto out;
+    }
+    if (!(s.scores = vlk_calloc(total, sizeof *s.scores, err)) || !(s.errs = vlk_calloc(nq, sizeof *s.errs, err)))
+        goto out;
+    if (!in_place(m) && !(s.block = vlk_calloc(step * d, sizeof *s.block, err)))
+        goto out;
+    for (s.first = 0; s.first < n; s.first += step) {
+        s.n = n - s.first < step ? n - s.first : step;
+        if (scan_block(kn, &s, q, nq, err))
+            goto out;
+        give_back(&s);
+    }
+    rc = 0;
+out:
+    free(s.scores);
+    free(s.errs);
+    free(s.block);
+    return rc;
+}

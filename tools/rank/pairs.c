@@ -1,0 +1,210 @@
+/* rank_pairs.c - --recall of samples and lists: images and texts are embedded on the way and held in memory.
+ *
+ * Several captions of a sample, and several rows of a list with one path, belong to one image. The feed joins rows
+ * that stand behind one another; in lists that are not sorted (COCO's annotations) a path comes again later, so the
+ * paths of each list are remembered. */
+#include "../common/negatives.h"
+#include "rank.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct known {
+    char *key;
+    size_t len, image;
+} known;
+
+typedef struct pairs {
+    float *image, *text;
+    size_t images, texts, image_cap, text_cap, truth_cap, truths;
+    rank_truth *truth;
+    engine_ids ids;
+    known *seen; /* paths of the list in hand: a table of `slots` (a power of 2), open addressing */
+    size_t slots, filled, source;
+    size_t *row; /* of the batch in hand: the rows whose captions are good */
+    size_t rows, row_cap;
+    negatives neg;
+} pairs;
+
+/* ---- paths that were seen ---------------------------------------------------------------------------------- */
+
+static void forget(pairs *p)
+{
+    for (size_t i = 0; i < p->slots; i++)
+        free(p->seen[i].key);
+    free(p->seen);
+    p->seen = NULL;
+    p->slots = p->filled = 0;
+}
+
+/* The slot of a key, or the free one where it belongs. */
+static known *slot_of(known *table, size_t slots, const char *key, size_t n)
+{
+    size_t i = (size_t)vlk_fnv1a64(key, n) & (slots - 1);
+    while (table[i].key && (table[i].len != n || memcmp(table[i].key, key, n) != 0))
+        i = (i + 1) & (slots - 1);
+    return &table[i];
+}
+
+static int grow_table(pairs *p, vlk_err *err)
+{
+    size_t slots = p->slots ? 2 * p->slots : 1024;
+    known *table = vlk_calloc(slots, sizeof *table, err);
+    if (!table)
+        return -1;
+    for (size_t i = 0; i < p->slots; i++)
+        if (p->seen[i].key)
+            *slot_of(table, slots, p->seen[i].key, p->seen[i].len) = p->seen[i];
+    free(p->seen);
+    p->seen = table;
+    p->slots = slots;
+    return 0;
+}
+
+/* 1 if this path of a list has come before: *image is its image. 0 if not: it is remembered as *image. */
+static int seen_before(pairs *p, const vlk_item *it, size_t *image, vlk_err *err)
+{
+    known *k;
+    if (it->source->kind != VLK_SOURCE_LIST)
+        return 0;
+    if (p->source != it->source->index) {
+        forget(p);
+        p->source = it->source->index;
+    }
+    if (2 * p->filled >= p->slots && grow_table(p, err))
+        return -1;
+    k = slot_of(p->seen, p->slots, it->key.s, it->key.n);
+    if (k->key) {
+        *image = k->image;
+        return 1;
+    }
+    if (!(k->key = vlk_strndup(it->key.s, it->key.n, err)))
+        return -1;
+    k->len = it->key.n;
+    k->image = *image;
+    p->filled++;
+    return 0;
+}
+
+/* ---- vectors ----------------------------------------------------------------------------------------------------- */
+
+static int encode_batch_texts(rank_job *j, pairs *p, vlk_err *err)
+{
+    size_t dim = j->e.info->embed_dim, bad = SIZE_MAX, n = p->ids.n;
+    if (n == 0)
+        return 0;
+    if (vlk_grow(&p->text, &p->text_cap, (p->texts + n) * dim, sizeof *p->text, err) ||
+        engine_texts(&j->e, p->text + p->texts * dim, &p->ids, 1, &bad, err))
+        return -1;
+    p->texts += n;
+    engine_ids_reset(&p->ids);
+    return 0;
+}
+
+/* The captions of one good image. One that cannot be encoded makes the item a bad one: none of them counts, nor does
+ * the image. */
+static int add_captions(rank_job *j, pairs *p, const vlk_item *it, vlk_err *err)
+{
+    size_t n = p->ids.n, len = p->ids.len, truths = p->truths, cut = 0, image = p->images + p->rows;
+    const size_t first = p->texts + n;
+    int again;
+    for (size_t c = 0; c < it->captions; c++) {
+        vlk_err e = {0};
+        int r = engine_ids_add(&j->e, &p->ids, it->caption[c].s, it->caption[c].n, j->c->long_text, &e);
+        if (r < 0 && e.code != VLK_EFORMAT && e.code != VLK_ELIMIT) {
+            *err = e;
+            return -1;
+        }
+        if (r < 0) {
+            cli_item_bad(j->run, it->key.s, it->key.n, "tokens", e.msg);
+            p->ids.n = n;
+            p->ids.len = len;
+            p->truths = truths;
+            return 0;
+        }
+        cut += r == 2;
+        if (vlk_grow(&p->truth, &p->truth_cap, p->truths + 1, sizeof *p->truth, err))
+            return -1;
+        p->truth[p->truths++].text = p->texts + p->ids.n - 1;
+    }
+    if ((again = seen_before(p, it, &image, err)) < 0 ||
+        vlk_grow(&p->row, &p->row_cap, p->rows + 1, sizeof *p->row, err))
+        return -1;
+    if (!again)
+        p->row[p->rows++] = it->row;
+    for (size_t i = truths; i < p->truths; i++)
+        p->truth[i].image = image;
+    if (negatives_add_sample(&j->e, &p->neg, it->sample, image, first, err))
+        return -1;
+    j->run->cut += cut;
+    cli_item_good(j->run);
+    return 0;
+}
+
+/* The vectors of the batch; those of rows that do not count are closed over. */
+static int encode_batch_images(rank_job *j, pairs *p, const vlk_batch *b, vlk_err *err)
+{
+    size_t dim = j->e.info->embed_dim, bad = SIZE_MAX;
+    float *to;
+    if (p->rows == 0)
+        return 0;
+    if (vlk_grow(&p->image, &p->image_cap, (p->images + b->rows) * dim, sizeof *p->image, err))
+        return -1;
+    to = p->image + p->images * dim;
+    if (engine_images(&j->e, to, b->pixels, b->rows, 1, &bad, err))
+        return -1;
+    for (size_t i = 0; i < p->rows; i++)
+        if (p->row[i] != i)
+            memmove(to + i * dim, to + p->row[i] * dim, dim * sizeof *to);
+    p->images += p->rows;
+    p->rows = 0;
+    return 0;
+}
+
+static int add_batch(rank_job *j, pairs *p, const vlk_batch *b, vlk_err *err)
+{
+    for (size_t i = 0; i < b->items; i++) {
+        const vlk_item *it = b->item[i];
+        if (rank_good_item(j, it) && add_captions(j, p, it, err))
+            return -1;
+    }
+    cli_progress(j->run);
+    if (encode_batch_texts(j, p, err) || encode_batch_images(j, p, b, err))
+        return -1;
+    return negatives_count(&j->e, &p->neg, p->image, p->text, err);
+}
+
+int rank_recall_pairs(rank_job *j, rank_writer *w, vlk_err *err)
+{
+    vlk_feed_options f;
+    vlk_feed *feed = NULL;
+    vlk_batch b;
+    pairs p = {.source = SIZE_MAX};
+    vlk_tensor ti, tt;
+    int r = -1;
+    rank_feed_options(j, &f, VLK_FEED_PAIRS, j->c->operand, j->c->operands);
+    f.files_from = j->c->files_from;
+    f.keep_samples = 1; /* false captions stand in their KEY.json */
+    if (!(feed = vlk_feed_open(&f, err)))
+        goto out;
+    while ((r = vlk_feed_next(feed, &b, err)) == 1)
+        if ((r = add_batch(j, &p, &b, err)) < 0)
+            break;
+    if (r == 0 && !cli_stop && p.images > 0) {
+        rank_rows images = rank_dense(&ti, "images", p.image, p.images, j->e.info->embed_dim);
+        rank_rows texts = rank_dense(&tt, "texts", p.text, p.texts, j->e.info->embed_dim);
+        r = rank_write_recall(j, w, &images, &texts, p.truth, p.truths, err);
+        if (r == 0 && p.neg.all > 0)
+            r = rank_write_measure(w, "neg_acc", (double)p.neg.lower / (double)p.neg.all, err);
+    }
+out:
+    vlk_feed_close(feed);
+    free(p.image);
+    free(p.text);
+    free(p.truth);
+    free(p.row);
+    forget(&p);
+    engine_ids_clear(&p.ids);
+    negatives_clear(&p.neg);
+    return r;
+}

@@ -1,0 +1,161 @@
+/* train_data.c - what is trained on: the index, the order of samples, the loader. */
+#include "job.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static size_t cache_bytes(const train_job *j)
+{
+    return j->o->cache_mb > SIZE_MAX >> 20 ? SIZE_MAX : j->o->cache_mb << 20;
+}
+
+/* W::W ... into the weights of n sources. */
+static int parse_weights(vlk_order_source *s, size_t n, const char *text, vlk_err *err)
+{
+    const char *at = text;
+    for (size_t i = 0; i < n; i++) {
+        const char *end = at ? strstr(at, "::") : NULL;
+        size_t len = end ? (size_t)(end - at) : at ? strlen(at) : 0;
+        char word[64];
+        if (!at || len >= sizeof word)
+            return vlk_fail(err, VLK_EUSAGE, "--train-weights %s: expected %zu numbers, one for each source", text, n);
+        memcpy(word, at, len);
+        word[len] = 0;
+        if (vlk_parse_f64(word, 1e-9, 1e9, &s[i].weight))
+            return vlk_fail(err, VLK_EUSAGE, "--train-weights: '%s' is no weight", word);
+        at = end ? end + 2 : NULL;
+    }
+    return at ? vlk_fail(err, VLK_EUSAGE, "--train-weights %s: there are %zu sources", text, n) : 0;
+}
+
+static int open_order(train_job *j, vlk_err *err)
+{
+    const train_options *o = j->o;
+    size_t n = vlk_dataset_sources(j->index);
+    int rc = -1;
+    vlk_order_options oo = {.seed = o->seed, .epoch_samples = o->epoch_samples, .batch = o->batch, .window = o->window};
+    vlk_order_source *s = vlk_calloc(n ? n : 1, sizeof *s, err);
+    if (!s)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        size_t first;
+        const char *name = vlk_dataset_source(j->index, i, &first, &s[i].samples, &s[i].shard, &s[i].shards);
+        if (s[i].samples == 0) {
+            vlk_fail(err, VLK_EUSAGE, "%s: holds no samples", name);
+            goto out;
+        }
+    }
+    if (o->train_weights && parse_weights(s, n, o->train_weights, err))
+        goto out;
+    if (o->train_weights && !o->epoch_samples) {
+        vlk_fail(err, VLK_EUSAGE, "--train-weights needs --epoch-samples: how long is an epoch of such a mixture?");
+        goto out;
+    }
+    j->order = vlk_order_new(s, n, &oo, err);
+    rc = j->order ? 0 : -1;
+out:
+    free(s);
+    return rc;
+}
+
+/* The options want char *const *; the strings are not written to. */
+static char **operands(const cli_strs *l, vlk_err *err)
+{
+    char **s = vlk_calloc(l->n + 1, sizeof *s, err);
+    for (size_t i = 0; s && i < l->n; i++)
+        s[i] = (char *)(uintptr_t)l->s[i];
+    return s;
+}
+
+static int open_index(train_job *j, vlk_err *err)
+{
+    char **names = operands(&j->o->train, err);
+    if (!names)
+        return -1;
+    vlk_dataset_options io = {.operand = names,
+                              .operands = j->o->train.n,
+                              .captions = j->o->captions,
+                              .negatives = j->o->negatives > 0,
+                              .cache_bytes = cache_bytes(j),
+                              .stop = &cli_stop};
+    j->index = vlk_dataset_open(&io, err);
+    free(names);
+    if (!j->index)
+        return -1;
+    j->facts.samples = vlk_dataset_count(j->index);
+    vlk_dataset_hash(j->index, j->facts.index);
+    if (j->facts.samples == 0)
+        return vlk_fail(err, VLK_EUSAGE, "--train %s: holds no samples", j->o->train.s[0]);
+    if (j->o->negatives && vlk_dataset_size(j->index).with_negatives == 0)
+        return vlk_fail(err, VLK_EUSAGE, "--hard-negatives: no sample has a list \"negatives\" in KEY.json");
+    return 0;
+}
+
+static int open_sets(train_job *j, vlk_err *err)
+{
+    const cli_strs *val = &j->o->val;
+    if (!(j->set = vlk_calloc(val->n + 1, sizeof *j->set, err)))
+        return -1;
+    for (size_t i = 0; i < val->n; i++) {
+        train_set *s = &j->set[j->sets++];
+        char *name[] = {(char *)(uintptr_t)val->s[i], NULL};
+        vlk_dataset_options io = {.operand = name,
+                                  .operands = 1,
+                                  .negatives = 1,
+                                  .labels = j->o->val_labels != NULL,
+                                  .cache_bytes = cache_bytes(j),
+                                  .stop = &cli_stop};
+        const char *slash = strrchr(val->s[i], '/');
+        s->path = val->s[i];
+        s->name = slash && slash[1] ? slash + 1 : val->s[i];
+        if (!(s->index = vlk_dataset_open(&io, err)))
+            return -1;
+        if (vlk_dataset_count(s->index) == 0)
+            return vlk_fail(err, VLK_EUSAGE, "--val %s: holds no samples", s->path);
+    }
+    return 0;
+}
+
+int train_data_open(train_job *j, vlk_err *err)
+{
+    return open_index(j, err) || open_order(j, err) || open_sets(j, err) || train_labels_open(j, err) ? -1 : 0;
+}
+
+/* Random numbers of a sample belong to (seed, epoch, sample): the place in the order does not matter. */
+static int draw(void *arg, uint64_t position, vlk_draw *d, vlk_err *err)
+{
+    const train_job *j = arg;
+    vlk_order_item item;
+    if (vlk_order_at(j->order, position, &item, err))
+        return -1;
+    d->sample = item.index;
+    d->key[0] = j->o->seed;
+    d->key[1] = item.epoch;
+    d->key[2] = item.index;
+    return 1;
+}
+
+int train_loader_open(train_job *j, vlk_err *err)
+{
+    const train_options *o = j->o;
+    size_t held = vlk_dataset_size(j->index).held, all = cache_bytes(j);
+    vlk_loader_options lo = {
+        .index = j->index,
+        .draw = draw,
+        .draw_arg = j,
+        .position = j->position,
+        .batch = o->batch,
+        .negatives = o->negatives,
+        .preprocess = j->e.info->preprocess,
+        .augment = o->augment,
+        .pixels = {.no_exif = o->no_exif, .alpha = (vlk_alpha)o->alpha, .max_pixels = o->max_pixels},
+        .cache_bytes = all > held ? all - held : 0,
+        .threads = (int)o->threads,
+        .stop = &cli_stop,
+        .rank = j->rank,
+        .ranks = j->ranks,
+        .gather = train_gather_news,
+        .gather_arg = j};
+    j->loader = vlk_loader_open(&lo, err);
+    return j->loader ? 0 : -1;
+}

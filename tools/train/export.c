@@ -1,0 +1,83 @@
+/* train_export.c - --export: a folder to ship, from a checkpoint: weights (or their running means) as f16 or f32, with
+ * config, preprocessor and tokenizer files. The folder must be new or empty; its weights come last, so that a folder
+ * with weights is whole. */
+#include "job.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <dirent.h>
+#include <unistd.h>
+
+static int make_folder(const char *path, vlk_err *err)
+{
+    if (mkdir(path, 0777) == 0)
+        return 0;
+    if (errno != EEXIST)
+        return vlk_fail_errno(err, "%s: cannot make the folder", path);
+    DIR *d = opendir(path);
+    if (!d)
+        return vlk_fail_errno(err, "%s: cannot open the folder", path);
+    int other = 0;
+    for (const struct dirent *e; (e = readdir(d)) != NULL;)
+        other |= strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
+    closedir(d);
+    return other ? vlk_fail(err, VLK_EUSAGE, "%s: is there and not empty: expected a new folder", path) : 0;
+}
+
+/* All tensors of a file; provenance goes along. */
+static int copy_weights(const char *from, const char *to, vlk_dtype type, vlk_err *err)
+{
+    vlk_buf arguments = {0}, version = {0};
+    vlk_tensor *t = NULL;
+    int rc = -1;
+    vlk_weights *w = vlk_weights_open(from, err);
+    size_t n = w ? vlk_weights_count(w) : 0;
+    if (!w || !(t = vlk_calloc(n ? n : 1, sizeof *t, err)) ||
+        vlk_safetensors_meta(from, "arguments", &arguments, err) < 0 ||
+        vlk_safetensors_meta(from, "vlkit", &version, err) < 0)
+        goto out;
+    if (!arguments.data || !version.data) {
+        vlk_fail(err, VLK_EFORMAT, "%s: was not written by itc-train", from);
+        goto out;
+    }
+    for (size_t i = 0; i < n; i++)
+        t[i] = *vlk_weights_at(w, i);
+    const vlk_meta meta[] = {
+        {"format", "pt"}, {"vlkit", version.data}, {"program", "itc-train"}, {"arguments", arguments.data}};
+    rc = vlk_safetensors_write(to, t, n, type, meta, 4, err);
+out:
+    free(t);
+    vlk_weights_close(w);
+    vlk_buf_clear(&arguments);
+    vlk_buf_clear(&version);
+    return rc;
+}
+
+int train_export(cli_run *run, const train_options *o, vlk_err *err)
+{
+    struct stat st;
+    train_files files = {0};
+    int f16 = o->dtype == 2, rc = -1;
+    (void)run;
+    char *from = vlk_path_join(o->export_from, o->ema > 0 ? "ema.safetensors" : "model.safetensors", err);
+    char *config = vlk_path_join(o->export_from, "config.json", err);
+    char *to = vlk_path_join(o->output, "model.safetensors", err);
+    if (!from || !config || !to)
+        goto out;
+    if (stat(from, &st) != 0) {
+        vlk_fail_errno(err, "%s", from);
+        goto out;
+    }
+    if (train_files_read(&files, o->export_from, NULL, stat(config, &st) != 0, f16 ? "float16" : "float32", 0, err) ||
+        make_folder(o->output, err) || train_files_write(&files, o->output, err))
+        goto out;
+    rc = copy_weights(from, to, f16 ? VLK_F16 : VLK_F32, err);
+out:
+    train_files_clear(&files);
+    free(from);
+    free(config);
+    free(to);
+    return rc;
+}
