@@ -47,16 +47,17 @@ check_layers() {
         done
     done
     # A program's folder includes cli, common and its own files; common includes cli; a main its program's folder.
+    up='../'
     for f in tools/*.c tools/*/*.[ch]; do
         room=$(basename "$(dirname "$f")")
         sed -n 's/^ *# *include *"\([^"]*\)".*/\1/p' "$f" | while read -r inc; do
             case $inc in
-            ../lib/*/*.h | ../../lib/*/*.h)
+            "$up"lib/*/*.h | "$up$up"lib/*/*.h)
                 door=$(basename "$(dirname "$inc")")
                 [ "$(basename "$inc")" = "$door.h" ] || say "$f: includes $inc; a room is entered by its face"
                 ;;
-            ../cli/*) ;;
-            ../common/*) [ "$room" = cli ] && say "$f: cli may not include $inc" ;;
+            "$up"cli/*) ;;
+            "$up"common/*) [ "$room" = cli ] && say "$f: cli may not include $inc" ;;
             ../*) say "$f: $room may not include $inc" ;;
             esac
         done

@@ -36,22 +36,30 @@ static const char *const openai_names[][2] = {
 static void fill(vlk_clip_config *c, const struct arch *a, int quick)
 {
     vlk_act act = quick ? VLK_ACT_QUICK_GELU : VLK_ACT_GELU;
-    vlk_vision_config *v = &c->vision;
+    vlk_vit_config *v = &c->vit;
+    vlk_resnet_config *r = &c->resnet;
     *c = (vlk_clip_config){.family = VLK_CLIP, .embed = a->embed};
-    v->image = a->image;
     if (a->layers) {
-        v->block = (vlk_block_config){a->width, a->width / a->head, a->mlp, act, 1e-5f, 0, 0};
+        v->block =
+            (vlk_block_config){.width = a->width, .heads = a->width / a->head, .mlp = a->mlp, .act = act, .eps = 1e-5f};
+        v->image = a->image;
         v->layers = a->layers;
         v->patch = a->patch;
         v->class_token = v->ln_pre = v->projection = 1;
         v->pool = VLK_POOL_FIRST;
     } else {
-        v->resnet = 1;
-        v->stem = a->width;
-        v->pool_heads = a->width * 32 / a->head;
-        memcpy(v->stage, a->stage, sizeof v->stage);
+        c->has_resnet = 1;
+        r->image = a->image;
+        r->width = a->width;
+        r->heads = a->width * 32 / a->head;
+        memcpy(r->stage, a->stage, sizeof r->stage);
     }
-    c->text.block = (vlk_block_config){a->text_width, a->text_heads, 4 * a->text_width, act, 1e-5f, 1, 0};
+    c->text.block = (vlk_block_config){.width = a->text_width,
+                                       .heads = a->text_heads,
+                                       .mlp = 4 * a->text_width,
+                                       .act = act,
+                                       .eps = 1e-5f,
+                                       .causal = 1};
     c->text.layers = a->text_layers;
     c->text.context = 77;
     c->text.vocab = 49408;

@@ -262,7 +262,7 @@ static void *zeroed(struct binder *b, size_t n, size_t size)
     return p;
 }
 
-static int bind_blocks(struct binder *b, vlk_block_params **block, size_t layers, const char *prefix)
+static int bind_blocks(struct binder *b, vlk_block_w **block, size_t layers, const char *prefix)
 {
     if (!(*block = zeroed(b, layers, sizeof **block)))
         return -1;
@@ -274,7 +274,7 @@ static int bind_blocks(struct binder *b, vlk_block_params **block, size_t layers
 
 static int bind_vit(struct binder *b)
 {
-    const vlk_vision_config *v = &b->m->config.vision;
+    const vlk_vit_config *v = &b->m->config.vit;
     size_t grid = v->image / v->patch;
     b->dim['w'] = v->block.width;
     b->dim['T'] = 3 * v->block.width;
@@ -314,14 +314,14 @@ static void set_batch_norm_eps(vlk_batch_norm_params *p)
 
 static int bind_resnet(struct binder *b)
 {
-    const vlk_vision_config *v = &b->m->config.vision;
-    vlk_resnet_params *r = &b->m->resnet;
-    size_t grid = v->image / 32, in = v->stem;
+    const vlk_resnet_config *v = &b->m->config.resnet;
+    vlk_resnet_w *r = &b->m->resnet;
+    size_t grid = v->image / 32, in = v->width;
     if (b->dialect != 1)
         return vlk_fail(b->err, VLK_EUNSUPPORTED, "%s: a ResNet in Hugging Face's layout", file_of(b));
-    b->dim['h'] = v->stem / 2;
-    b->dim['o'] = v->stem;
-    b->dim['w'] = 32 * v->stem;
+    b->dim['h'] = v->width / 2;
+    b->dim['o'] = v->width;
+    b->dim['w'] = 32 * v->width;
     b->dim['t'] = grid * grid + 1;
     set_batch_norm_eps(&r->bn1);
     set_batch_norm_eps(&r->bn2);
@@ -331,10 +331,10 @@ static int bind_resnet(struct binder *b)
     for (size_t s = 0; s < 4; s++) {
         if (!(r->block[s] = zeroed(b, v->stage[s], sizeof *r->block[s])))
             return -1;
-        b->dim['h'] = v->stem << s;
+        b->dim['h'] = v->width << s;
         b->dim['o'] = 4 * b->dim['h'];
         for (size_t i = 0; i < v->stage[s]; i++, in = b->dim['o']) {
-            vlk_bottleneck_params *p = &r->block[s][i];
+            vlk_bottleneck_w *p = &r->block[s][i];
             b->dim['i'] = in;
             b->has = i == 0 ? VLK_HAS_DOWN : 0;
             set_batch_norm_eps(&p->bn1);
@@ -403,7 +403,7 @@ static int refuse_leftovers(struct binder *b)
 /* Towers, from weights or for a new model. */
 static int bind_towers(struct binder *b)
 {
-    return (b->m->config.vision.resnet ? bind_resnet(b) : bind_vit(b)) != 0 || bind_text(b) != 0 ? -1 : 0;
+    return (b->m->config.has_resnet ? bind_resnet(b) : bind_vit(b)) != 0 || bind_text(b) != 0 ? -1 : 0;
 }
 
 int vlk_bind(vlk_model *m, vlk_err *err)

@@ -128,23 +128,41 @@ static int check_block(const vlk_block_config *b, const char *what, const char *
     return 0;
 }
 
+size_t vlk_config_image(const vlk_clip_config *c)
+{
+    return c->has_resnet ? c->resnet.image : c->vit.image;
+}
+
+static int check_vit(const vlk_vit_config *v, const char *where, vlk_err *err)
+{
+    if (check_block(&v->block, "the image tower", where, err))
+        return -1;
+    if (v->image < v->patch)
+        return vlk_fail(err, VLK_EMODEL, "%s: patches of %zu pixels in images of %zu", where, v->patch, v->image);
+    return 0;
+}
+
+static int check_resnet(const vlk_resnet_config *r, const char *where, vlk_err *err)
+{
+    if (r->image < 32 || r->image % 32)
+        return vlk_fail(err, VLK_EMODEL, "%s: image size %zu of a ResNet is not a multiple of 32", where, r->image);
+    if (r->width < 2 || r->width % 2 || !r->stage[0] || !r->stage[1] || !r->stage[2] || !r->stage[3])
+        return vlk_fail(err, VLK_EMODEL, "%s: a ResNet of width %zu with %zu, %zu, %zu, %zu blocks", where, r->width,
+                        r->stage[0], r->stage[1], r->stage[2], r->stage[3]);
+    if (r->heads == 0 || r->width * 32 % r->heads)
+        return vlk_fail(err, VLK_EMODEL, "%s: %zu heads do not divide the width %zu of the attention pool", where,
+                        r->heads, r->width * 32);
+    return 0;
+}
+
 int vlk_config_check(const vlk_clip_config *c, const char *where, vlk_err *err)
 {
-    const vlk_vision_config *v = &c->vision;
-    if (!v->resnet && check_block(&v->block, "the image tower", where, err) != 0)
+    if (!c->has_resnet && check_vit(&c->vit, where, err))
         return -1;
-    if (check_block(&c->text.block, "the text tower", where, err) != 0)
+    if (check_block(&c->text.block, "the text tower", where, err))
         return -1;
-    if (!v->resnet && v->image < v->patch)
-        return vlk_fail(err, VLK_EMODEL, "%s: patches of %zu pixels in images of %zu", where, v->patch, v->image);
-    if (v->resnet && (v->image < 32 || v->image % 32))
-        return vlk_fail(err, VLK_EMODEL, "%s: image size %zu of a ResNet is not a multiple of 32", where, v->image);
-    if (v->resnet && (v->stem < 2 || v->stem % 2 || !v->stage[0] || !v->stage[1] || !v->stage[2] || !v->stage[3]))
-        return vlk_fail(err, VLK_EMODEL, "%s: a ResNet of width %zu with %zu, %zu, %zu, %zu blocks", where, v->stem,
-                        v->stage[0], v->stage[1], v->stage[2], v->stage[3]);
-    if (v->resnet && (v->pool_heads == 0 || v->stem * 32 % v->pool_heads))
-        return vlk_fail(err, VLK_EMODEL, "%s: %zu heads do not divide the width %zu of the attention pool", where,
-                        v->pool_heads, v->stem * 32);
+    if (c->has_resnet && check_resnet(&c->resnet, where, err))
+        return -1;
     if (c->text.pool == VLK_POOL_END && (c->text.end < 0 || (size_t)c->text.end >= c->text.vocab))
         return vlk_fail(err, VLK_EMODEL, "%s: the end token %d is not in a vocabulary of %zu", where, (int)c->text.end,
                         c->text.vocab);

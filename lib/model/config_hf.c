@@ -30,7 +30,7 @@ static void read_block(vlk_block_config *b, size_t *layers, vlk_fields *f, const
     *layers = vlk_field_size(f, "num_hidden_layers", d->layers, VLK_MAX_LAYERS);
 }
 
-static void read_vision(vlk_vision_config *v, vlk_fields *f, int siglip)
+static void read_vision(vlk_vit_config *v, vlk_fields *f, int siglip)
 {
     const struct defaults *d = siglip ? &siglip_vision : &clip_vision;
     read_block(&v->block, &v->layers, f, d);
@@ -53,7 +53,7 @@ static void read_text(vlk_text_config *t, vlk_fields *f, int siglip)
     read_block(&t->block, &t->layers, f, d);
     t->context = vlk_field_size(f, "max_position_embeddings", d->context, VLK_MAX_WIDTH);
     t->vocab = vlk_field_size(f, "vocab_size", d->vocab, VLK_MAX_VOCAB);
-    t->proj_bias = t->other_tokenizer = siglip;
+    t->proj_bias = siglip;
     if (siglip) {
         t->pool = VLK_POOL_LAST;
         return;
@@ -85,13 +85,13 @@ int vlk_config_hf(vlk_clip_config *c, const vlk_json *config, const char *path, 
     vlk_fields f;
     const char *type = vlk_json_str(vlk_json_get(config, "model_type"), NULL);
     int siglip = type && strcmp(type, "siglip") == 0;
-    *c = (vlk_clip_config){.family = siglip ? VLK_SIGLIP : VLK_CLIP, .logit_bias = siglip};
+    *c = (vlk_clip_config){.family = siglip ? VLK_SIGLIP : VLK_CLIP, .logit_bias = siglip, .other_tokenizer = siglip};
     if (!type || (!siglip && strcmp(type, "clip") != 0))
         return vlk_fail(err, VLK_EMODEL, "%s: model_type: expected \"clip\" or \"siglip\", found %s%s%s", path,
                         type ? "\"" : "", type ? type : "none", type ? "\"" : "");
     if (tower(&f, config, "vision_config", "vision_config_dict", where, path, err) != 0)
         return -1;
-    read_vision(&c->vision, &f, siglip);
+    read_vision(&c->vit, &f, siglip);
     if (f.failed || tower(&f, config, "text_config", "text_config_dict", where, path, err) != 0)
         return -1;
     read_text(&c->text, &f, siglip);
@@ -102,9 +102,9 @@ int vlk_config_hf(vlk_clip_config *c, const vlk_json *config, const char *path, 
     f = (vlk_fields){NULL, config, where, err, 0};
     if (!siglip)
         c->embed = vlk_field_size(&f, "projection_dim", 512, VLK_MAX_WIDTH);
-    else if (c->embed != c->vision.block.width)
+    else if (c->embed != c->vit.block.width)
         return vlk_fail(err, VLK_EMODEL, "%s: projection_size %zu of texts is not the width %zu of images", path,
-                        c->embed, c->vision.block.width);
+                        c->embed, c->vit.block.width);
     if (f.failed)
         return -1;
     return vlk_config_check(c, path, err);

@@ -21,7 +21,7 @@ static int put_tower(vlk_buf *out, const vlk_model *m, const vlk_block_config *b
 
 static int put_config(vlk_buf *out, const vlk_model *m, vlk_err *err)
 {
-    const vlk_vision_config *v = &m->config.vision;
+    const vlk_vit_config *v = &m->config.vit;
     const vlk_text_config *t = &m->config.text;
     const size_t end = t->pool == VLK_POOL_END ? (size_t)t->end : t->vocab - 1;
     if (vlk_buf_addf(out, err,

@@ -126,13 +126,12 @@ static size_t square(vlk_fields *f, const char *key, size_t fallback)
     return (size_t)a;
 }
 
-static void read_resnet(vlk_vision_config *v, vlk_fields *f, const vlk_json *layers)
+static void read_resnet(vlk_resnet_config *v, vlk_fields *f, const vlk_json *layers)
 {
     int64_t n;
     size_t head = vlk_field_size(f, "head_width", 64, VLK_MAX_WIDTH);
-    v->resnet = 1;
-    v->stem = vlk_field_size(f, "width", 768, VLK_MAX_WIDTH / 32);
-    v->pool_heads = v->stem * 32 / head;
+    v->width = vlk_field_size(f, "width", 768, VLK_MAX_WIDTH / 32);
+    v->heads = v->width * 32 / head;
     for (size_t i = 0; i < 4 && !f->failed; i++) {
         if (vlk_json_len(layers) != 4 || vlk_json_int(vlk_json_at(layers, i), 1, 256, &n, "layers", f->err) != 0)
             f->failed =
@@ -142,7 +141,7 @@ static void read_resnet(vlk_vision_config *v, vlk_fields *f, const vlk_json *lay
     }
 }
 
-static void read_vit(vlk_vision_config *v, vlk_fields *f, int quick)
+static void read_vit(vlk_vit_config *v, vlk_fields *f, int quick)
 {
     v->block.width = vlk_field_size(f, "width", 768, VLK_MAX_WIDTH);
     v->block.heads = v->block.width / vlk_field_size(f, "head_width", 64, VLK_MAX_WIDTH);
@@ -180,7 +179,6 @@ static void read_text(vlk_text_config *t, vlk_fields *f, int quick)
     t->context = vlk_field_size(f, "context_length", 77, VLK_MAX_WIDTH);
     t->vocab = vlk_field_size(f, "vocab_size", 49408, VLK_MAX_VOCAB);
     t->proj_bias = vlk_field_bool(f, "proj_bias", 0);
-    t->other_tokenizer = vlk_field(f, "hf_tokenizer_name") != NULL;
     read_kwargs(&t->block, f, quick);
     for (i = 0; i < 4 && strcmp(pool, pools[i].name) != 0; i++)
         ;
@@ -215,16 +213,18 @@ int vlk_config_open_clip(vlk_clip_config *c, const vlk_json *cfg, const char *pa
     vlk_fields f = {NULL, vision, where, err, 0};
     const vlk_json *layers = vlk_field(&f, "layers");
     refuse_others(&f, vision_keys);
-    c->vision.image = square(&f, "image_size", 224);
-    if (vlk_json_type(layers) == VLK_JSON_ARRAY)
-        read_resnet(&c->vision, &f, layers);
+    c->has_resnet = vlk_json_type(layers) == VLK_JSON_ARRAY;
+    *(c->has_resnet ? &c->resnet.image : &c->vit.image) = square(&f, "image_size", 224);
+    if (c->has_resnet)
+        read_resnet(&c->resnet, &f, layers);
     else
-        read_vit(&c->vision, &f, quick);
+        read_vit(&c->vit, &f, quick);
     if (f.failed)
         return -1;
     snprintf(where, sizeof where, "%s: text_cfg", path);
     f = (vlk_fields){NULL, text, where, err, 0};
     refuse_others(&f, text_keys);
     read_text(&c->text, &f, quick);
+    c->other_tokenizer = vlk_field(&f, "hf_tokenizer_name") != NULL;
     return f.failed ? -1 : vlk_config_check(c, path, err);
 }

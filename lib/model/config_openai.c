@@ -57,14 +57,15 @@ static int grid_of(const vlk_weights *w, const vlk_tensor *pos, size_t *grid, vl
                     pos->name, pos->dim[0]);
 }
 
-static int vit(vlk_vision_config *v, const vlk_weights *w, vlk_err *err)
+static int vit(vlk_vit_config *v, const vlk_weights *w, vlk_err *err)
 {
     const vlk_tensor *conv = need(w, "visual.conv1.weight", 4, err), *pos;
     const vlk_tensor *fc = conv ? need(w, "visual.transformer.resblocks.0.mlp.c_fc.weight", 2, err) : NULL;
     size_t grid;
     if (!fc || !(pos = need(w, "visual.positional_embedding", 2, err)) || grid_of(w, pos, &grid, err) != 0)
         return -1;
-    v->block = (vlk_block_config){conv->dim[0], conv->dim[0] / 64, fc->dim[0], VLK_ACT_QUICK_GELU, 1e-5f, 0, 0};
+    v->block = (vlk_block_config){
+        .width = conv->dim[0], .heads = conv->dim[0] / 64, .mlp = fc->dim[0], .act = VLK_ACT_QUICK_GELU, .eps = 1e-5f};
     v->layers = count(w, "visual.transformer.resblocks.%zu.attn.in_proj_weight");
     v->patch = conv->dim[3];
     v->image = grid * v->patch;
@@ -73,16 +74,15 @@ static int vit(vlk_vision_config *v, const vlk_weights *w, vlk_err *err)
     return 0;
 }
 
-static int resnet(vlk_vision_config *v, const vlk_weights *w, vlk_err *err)
+static int resnet(vlk_resnet_config *v, const vlk_weights *w, vlk_err *err)
 {
     const vlk_tensor *conv = need(w, "visual.layer1.0.conv1.weight", 4, err);
     const vlk_tensor *pos = conv ? need(w, "visual.attnpool.positional_embedding", 2, err) : NULL;
     size_t grid;
     if (!pos || grid_of(w, pos, &grid, err) != 0)
         return -1;
-    v->resnet = 1;
-    v->stem = conv->dim[0];
-    v->pool_heads = v->stem * 32 / 64;
+    v->width = conv->dim[0];
+    v->heads = v->width * 32 / 64;
     v->image = 32 * grid;
     for (size_t i = 0; i < 4; i++) {
         char fmt[64];
@@ -102,12 +102,14 @@ int vlk_config_openai(vlk_clip_config *c, const vlk_weights *w, vlk_err *err)
         return -1;
     size_t d = proj->dim[0];
     c->embed = proj->dim[1];
-    c->text.block = (vlk_block_config){d, d / 64, fc->dim[0], VLK_ACT_QUICK_GELU, 1e-5f, 1, 0};
+    c->text.block = (vlk_block_config){
+        .width = d, .heads = d / 64, .mlp = fc->dim[0], .act = VLK_ACT_QUICK_GELU, .eps = 1e-5f, .causal = 1};
     c->text.layers = count(w, "transformer.resblocks.%zu.attn.in_proj_weight");
     c->text.context = pos->dim[0];
     c->text.vocab = token->dim[0];
     c->text.pool = VLK_POOL_LARGEST;
-    if ((vlk_weights_find(w, "visual.proj") ? vit(&c->vision, w, err) : resnet(&c->vision, w, err)) != 0)
+    c->has_resnet = !vlk_weights_find(w, "visual.proj");
+    if ((c->has_resnet ? resnet(&c->resnet, w, err) : vit(&c->vit, w, err)) != 0)
         return -1;
     return vlk_config_check(c, vlk_weights_path(w), err);
 }

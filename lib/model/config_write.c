@@ -27,14 +27,16 @@ static int put_block(vlk_buf *out, const vlk_block_config *b, vlk_err *err)
     return b->mlp == 4 * b->width ? 0 : vlk_buf_addf(out, err, ", \"mlp_ratio\": %.17g", mlp_ratio(b));
 }
 
-static int put_vision(vlk_buf *out, const vlk_vision_config *v, vlk_err *err)
+static int put_vision(vlk_buf *out, const vlk_clip_config *c, vlk_err *err)
 {
-    if (v->resnet)
+    const vlk_vit_config *v = &c->vit;
+    const vlk_resnet_config *r = &c->resnet;
+    if (c->has_resnet)
         return vlk_buf_addf(out, err,
                             "\"image_size\": %zu, \"layers\": [%zu, %zu, %zu, %zu], \"width\": %zu, \"patch_size\": "
                             "null, \"head_width\": %zu",
-                            v->image, v->stage[0], v->stage[1], v->stage[2], v->stage[3], v->stem,
-                            v->stem * 32 / v->pool_heads);
+                            r->image, r->stage[0], r->stage[1], r->stage[2], r->stage[3], r->width,
+                            r->width * 32 / r->heads);
     if (vlk_buf_addf(out, err,
                      "\"image_size\": %zu, \"layers\": %zu, \"width\": %zu, \"patch_size\": %zu, \"head_width\": %zu",
                      v->image, v->layers, v->block.width, v->patch, v->block.width / v->block.heads) != 0)
@@ -79,8 +81,8 @@ static int put_recipe(vlk_buf *out, const vlk_preprocess *r, size_t size, vlk_er
 static int check(const vlk_model *m, vlk_err *err)
 {
     const vlk_clip_config *c = &m->config;
-    const vlk_act text = c->text.block.act, image = c->vision.resnet ? text : c->vision.block.act;
-    if (c->family != VLK_CLIP || c->vision.patch_bias || c->text.other_tokenizer)
+    const vlk_act text = c->text.block.act, image = c->has_resnet ? text : c->vit.block.act;
+    if (c->family != VLK_CLIP || c->vit.patch_bias || c->other_tokenizer)
         return vlk_fail(err, VLK_EUNSUPPORTED, "%s: this architecture cannot be written in open_clip's layout",
                         m->folder);
     if ((text == VLK_ACT_QUICK_GELU) != (image == VLK_ACT_QUICK_GELU) || text == VLK_ACT_RELU)
@@ -96,10 +98,10 @@ int vlk_model_open_clip_config(const vlk_model *m, vlk_buf *out, vlk_err *err)
         vlk_buf_addf(out, err, "{\n  \"model_cfg\": {\n    \"embed_dim\": %zu,\n    \"quick_gelu\": %s,\n", c->embed,
                      c->text.block.act == VLK_ACT_QUICK_GELU ? "true" : "false") != 0 ||
         (c->logit_bias && vlk_buf_adds(out, "    \"init_logit_bias\": -10,\n", err) != 0) ||
-        vlk_buf_adds(out, "    \"vision_cfg\": {", err) != 0 || put_vision(out, &c->vision, err) != 0 ||
+        vlk_buf_adds(out, "    \"vision_cfg\": {", err) != 0 || put_vision(out, c, err) != 0 ||
         vlk_buf_adds(out, "},\n    \"text_cfg\": {", err) != 0 || put_text(out, &c->text, err) != 0 ||
         vlk_buf_adds(out, "}\n  },\n  \"preprocess_cfg\": {", err) != 0 ||
-        put_recipe(out, &m->info.preprocess, c->vision.image, err) != 0)
+        put_recipe(out, &m->info.preprocess, vlk_config_image(c), err) != 0)
         return -1;
     return vlk_buf_adds(out, "}\n}\n", err);
 }

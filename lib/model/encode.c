@@ -20,15 +20,17 @@ static size_t token_bytes(const vlk_block_config *b)
     return sizeof(float) * (attention > mlp ? attention : mlp);
 }
 
-static size_t image_bytes(const vlk_vision_config *v)
+static size_t image_bytes(const vlk_clip_config *c)
 {
-    if (!v->resnet) {
+    const vlk_vit_config *v = &c->vit;
+    const vlk_resnet_config *r = &c->resnet;
+    if (!c->has_resnet) {
         size_t grid = v->image / v->patch, patches = grid * grid * 3 * v->patch * v->patch * sizeof(float);
         size_t blocks = (grid * grid + (size_t)v->class_token) * token_bytes(&v->block);
         return blocks > patches ? blocks : patches;
     }
     /* the stem's full-width values at half size, and layer1's at a quarter: each about five times */
-    size_t half = v->image / 2 * (v->image / 2) * v->stem, quarter = half / 4 * 4;
+    size_t half = r->image / 2 * (r->image / 2) * r->width, quarter = half / 4 * 4;
     return sizeof(float) * 5 * (half > quarter ? half : quarter);
 }
 
@@ -47,15 +49,16 @@ static int give(const vlk_model *m, vlk_tape *t, vlk_var *x, float *out, int nor
 /* ---- images --------------------------------------------------------------------------------- */
 
 /* The one pass of the image tower, whoever asks. */
-static vlk_var *image_tower(vlk_model *m, vlk_tape *t, const vlk_images *pics)
+static vlk_var *image_tower(vlk_model *m, const vlk_pass *p, const vlk_images *pics)
 {
-    const vlk_vision_config *v = &m->config.vision;
-    return v->resnet ? vlk_resnet(t, v, &m->resnet, pics, &m->watch) : vlk_vit(t, v, &m->vit, pics, &m->watch);
+    return m->config.has_resnet ? vlk_resnet(p, &m->config.resnet, &m->resnet, pics)
+                                : vlk_vit(p, &m->config.vit, &m->vit, pics);
 }
 
-static int encode_images(vlk_model *m, vlk_tape *t, float *out, vlk_images pics, int normalize, vlk_err *err)
+static int encode_images(vlk_model *m, const vlk_pass *p, float *out, vlk_images pics, int normalize, vlk_err *err)
 {
-    size_t b = pics.b, bytes = image_bytes(&m->config.vision), piece = BUDGET / (bytes ? bytes : 1),
+    vlk_tape *t = p->t;
+    size_t b = pics.b, bytes = image_bytes(&m->config), piece = BUDGET / (bytes ? bytes : 1),
            size = pics.h * pics.w * 3;
     if (piece == 0)
         piece = 1;
@@ -66,7 +69,7 @@ static int encode_images(vlk_model *m, vlk_tape *t, float *out, vlk_images pics,
     for (size_t at = 0; at < b; at += piece) {
         vlk_mark mark = vlk_tape_mark(t);
         pics.b = b - at < piece ? b - at : piece;
-        int status = give(m, t, image_tower(m, t, &pics), out + at * m->config.embed, normalize, err);
+        int status = give(m, t, image_tower(m, p, &pics), out + at * m->config.embed, normalize, err);
         vlk_tape_reset(t, mark);
         if (status != 0)
             return -1;
@@ -78,23 +81,23 @@ static int encode_images(vlk_model *m, vlk_tape *t, float *out, vlk_images pics,
     return 0;
 }
 
-int vlk_model_encode_images(vlk_model *m, vlk_tape *t, float *out, const uint8_t *pixels, size_t b, int normalize,
+int vlk_model_encode_images(vlk_model *m, const vlk_pass *p, float *out, const uint8_t *pixels, size_t b, int normalize,
                             vlk_err *err)
 {
     if (!m->has_preprocess)
         return vlk_fail(err, VLK_EMODEL, "%s: preprocessor_config.json is missing: how images are to be prepared",
                         m->folder);
-    size_t s = m->config.vision.image;
-    return encode_images(m, t, out,
+    size_t s = vlk_config_image(&m->config);
+    return encode_images(m, p, out,
                          (vlk_images){.b = b, .h = s, .w = s, .u8 = pixels, .table = (const float(*)[256])m->table},
                          normalize, err);
 }
 
-int vlk_model_encode_pixels(vlk_model *m, vlk_tape *t, float *out, const float *pixels, size_t b, int normalize,
+int vlk_model_encode_pixels(vlk_model *m, const vlk_pass *p, float *out, const float *pixels, size_t b, int normalize,
                             vlk_err *err)
 {
-    size_t s = m->config.vision.image;
-    return encode_images(m, t, out, (vlk_images){.b = b, .h = s, .w = s, .f32 = pixels}, normalize, err);
+    size_t s = vlk_config_image(&m->config);
+    return encode_images(m, p, out, (vlk_images){.b = b, .h = s, .w = s, .f32 = pixels}, normalize, err);
 }
 
 /* ---- texts ------------------------------------------------------------------------------------ */
@@ -152,9 +155,10 @@ static size_t pack(vlk_tape *t, const vlk_text_config *c, const int32_t *ids, co
     return n;
 }
 
-int vlk_model_encode_texts(vlk_model *m, vlk_tape *t, float *out, const int32_t *ids, const size_t *start, size_t b,
-                           int normalize, vlk_err *err)
+int vlk_model_encode_texts(vlk_model *m, const vlk_pass *p, float *out, const int32_t *ids, const size_t *start,
+                           size_t b, int normalize, vlk_err *err)
 {
+    vlk_tape *t = p->t;
     const vlk_text_config *c = &m->config.text;
     if (vlk_tower_ready(m, vlk_tape_kernel(t), VLK_TOWER_TEXT, err) != 0)
         return -1;
@@ -166,8 +170,7 @@ int vlk_model_encode_texts(vlk_model *m, vlk_tape *t, float *out, const int32_t 
         int status = -1;
         if (n) {
             vlk_packed s = {begin, n};
-            status =
-                give(m, t, vlk_text(t, c, &m->text, packed, &s, &m->watch), out + at * m->config.embed, normalize, err);
+            status = give(m, t, vlk_text(p, c, &m->text, packed, &s), out + at * m->config.embed, normalize, err);
         }
         vlk_tape_reset(t, mark);
         if (status != 0)
@@ -176,14 +179,15 @@ int vlk_model_encode_texts(vlk_model *m, vlk_tape *t, float *out, const int32_t 
     return 0;
 }
 
-int vlk_model_text_states(vlk_model *m, vlk_tape *t, float *out, const int32_t *ids, const size_t *start, size_t b,
-                          vlk_kv *cache, vlk_err *err)
+int vlk_model_text_states(vlk_model *m, const vlk_pass *p, float *out, const int32_t *ids, const size_t *start,
+                          size_t b, vlk_kv *cache, vlk_err *err)
 {
+    vlk_tape *t = p->t;
     vlk_mark mark = vlk_tape_mark(t);
     vlk_packed s = {start, b};
     if (vlk_tower_ready(m, vlk_tape_kernel(t), VLK_TOWER_TEXT, err) != 0)
         return -1;
-    int status = give(m, t, vlk_text_states(t, &m->config.text, &m->text, ids, &s, cache), out, 0, err);
+    int status = give(m, t, vlk_text_states(p, &m->config.text, &m->text, ids, &s, cache), out, 0, err);
     vlk_tape_reset(t, mark);
     return status;
 }
@@ -200,43 +204,45 @@ static int pause(const vlk_model *m, vlk_tape *t, int tower)
     return recording;
 }
 
-static vlk_var *images(vlk_model *m, vlk_tape *t, const vlk_images *pics)
+static vlk_var *images(vlk_model *m, const vlk_pass *p, const vlk_images *pics)
 {
+    vlk_tape *t = p->t;
     vlk_err err;
     if (vlk_tower_ready(m, vlk_tape_kernel(t), VLK_TOWER_IMAGE, &err) != 0)
         return vlk_tape_fail(t, err.code, "%s", err.msg);
     int recording = pause(m, t, VLK_TOWER_IMAGE);
-    vlk_var *x = image_tower(m, t, pics);
+    vlk_var *x = image_tower(m, p, pics);
     vlk_tape_record(t, recording);
     return x;
 }
 
 size_t vlk_model_piece(const vlk_model *m)
 {
-    const vlk_vision_config *v = &m->config.vision;
-    if (v->resnet)
+    const vlk_vit_config *v = &m->config.vit;
+    if (m->config.has_resnet)
         return SIZE_MAX;
     const size_t grid = v->image / v->patch, tokens = grid * grid + (size_t)v->class_token;
     return tokens < PIECE_ROWS ? PIECE_ROWS / tokens : 1;
 }
 
-vlk_var *vlk_model_images(vlk_model *m, vlk_tape *t, const uint8_t *pixels, size_t b)
+vlk_var *vlk_model_images(vlk_model *m, const vlk_pass *p, const uint8_t *pixels, size_t b)
 {
-    size_t s = m->config.vision.image;
+    size_t s = vlk_config_image(&m->config);
     if (!m->has_preprocess)
-        return vlk_tape_fail(t, VLK_EMODEL, "%s: preprocessor_config.json is missing", m->folder);
-    return images(m, t, &(vlk_images){.b = b, .h = s, .w = s, .u8 = pixels, .table = (const float(*)[256])m->table});
+        return vlk_tape_fail(p->t, VLK_EMODEL, "%s: preprocessor_config.json is missing", m->folder);
+    return images(m, p, &(vlk_images){.b = b, .h = s, .w = s, .u8 = pixels, .table = (const float(*)[256])m->table});
 }
 
-vlk_var *vlk_model_pixels(vlk_model *m, vlk_tape *t, const float *pixels, size_t b)
+vlk_var *vlk_model_pixels(vlk_model *m, const vlk_pass *p, const float *pixels, size_t b)
 {
-    size_t s = m->config.vision.image;
-    return images(m, t, &(vlk_images){.b = b, .h = s, .w = s, .f32 = pixels});
+    size_t s = vlk_config_image(&m->config);
+    return images(m, p, &(vlk_images){.b = b, .h = s, .w = s, .f32 = pixels});
 }
 
-vlk_var *vlk_model_texts(vlk_model *m, vlk_tape *t, const int32_t *ids, const size_t *start, size_t b)
+vlk_var *vlk_model_texts(vlk_model *m, const vlk_pass *p, const int32_t *ids, const size_t *start, size_t b)
 {
     const vlk_text_config *c = &m->config.text;
+    vlk_tape *t = p->t;
     int32_t *packed;
     size_t *begin;
     vlk_err err = {VLK_EUSAGE, "no texts"};
@@ -244,17 +250,12 @@ vlk_var *vlk_model_texts(vlk_model *m, vlk_tape *t, const int32_t *ids, const si
         pack(t, c, ids, start, 0, b, 1, &packed, &begin, &err) == 0)
         return vlk_tape_fail(t, err.code, "%s", err.msg);
     int recording = pause(m, t, VLK_TOWER_TEXT);
-    vlk_var *x = vlk_text(t, c, &m->text, packed, &(vlk_packed){begin, b}, &m->watch);
+    vlk_var *x = vlk_text(p, c, &m->text, packed, &(vlk_packed){begin, b});
     vlk_tape_record(t, recording);
     return x;
 }
 
 /* ---- hints ------------------------------------------------------------------------------------- */
-
-void vlk_model_watch(vlk_model *m, vlk_watch_fn *fn, void *arg)
-{
-    m->watch = (vlk_watch){fn, arg};
-}
 
 void vlk_model_release(vlk_model *m, vlk_kernel *k)
 {

@@ -24,7 +24,7 @@ static int ends(const vlk_bound *b, const char *end)
 
 static int is_gain(const vlk_bound *b)
 {
-    return ends(b, "ln1_g") || ends(b, "ln2_g") || ends(b, "ln_g") || ends(b, "ln_pre_g") || ends(b, "ln_post_g");
+    return ends(b, ".g");
 }
 
 static int is_qkv(const vlk_bound *b)
@@ -44,7 +44,7 @@ static struct draw of_hf(const vlk_bound *b, double w, double layers)
         return (struct draw){.normal = 1 / sqrt(w)};
     if (is_qkv(b) || ends(b, "fc2_w"))
         return (struct draw){.normal = deep / sqrt(w)};
-    if (ends(b, "out_w"))
+    if (ends(b, "o_w"))
         return (struct draw){.normal = 1 / sqrt(w)};
     if (ends(b, "fc1_w"))
         return (struct draw){.normal = 1 / sqrt(2 * w)};
@@ -57,10 +57,10 @@ static struct draw of_openai_text(const vlk_bound *b, double w, double mlp, doub
         return (struct draw){.normal = 0.01};
     if (is_qkv(b))
         return (struct draw){.normal = 1 / sqrt(w)};
-    if (is(b, "out_w") || is(b, "fc2_w"))
+    if (ends(b, "o_w") || ends(b, "fc2_w"))
         return (struct draw){.normal = 1 / sqrt(2 * layers * w)};
-    if (is(b, "fc1_b") || is(b, "fc2_b")) /* torch's: 1 / sqrt(inputs) */
-        return (struct draw){.uniform = 1 / sqrt(is(b, "fc1_b") ? w : mlp)};
+    if (ends(b, "fc1_b") || ends(b, "fc2_b")) /* torch's: 1 / sqrt(inputs) */
+        return (struct draw){.uniform = 1 / sqrt(ends(b, "fc1_b") ? w : mlp)};
     return of_hf(b, w, layers);
 }
 
@@ -72,8 +72,8 @@ static struct draw of_openai_vit(const vlk_bound *b, double w, double mlp)
         return (struct draw){.normal = 1 / sqrt(w)};
     if (is_qkv(b)) /* Xavier of the stacked matrix */
         return (struct draw){.uniform = sqrt(6 / (4 * w))};
-    if (is(b, "fc1_b") || is(b, "fc2_b"))
-        return (struct draw){.uniform = 1 / sqrt(is(b, "fc1_b") ? w : mlp)};
+    if (ends(b, "fc1_b") || ends(b, "fc2_b"))
+        return (struct draw){.uniform = 1 / sqrt(ends(b, "fc1_b") ? w : mlp)};
     if (b->kind == VLK_MATRIX)
         return (struct draw){.uniform = 1 / sqrt((double)b->p->w.k)};
     return (struct draw){0};
@@ -89,7 +89,7 @@ static struct draw of_resnet(const vlk_bound *b, double w)
         return (struct draw){.constant = !(b->table == VLK_NAMES_BOTTLENECK && is(b, "bn3.weight"))};
     if (ends(b, ".bias"))
         return (struct draw){0};
-    if (is(b, "pos") || is_qkv(b) || is(b, "c_w"))
+    if (is(b, "pos") || is_qkv(b) || ends(b, "o_w"))
         return (struct draw){.normal = 1 / sqrt(w)};
     if (b->kind == VLK_MATRIX)
         return (struct draw){.uniform = 1 / sqrt((double)b->p->w.k)};
@@ -99,10 +99,10 @@ static struct draw of_resnet(const vlk_bound *b, double w)
 static struct draw rule(const vlk_model *m, const vlk_bound *b, vlk_init init)
 {
     const int text = b->tower == VLK_TOWER_TEXT;
-    const vlk_block_config *c = text ? &m->config.text.block : &m->config.vision.block;
-    const double layers = (double)(text ? m->config.text.layers : m->config.vision.layers);
-    if (!text && m->config.vision.resnet)
-        return of_resnet(b, 32.0 * (double)m->config.vision.stem);
+    const vlk_block_config *c = text ? &m->config.text.block : &m->config.vit.block;
+    const double layers = (double)(text ? m->config.text.layers : m->config.vit.layers);
+    if (!text && m->config.has_resnet)
+        return of_resnet(b, 32.0 * (double)m->config.resnet.width);
     if (init == VLK_INIT_HF)
         return of_hf(b, (double)c->width, layers > 0 ? layers : 1);
     return text ? of_openai_text(b, (double)c->width, (double)c->mlp, layers > 0 ? layers : 1)
@@ -173,14 +173,16 @@ static int resample(vlk_model *m, float *out, const float *in, size_t from, size
 
 int vlk_model_resize(vlk_model *m, size_t image, vlk_err *err)
 {
-    vlk_vision_config *v = &m->config.vision;
-    vlk_param *p = v->resnet ? &m->resnet.pos : &m->vit.pos; /* a ResNet's: of its attention pool */
-    const size_t d = v->resnet ? 32 * v->stem : v->block.width, cls = v->resnet ? 1 : (size_t)v->class_token;
-    const size_t cell = v->resnet ? 32 : v->patch;
-    if (cell == 0 || image < cell || image > VLK_MAX_IMAGE || (v->resnet && image % cell))
+    const int resnet = m->config.has_resnet;
+    const vlk_vit_config *v = &m->config.vit;
+    vlk_param *p = resnet ? &m->resnet.pos : &m->vit.pos; /* a ResNet's: of its attention pool */
+    size_t *side = resnet ? &m->config.resnet.image : &m->config.vit.image;
+    const size_t d = resnet ? 32 * m->config.resnet.width : v->block.width, cls = resnet ? 1 : (size_t)v->class_token;
+    const size_t cell = resnet ? 32 : v->patch;
+    if (cell == 0 || image < cell || image > VLK_MAX_IMAGE || (resnet && image % cell))
         return vlk_fail(err, VLK_EUSAGE, "%s: no model for images of %zu can be made of one for %zu", m->folder, image,
-                        v->image);
-    const size_t from = v->image / cell, to = image / cell, rows = to * to + cls;
+                        *side);
+    const size_t from = *side / cell, to = image / cell, rows = to * to + cls;
     float *old = vlk_arena_alloc(m->arena, p->w.n * d * sizeof *old, err);
     float *table = old ? vlk_arena_alloc(m->arena, rows * d * sizeof *table, err) : NULL;
     if (!table)
@@ -200,11 +202,11 @@ int vlk_model_resize(vlk_model *m, size_t image, vlk_err *err)
             m->bound[i].dim[0][0] = m->bound[i].dim[1][0] = rows;
     vlk_preprocess *r = &m->info.preprocess; /* its sides grow with the image */
     if (m->has_preprocess) {
-        r->size_w = r->size_w * image / v->image;
-        r->size_h = r->size_h * image / v->image;
-        r->crop_w = r->crop_w * image / v->image;
-        r->crop_h = r->crop_h * image / v->image;
+        r->size_w = r->size_w * image / *side;
+        r->size_h = r->size_h * image / *side;
+        r->crop_w = r->crop_w * image / *side;
+        r->crop_h = r->crop_h * image / *side;
     }
-    v->image = image;
+    *side = image;
     return 0;
 }

@@ -61,8 +61,8 @@ static int from_open_clip(vlk_model *m, const vlk_json *j, const char *path, vlk
     const vlk_json *cfg = vlk_json_get(j, "model_cfg");
     m->info.dialect = VLK_DIALECT_OPEN_CLIP;
     if (vlk_config_open_clip(&m->config, cfg ? cfg : j, path, err) != 0 ||
-        vlk_preprocess_from_open_clip(&m->info.preprocess, vlk_json_get(j, "preprocess_cfg"), m->config.vision.image,
-                                      path, err) != 0)
+        vlk_preprocess_from_open_clip(&m->info.preprocess, vlk_json_get(j, "preprocess_cfg"),
+                                      vlk_config_image(&m->config), path, err) != 0)
         return -1;
     m->has_preprocess = 1;
     return 0;
@@ -92,7 +92,8 @@ static int from_arch(vlk_model *m, const char *arch, vlk_err *err)
         m->info.dialect = VLK_DIALECT_OPEN_CLIP;
         m->has_preprocess = 1;
         return vlk_buf_adds(&m->configs, arch, err) != 0 ||
-                       vlk_preprocess_from_open_clip(&m->info.preprocess, NULL, m->config.vision.image, arch, err) != 0
+                       vlk_preprocess_from_open_clip(&m->info.preprocess, NULL, vlk_config_image(&m->config), arch,
+                                                     err) != 0
                    ? -1
                    : 0;
     }
@@ -107,7 +108,7 @@ static int from_openai(vlk_model *m, vlk_err *err)
     m->info.dialect = VLK_DIALECT_OPENAI;
     if (vlk_config_openai(&m->config, m->weights, err) != 0)
         return -1;
-    vlk_preprocess_openai(&m->info.preprocess, m->config.vision.image);
+    vlk_preprocess_openai(&m->info.preprocess, vlk_config_image(&m->config));
     m->has_preprocess = 1;
     return 0;
 }
@@ -140,30 +141,32 @@ static void describe(vlk_model *m)
     i->family = c->family;
     i->path = m->folder;
     i->embed_dim = c->embed;
-    i->image_w = i->image_h = c->vision.image;
+    i->image_w = i->image_h = vlk_config_image(c);
     i->context = c->text.context;
     i->vocab = c->text.vocab;
     m->scalar[0] = i->logit_scale;
     m->scalar[1] = i->logit_bias;
     i->logit_scale = expf(i->logit_scale);
-    size_t grid = c->vision.resnet ? c->vision.image / 32 : c->vision.image / c->vision.patch;
+    size_t grid = vlk_config_image(c) / (c->has_resnet ? 32 : c->vit.patch);
     vlk_tower_info *v = &i->image, *t = &i->text;
-    if (c->vision.resnet) {
-        v->kind = "resnet";
-        v->width = c->vision.stem;
-        v->layers = c->vision.stage[0] + c->vision.stage[1] + c->vision.stage[2] + c->vision.stage[3];
-        v->heads = c->vision.pool_heads;
-        v->activation = "relu";
-        v->tokens = grid * grid + 1;
+    if (c->has_resnet) {
+        const vlk_resnet_config *r = &c->resnet;
+        *v = (vlk_tower_info){.kind = "resnet",
+                              .width = r->width,
+                              .layers = r->stage[0] + r->stage[1] + r->stage[2] + r->stage[3],
+                              .heads = r->heads,
+                              .activation = "relu",
+                              .tokens = grid * grid + 1,
+                              .parameters = v->parameters};
     } else {
         v->kind = "vit";
-        v->width = c->vision.block.width;
-        v->layers = c->vision.layers;
-        v->heads = c->vision.block.heads;
-        v->mlp = c->vision.block.mlp;
-        v->patch = c->vision.patch;
-        v->activation = vlk_act_name(c->vision.block.act);
-        v->tokens = grid * grid + (size_t)c->vision.class_token;
+        v->width = c->vit.block.width;
+        v->layers = c->vit.layers;
+        v->heads = c->vit.block.heads;
+        v->mlp = c->vit.block.mlp;
+        v->patch = c->vit.patch;
+        v->activation = vlk_act_name(c->vit.block.act);
+        v->tokens = grid * grid + (size_t)c->vit.class_token;
     }
     t->kind = "text";
     t->width = c->text.block.width;
@@ -181,10 +184,10 @@ static int check_recipe(vlk_model *m, vlk_err *err)
         return 0;
     if (vlk_preprocess_output(&m->info.preprocess, &w, &h, err) != 0)
         return vlk_err_prefix(err, "%s", m->folder);
-    if (w != m->config.vision.image || h != m->config.vision.image)
+    if (w != vlk_config_image(&m->config) || h != vlk_config_image(&m->config))
         return vlk_fail(err, VLK_EMODEL,
                         "%s: preprocessing (its config) gives images of %zux%zu, the model takes %zux%zu", m->folder, w,
-                        h, m->config.vision.image, m->config.vision.image);
+                        h, vlk_config_image(&m->config), vlk_config_image(&m->config));
     vlk_preprocess_levels(&m->info.preprocess, m->table);
     return 0;
 }
@@ -197,7 +200,8 @@ static int open_at(vlk_model *m, vlk_place *p, const vlk_model_options *opt, vlk
         return -1;
     if (configure(m, p, opt->arch, err) != 0 || vlk_bind(m, err) != 0)
         return -1;
-    if (opt->image_size && opt->image_size != m->config.vision.image && vlk_model_resize(m, opt->image_size, err) != 0)
+    if (opt->image_size && opt->image_size != vlk_config_image(&m->config) &&
+        vlk_model_resize(m, opt->image_size, err) != 0)
         return -1;
     describe(m);
     if (!isfinite(m->info.logit_scale))
@@ -271,7 +275,7 @@ static int configure_new(vlk_model *m, const char *config, vlk_init init, vlk_er
     m->keys = vlk_json_get(j, "model_cfg") || vlk_json_get(j, "vision_cfg");
     status = m->keys ? from_open_clip(m, j, config, err) : new_hf(m, j, config, err);
     vlk_json_free(j);
-    if (status == 0 && m->config.vision.resnet && init != VLK_INIT_OPENAI)
+    if (status == 0 && m->config.has_resnet && init != VLK_INIT_OPENAI)
         return vlk_fail(err, VLK_EUSAGE, "%s: a ResNet starts with OpenAI's numbers only", config);
     return status;
 }
@@ -413,7 +417,7 @@ vlk_bpe *vlk_model_tokenizer(vlk_model *m, vlk_err *err)
 {
     if (m->bpe)
         return m->bpe;
-    if (m->config.text.other_tokenizer) {
+    if (m->config.other_tokenizer) {
         vlk_fail(err, VLK_EUNSUPPORTED, "%s: the texts of this model need %s, which is not built in", m->folder,
                  m->config.family == VLK_SIGLIP ? "SigLIP's SentencePiece tokenizer" : "another tokenizer than CLIP's");
         return NULL;

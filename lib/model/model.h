@@ -10,6 +10,7 @@
 #include "../ops/ops.h"
 #include "../prep/prep.h"
 #include "../stream/stream.h"
+#include "../tower/tower.h"
 
 typedef enum vlk_family { VLK_CLIP, VLK_SIGLIP } vlk_family;
 typedef enum vlk_dialect { VLK_DIALECT_HF, VLK_DIALECT_OPENAI, VLK_DIALECT_OPEN_CLIP } vlk_dialect;
@@ -61,23 +62,23 @@ int vlk_model_json(const vlk_model *m, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
  * takes (15 ms for 340 MB by one thread); the model can still be used. */
 void vlk_model_release(vlk_model *m, vlk_kernel *k);
 
-/* Images (B,H,W,3) u8 to embeddings out (B,E), l2-normalised if asked. The tape's arena is reset to where it was
- * (unless it records). -1: weights that are not finite (named), no memory. */
-int vlk_model_encode_images(vlk_model *m, vlk_tape *t, float *out, const uint8_t *pixels, size_t b, int normalize,
+/* Images (B,H,W,3) u8 to embeddings out (B,E), l2-normalised if asked. The arena of the pass's tape is reset to
+ * where it was (unless it records). -1: weights that are not finite (named), no memory. */
+int vlk_model_encode_images(vlk_model *m, const vlk_pass *p, float *out, const uint8_t *pixels, size_t b, int normalize,
                             vlk_err *err) VLK_MUST_USE;
 /* The same from normalised pixels (B,3,H,W) f32. */
-int vlk_model_encode_pixels(vlk_model *m, vlk_tape *t, float *out, const float *pixels, size_t b, int normalize,
+int vlk_model_encode_pixels(vlk_model *m, const vlk_pass *p, float *out, const float *pixels, size_t b, int normalize,
                             vlk_err *err) VLK_MUST_USE;
 /* Texts packed behind one another: ids of text i are ids[start[i]] .. ids[start[i+1]-1], start has B+1 entries.
  * Causal towers may be given real lengths; SigLIP's need the whole context. */
 /* Each text is computed up to the row that its model pools; one without an end token is refused (VLK_EUSAGE), one
  * longer than the context too (VLK_ELIMIT). */
-int vlk_model_encode_texts(vlk_model *m, vlk_tape *t, float *out, const int32_t *ids, const size_t *start, size_t b,
-                           int normalize, vlk_err *err) VLK_MUST_USE;
+int vlk_model_encode_texts(vlk_model *m, const vlk_pass *p, float *out, const int32_t *ids, const size_t *start,
+                           size_t b, int normalize, vlk_err *err) VLK_MUST_USE;
 /* All rows of the text tower behind its last norm, out (start[b],D). `cache` is one vlk_kv a layer, whose texts go on
  * where they stand; NULL: from the start. A pass at once = token by token with the cache, bit for bit. */
-int vlk_model_text_states(vlk_model *m, vlk_tape *t, float *out, const int32_t *ids, const size_t *start, size_t b,
-                          vlk_kv *cache, vlk_err *err) VLK_MUST_USE;
+int vlk_model_text_states(vlk_model *m, const vlk_pass *p, float *out, const int32_t *ids, const size_t *start,
+                          size_t b, vlk_kv *cache, vlk_err *err) VLK_MUST_USE;
 
 /* The i-th parameter, in the order of the towers (image first), or NULL behind the last. For a list of what is trained:
  * a parameter takes a gradient once its `grad` is set. Views of one tensor (q, k, v of a stacked matrix) follow each
@@ -135,24 +136,15 @@ void vlk_model_updated(vlk_model *m);
 vlk_param *vlk_model_log_scale(vlk_model *m);
 vlk_param *vlk_model_logit_bias(vlk_model *m);
 
-/* How the towers run from now on: all zero = inference. */
-typedef struct vlk_model_mode {
-    int train;             /* batch norm takes the batch's statistics in towers that are trained */
-    int checkpoint_blocks; /* of transformers: backward computes them again, same bits */
-    float patch_dropout;   /* FLIP (arXiv 2212.00794): so much of the patches is left out, with train only */
-    vlk_noise noise;       /* whose random numbers; the caller sets whose samples they are for each chunk */
-} vlk_model_mode;
-void vlk_model_set_mode(vlk_model *m, const vlk_model_mode *mode);
-
 /* Images that a step is best cut into: what a block writes for so many is still in the cache when it is read again.
  * SIZE_MAX where a batch must stay whole (batch norm). */
 size_t vlk_model_piece(const vlk_model *m);
 
 /* Images and texts to raw embeddings (B,E) on the tape, which may record; NULL with the tape failed. As
  * vlk_model_encode_* otherwise, but all at once. */
-vlk_var *vlk_model_images(vlk_model *m, vlk_tape *t, const uint8_t *pixels, size_t b);
-vlk_var *vlk_model_pixels(vlk_model *m, vlk_tape *t, const float *pixels, size_t b);
-vlk_var *vlk_model_texts(vlk_model *m, vlk_tape *t, const int32_t *ids, const size_t *start, size_t b);
+vlk_var *vlk_model_images(vlk_model *m, const vlk_pass *p, const uint8_t *pixels, size_t b);
+vlk_var *vlk_model_pixels(vlk_model *m, const vlk_pass *p, const float *pixels, size_t b);
+vlk_var *vlk_model_texts(vlk_model *m, const vlk_pass *p, const int32_t *ids, const size_t *start, size_t b);
 
 /* A new model from a config file (Hugging Face's or open_clip's fields). The tokenizer is looked for in `folder`, NULL:
  * beside the config; merges.txt alone will do. preprocessor_config.json is the one beside the config, else that of
@@ -165,10 +157,5 @@ vlk_model *vlk_model_new_from_config(const char *config, const char *folder, vlk
                                      vlk_err *err) VLK_MUST_USE;
 /* The id that such a model would have: of its config files. */
 int vlk_model_config_id(const char *config, const char *folder, vlk_init init, char id[65], vlk_err *err) VLK_MUST_USE;
-
-/* Shows what passes through the towers: image_hidden and text_hidden (layer 0: the input of the first block),
- * rn_avgpool, rn_layer, *_pooled, *_raw. All rows are computed then. fn NULL: nobody looks. */
-typedef void vlk_watch_fn(void *arg, const char *what, size_t layer, const float *x, size_t rows, size_t cols);
-void vlk_model_watch(vlk_model *m, vlk_watch_fn *fn, void *arg);
 
 #endif

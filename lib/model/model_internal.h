@@ -5,51 +5,16 @@
 
 #include "model.h"
 
-/* ---- configs: what differs between models is a field here, not a path in the towers -------------- */
-
-typedef struct vlk_block_config {
-    size_t width, heads, mlp;
-    vlk_act act;
-    float eps;
-    int causal;
-    int checkpoint; /* training: keep the input only, compute the block again on the way back */
-} vlk_block_config;
-
-typedef enum vlk_pooling {
-    VLK_POOL_FIRST,     /* images: the class token; texts: row 0 */
-    VLK_POOL_MEAN,      /* images: the mean of the patches, without the class token */
-    VLK_POOL_ATTENTION, /* images: SigLIP's probe, a learned query over all tokens */
-    VLK_POOL_LARGEST,   /* texts: the first row of the largest id */
-    VLK_POOL_END,       /* texts: the first row of the end token */
-    VLK_POOL_LAST       /* texts: the last row of the whole context */
-} vlk_pooling;
-
-typedef struct vlk_vision_config {
-    int resnet;
-    vlk_block_config block; /* ViT */
-    size_t layers, image, patch;
-    int class_token, patch_bias, ln_pre, projection;
-    int norm_after_pool; /* open_clip's final_ln_after_pool */
-    vlk_pooling pool;
-    size_t stage[4], stem, pool_heads; /* ResNet: blocks a stage, width of layer1's planes */
-    float patch_dropout;               /* training: so much of the patches is left out */
-    vlk_noise noise;                   /* with these numbers */
-} vlk_vision_config;
-
-typedef struct vlk_text_config {
-    vlk_block_config block;
-    size_t layers, context, vocab;
-    vlk_pooling pool;
-    int32_t end; /* VLK_POOL_END */
-    int proj_bias;
-    int other_tokenizer; /* not CLIP's byte pairs */
-} vlk_text_config;
+/* ---- configs: what differs between models is a field here or in tower.h, not a path in the towers ------ */
 
 typedef struct vlk_clip_config {
     vlk_family family;
     size_t embed;
-    vlk_vision_config vision;
+    int has_resnet; /* the image tower is `resnet`, else `vit` */
+    vlk_vit_config vit;
+    vlk_resnet_config resnet;
     vlk_text_config text;
+    int other_tokenizer; /* not CLIP's byte pairs */
     int logit_bias;
 } vlk_clip_config;
 
@@ -69,6 +34,7 @@ const char *vlk_field_str(vlk_fields *f, const char *key, const char *fallback);
 /* Hugging Face's names of activations. */
 vlk_act vlk_field_act(vlk_fields *f, const char *key, const char *fallback);
 const char *vlk_act_name(vlk_act a);
+size_t vlk_config_image(const vlk_clip_config *c); /* side of the image in pixels */
 /* What must hold whatever the source: heads divide the width, a patch fits into the image ... */
 int vlk_config_check(const vlk_clip_config *c, const char *where, vlk_err *err) VLK_MUST_USE;
 #define VLK_DEFAULT_MODEL "clip-emoji-6m"
@@ -81,79 +47,6 @@ int vlk_config_openai(vlk_clip_config *c, const vlk_weights *w, vlk_err *err) VL
 int vlk_config_is_openai(const vlk_weights *w);
 /* An open_clip or OpenAI name. 1 if it is known, 0 if not. */
 int vlk_config_arch(vlk_clip_config *c, const char *name);
-
-/* ---- parameters ---------------------------------------------------------------------------------- */
-
-typedef struct vlk_block_params {
-    vlk_param ln1_g, ln1_b, q_w, q_b, k_w, k_b, v_w, v_b, out_w, out_b; /* (D), (D,D) */
-    vlk_param ln2_g, ln2_b, fc1_w, fc1_b, fc2_w, fc2_b;                 /* (M,D), (D,M) */
-} vlk_block_params;
-
-typedef struct vlk_probe_params { /* SigLIP's pooling */
-    vlk_param probe, q_w, q_b, k_w, k_b, v_w, v_b, out_w, out_b, ln_g, ln_b, fc1_w, fc1_b, fc2_w, fc2_b;
-} vlk_probe_params;
-
-typedef struct vlk_vit_params {
-    vlk_param patch_w, patch_b, cls, pos, ln_pre_g, ln_pre_b, ln_post_g, ln_post_b, proj;
-    vlk_probe_params probe;
-    vlk_block_params *block;
-} vlk_vit_params;
-
-typedef struct vlk_text_params {
-    vlk_param token, pos, ln_g, ln_b, proj, proj_b;
-    vlk_block_params *block;
-} vlk_text_params;
-
-typedef struct vlk_bottleneck_params {
-    vlk_param conv1, conv2, conv3, down;
-    vlk_batch_norm_params bn1, bn2, bn3, bn_down;
-} vlk_bottleneck_params;
-
-typedef struct vlk_resnet_params {
-    vlk_param conv1, conv2, conv3;
-    vlk_batch_norm_params bn1, bn2, bn3;
-    vlk_bottleneck_params *block[4];
-    vlk_param pos, q_w, q_b, k_w, k_b, v_w, v_b, c_w, c_b; /* the attention pool */
-} vlk_resnet_params;
-
-/* ---- towers -------------------------------------------------------------------------------------- */
-
-/* Shows what passes through a tower: hidden states, last, pooled, raw. NULL fn: nobody looks. */
-typedef struct vlk_watch {
-    vlk_watch_fn *fn;
-    void *arg;
-} vlk_watch;
-void vlk_show(const vlk_watch *w, const char *what, size_t layer, const vlk_var *v);
-
-/* Only these rows are asked of a block: keys and values are made of all rows, the rest of these alone. qs are the
- * picked rows as sequences. */
-typedef struct vlk_pick {
-    const size_t *row;
-    vlk_packed qs;
-} vlk_pick;
-
-/* x (rows,D) to the block's result (rows,D), or (picked,D); x is used up. cache may be NULL. */
-vlk_var *vlk_block(vlk_tape *t, const vlk_block_config *c, vlk_block_params *p, vlk_var *x, const vlk_packed *s,
-                   const vlk_pick *pick, vlk_kv *cache);
-/* n sequences of len rows each. s.start is NULL when there is no memory. */
-vlk_packed vlk_equal_sequences(vlk_tape *t, size_t n, size_t len);
-
-/* Images to (B,E), not normalised. */
-vlk_var *vlk_vit(vlk_tape *t, const vlk_vision_config *c, vlk_vit_params *p, const vlk_images *pics,
-                 const vlk_watch *w);
-vlk_var *vlk_resnet(vlk_tape *t, const vlk_vision_config *c, vlk_resnet_params *p, const vlk_images *pics,
-                    const vlk_watch *w);
-/* siglip.c: tokens (B*T,D) behind the last norm to (B,D). */
-vlk_var *vlk_probe_pool(vlk_tape *t, const vlk_block_config *c, vlk_probe_params *p, vlk_var *x, const vlk_packed *s);
-/* The row of n ids that stands for the text; n if there is none (no end token). */
-size_t vlk_text_pooled(const vlk_text_config *c, const int32_t *id, size_t n);
-/* Packed ids to (B,E), not normalised. In a causal tower every text ends with its pooled row; any other takes the whole
- * context. */
-vlk_var *vlk_text(vlk_tape *t, const vlk_text_config *c, vlk_text_params *p, const int32_t *ids, const vlk_packed *s,
-                  const vlk_watch *w);
-/* All rows after the final norm (rows,D); cache is one vlk_kv a layer, or NULL. */
-vlk_var *vlk_text_states(vlk_tape *t, const vlk_text_config *c, vlk_text_params *p, const int32_t *ids,
-                         const vlk_packed *s, vlk_kv *cache);
 
 /* ---- the binder ----------------------------------------------------------------------------------- */
 
@@ -222,9 +115,9 @@ struct vlk_model {
     vlk_clip_config config;
     vlk_arena *arena; /* parameters' structs, widened vectors */
     vlk_weights *weights;
-    vlk_vit_params vit;
-    vlk_resnet_params resnet;
-    vlk_text_params text;
+    vlk_vit_w vit;
+    vlk_resnet_w resnet;
+    vlk_text_w text;
     vlk_bound *bound;
     size_t nbound, cap_bound;
     vlk_counter_ref *counter;
@@ -236,7 +129,6 @@ struct vlk_model {
     vlk_buf configs;      /* the bytes of the config files, for the id */
     float table[3][256];  /* level to value, by channel */
     int has_preprocess;
-    vlk_watch watch;
     const char *text_prefix; /* before texts' names in open_clip's spelling: "" or "text." */
     /* training: */
     vlk_param_ref *refs;
@@ -245,7 +137,6 @@ struct vlk_model {
     int became_hf;                   /* its tokenizer has merges, no other file of Hugging Face's */
     float scalar[2], scalar_grad[2]; /* logit_scale as stored (always), logit_bias */
     vlk_param scalar_param[2];
-    vlk_model_mode mode;
 };
 
 /* '#' becomes the layer, '@' the stage. */

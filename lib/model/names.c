@@ -12,28 +12,28 @@
 const char *const vlk_vision_block_prefix[2] = {"vision_model.encoder.layers.#.", "visual.transformer.resblocks.#."};
 const char *const vlk_text_block_prefix[2] = {"text_model.encoder.layers.#.", "transformer.resblocks.#."};
 
-#define TYPE vlk_block_params
+#define TYPE vlk_block_w
 static const vlk_name block[] = {
-    {AT(ln1_g), VLK_VECTOR, 0, {{"layer_norm1.weight", "w", SAME}, {"ln_1.weight", "w", SAME}}},
-    {AT(ln1_b), VLK_VECTOR, 0, {{"layer_norm1.bias", "w", SAME}, {"ln_1.bias", "w", SAME}}},
-    {AT(q_w), VLK_MATRIX, 0, {{"self_attn.q_proj.weight", "ww", SAME}, {"attn.in_proj_weight", "Tw", VLK_PART_Q}}},
-    {AT(q_b), VLK_VECTOR, 0, {{"self_attn.q_proj.bias", "w", SAME}, {"attn.in_proj_bias", "T", VLK_PART_Q}}},
-    {AT(k_w), VLK_MATRIX, 0, {{"self_attn.k_proj.weight", "ww", SAME}, {"attn.in_proj_weight", "Tw", VLK_PART_K}}},
-    {AT(k_b), VLK_VECTOR, 0, {{"self_attn.k_proj.bias", "w", SAME}, {"attn.in_proj_bias", "T", VLK_PART_K}}},
-    {AT(v_w), VLK_MATRIX, 0, {{"self_attn.v_proj.weight", "ww", SAME}, {"attn.in_proj_weight", "Tw", VLK_PART_V}}},
-    {AT(v_b), VLK_VECTOR, 0, {{"self_attn.v_proj.bias", "w", SAME}, {"attn.in_proj_bias", "T", VLK_PART_V}}},
-    {AT(out_w), VLK_MATRIX, 0, {{"self_attn.out_proj.weight", "ww", SAME}, {"attn.out_proj.weight", "ww", SAME}}},
-    {AT(out_b), VLK_VECTOR, 0, {{"self_attn.out_proj.bias", "w", SAME}, {"attn.out_proj.bias", "w", SAME}}},
-    {AT(ln2_g), VLK_VECTOR, 0, {{"layer_norm2.weight", "w", SAME}, {"ln_2.weight", "w", SAME}}},
-    {AT(ln2_b), VLK_VECTOR, 0, {{"layer_norm2.bias", "w", SAME}, {"ln_2.bias", "w", SAME}}},
-    {AT(fc1_w), VLK_MATRIX, 0, {{"mlp.fc1.weight", "mw", SAME}, {"mlp.c_fc.weight", "mw", SAME}}},
-    {AT(fc1_b), VLK_VECTOR, 0, {{"mlp.fc1.bias", "m", SAME}, {"mlp.c_fc.bias", "m", SAME}}},
-    {AT(fc2_w), VLK_MATRIX, 0, {{"mlp.fc2.weight", "wm", SAME}, {"mlp.c_proj.weight", "wm", SAME}}},
-    {AT(fc2_b), VLK_VECTOR, 0, {{"mlp.fc2.bias", "w", SAME}, {"mlp.c_proj.bias", "w", SAME}}},
+    {AT(ln1.g), VLK_VECTOR, 0, {{"layer_norm1.weight", "w", SAME}, {"ln_1.weight", "w", SAME}}},
+    {AT(ln1.b), VLK_VECTOR, 0, {{"layer_norm1.bias", "w", SAME}, {"ln_1.bias", "w", SAME}}},
+    {AT(self.q_w), VLK_MATRIX, 0, {{"self_attn.q_proj.weight", "ww", SAME}, {"attn.in_proj_weight", "Tw", VLK_PART_Q}}},
+    {AT(self.q_b), VLK_VECTOR, 0, {{"self_attn.q_proj.bias", "w", SAME}, {"attn.in_proj_bias", "T", VLK_PART_Q}}},
+    {AT(self.k_w), VLK_MATRIX, 0, {{"self_attn.k_proj.weight", "ww", SAME}, {"attn.in_proj_weight", "Tw", VLK_PART_K}}},
+    {AT(self.k_b), VLK_VECTOR, 0, {{"self_attn.k_proj.bias", "w", SAME}, {"attn.in_proj_bias", "T", VLK_PART_K}}},
+    {AT(self.v_w), VLK_MATRIX, 0, {{"self_attn.v_proj.weight", "ww", SAME}, {"attn.in_proj_weight", "Tw", VLK_PART_V}}},
+    {AT(self.v_b), VLK_VECTOR, 0, {{"self_attn.v_proj.bias", "w", SAME}, {"attn.in_proj_bias", "T", VLK_PART_V}}},
+    {AT(self.o_w), VLK_MATRIX, 0, {{"self_attn.out_proj.weight", "ww", SAME}, {"attn.out_proj.weight", "ww", SAME}}},
+    {AT(self.o_b), VLK_VECTOR, 0, {{"self_attn.out_proj.bias", "w", SAME}, {"attn.out_proj.bias", "w", SAME}}},
+    {AT(ln2.g), VLK_VECTOR, 0, {{"layer_norm2.weight", "w", SAME}, {"ln_2.weight", "w", SAME}}},
+    {AT(ln2.b), VLK_VECTOR, 0, {{"layer_norm2.bias", "w", SAME}, {"ln_2.bias", "w", SAME}}},
+    {AT(mlp.fc1_w), VLK_MATRIX, 0, {{"mlp.fc1.weight", "mw", SAME}, {"mlp.c_fc.weight", "mw", SAME}}},
+    {AT(mlp.fc1_b), VLK_VECTOR, 0, {{"mlp.fc1.bias", "m", SAME}, {"mlp.c_fc.bias", "m", SAME}}},
+    {AT(mlp.fc2_w), VLK_MATRIX, 0, {{"mlp.fc2.weight", "wm", SAME}, {"mlp.c_proj.weight", "wm", SAME}}},
+    {AT(mlp.fc2_b), VLK_VECTOR, 0, {{"mlp.fc2.bias", "w", SAME}, {"mlp.c_proj.bias", "w", SAME}}},
 };
 #undef TYPE
 
-#define TYPE vlk_vit_params
+#define TYPE vlk_vit_w
 #define EMB "vision_model.embeddings."
 #define HEAD "vision_model.head."
 #define PROBE VLK_HAS_PROBE
@@ -45,49 +45,49 @@ static const vlk_name vit[] = {
      VLK_POSITIONS,
      0,
      {{EMB "position_embedding.weight", "tw", SAME}, {"visual.positional_embedding", "tw", SAME}}},
-    {AT(ln_pre_g),
+    {AT(ln_pre.g),
      VLK_VECTOR,
      VLK_HAS_LN_PRE,
      {{"vision_model.pre_layrnorm.weight", "w", SAME}, {"visual.ln_pre.weight", "w", SAME}}},
-    {AT(ln_pre_b),
+    {AT(ln_pre.b),
      VLK_VECTOR,
      VLK_HAS_LN_PRE,
      {{"vision_model.pre_layrnorm.bias", "w", SAME}, {"visual.ln_pre.bias", "w", SAME}}},
-    {AT(ln_post_g),
+    {AT(ln_post.g),
      VLK_VECTOR,
      0,
      {{"vision_model.post_layernorm.weight", "w", SAME}, {"visual.ln_post.weight", "w", SAME}}},
-    {AT(ln_post_b),
+    {AT(ln_post.b),
      VLK_VECTOR,
      0,
      {{"vision_model.post_layernorm.bias", "w", SAME}, {"visual.ln_post.bias", "w", SAME}}},
     {AT(proj), VLK_MATRIX, VLK_HAS_PROJ, {{"visual_projection.weight", "ew", SAME}, {"visual.proj", "we", VLK_TURNED}}},
     {AT(probe.probe), VLK_VECTOR, PROBE, {{HEAD "probe", "11w", SAME}, {NULL, NULL, SAME}}},
-    {AT(probe.q_w), VLK_MATRIX, PROBE, {{HEAD "attention.in_proj_weight", "Tw", VLK_PART_Q}, {NULL, NULL, SAME}}},
-    {AT(probe.q_b), VLK_VECTOR, PROBE, {{HEAD "attention.in_proj_bias", "T", VLK_PART_Q}, {NULL, NULL, SAME}}},
-    {AT(probe.k_w), VLK_MATRIX, PROBE, {{HEAD "attention.in_proj_weight", "Tw", VLK_PART_K}, {NULL, NULL, SAME}}},
-    {AT(probe.k_b), VLK_VECTOR, PROBE, {{HEAD "attention.in_proj_bias", "T", VLK_PART_K}, {NULL, NULL, SAME}}},
-    {AT(probe.v_w), VLK_MATRIX, PROBE, {{HEAD "attention.in_proj_weight", "Tw", VLK_PART_V}, {NULL, NULL, SAME}}},
-    {AT(probe.v_b), VLK_VECTOR, PROBE, {{HEAD "attention.in_proj_bias", "T", VLK_PART_V}, {NULL, NULL, SAME}}},
-    {AT(probe.out_w), VLK_MATRIX, PROBE, {{HEAD "attention.out_proj.weight", "ww", SAME}, {NULL, NULL, SAME}}},
-    {AT(probe.out_b), VLK_VECTOR, PROBE, {{HEAD "attention.out_proj.bias", "w", SAME}, {NULL, NULL, SAME}}},
-    {AT(probe.ln_g), VLK_VECTOR, PROBE, {{HEAD "layernorm.weight", "w", SAME}, {NULL, NULL, SAME}}},
-    {AT(probe.ln_b), VLK_VECTOR, PROBE, {{HEAD "layernorm.bias", "w", SAME}, {NULL, NULL, SAME}}},
-    {AT(probe.fc1_w), VLK_MATRIX, PROBE, {{HEAD "mlp.fc1.weight", "mw", SAME}, {NULL, NULL, SAME}}},
-    {AT(probe.fc1_b), VLK_VECTOR, PROBE, {{HEAD "mlp.fc1.bias", "m", SAME}, {NULL, NULL, SAME}}},
-    {AT(probe.fc2_w), VLK_MATRIX, PROBE, {{HEAD "mlp.fc2.weight", "wm", SAME}, {NULL, NULL, SAME}}},
-    {AT(probe.fc2_b), VLK_VECTOR, PROBE, {{HEAD "mlp.fc2.bias", "w", SAME}, {NULL, NULL, SAME}}},
+    {AT(probe.attn.q_w), VLK_MATRIX, PROBE, {{HEAD "attention.in_proj_weight", "Tw", VLK_PART_Q}, {NULL, NULL, SAME}}},
+    {AT(probe.attn.q_b), VLK_VECTOR, PROBE, {{HEAD "attention.in_proj_bias", "T", VLK_PART_Q}, {NULL, NULL, SAME}}},
+    {AT(probe.attn.k_w), VLK_MATRIX, PROBE, {{HEAD "attention.in_proj_weight", "Tw", VLK_PART_K}, {NULL, NULL, SAME}}},
+    {AT(probe.attn.k_b), VLK_VECTOR, PROBE, {{HEAD "attention.in_proj_bias", "T", VLK_PART_K}, {NULL, NULL, SAME}}},
+    {AT(probe.attn.v_w), VLK_MATRIX, PROBE, {{HEAD "attention.in_proj_weight", "Tw", VLK_PART_V}, {NULL, NULL, SAME}}},
+    {AT(probe.attn.v_b), VLK_VECTOR, PROBE, {{HEAD "attention.in_proj_bias", "T", VLK_PART_V}, {NULL, NULL, SAME}}},
+    {AT(probe.attn.o_w), VLK_MATRIX, PROBE, {{HEAD "attention.out_proj.weight", "ww", SAME}, {NULL, NULL, SAME}}},
+    {AT(probe.attn.o_b), VLK_VECTOR, PROBE, {{HEAD "attention.out_proj.bias", "w", SAME}, {NULL, NULL, SAME}}},
+    {AT(probe.ln.g), VLK_VECTOR, PROBE, {{HEAD "layernorm.weight", "w", SAME}, {NULL, NULL, SAME}}},
+    {AT(probe.ln.b), VLK_VECTOR, PROBE, {{HEAD "layernorm.bias", "w", SAME}, {NULL, NULL, SAME}}},
+    {AT(probe.mlp.fc1_w), VLK_MATRIX, PROBE, {{HEAD "mlp.fc1.weight", "mw", SAME}, {NULL, NULL, SAME}}},
+    {AT(probe.mlp.fc1_b), VLK_VECTOR, PROBE, {{HEAD "mlp.fc1.bias", "m", SAME}, {NULL, NULL, SAME}}},
+    {AT(probe.mlp.fc2_w), VLK_MATRIX, PROBE, {{HEAD "mlp.fc2.weight", "wm", SAME}, {NULL, NULL, SAME}}},
+    {AT(probe.mlp.fc2_b), VLK_VECTOR, PROBE, {{HEAD "mlp.fc2.bias", "w", SAME}, {NULL, NULL, SAME}}},
 };
 #undef TYPE
 
 /* SigLIP's head is text_model.head; open_clip's text_projection becomes a linear layer where it has a bias. */
-#define TYPE vlk_text_params
+#define TYPE vlk_text_w
 #define TEMB "text_model.embeddings."
 static const vlk_name text[] = {
     {AT(token), VLK_TABLE, 0, {{TEMB "token_embedding.weight", "vw", SAME}, {"token_embedding.weight", "vw", SAME}}},
     {AT(pos), VLK_POSITIONS, 0, {{TEMB "position_embedding.weight", "cw", SAME}, {"positional_embedding", "cw", SAME}}},
-    {AT(ln_g), VLK_VECTOR, 0, {{"text_model.final_layer_norm.weight", "w", SAME}, {"ln_final.weight", "w", SAME}}},
-    {AT(ln_b), VLK_VECTOR, 0, {{"text_model.final_layer_norm.bias", "w", SAME}, {"ln_final.bias", "w", SAME}}},
+    {AT(ln.g), VLK_VECTOR, 0, {{"text_model.final_layer_norm.weight", "w", SAME}, {"ln_final.weight", "w", SAME}}},
+    {AT(ln.b), VLK_VECTOR, 0, {{"text_model.final_layer_norm.bias", "w", SAME}, {"ln_final.bias", "w", SAME}}},
     {AT(proj),
      VLK_MATRIX,
      VLK_HAS_NO_PROJ_BIAS,
@@ -120,7 +120,7 @@ static const vlk_name text[] = {
         OC(field.var, VLK_STATISTIC, when, name ".running_var", c),                                                    \
         OC(field.batches, VLK_COUNTER, when, name ".num_batches_tracked", "")
 
-#define TYPE vlk_resnet_params
+#define TYPE vlk_resnet_w
 #define POOL "visual.attnpool."
 static const vlk_name stem[] = {
     OC(conv1, VLK_MATRIX, 0, "visual.conv1.weight", "h333"),
@@ -130,18 +130,18 @@ static const vlk_name stem[] = {
     OC(conv3, VLK_MATRIX, 0, "visual.conv3.weight", "oh33"),
     BN(bn3, 0, "visual.bn3", "o"),
     OC(pos, VLK_POSITIONS, 0, POOL "positional_embedding", "tw"),
-    OC(q_w, VLK_MATRIX, 0, POOL "q_proj.weight", "ww"),
-    OC(q_b, VLK_VECTOR, 0, POOL "q_proj.bias", "w"),
-    OC(k_w, VLK_MATRIX, 0, POOL "k_proj.weight", "ww"),
-    OC(k_b, VLK_VECTOR, 0, POOL "k_proj.bias", "w"),
-    OC(v_w, VLK_MATRIX, 0, POOL "v_proj.weight", "ww"),
-    OC(v_b, VLK_VECTOR, 0, POOL "v_proj.bias", "w"),
-    OC(c_w, VLK_MATRIX, 0, POOL "c_proj.weight", "ew"),
-    OC(c_b, VLK_VECTOR, 0, POOL "c_proj.bias", "e"),
+    OC(attn.q_w, VLK_MATRIX, 0, POOL "q_proj.weight", "ww"),
+    OC(attn.q_b, VLK_VECTOR, 0, POOL "q_proj.bias", "w"),
+    OC(attn.k_w, VLK_MATRIX, 0, POOL "k_proj.weight", "ww"),
+    OC(attn.k_b, VLK_VECTOR, 0, POOL "k_proj.bias", "w"),
+    OC(attn.v_w, VLK_MATRIX, 0, POOL "v_proj.weight", "ww"),
+    OC(attn.v_b, VLK_VECTOR, 0, POOL "v_proj.bias", "w"),
+    OC(attn.o_w, VLK_MATRIX, 0, POOL "c_proj.weight", "ew"),
+    OC(attn.o_b, VLK_VECTOR, 0, POOL "c_proj.bias", "e"),
 };
 #undef TYPE
 
-#define TYPE vlk_bottleneck_params
+#define TYPE vlk_bottleneck_w
 #define STAGE "visual.layer@.#."
 static const vlk_name bottleneck[] = {
     OC(conv1, VLK_MATRIX, 0, STAGE "conv1.weight", "hi11"),

@@ -15,16 +15,16 @@
 /* Does Hugging Face's CLIPModel or SiglipModel describe this architecture? */
 static int has_hf_form(const vlk_model *m)
 {
-    const vlk_vision_config *v = &m->config.vision;
+    const vlk_vit_config *v = &m->config.vit;
     const vlk_text_config *t = &m->config.text;
     for (size_t i = 0; i < m->nbound; i++)
         if (m->bound[i].rank[0] == 0)
             return 0;
     if (m->info.dialect == VLK_DIALECT_HF)
         return 1;
-    return !v->resnet && v->class_token && v->ln_pre && v->projection && v->pool == VLK_POOL_FIRST &&
-           !v->norm_after_pool && t->block.causal && !t->proj_bias && !t->other_tokenizer && !m->config.logit_bias &&
-           (t->pool == VLK_POOL_LARGEST || (t->pool == VLK_POOL_END && t->end != 2)) &&
+    return !m->config.has_resnet && v->class_token && v->ln_pre && v->projection && v->pool == VLK_POOL_FIRST &&
+           !v->norm_after_pool && t->block.causal && !t->proj_bias && !m->config.other_tokenizer &&
+           !m->config.logit_bias && (t->pool == VLK_POOL_LARGEST || (t->pool == VLK_POOL_END && t->end != 2)) &&
            m->info.preprocess.resize != VLK_RESIZE_LONGEST; /* there, an end token of 2 means the largest id */
 }
 
@@ -50,7 +50,7 @@ static int is(const vlk_bound *b, const char *ours)
 static size_t group_of(const vlk_model *m, const vlk_bound *b)
 {
     const int text = b->tower == VLK_TOWER_TEXT;
-    const size_t layers = text ? m->config.text.layers : m->config.vision.layers;
+    const size_t layers = text ? m->config.text.layers : m->config.vit.layers;
     switch (b->table) {
     case VLK_NAMES_BLOCK:
         return 1 + layers - b->layer;
@@ -61,7 +61,7 @@ static size_t group_of(const vlk_model *m, const vlk_bound *b)
     default:
         if (is(b, "proj") || is(b, "probe"))
             return 1;
-        return is(b, "ln_post") || is(b, "ln_g") || is(b, "ln_b") ? 2 : layers + 2;
+        return is(b, "ln_post") || is(b, "ln.") ? 2 : layers + 2;
     }
 }
 
@@ -237,38 +237,4 @@ vlk_param *vlk_model_log_scale(vlk_model *m)
 vlk_param *vlk_model_logit_bias(vlk_model *m)
 {
     return m->config.logit_bias ? &m->scalar_param[1] : NULL;
-}
-
-/* ---- how the towers run ---------------------------------------------------------------------------- */
-
-static void set_batch_norm(vlk_batch_norm_params *p, int train)
-{
-    p->train = train && p->weight.grad;
-}
-
-static void set_resnet(vlk_model *m, int train)
-{
-    vlk_resnet_params *r = &m->resnet;
-    set_batch_norm(&r->bn1, train);
-    set_batch_norm(&r->bn2, train);
-    set_batch_norm(&r->bn3, train);
-    for (size_t s = 0; s < 4; s++)
-        for (size_t i = 0; i < m->config.vision.stage[s]; i++) {
-            vlk_bottleneck_params *b = &r->block[s][i];
-            set_batch_norm(&b->bn1, train);
-            set_batch_norm(&b->bn2, train);
-            set_batch_norm(&b->bn3, train);
-            set_batch_norm(&b->bn_down, train);
-        }
-}
-
-void vlk_model_set_mode(vlk_model *m, const vlk_model_mode *mode)
-{
-    vlk_vision_config *v = &m->config.vision;
-    m->mode = *mode;
-    v->block.checkpoint = m->config.text.block.checkpoint = mode->checkpoint_blocks;
-    v->patch_dropout = mode->train && !v->resnet ? mode->patch_dropout : 0;
-    v->noise = mode->noise;
-    if (v->resnet)
-        set_resnet(m, mode->train);
 }

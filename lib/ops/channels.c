@@ -104,7 +104,7 @@ static int of_batch(vlk_tape *t, vlk_batch_norm_params *p, const vlk_var *x, flo
     return 0;
 }
 
-vlk_var *vlk_batch_norm(vlk_tape *t, vlk_var *x, vlk_batch_norm_params *p, vlk_act act)
+vlk_var *vlk_batch_norm(vlk_tape *t, vlk_var *x, vlk_batch_norm_params *p, int train, vlk_act act)
 {
     if (!x)
         return NULL;
@@ -116,10 +116,10 @@ vlk_var *vlk_batch_norm(vlk_tape *t, vlk_var *x, vlk_batch_norm_params *p, vlk_a
     if (!y || !scale)
         return NULL;
     float *shift = scale + c, *mean = shift + c, *rstd = mean + c;
-    if ((p->train ? of_batch(t, p, x, mean, rstd) : frozen(t, p, mean, rstd, c)) != 0)
+    if ((train ? of_batch(t, p, x, mean, rstd) : frozen(t, p, mean, rstd, c)) != 0)
         return NULL;
     for (size_t i = 0; i < c; i++) {
-        scale[i] = p->train ? p->weight.f32[i] * rstd[i] : p->weight.f32[i] / sqrtf(p->var.f32[i] + p->eps);
+        scale[i] = train ? p->weight.f32[i] * rstd[i] : p->weight.f32[i] / sqrtf(p->var.f32[i] + p->eps);
         shift[i] = p->bias.f32[i] - mean[i] * scale[i];
     }
     vlk_node node = {&op_batch_norm, y, {x}, {&p->weight, &p->bias}, NULL};
@@ -128,7 +128,7 @@ vlk_var *vlk_batch_norm(vlk_tape *t, vlk_var *x, vlk_batch_norm_params *p, vlk_a
         struct batch_norm_saved *s = vlk_tape_alloc(t, 1, sizeof *s);
         if (!s || (act != VLK_ACT_NONE && !(pre = vlk_tape_alloc(t, n, sizeof *pre))))
             return NULL;
-        *s = (struct batch_norm_saved){act, p->train, mean, rstd, pre};
+        *s = (struct batch_norm_saved){act, train, mean, rstd, pre};
         node.saved = s;
     }
     vlk_scale_rows(vlk_tape_kernel(t), pre, x->data, x->rows, c, scale, shift);

@@ -225,14 +225,13 @@ vlk_var *vlk_conv2d(vlk_tape *t, vlk_var *x, vlk_grid *g, vlk_param *w, size_t s
 /* Batch norm, a column a channel. */
 typedef struct vlk_batch_norm_params {
     vlk_param weight, bias, mean, var; /* (C) */
-    float eps;
-    int train; /* statistics of the batch; the running ones move by `momentum` (0.1), their floats must be ours */
-    float momentum;
-    int64_t batches; /* counted up where the running ones move: torch's num_batches_tracked */
+    float eps, momentum;               /* 0.1 */
+    int64_t batches;                   /* counted up where the running statistics move: torch's num_batches_tracked */
 } vlk_batch_norm_params;
-/* act((x - mean) / sqrt(var + eps) * weight + bias): running statistics, or with p->train the batch's biased ones (the
- * unbiased variance goes into the running one). Saved: x, mean and 1/sqrt. */
-vlk_var *vlk_batch_norm(vlk_tape *t, vlk_var *x, vlk_batch_norm_params *p, vlk_act act);
+/* act((x - mean) / sqrt(var + eps) * weight + bias) by the running statistics; with `train` by the batch's (the biased
+ * variance), and the running ones move by `momentum` (the unbiased variance), so their floats must be ours. Saved: x,
+ * mean and 1/sqrt. */
+vlk_var *vlk_batch_norm(vlk_tape *t, vlk_var *x, vlk_batch_norm_params *p, int train, vlk_act act);
 /* Mean of 2x2 squares; an odd last row or column is left out, as torch does. */
 vlk_var *vlk_avg_pool2(vlk_tape *t, vlk_var *x, vlk_grid *g);
 

@@ -4,10 +4,10 @@
  *
  * Texts stand behind one another at their real length. In a causal tower nothing behind the pooled row matters, so a
  * text ends there, and the pooled row is the last of its sequence. */
-#include "../model/model_internal.h"
+#include "tower.h"
 
 /* Tokens to rows; a text's positions go on behind what its cache holds. */
-static vlk_var *embed(vlk_tape *t, vlk_text_params *p, const int32_t *ids, const vlk_packed *s, const vlk_kv *cache)
+static vlk_var *embed(vlk_tape *t, vlk_text_w *w, const int32_t *ids, const vlk_packed *s, const vlk_kv *cache)
 {
     size_t rows = s->start[s->n];
     int32_t *at = vlk_tape_alloc(t, rows, sizeof *at);
@@ -18,27 +18,27 @@ static vlk_var *embed(vlk_tape *t, vlk_text_params *p, const int32_t *ids, const
         for (size_t r = s->start[i]; r < s->start[i + 1]; r++)
             at[r] = (int32_t)(before + r - s->start[i]);
     }
-    return vlk_embed(t, ids, at, rows, &p->token, &p->pos);
+    return vlk_embed(t, ids, at, rows, &w->token, &w->pos);
 }
 
 /* All blocks, on the input of the first. pick: the rows that are asked of the last one, or NULL. */
-static vlk_var *blocks(vlk_tape *t, const vlk_text_config *c, vlk_text_params *p, vlk_var *x, const vlk_packed *s,
-                       const vlk_pick *pick, vlk_kv *cache, const vlk_watch *w)
+static vlk_var *blocks(const vlk_pass *p, const vlk_text_config *c, vlk_text_w *w, vlk_var *x, const vlk_packed *s,
+                       const vlk_pick *pick, vlk_kv *cache)
 {
-    vlk_show(w, "text_hidden", 0, x);
+    vlk_show(p, "text_hidden", 0, x);
     for (size_t i = 0; i < c->layers; i++) {
         int last = i + 1 == c->layers;
-        x = vlk_block(t, &c->block, &p->block[i], x, s, last ? pick : NULL, cache ? cache + i : NULL);
-        vlk_show(w, "text_hidden", i + 1, x);
+        x = vlk_block(p, &c->block, &w->block[i], x, s, last ? pick : NULL, cache ? cache + i : NULL);
+        vlk_show(p, "text_hidden", i + 1, x);
     }
     return x;
 }
 
-vlk_var *vlk_text_states(vlk_tape *t, const vlk_text_config *c, vlk_text_params *p, const int32_t *ids,
+vlk_var *vlk_text_states(const vlk_pass *p, const vlk_text_config *c, vlk_text_w *w, const int32_t *ids,
                          const vlk_packed *s, vlk_kv *cache)
 {
-    vlk_var *x = blocks(t, c, p, embed(t, p, ids, s, cache), s, NULL, cache, NULL);
-    return vlk_layer_norm(t, x, &p->ln_g, &p->ln_b, c->block.eps);
+    vlk_var *x = blocks(p, c, w, embed(p->t, w, ids, s, cache), s, NULL, cache);
+    return vlk_layer_norm(p->t, x, &w->ln.g, &w->ln.b, c->block.eps);
 }
 
 size_t vlk_text_pooled(const vlk_text_config *c, const int32_t *id, size_t n)
@@ -62,21 +62,21 @@ static size_t *pooled_rows(vlk_tape *t, const vlk_text_config *c, const int32_t 
     return row;
 }
 
-vlk_var *vlk_text(vlk_tape *t, const vlk_text_config *c, vlk_text_params *p, const int32_t *ids, const vlk_packed *s,
-                  const vlk_watch *w)
+vlk_var *vlk_text(const vlk_pass *p, const vlk_text_config *c, vlk_text_w *w, const int32_t *ids, const vlk_packed *s)
 {
+    vlk_tape *t = p->t;
     size_t *row = pooled_rows(t, c, ids, s);
     vlk_pick pick = {row, vlk_equal_sequences(t, s->n, 1)};
     /* a causal block gives a picked row all keys, as the last row has; a tower without a mask does so anyway */
-    int picked_only = c->layers && !(w && w->fn);
+    int picked_only = c->layers && !p->watch.fn;
     if (!row || !pick.qs.start)
         return NULL;
-    vlk_var *x = blocks(t, c, p, embed(t, p, ids, s, NULL), s, picked_only ? &pick : NULL, NULL, w);
+    vlk_var *x = blocks(p, c, w, embed(t, w, ids, s, NULL), s, picked_only ? &pick : NULL, NULL);
     if (!picked_only)
         x = vlk_gather_rows(t, x, row, s->n);
-    x = vlk_layer_norm(t, x, &p->ln_g, &p->ln_b, c->block.eps);
-    vlk_show(w, "text_pooled", 0, x);
-    x = vlk_linear(t, x, &p->proj, &p->proj_b, VLK_ACT_NONE);
-    vlk_show(w, "text_raw", 0, x);
+    x = vlk_layer_norm(t, x, &w->ln.g, &w->ln.b, c->block.eps);
+    vlk_show(p, "text_pooled", 0, x);
+    x = vlk_linear(t, x, &w->proj, &w->proj_b, VLK_ACT_NONE);
+    vlk_show(p, "text_raw", 0, x);
     return x;
 }

@@ -54,9 +54,10 @@ static void check_good(vlk_model *m, vlk_kernel *k, const char *name)
     vlk_tape *t = vlk_tape_new(k, &err);
     if (!CHECK(t && vlk_model_describe(m)->embed_dim == E, "%s: %s", name, err.msg))
         return;
-    if (CHECK(vlk_model_encode_pixels(m, t, out, pixels, 1, 1, &err) == 0, "%s: %s", name, err.msg))
+    if (CHECK(vlk_model_encode_pixels(m, &(vlk_pass){.t = t}, out, pixels, 1, 1, &err) == 0, "%s: %s", name, err.msg))
         near(out, "pixels", name);
-    if (CHECK(vlk_model_encode_texts(m, t, out, ids, start, 1, 1, &err) == 0, "%s: %s", name, err.msg))
+    if (CHECK(vlk_model_encode_texts(m, &(vlk_pass){.t = t}, out, ids, start, 1, 1, &err) == 0, "%s: %s", name,
+              err.msg))
         near(out, "ids", name);
     vlk_tape_free(t);
 }

@@ -31,7 +31,7 @@ static int measure_cold(vlk_model *m, vlk_tape *t, vlk_err *err)
     int status = px && out ? 0 : -1;
     for (int i = 0; i < 3 && status == 0; i++) {
         double start = now();
-        status = vlk_model_encode_images(m, t, out, px, 1, 1, err);
+        status = vlk_model_encode_images(m, &(vlk_pass){.t = t}, out, px, 1, 1, err);
         printf("%s %.1f ms%s",
                i == 0   ? "first image"
                : i == 1 ? "second"
@@ -56,11 +56,11 @@ static int measure(vlk_model *m, vlk_tape *t, size_t batch, double seconds, vlk_
         goto out;
     for (size_t i = 0; i < bytes; i++)
         px[i] = (uint8_t)(i * 2654435761u >> 13);
-    if (vlk_model_encode_images(m, t, out, px, batch, 1, err) != 0)
+    if (vlk_model_encode_images(m, &(vlk_pass){.t = t}, out, px, batch, 1, err) != 0)
         goto out;
     for (double end = now() + seconds; (now() < end || n < 3) && n < MOST; n++) {
         double start = now();
-        if (vlk_model_encode_images(m, t, out, px, batch, 1, err) != 0)
+        if (vlk_model_encode_images(m, &(vlk_pass){.t = t}, out, px, batch, 1, err) != 0)
             goto out;
         took[n] = now() - start;
     }

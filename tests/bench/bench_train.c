@@ -54,6 +54,7 @@ struct bench {
     size_t *start;
     vlk_gradcache *cache;
     double took[PARTS];
+    int checkpoint;
 };
 
 static vlk_var *encode(void *arg, vlk_tape *t, size_t part, size_t from, size_t n)
@@ -61,8 +62,9 @@ static vlk_var *encode(void *arg, vlk_tape *t, size_t part, size_t from, size_t 
     struct bench *b = arg;
     const vlk_model_info *i = vlk_model_describe(b->m);
     const double start = now();
-    vlk_var *y = part == 0 ? vlk_model_images(b->m, t, b->pixels + from * i->image_w * i->image_h * 3, n)
-                           : vlk_model_texts(b->m, t, b->ids, b->start + from, n);
+    const vlk_pass pass = {.t = t, .train = 1, .checkpoint = b->checkpoint};
+    vlk_var *y = part == 0 ? vlk_model_images(b->m, &pass, b->pixels + from * i->image_w * i->image_h * 3, n)
+                           : vlk_model_texts(b->m, &pass, b->ids, b->start + from, n);
     b->took[part] += now() - start;
     return y;
 }
@@ -192,7 +194,7 @@ int main(int argc, char **argv)
     b.m = b.cache ? open_model(argv[1], &err) : NULL;
     int status = b.m ? vlk_model_trainable(b.m, NULL, &b.ref, &b.refs, NULL, &err) : -1;
     if (status == 0) {
-        vlk_model_set_mode(b.m, &(vlk_model_mode){.train = 1, .checkpoint_blocks = argc > 6});
+        b.checkpoint = argc > 6;
         status = run(&b, steps, &err);
     }
     if (status != 0)

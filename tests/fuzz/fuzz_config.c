@@ -24,10 +24,10 @@ static void use(vlk_model *m)
     if (!t || !pixels || !out || !ids)
         abort();
     ids[info->context - 1] = (int32_t)info->vocab - 1;
-    if (vlk_model_encode_pixels(m, t, out, pixels, 1, 1, &err) != 0 && !err.msg[0])
+    if (vlk_model_encode_pixels(m, &(vlk_pass){.t = t}, out, pixels, 1, 1, &err) != 0 && !err.msg[0])
         abort();
     err = (vlk_err){0};
-    if (vlk_model_encode_texts(m, t, out, ids, start, 1, 1, &err) != 0 && !err.msg[0])
+    if (vlk_model_encode_texts(m, &(vlk_pass){.t = t}, out, ids, start, 1, 1, &err) != 0 && !err.msg[0])
         abort();
     free(pixels);
     free(out);

@@ -1,5 +1,5 @@
-/* fuzz_preprocess.c - any JSON as preprocessor_config.json and as preprocess_cfg: refused with a sentence, or a preprocess
- * whose sizes and numbers are within bounds. */
+/* fuzz_preprocess.c - any JSON as preprocessor_config.json and as preprocess_cfg: refused with a sentence, or a
+ * preprocess whose sizes and numbers are within bounds. */
 #include "../../lib/prep/prep.h"
 
 #include <math.h>

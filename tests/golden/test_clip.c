@@ -158,7 +158,8 @@ static void check_zero_shot(const struct run *r, vlk_model *m, vlk_tape *t, floa
     if (ids.v && r->exact && CHECK(want.v && probs.v && n % classes == 0, "%s: zero shot", r->name)) {
         size_t *start = starts(n, ids.dim[1]);
         float *raw = malloc(n * e * sizeof *raw), *cls = malloc(classes * e * sizeof *cls);
-        int ok = vlk_model_encode_texts(m, t, raw, (const int32_t *)(void *)ids.v, start, n, 0, &err) == 0;
+        int ok =
+            vlk_model_encode_texts(m, &(vlk_pass){.t = t}, raw, (const int32_t *)(void *)ids.v, start, n, 0, &err) == 0;
         if (CHECK(ok, "%s: %s", r->name, err.msg)) {
             vlk_itc_classifier(vlk_tape_kernel(t), cls, raw, classes, n / classes, e);
             compare(r->name, "zero-shot classifier", cls, want.v, want.n, 5e-6, 1);
@@ -177,7 +178,7 @@ static void check_zero_shot(const struct run *r, vlk_model *m, vlk_tape *t, floa
     free(probs.v);
 }
 
-static int encode_images(vlk_model *m, vlk_tape *t, const struct run *r, float **raw, size_t *n, vlk_err *err)
+static int encode_images(vlk_model *m, const vlk_pass *p, const struct run *r, float **raw, size_t *n, vlk_err *err)
 {
     struct array px = load(r->dir, "pixels", ""), u8 = load(r->dir, "pixels_u8", "");
     size_t e = vlk_model_describe(m)->embed_dim;
@@ -185,9 +186,9 @@ static int encode_images(vlk_model *m, vlk_tape *t, const struct run *r, float *
     *n = px.v ? px.dim[0] : u8.dim[0];
     *raw = malloc(*n * e * sizeof **raw + 1);
     if (px.v)
-        status = vlk_model_encode_pixels(m, t, *raw, px.v, *n, 0, err);
+        status = vlk_model_encode_pixels(m, p, *raw, px.v, *n, 0, err);
     else if (u8.v)
-        status = vlk_model_encode_images(m, t, *raw, (const uint8_t *)u8.v, *n, 0, err);
+        status = vlk_model_encode_images(m, p, *raw, (const uint8_t *)u8.v, *n, 0, err);
     free(px.v);
     free(u8.v);
     return status;
@@ -204,8 +205,8 @@ static void check_text_states(struct run *r, vlk_model *m, vlk_tape *t, const st
         for (size_t i = 0; mask.v && i < mask.dim[1]; i++)
             start[1] = i == 0 ? (size_t)real[mask.dim[1]] : start[1] + (size_t)real[mask.dim[1] + i];
         float *got = malloc(last.n * sizeof *got);
-        int ok =
-            vlk_model_text_states(m, t, got, (const int32_t *)(void *)ids->v + ids->dim[1], start, 1, NULL, &err) == 0;
+        int ok = vlk_model_text_states(m, &(vlk_pass){.t = t}, got, (const int32_t *)(void *)ids->v + ids->dim[1],
+                                       start, 1, NULL, &err) == 0;
         if (CHECK(ok, "%s: %s", r->name, err.msg))
             compare(r->name, "text_last", got, last.v, start[1] * d, 1e-5, 0);
         free(got);
@@ -243,21 +244,20 @@ static void check_model(struct run *r, vlk_model *m, vlk_tape *t)
     r->text_hidden = load(r->dir, "text_hidden", "");
     r->image_pooled = load(r->dir, "image_pooled", "");
     r->text_pooled = load(r->dir, "text_pooled", "");
-    vlk_model_watch(m, look, r);
-    int ok = ids.v && encode_images(m, t, r, &image, &ni, &err) == 0 &&
-             vlk_model_encode_texts(m, t, text, (const int32_t *)(void *)ids.v, start, nt, 0, &err) == 0;
+    const vlk_pass watched = {.t = t, .watch = {look, r}};
+    int ok = ids.v && encode_images(m, &watched, r, &image, &ni, &err) == 0 &&
+             vlk_model_encode_texts(m, &watched, text, (const int32_t *)(void *)ids.v, start, nt, 0, &err) == 0;
     if (CHECK(ok, "%s: %s", r->name, err.msg)) {
         if (r->exact && r->text_hidden.v) { /* text 1 alone */
             struct hidden_look h = {r, 0, 0};
             size_t one[2] = {0, ids.dim[1]};
-            vlk_model_watch(m, look_text, &h);
-            CHECK(vlk_model_encode_texts(m, t, again, (const int32_t *)(void *)ids.v + ids.dim[1], one, 1, 0, &err) ==
-                      0,
+            CHECK(vlk_model_encode_texts(m, &(vlk_pass){.t = t, .watch = {look_text, &h}}, again,
+                                         (const int32_t *)(void *)ids.v + ids.dim[1], one, 1, 0, &err) == 0,
                   "%s: %s", r->name, err.msg);
             CHECK(r->shown >= 3, "%s: hidden states were shown", r->name);
         }
-        vlk_model_watch(m, NULL, NULL);
-        if (hf.v && CHECK(vlk_model_encode_texts(m, t, again, (const int32_t *)(void *)hf.v, start, nt, 0, &err) == 0,
+        if (hf.v && CHECK(vlk_model_encode_texts(m, &(vlk_pass){.t = t}, again, (const int32_t *)(void *)hf.v, start,
+                                                 nt, 0, &err) == 0,
                           "%s: %s", r->name, err.msg))
             CHECK(memcmp(text, again, nt * e * sizeof *text) == 0, "%s: padding changes no bit", r->name);
         float *ui = malloc(ni * e * sizeof *ui), *ut = malloc(nt * e * sizeof *ut);

@@ -41,13 +41,13 @@ static void fill(struct batch *b, const vlk_model_info *info)
 }
 
 /* Embeddings of all images, then of all texts. */
-static float *embed(vlk_model *m, vlk_tape *t, const struct batch *b, size_t np, size_t nt, const char *what)
+static float *embed(vlk_model *m, const vlk_pass *p, const struct batch *b, size_t np, size_t nt, const char *what)
 {
     size_t e = b->info->embed_dim;
     float *out = malloc((np + nt) * e * sizeof *out + 1);
     vlk_err err = {0};
-    CHECK(vlk_model_encode_images(m, t, out, b->pixels, np, 1, &err) == 0, "%s: %s", what, err.msg);
-    CHECK(vlk_model_encode_texts(m, t, out + np * e, b->ids, b->start, nt, 1, &err) == 0, "%s: %s", what, err.msg);
+    CHECK(vlk_model_encode_images(m, p, out, b->pixels, np, 1, &err) == 0, "%s: %s", what, err.msg);
+    CHECK(vlk_model_encode_texts(m, p, out + np * e, b->ids, b->start, nt, 1, &err) == 0, "%s: %s", what, err.msg);
     return out;
 }
 
@@ -62,12 +62,14 @@ static void check_alone(vlk_model *m, vlk_tape *t, const struct batch *b, const 
     float *one = malloc(e * sizeof *one);
     vlk_err err = {0};
     for (size_t i = 0; i < IMAGES; i++) {
-        CHECK(vlk_model_encode_images(m, t, one, b->pixels + i * b->image, 1, 1, &err) == 0, "%s: %s", name, err.msg);
+        CHECK(vlk_model_encode_images(m, &(vlk_pass){.t = t}, one, b->pixels + i * b->image, 1, 1, &err) == 0, "%s: %s",
+              name, err.msg);
         same(one, all + i * e, e, name, "an image alone and in a batch");
     }
     for (size_t i = 0; i < TEXTS; i++) {
         size_t start[2] = {0, b->start[i + 1] - b->start[i]};
-        CHECK(vlk_model_encode_texts(m, t, one, b->ids + b->start[i], start, 1, 1, &err) == 0, "%s: %s", name, err.msg);
+        CHECK(vlk_model_encode_texts(m, &(vlk_pass){.t = t}, one, b->ids + b->start[i], start, 1, 1, &err) == 0,
+              "%s: %s", name, err.msg);
         same(one, all + (IMAGES + i) * e, e, name, "a text alone and in a batch");
     }
     free(one);
@@ -83,9 +85,7 @@ static void ignore(void *arg, const char *what, size_t layer, const float *x, si
 static void check_whole_last_block(vlk_model *m, vlk_tape *t, const struct batch *b, const float *all, const char *name)
 {
     size_t shown = 0;
-    vlk_model_watch(m, ignore, &shown);
-    float *got = embed(m, t, b, IMAGES, TEXTS, name);
-    vlk_model_watch(m, NULL, NULL);
+    float *got = embed(m, &(vlk_pass){.t = t, .watch = {ignore, &shown}}, b, IMAGES, TEXTS, name);
     CHECK(shown > 4, "%s: towers show their values", name);
     same(got, all, (IMAGES + TEXTS) * b->info->embed_dim, name, "the last block whole and for the pooled row alone");
     free(got);
@@ -103,7 +103,7 @@ static void check_recording(vlk_model *m, vlk_tape *t, const struct batch *b, co
         for (size_t i = 0; (p = vlk_model_param(m, i)) != NULL; i++)
             p->grad = which == 1 || (which == 2 && i + 1 == n) ? &place : NULL;
         vlk_tape_record(t, 1);
-        float *got = embed(m, t, b, IMAGES, TEXTS, name);
+        float *got = embed(m, &(vlk_pass){.t = t}, b, IMAGES, TEXTS, name);
         nodes[which] = vlk_tape_nodes(t);
         vlk_tape_record(t, 0);
         vlk_tape_clear(t);
@@ -126,7 +126,8 @@ static void check_cache(vlk_model *m, vlk_tape *t, const struct batch *b, const 
     float *whole = malloc(b->start[TEXTS] * d * sizeof *whole), *part = malloc(TEXTS * longest * d * sizeof *part);
     vlk_kv *cache = calloc(tower->layers, sizeof *cache);
     vlk_err err = {0};
-    CHECK(vlk_model_text_states(m, t, whole, b->ids, b->start, TEXTS, NULL, &err) == 0, "%s: %s", name, err.msg);
+    CHECK(vlk_model_text_states(m, &(vlk_pass){.t = t}, whole, b->ids, b->start, TEXTS, NULL, &err) == 0, "%s: %s",
+          name, err.msg);
     for (size_t step = 1; step <= 3; step += 2) {
         int ok = 1;
         for (size_t l = 0; l < tower->layers; l++)
@@ -142,7 +143,7 @@ static void check_cache(vlk_model *m, vlk_tape *t, const struct batch *b, const 
             }
             if (start[TEXTS] == 0)
                 break;
-            ok = vlk_model_text_states(m, t, part, ids, start, TEXTS, cache, &err) == 0;
+            ok = vlk_model_text_states(m, &(vlk_pass){.t = t}, part, ids, start, TEXTS, cache, &err) == 0;
             for (size_t i = 0; i < TEXTS && ok; i++)
                 for (size_t j = 0; j < start[i + 1] - start[i]; j++, row++)
                     same(part + row * d, whole + (b->start[i] + at + j) * d, d, name, "a text at once and in steps");
@@ -173,13 +174,13 @@ static void check_packing(vlk_model *m, vlk_tape *t, const struct batch *b, cons
 {
     const size_t e = b->info->embed_dim;
     packed_weights(m, 1);
-    float *got = embed(m, t, b, 1, 1, name);
+    float *got = embed(m, &(vlk_pass){.t = t}, b, 1, 1, name);
     const size_t few = packed_weights(m, 0);
     same(got, all, e, name, "an image with mapped weights");
     same(got + e, all + IMAGES * e, e, name, "a text with mapped weights");
     free(got);
     for (int i = 0; i < 6; i++) {
-        got = embed(m, t, b, IMAGES, TEXTS, name);
+        got = embed(m, &(vlk_pass){.t = t}, b, IMAGES, TEXTS, name);
         same(got, all, (IMAGES + TEXTS) * e, name, "packed and mapped weights");
         free(got);
     }
@@ -198,13 +199,13 @@ static void check_model(const char *path, vlk_backend backend, vlk_cpu cpu)
     if (CHECK(two && one && t && t1 && m, "%s: %s", path, err.msg)) {
         fill(&b, vlk_model_describe(m));
         size_t n = (IMAGES + TEXTS) * b.info->embed_dim;
-        float *all = embed(m, t, &b, IMAGES, TEXTS, path);
+        float *all = embed(m, &(vlk_pass){.t = t}, &b, IMAGES, TEXTS, path);
         check_alone(m, t, &b, all, path);
         check_whole_last_block(m, t, &b, all, path);
         check_recording(m, t, &b, all, path);
         if (b.info->family == VLK_CLIP)
             check_cache(m, t, &b, path);
-        float *got = embed(m, t1, &b, IMAGES, TEXTS, path);
+        float *got = embed(m, &(vlk_pass){.t = t1}, &b, IMAGES, TEXTS, path);
         same(got, all, n, path, "one thread and two");
         free(got);
         check_packing(m, t, &b, all, path);

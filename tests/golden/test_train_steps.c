@@ -150,10 +150,10 @@ static vlk_var *encode(void *arg, vlk_tape *t, size_t part, size_t from, size_t 
 {
     job *j = arg;
     const size_t image = vlk_tensor_count(&j->pixels.t) / j->n;
-    vlk_model_set_mode(j->m, &(vlk_model_mode){.train = 1});
+    const vlk_pass pass = {.t = t, .train = 1};
     if (part == 0)
-        return vlk_model_pixels(j->m, t, (const float *)j->pixels.t.data + from * image, n);
-    return vlk_model_texts(j->m, t, j->id, j->start + from, n);
+        return vlk_model_pixels(j->m, &pass, (const float *)j->pixels.t.data + from * image, n);
+    return vlk_model_texts(j->m, &pass, j->id, j->start + from, n);
 }
 
 static int loss_of(void *arg, const float *const *feature, float *const *d, double *loss, vlk_err *err)

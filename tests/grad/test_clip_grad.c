@@ -41,7 +41,7 @@ struct run {
     const char *name, *model, *pixels, *ids;
     vlk_itc_kind kind;
     vlk_trainable_options lock;
-    vlk_model_mode mode;
+    vlk_pass pass; /* its tape is set by the run */
     int threads;
     float log_scale, bias; /* where it starts; 0: as the model says */
     vlk_dtype arith;
@@ -89,7 +89,8 @@ static struct result pass(const char *dir, const struct run *r)
     out.m = t ? vlk_model_open(path, &(vlk_model_options){.want_image = 0}, &err) : NULL;
     if (!out.m || vlk_model_trainable(out.m, &r->lock, &out.ref, &out.refs, NULL, &err) != 0)
         bail(&err);
-    vlk_model_set_mode(out.m, &r->mode);
+    vlk_pass how = r->pass;
+    how.t = t;
     if (r->log_scale != 0)
         *(float *)(uintptr_t)vlk_model_log_scale(out.m)->f32 = r->log_scale;
     if (vlk_model_logit_bias(out.m))
@@ -98,8 +99,8 @@ static struct result pass(const char *dir, const struct run *r)
     for (size_t i = 0; i <= b; i++)
         start[i] = i * context;
     vlk_tape_record(t, 1);
-    vlk_var *y[2] = {vlk_model_pixels(out.m, t, pixels.npy.t.data, b),
-                     vlk_model_texts(out.m, t, ids.npy.t.data, start, b)};
+    vlk_var *y[2] = {vlk_model_pixels(out.m, &how, pixels.npy.t.data, b),
+                     vlk_model_texts(out.m, &how, ids.npy.t.data, start, b)};
     if (vlk_tape_failed(t, &err) != 0)
         bail(&err);
     out.nodes = (double)vlk_tape_nodes(t);
@@ -250,7 +251,7 @@ static void test_vit(const char *dir)
     other = pass(dir, &r);
     same(&one, &other, "threads");
     drop(&other);
-    r.mode.checkpoint_blocks = 1;
+    r.pass.checkpoint = 1;
     other = pass(dir, &r);
     same(&one, &other, "checkpointed blocks");
     CHECK(other.nodes < one.nodes, "checkpointed blocks record as much");

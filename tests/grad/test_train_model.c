@@ -42,7 +42,7 @@ static void embed(vlk_model *m, float *out)
     float *px = malloc(n * sizeof *px);
     for (size_t j = 0; j < n; j++)
         px[j] = (float)(j * 2654435761u % 1000) / 500.0f - 1;
-    if (vlk_model_encode_pixels(m, tape, out, px, 2, 1, &err) != 0)
+    if (vlk_model_encode_pixels(m, &(vlk_pass){.t = tape}, out, px, 2, 1, &err) != 0)
         bail(&err);
     free(px);
 }
@@ -92,8 +92,8 @@ static void test_counters(void)
               strcmp(c[21].name, "visual.layer4.0.downsample.1.num_batches_tracked") == 0,
           "%zu counters", n);
     for (int64_t step = 0; step < 3; step++) {
-        vlk_model_set_mode(m, &(vlk_model_mode){.train = step > 0});
-        if (!vlk_model_pixels(m, tape, pixels, 2) && vlk_tape_failed(tape, &err) != 0)
+        if (!vlk_model_pixels(m, &(vlk_pass){.t = tape, .train = step > 0}, pixels, 2) &&
+            vlk_tape_failed(tape, &err) != 0)
             bail(&err);
         vlk_tape_clear(tape);
         for (size_t i = 0; i < n; i++)
@@ -247,19 +247,15 @@ static void test_patch_dropout(void)
         pixels[j] = (float)(j * 2654435761u % 1000) / 500.0f - 1;
     if (vlk_model_trainable(m, NULL, &ref, &n, NULL, &err) != 0)
         bail(&err);
-    vlk_model_mode mode = {.train = 1, .patch_dropout = 0.5f, .noise = {.seed = 3, .step = 9}};
-    vlk_model_set_mode(m, &mode);
-    vlk_var *y = vlk_model_pixels(m, tape, pixels, 4);
+    vlk_pass pass = {.t = tape, .train = 1, .patch_dropout = 0.5f, .noise = {.seed = 3, .step = 9}};
+    vlk_var *y = vlk_model_pixels(m, &pass, pixels, 4);
     memcpy(all, y->data, sizeof all);
-    mode.noise.first = 2;
-    vlk_model_set_mode(m, &mode);
-    y = vlk_model_pixels(m, tape, pixels + 2 * px, 2);
+    pass.noise.first = 2;
+    y = vlk_model_pixels(m, &pass, pixels + 2 * px, 2);
     CHECK(memcmp(all + 48, y->data, 48 * sizeof *all) == 0, "the second chunk sees other patches");
-    mode.noise.step = 10;
-    vlk_model_set_mode(m, &mode);
-    y = vlk_model_pixels(m, tape, pixels + 2 * px, 2);
+    pass.noise.step = 10;
+    y = vlk_model_pixels(m, &pass, pixels + 2 * px, 2);
     CHECK(memcmp(all + 48, y->data, 48 * sizeof *all) != 0, "every step sees the same patches");
-    vlk_model_set_mode(m, &(vlk_model_mode){0});
     vlk_tape_clear(tape);
     vlk_model_close(m);
     free(pixels);

@@ -162,10 +162,10 @@ static void test_hf_config(void)
         float *p = calloc(16 * 16 * 3, sizeof *p), out[24];
         vlk_kernel *k = vlk_kernel_new(NULL, &err);
         vlk_tape *t = vlk_tape_new(k, &err);
-        CHECK(vlk_model_encode_images(m, t, out, (uint8_t *)p, 1, 1, &err) != 0 &&
+        CHECK(vlk_model_encode_images(m, &(vlk_pass){.t = t}, out, (uint8_t *)p, 1, 1, &err) != 0 &&
                   strstr(err.msg, "preprocessor_config.json"),
               "%s", err.msg);
-        CHECK(vlk_model_encode_pixels(m, t, out, p, 1, 1, &err) == 0, "%s", err.msg);
+        CHECK(vlk_model_encode_pixels(m, &(vlk_pass){.t = t}, out, p, 1, 1, &err) == 0, "%s", err.msg);
         free(p);
         vlk_tape_free(t);
         vlk_kernel_free(k);
@@ -402,8 +402,9 @@ static void test_not_finite(void)
     vlk_kernel *k = vlk_kernel_new(NULL, &err);
     vlk_tape *t = vlk_tape_new(k, &err);
     if (CHECK(m && k && t, "%s", err.msg)) {
-        CHECK(vlk_model_encode_pixels(m, t, out, pixels, 1, 1, &err) == 0, "%s", err.msg);
-        CHECK(vlk_model_encode_texts(m, t, out, (const int32_t[]){5, 519}, (const size_t[]){0, 2}, 1, 1, &err) != 0 &&
+        CHECK(vlk_model_encode_pixels(m, &(vlk_pass){.t = t}, out, pixels, 1, 1, &err) == 0, "%s", err.msg);
+        CHECK(vlk_model_encode_texts(m, &(vlk_pass){.t = t}, out, (const int32_t[]){5, 519}, (const size_t[]){0, 2}, 1,
+                                     1, &err) != 0 &&
                   err.code == VLK_EVALUE && strstr(err.msg, "text_projection.weight") && strstr(err.msg, path),
               "%s", err.msg);
     }
@@ -437,7 +438,7 @@ static void check_texts(const char *name, int32_t vocab, int pooled_at_end, cons
     if (CHECK(out && k && t, "%s: %s", name, err.msg))
         for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
             size_t start[2] = {0, texts[i].n};
-            int status = vlk_model_encode_texts(m, t, out, texts[i].id, start, 1, 1, &err);
+            int status = vlk_model_encode_texts(m, &(vlk_pass){.t = t}, out, texts[i].id, start, 1, 1, &err);
             if (texts[i].want)
                 CHECK(status != 0 && strstr(err.msg, texts[i].want), "%s: text %zu: %s", name, i, err.msg);
             else
@@ -461,12 +462,14 @@ static void test_texts(void)
     CHECK(m && vlk_model_tokenizer(m, &err) && vlk_model_tokenizer(m, &err) == vlk_model_tokenizer(m, &err),
           "tokenizer");
     size_t none = 0;
-    CHECK(m && vlk_model_encode_texts(m, t, NULL, NULL, &none, 0, 1, &err) == 0, "no texts at all");
-    CHECK(m && vlk_model_encode_images(m, t, NULL, NULL, 0, 1, &err) == 0, "no images at all");
+    CHECK(m && vlk_model_encode_texts(m, &(vlk_pass){.t = t}, NULL, NULL, &none, 0, 1, &err) == 0, "no texts at all");
+    CHECK(m && vlk_model_encode_images(m, &(vlk_pass){.t = t}, NULL, NULL, 0, 1, &err) == 0, "no images at all");
     vlk_model_close(m);
     m = open_model("tests/data/clip/siglip/hf", NULL, &err);
     CHECK(m && !vlk_model_tokenizer(m, &err) && strstr(err.msg, "SentencePiece"), "%s", err.msg);
-    CHECK(m && vlk_model_encode_texts(m, t, out, (const int32_t[]){5, 1}, (const size_t[]){0, 2}, 1, 1, &err) != 0 &&
+    CHECK(m &&
+              vlk_model_encode_texts(m, &(vlk_pass){.t = t}, out, (const int32_t[]){5, 1}, (const size_t[]){0, 2}, 1, 1,
+                                     &err) != 0 &&
               strstr(err.msg, "takes 16 tokens"),
           "%s", err.msg);
     vlk_model_close(m);
@@ -498,8 +501,9 @@ static void test_larger_table(void)
             CHECK(vlk_bpe_encode(b, &got, texts[i].text, strlen(texts[i].text), &err) == 0 && got.len >= 2 &&
                       memcmp(got.id, want, got.len * sizeof *want) == 0 && want[got.len] == 663,
                   "ids of \"%s\"", texts[i].text);
-            CHECK(vlk_model_encode_texts(m, t, v, got.id, (const size_t[]){0, got.len}, 1, 1, &err) == 0, "%s",
-                  err.msg);
+            CHECK(vlk_model_encode_texts(m, &(vlk_pass){.t = t}, v, got.id, (const size_t[]){0, got.len}, 1, 1, &err) ==
+                      0,
+                  "%s", err.msg);
             for (size_t j = 0; j < 32; j++)
                 worst = fmaxf(worst, fabsf(v[j] - row[j]));
             CHECK(worst < 5e-6F, "\"%s\": off by %g", texts[i].text, (double)worst);

@@ -287,9 +287,9 @@ static void test_conv(void)
         double v = (x->data[i] - (double)bn.mean.f32[c]) / sqrt(var[c] + 1e-5) * bn.weight.f32[c] + bn.bias.f32[c];
         normed[i] = v > 0 ? v : 0;
     }
-    close_to(vlk_batch_norm(tape, x, &bn, VLK_ACT_RELU), normed, "batch_norm with relu");
+    close_to(vlk_batch_norm(tape, x, &bn, 0, VLK_ACT_RELU), normed, "batch_norm with relu");
     var[1] = -1;
-    fails(vlk_batch_norm(tape, x, &bn, VLK_ACT_RELU), "variance below zero");
+    fails(vlk_batch_norm(tape, x, &bn, 0, VLK_ACT_RELU), "variance below zero");
     drop(&bn.weight);
     drop(&bn.bias);
     drop(&bn.mean);

@@ -72,7 +72,7 @@ int engine_images(engine *e, float *out, const uint8_t *pixels, size_t n, int no
     *bad = SIZE_MAX;
     if (n == 0)
         return 0;
-    if (vlk_model_encode_images(e->model, e->tape, out, pixels, n, normalize, err) != 0)
+    if (vlk_model_encode_images(e->model, &(vlk_pass){.t = e->tape}, out, pixels, n, normalize, err) != 0)
         return -1;
     return check_rows(out, n, e->info->embed_dim, bad, err);
 }
@@ -119,7 +119,8 @@ static int encode_run(engine *e, float *out, const engine_ids *ids, size_t i, si
         return -1;
     for (size_t k = 0; k <= n; k++)
         start[k] = ids->start[i + k] - ids->start[i];
-    int rc = vlk_model_encode_texts(e->model, e->tape, out, ids->id + ids->start[i], start, n, normalize, err);
+    int rc = vlk_model_encode_texts(e->model, &(vlk_pass){.t = e->tape}, out, ids->id + ids->start[i], start, n,
+                                    normalize, err);
     free(start);
     return rc;
 }

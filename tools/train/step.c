@@ -16,7 +16,7 @@ typedef struct step {
     train_job *j;
     const vlk_load_batch *b;
     size_t extra; /* false captions of the batch */
-    vlk_model_mode mode;
+    vlk_pass pass;
 } step;
 
 /* ---- texts -------------------------------------------------------------------------------------------- */
@@ -51,12 +51,12 @@ static vlk_var *encode(void *arg, vlk_tape *t, size_t part, size_t from, size_t 
 {
     step *s = arg;
     const vlk_model_info *info = s->j->e.info;
-    s->mode.noise.first = from;
-    s->mode.noise.sample = s->j->dist ? s->j->rows.place[part] + from : NULL;
-    vlk_model_set_mode(s->j->e.model, &s->mode);
+    s->pass.t = t;
+    s->pass.noise.first = from;
+    s->pass.noise.sample = s->j->dist ? s->j->rows.place[part] + from : NULL;
     if (part == 0)
-        return vlk_model_images(s->j->e.model, t, s->b->pixels + from * info->image_w * info->image_h * 3, n);
-    return vlk_model_texts(s->j->e.model, t, s->j->ids.id, s->j->ids.start + from, n);
+        return vlk_model_images(s->j->e.model, &s->pass, s->b->pixels + from * info->image_w * info->image_h * 3, n);
+    return vlk_model_texts(s->j->e.model, &s->pass, s->j->ids.id, s->j->ids.start + from, n);
 }
 
 /* 0: off. Chance gives ln(batch); three times that is no course of training. */
@@ -157,7 +157,6 @@ static int gradients(step *s, double *loss, vlk_err *err)
     const vlk_gradcache_calls calls = {s, encode, loss_of, j->dist ? gather : NULL};
     vlk_train_params_zero_grad(&j->params, vlk_kernel_pool(j->e.kernel));
     rc = vlk_gradcache_run(j->cache, part, 2, &calls, loss, err);
-    vlk_model_set_mode(j->e.model, &(vlk_model_mode){0});
     return train_agree(j, rc, err) || vlk_train_params_sum_grad(&j->params, j->dist, err) ? -1 : 0;
 }
 
@@ -165,10 +164,10 @@ int train_step(train_job *j, const vlk_load_batch *b, train_figures *f, vlk_err 
 {
     const train_options *o = j->o;
     step s = {.j = j, .b = b};
-    s.mode = (vlk_model_mode){.train = 1,
-                              .checkpoint_blocks = o->checkpoint_blocks,
-                              .patch_dropout = (float)o->patch_dropout,
-                              .noise = {.seed = o->seed, .step = j->step}};
+    s.pass = (vlk_pass){.train = 1,
+                        .checkpoint = o->checkpoint_blocks,
+                        .patch_dropout = (float)o->patch_dropout,
+                        .noise = {.seed = o->seed, .step = j->step}};
     double factor = lr_factor(j);
     if (gradients(&s, &f->loss, err))
         return -1;
