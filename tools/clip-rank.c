@@ -62,7 +62,7 @@ static void check_options(const rank_options *o, const cli_common *c)
     if (find + (o->labels != NULL) + o->recall != 1)
         cli_usage(&prog, find || o->labels || o->recall ? "--query, --labels and --recall exclude one another"
                                                         : "nothing is asked: --query, --labels or --recall");
-    if (o->templates && (!o->labels || rank_is_npy(o->labels)))
+    if (o->templates && (!o->labels || texts_is_npy(o->labels)))
         cli_usage(&prog, "--templates needs --labels with texts");
     if (o->truth && !(o->recall && o->queries))
         cli_usage(&prog, "--truth needs --recall with --queries");
@@ -72,10 +72,10 @@ static void check_options(const rank_options *o, const cli_common *c)
         cli_usage(&prog, "--recall has no use for --sheet, --min and -k");
     if (o->images.n > 0 && !o->sheet)
         cli_usage(&prog, "--images needs --sheet");
-    if (o->recall && o->queries && (c->operands != 1 || !rank_is_npy(c->operand[0]) || c->files_from))
+    if (o->recall && o->queries && (c->operands != 1 || !texts_is_npy(c->operand[0]) || c->files_from))
         cli_usage(&prog, "--recall --queries needs one .npy with the vectors of the images");
     for (size_t i = 0; o->recall && !o->queries && i < c->operands; i++)
-        if (rank_is_npy(c->operand[i]))
+        if (texts_is_npy(c->operand[i]))
             cli_usage(&prog, "--recall of %s needs --queries with the vectors of the texts", c->operand[i]);
     if (c->rows || cli_output_is_dir(c))
         cli_usage(&prog, "the result is one file: -o FILE, without --rows");

@@ -1,12 +1,14 @@
-/* rank_hits.c - recall at k with any relation between texts and images.
+/* recall.c - recall at k with any relation between texts and images.
  *
  * Image to text at k: the share of images that have at least one true text among their k best texts. Text to image
  * at k: the share of texts that have a true image among their k best images. With several captions an image, that is
  * how CLIP, ALBEF and BLIP count on COCO and Flickr30k. Equal scores: the smaller index first. */
-#include "../rank/rank.h"
+#include "recall.h"
 
 #include <math.h>
 #include <stdlib.h>
+
+const char *const recall_names[6] = {"i2t_R@1", "i2t_R@5", "i2t_R@10", "t2i_R@1", "t2i_R@5", "t2i_R@10"};
 
 static const size_t AT[3] = {1, 5, 10};
 
@@ -15,7 +17,7 @@ static const size_t AT[3] = {1, 5, 10};
 
 static int by_text(const void *a, const void *b)
 {
-    const rank_truth *x = a, *y = b;
+    const recall_pair *x = a, *y = b;
     if (x->text != y->text)
         return x->text < y->text ? -1 : 1;
     return x->image < y->image ? -1 : x->image > y->image;
@@ -23,7 +25,7 @@ static int by_text(const void *a, const void *b)
 
 static int by_image(const void *a, const void *b)
 {
-    const rank_truth *x = a, *y = b;
+    const recall_pair *x = a, *y = b;
     if (x->image != y->image)
         return x->image < y->image ? -1 : 1;
     return x->text < y->text ? -1 : x->text > y->text;
@@ -32,7 +34,7 @@ static int by_image(const void *a, const void *b)
 typedef struct direction {
     int (*order)(const void *, const void *);
     int from_image;
-    const rank_truth *truth; /* sorted by order */
+    const recall_pair *truth; /* sorted by order */
     size_t n;
     size_t hits[3], asked, left_out;
 } direction;
@@ -51,7 +53,7 @@ static int has_truth(const direction *d, size_t i)
     return lo < d->n && (d->from_image ? d->truth[lo].image : d->truth[lo].text) == i;
 }
 
-static void count_query(direction *d, size_t query, rank_top *top)
+static void count_query(direction *d, size_t query, topk *top)
 {
     size_t first = MOST; /* place of the first true hit */
     if (!has_truth(d, query)) {
@@ -59,10 +61,10 @@ static void count_query(direction *d, size_t query, rank_top *top)
         return;
     }
     d->asked++;
-    rank_top_sort(top);
+    topk_sort(top);
     for (size_t k = 0; k < top->n && first == MOST; k++) {
         size_t other = (size_t)top->hit[k].index;
-        rank_truth pair = d->from_image ? (rank_truth){other, query} : (rank_truth){query, other};
+        recall_pair pair = d->from_image ? (recall_pair){other, query} : (recall_pair){query, other};
         if (bsearch(&pair, d->truth, d->n, sizeof pair, d->order))
             first = k;
     }
@@ -71,34 +73,34 @@ static void count_query(direction *d, size_t query, rank_top *top)
 }
 
 /* All queries against all rows, a group of queries at a time. */
-static int ask(vlk_kernel *kn, direction *d, const rank_rows *queries, const rank_rows *rows, vlk_err *err)
+static int ask(vlk_kernel *kn, direction *d, const vector_rows *queries, const vector_rows *rows, vlk_err *err)
 {
     size_t n = queries->t->dim[0], dim = queries->t->dim[1];
     float *q = vlk_calloc(GROUP * dim, sizeof *q, err);
-    rank_top *tops = NULL;
+    topk *tops = NULL;
     size_t m = 0;
     int rc = -1;
     if (!q)
         return -1;
     for (size_t i = 0; i < n; i += GROUP) {
         m = n - i < GROUP ? n - i : GROUP;
-        if (rank_load_rows(kn, q, queries, i, m, err) || !(tops = rank_tops_new(m, MOST, err)) ||
-            rank_scan(kn, tops, q, m, rows, 0, -INFINITY, err))
+        if (vector_rows_load(kn, q, queries, i, m, err) || !(tops = topk_new(m, MOST, err)) ||
+            topk_scan(kn, tops, q, m, rows, 0, -INFINITY, err))
             goto out;
         for (size_t k = 0; k < m; k++)
             count_query(d, i + k, &tops[k]);
-        rank_tops_free(tops, m);
+        topk_free(tops, m);
         tops = NULL;
     }
     rc = 0;
 out:
-    rank_tops_free(tops, m);
+    topk_free(tops, m);
     free(q);
     return rc;
 }
 
-int rank_recall_values(vlk_kernel *kn, double value[6], const rank_rows *images, const rank_rows *texts,
-                       rank_truth *truth, size_t n, size_t *left_out, vlk_err *err)
+int recall_values(vlk_kernel *kn, double value[6], const vector_rows *images, const vector_rows *texts,
+                  recall_pair *truth, size_t n, size_t *left_out, vlk_err *err)
 {
     direction i2t = {.order = by_image, .from_image = 1, .truth = truth, .n = n};
     direction t2i = {.order = by_text, .truth = truth, .n = n};

@@ -1,4 +1,4 @@
-/* rank_topk.c - exact top-k: a bounded heap a query; blocks of rows, each read once for all queries.
+/* topk.c - exact top-k: a bounded heap per query; blocks of rows, each read once for all queries.
  *
  * score(q, row) = q . row, both of unit length: the cosine. A product of a query with a row does not
  * depend on its neighbours (vlk_dot_queries), and the order of hits is total, so the result has the same
@@ -17,14 +17,14 @@
 #define BLOCK_SCORES (1u << 20)
 #define BLOCK_MIN_ROWS 256
 
-int rank_before(const rank_hit *a, const rank_hit *b)
+int topk_before(const topk_hit *a, const topk_hit *b)
 {
     return a->score > b->score || (a->score == b->score && a->index < b->index); /* NOLINT: exact on purpose */
 }
 
-rank_top *rank_tops_new(size_t n, size_t k, vlk_err *err)
+topk *topk_new(size_t n, size_t k, vlk_err *err)
 {
-    rank_top *tops = vlk_calloc(n ? n : 1, sizeof *tops, err);
+    topk *tops = vlk_calloc(n ? n : 1, sizeof *tops, err);
     if (!tops)
         return NULL;
     for (size_t i = 0; i < n; i++)
@@ -32,7 +32,7 @@ rank_top *rank_tops_new(size_t n, size_t k, vlk_err *err)
     return tops;
 }
 
-void rank_tops_free(rank_top *tops, size_t n)
+void topk_free(topk *tops, size_t n)
 {
     if (!tops)
         return;
@@ -42,12 +42,12 @@ void rank_tops_free(rank_top *tops, size_t n)
 }
 
 /* The hit at i is worse than its parent: up with it. */
-static void sift_up(rank_hit *h, size_t i)
+static void sift_up(topk_hit *h, size_t i)
 {
-    rank_hit x = h[i];
+    topk_hit x = h[i];
     while (i > 0) {
         size_t p = (i - 1) / 2;
-        if (!rank_before(&h[p], &x))
+        if (!topk_before(&h[p], &x))
             break;
         h[i] = h[p];
         i = p;
@@ -56,17 +56,17 @@ static void sift_up(rank_hit *h, size_t i)
 }
 
 /* The hit at 0 of n may be better than its children: down with it. */
-static void sift_down(rank_hit *h, size_t n)
+static void sift_down(topk_hit *h, size_t n)
 {
-    rank_hit x = h[0];
+    topk_hit x = h[0];
     size_t i = 0;
     for (;;) {
         size_t c = 2 * i + 1;
         if (c >= n)
             break;
-        if (c + 1 < n && rank_before(&h[c], &h[c + 1]))
+        if (c + 1 < n && topk_before(&h[c], &h[c + 1]))
             c++;
-        if (!rank_before(&x, &h[c]))
+        if (!topk_before(&x, &h[c]))
             break;
         h[i] = h[c];
         i = c;
@@ -74,15 +74,15 @@ static void sift_down(rank_hit *h, size_t n)
     h[i] = x;
 }
 
-int rank_top_add(rank_top *t, float score, uint64_t index, vlk_err *err)
+int topk_add(topk *t, float score, uint64_t index, vlk_err *err)
 {
-    rank_hit x = {score, index};
+    topk_hit x = {score, index};
     if (t->n < t->k) {
         if (vlk_grow(&t->hit, &t->cap, t->n + 1, sizeof *t->hit, err))
             return -1;
         t->hit[t->n++] = x;
         sift_up(t->hit, t->n - 1);
-    } else if (t->k && rank_before(&x, &t->hit[0])) {
+    } else if (t->k && topk_before(&x, &t->hit[0])) {
         t->hit[0] = x;
         sift_down(t->hit, t->n);
     }
@@ -91,10 +91,10 @@ int rank_top_add(rank_top *t, float score, uint64_t index, vlk_err *err)
 
 static int compare_hits(const void *a, const void *b)
 {
-    return rank_before(a, b) ? -1 : rank_before(b, a) ? 1 : 0;
+    return topk_before(a, b) ? -1 : topk_before(b, a) ? 1 : 0;
 }
 
-void rank_top_sort(rank_top *t)
+void topk_sort(topk *t)
 {
     if (t->n > 1)
         qsort(t->hit, t->n, sizeof *t->hit, compare_hits);
@@ -103,7 +103,7 @@ void rank_top_sort(rank_top *t)
 /* ---- rows ----------------------------------------------------------------------------------------- */
 
 /* Can the products read the rows where they lie? */
-static int in_place(const rank_rows *m)
+static int in_place(const vector_rows *m)
 {
     const vlk_tensor *t = m->t;
     size_t size = vlk_dtype_size(t->dtype);
@@ -111,7 +111,7 @@ static int in_place(const rank_rows *m)
            (uintptr_t)t->data % size == 0;
 }
 
-static int not_finite(const rank_rows *m, size_t row, vlk_err *err)
+static int not_finite(const vector_rows *m, size_t row, vlk_err *err)
 {
     return vlk_fail(err, VLK_EVALUE, "%s: row %zu (the first is 0) has a value that is not finite", m->name, row);
 }
@@ -129,7 +129,14 @@ static void widen(float *out, const vlk_tensor *t, size_t first, size_t n)
     }
 }
 
-int rank_load_rows(vlk_kernel *kn, float *out, const rank_rows *m, size_t first, size_t n, vlk_err *err)
+vector_rows vector_rows_dense(vlk_tensor *t, const char *name, const float *data, size_t n, size_t dim)
+{
+    *t = (vlk_tensor){.name = name, .data = data, .dtype = VLK_F32, .rank = 2, .dim = {n, dim}};
+    vlk_tensor_set_dense(t);
+    return (vector_rows){.name = name, .t = t};
+}
+
+int vector_rows_load(vlk_kernel *kn, float *out, const vector_rows *m, size_t first, size_t n, vlk_err *err)
 {
     size_t d = m->t->dim[1];
     widen(out, m->t, first, n);
@@ -149,8 +156,8 @@ int rank_load_rows(vlk_kernel *kn, float *out, const rank_rows *m, size_t first,
 /* ---- the scan --------------------------------------------------------------------------------------- */
 
 typedef struct scan {
-    const rank_rows *m;
-    rank_top *tops;
+    const vector_rows *m;
+    topk *tops;
     float *scores, *block; /* scores (Q,n) of a block; block: rows as floats where they cannot be read in place */
     float floor;
     uint64_t base;
@@ -162,11 +169,11 @@ typedef struct scan {
 static int offer(const scan *s, size_t query, vlk_err *err)
 {
     const float *score = s->scores + query * s->n;
-    rank_top *top = &s->tops[query];
+    topk *top = &s->tops[query];
     for (size_t i = 0; i < s->n; i++) {
         const float bar = top->n == top->k ? top->hit[0].score : s->floor;
         if (score[i] >= bar && score[i] >= s->floor && /* nearly never */
-            rank_top_add(top, score[i], s->base + s->first + i, err))
+            topk_add(top, score[i], s->base + s->first + i, err))
             return -1;
     }
     return 0;
@@ -206,7 +213,7 @@ static int scan_block(vlk_kernel *kn, scan *s, const float *q, size_t nq, vlk_er
     const void *rows = (const char *)t->data + s->first * stride * vlk_dtype_size(t->dtype);
     vlk_dtype type = t->dtype;
     if (s->block) {
-        if (rank_load_rows(kn, s->block, s->m, s->first, s->n, err))
+        if (vector_rows_load(kn, s->block, s->m, s->first, s->n, err))
             return -1;
         rows = s->block;
         type = VLK_F32;
@@ -237,7 +244,7 @@ static size_t block_rows(size_t n, size_t row, size_t nq)
     return step < n ? step : n;
 }
 
-int rank_scan(vlk_kernel *kn, rank_top *tops, const float *q, size_t nq, const rank_rows *m, uint64_t base, float floor,
+int topk_scan(vlk_kernel *kn, topk *tops, const float *q, size_t nq, const vector_rows *m, uint64_t base, float floor,
               vlk_err *err)
 {
     scan s = {.m = m, .tops = tops, .floor = floor, .base = base};

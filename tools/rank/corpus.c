@@ -1,4 +1,4 @@
-/* rank_corpus.c - the corpus: .npy files and images in the order of the operands, block by block.
+/* corpus.c - the corpus: .npy files and images in the order of the operands, block by block.
  *
  * A row's index counts over all parts, so ranks are over all of them together. Files stay mapped until the end, since
  * their keys are looked up for the hits only; images pass by in batches. */
@@ -39,7 +39,7 @@ static int add_list(rank_job *j, size_t *cap, vlk_err *err)
     while ((r = vlk_in_line(in, &name, j->c->null ? 0 : '\n', err)) == 1) {
         if (name.len == 0)
             continue;
-        if (!rank_is_npy(name.data)) {
+        if (!texts_is_npy(name.data)) {
             if (any)
                 r = vlk_fail(err, VLK_EUSAGE, "%s: \"%s\" stands among .npy files; images need a list of their own",
                              j->c->files_from, name.data);
@@ -64,7 +64,7 @@ static int open_parts(rank_job *j, vlk_err *err)
     size_t cap = 0;
     for (size_t i = 0; i < c->operands; i++) {
         rank_part *last = j->parts ? &j->part[j->parts - 1] : NULL;
-        if (rank_is_npy(c->operand[i])) {
+        if (texts_is_npy(c->operand[i])) {
             if (add_npy(j, &cap, c->operand[i], err))
                 return -1;
         } else if (last && !last->file) {
@@ -91,7 +91,7 @@ static int open_engine(rank_job *j, vlk_err *err)
 {
     const rank_options *o = j->o;
     int images = o->like.n > 0,
-        texts = o->query.n > 0 || (o->queries && !rank_is_npy(o->queries)) || (o->labels && !rank_is_npy(o->labels));
+        texts = o->query.n > 0 || (o->queries && !texts_is_npy(o->queries)) || (o->labels && !texts_is_npy(o->labels));
     for (size_t i = 0; i < j->parts; i++)
         images |= !j->part[i].file;
     texts |= o->recall && !o->queries;
@@ -137,7 +137,7 @@ void rank_job_close(rank_job *j)
         vlk_kernel_free(j->kernel);
 }
 
-int rank_job_check(const rank_job *j, const rank_vectors *q, vlk_err *err)
+int rank_job_check(const rank_job *j, const named_vectors *q, vlk_err *err)
 {
     provenance made = q->made; /* what all others are held against */
     const char *who = q->where;

@@ -1,4 +1,4 @@
-/* rank_file.c - an embedding file: X.npy (mapped), X.keys (a key a row) and X.json (who made it, and how).
+/* file.c - an embedding file: X.npy (mapped), X.keys (a key a row) and X.json (who made it, and how).
  *
  * Both neighbours may be missing, for files that other tools made: rows are then named by their number from 0, and
  * scaled to unit length on the way, since nothing says that they have it. */
@@ -7,12 +7,6 @@
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
-
-int rank_is_npy(const char *path)
-{
-    size_t n = strlen(path);
-    return n > 4 && strcmp(path + n - 4, ".npy") == 0;
-}
 
 static int check_shape(rank_file *f, vlk_err *err)
 {
@@ -89,9 +83,9 @@ void rank_file_close(rank_file *f)
     *f = (rank_file){0};
 }
 
-rank_rows rank_file_rows(const rank_file *f)
+vector_rows rank_file_rows(const rank_file *f)
 {
-    return (rank_rows){.name = f->path, .t = &f->npy.t, .mapped = 1, .normalize = f->normalize};
+    return (vector_rows){.name = f->path, .t = &f->npy.t, .mapped = 1, .normalize = f->normalize};
 }
 
 int rank_file_key(const rank_file *f, size_t row, vlk_buf *key, vlk_err *err)

@@ -1,4 +1,4 @@
-/* rank_find.c - the ranked table: query, rank, score, key, for the k rows of the corpus nearest to each query.
+/* find.c - the ranked table: query, rank, score, key, for the k rows of the corpus nearest to each query.
  *
  * score = cosine of query and row. --min S leaves out what is under S; the exit status is grep's then. */
 #include "rank.h"
@@ -9,20 +9,20 @@
 
 typedef struct finder {
     rank_job *j;
-    const rank_vectors *q;
-    rank_top *tops;
+    const named_vectors *q;
+    topk *tops;
     float floor;
 } finder;
 
 static int look(void *arg, const rank_block *b, vlk_err *err)
 {
     finder *f = arg;
-    if (rank_scan(f->j->kernel, f->tops, f->q->v, f->q->n, &b->rows, b->base, f->floor, err))
+    if (topk_scan(f->j->kernel, f->tops, f->q->v, f->q->n, &b->rows, b->base, f->floor, err))
         return -1;
     return rank_keep(f->j, b, f->tops, f->q->n, err);
 }
 
-static int write_hits(rank_job *j, rank_writer *w, const rank_vectors *q, size_t i, const rank_top *top, vlk_err *err)
+static int write_hits(rank_job *j, rank_writer *w, const named_vectors *q, size_t i, const topk *top, vlk_err *err)
 {
     vlk_buf key = {0};
     size_t part, source;
@@ -41,15 +41,15 @@ out:
 
 int rank_find(rank_job *j, rank_writer *w, vlk_err *err)
 {
-    rank_vectors q = {0};
+    named_vectors q = {0};
     finder f = {.j = j, .q = &q, .floor = j->o->min.set ? (float)j->o->min.value : -INFINITY};
     size_t any = 0;
     int rc = -1;
-    if (rank_queries(j, &q, err) || !(f.tops = rank_tops_new(q.n, j->o->k ? j->o->k : DEFAULT_K, err)) ||
+    if (rank_queries(j, &q, err) || !(f.tops = topk_new(q.n, j->o->k ? j->o->k : DEFAULT_K, err)) ||
         rank_walk(j, look, &f, err))
         goto out;
     for (size_t i = 0; i < q.n; i++) {
-        rank_top_sort(&f.tops[i]);
+        topk_sort(&f.tops[i]);
         any += f.tops[i].n;
     }
     j->run->no_match = j->o->min.set && any == 0;
@@ -58,7 +58,7 @@ int rank_find(rank_job *j, rank_writer *w, vlk_err *err)
             goto out;
     rc = j->o->sheet && !cli_stop ? rank_sheet(j, f.tops, &q, err) : 0;
 out:
-    rank_tops_free(f.tops, q.n);
-    rank_vectors_clear(&q);
+    topk_free(f.tops, q.n);
+    named_vectors_clear(&q);
     return rc;
 }

@@ -1,4 +1,4 @@
-/* rank_kept.c - the keys of hits. Those of files are looked up at the end. Images pass by in batches: the keys of
+/* kept.c - the keys of hits. Those of files are looked up at the end. Images pass by in batches: the keys of
  * those that stand in a heap are kept, and forgotten when no heap holds them any more, so memory grows with the hits,
  * not with the corpus. */
 #include "rank.h"
@@ -12,7 +12,7 @@ static int compare_u64(const void *a, const void *b)
 }
 
 /* The indices >= from of all hits, sorted, each once. Free with free(). */
-static uint64_t *live_hits(const rank_top *tops, size_t n, uint64_t from, size_t *count, vlk_err *err)
+static uint64_t *live_hits(const topk *tops, size_t n, uint64_t from, size_t *count, vlk_err *err)
 {
     size_t total = 0, m = 0;
     for (size_t i = 0; i < n; i++)
@@ -33,7 +33,7 @@ static uint64_t *live_hits(const rank_top *tops, size_t n, uint64_t from, size_t
 }
 
 /* Forgets keys that no heap holds any more. */
-static int sweep(rank_job *j, const rank_top *tops, size_t n, vlk_err *err)
+static int sweep(rank_job *j, const topk *tops, size_t n, vlk_err *err)
 {
     size_t count, at = 0, kept = 0;
     uint64_t *live = live_hits(tops, n, 0, &count, err);
@@ -53,7 +53,7 @@ static int sweep(rank_job *j, const rank_top *tops, size_t n, vlk_err *err)
     return 0;
 }
 
-int rank_keep(rank_job *j, const rank_block *b, const rank_top *tops, size_t n, vlk_err *err)
+int rank_keep(rank_job *j, const rank_block *b, const topk *tops, size_t n, vlk_err *err)
 {
     vlk_buf key = {0};
     size_t count = 0;

@@ -1,4 +1,4 @@
-/* rank_label.c - zero-shot classification (arXiv 2103.00020, 3.1): key, label, probability.
+/* label.c - zero-shot classification (arXiv 2103.00020, 3.1): key, label, probability.
  *
  *   p = softmax over the labels of exp(logit_scale) * cosine(image, label)
  *   a model with a logit bias (arXiv 2303.15343): p = sigmoid(exp(logit_scale) * cosine + bias), each for itself
@@ -17,9 +17,9 @@
 typedef struct labeller {
     rank_job *j;
     rank_writer *w;
-    const rank_vectors *q;
-    rank_top *tops; /* for the sheet, or NULL */
-    rank_top best;  /* of one image */
+    const named_vectors *q;
+    topk *tops; /* for the sheet, or NULL */
+    topk best;  /* of one image */
     float *score, *prob, *rows;
     size_t step, any;
 } labeller;
@@ -30,9 +30,9 @@ static int write_row(labeller *l, const rank_block *b, size_t row, const float *
     size_t source;
     l->best.n = 0;
     for (size_t c = 0; c < l->q->n; c++)
-        if (rank_top_add(&l->best, p[c], c, err))
+        if (topk_add(&l->best, p[c], c, err))
             return -1;
-    rank_top_sort(&l->best);
+    topk_sort(&l->best);
     if (rank_block_key(b, row, key, &source, err))
         return -1;
     for (size_t k = 0; k < l->best.n; k++) {
@@ -45,7 +45,7 @@ static int write_row(labeller *l, const rank_block *b, size_t row, const float *
             row_text(&l->w->row, "label", l->q->name[c], l->q->len[c], err) ||
             row_number(&l->w->row, "probability", value, err) || rank_row_end(l->w, err))
             return -1;
-        if (k == 0 && l->tops && rank_top_add(&l->tops[c], p[c], b->base + row, err))
+        if (k == 0 && l->tops && topk_add(&l->tops[c], p[c], b->base + row, err))
             return -1;
     }
     return 0;
@@ -55,7 +55,7 @@ static int write_row(labeller *l, const rank_block *b, size_t row, const float *
 static int classify_rows(labeller *l, const rank_block *b, size_t first, size_t n, vlk_buf *key, vlk_err *err)
 {
     size_t classes = l->q->n, d = l->q->dim;
-    if (rank_load_rows(l->j->kernel, l->rows, &b->rows, first, n, err))
+    if (vector_rows_load(l->j->kernel, l->rows, &b->rows, first, n, err))
         return -1;
     for (size_t i = 0; i < n; i++)
         vlk_dot_rows(l->j->kernel, l->score + i * classes, l->rows + i * d, l->q->v, VLK_F32, d, classes, d);
@@ -85,7 +85,7 @@ out:
 
 int rank_label(rank_job *j, rank_writer *w, vlk_err *err)
 {
-    rank_vectors q = {0};
+    named_vectors q = {0};
     labeller l = {.j = j, .w = w, .q = &q, .best = {.k = j->o->k ? j->o->k : DEFAULT_K}};
     int rc = -1;
     if (rank_labels(j, &q, err))
@@ -97,20 +97,20 @@ int rank_label(rank_job *j, rank_writer *w, vlk_err *err)
         !(l.prob = vlk_calloc(l.step * q.n + 1, sizeof *l.prob, err)) ||
         !(l.rows = vlk_calloc(l.step * q.dim, sizeof *l.rows, err)))
         goto out;
-    if (j->o->sheet && !(l.tops = rank_tops_new(q.n, j->o->k ? j->o->k : SHEET_K, err)))
+    if (j->o->sheet && !(l.tops = topk_new(q.n, j->o->k ? j->o->k : SHEET_K, err)))
         goto out;
     if (rank_walk(j, label_block, &l, err))
         goto out;
     j->run->no_match = j->o->min.set && l.any == 0;
     for (size_t i = 0; l.tops && i < q.n; i++)
-        rank_top_sort(&l.tops[i]);
+        topk_sort(&l.tops[i]);
     rc = l.tops && !cli_stop ? rank_sheet(j, l.tops, &q, err) : 0;
 out:
-    rank_tops_free(l.tops, q.n);
+    topk_free(l.tops, q.n);
     free(l.best.hit);
     free(l.score);
     free(l.prob);
     free(l.rows);
-    rank_vectors_clear(&q);
+    named_vectors_clear(&q);
     return rc;
 }

@@ -1,4 +1,4 @@
-/* rank_out.c - where rows go: standard output, or a file that appears whole. */
+/* out.c - where rows go: standard output, or a file that appears whole. */
 #include "rank.h"
 
 enum { FLUSH_AT = 65536 };

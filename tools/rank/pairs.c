@@ -1,4 +1,4 @@
-/* rank_pairs.c - --recall of samples and lists: images and texts are embedded on the way and held in memory.
+/* pairs.c - --recall of samples and lists: images and texts are embedded on the way and held in memory.
  *
  * Several captions of a sample, and several rows of a list with one path, belong to one image. The feed joins rows
  * that stand behind one another; in lists that are not sorted (COCO's annotations) a path comes again later, so the
@@ -17,7 +17,7 @@ typedef struct known {
 typedef struct pairs {
     float *image, *text;
     size_t images, texts, image_cap, text_cap, truth_cap, truths;
-    rank_truth *truth;
+    recall_pair *truth;
     engine_ids ids;
     known *seen; /* paths of the list in hand: a table of `slots` (a power of 2), open addressing */
     size_t slots, filled, source;
@@ -191,8 +191,8 @@ int rank_recall_pairs(rank_job *j, rank_writer *w, vlk_err *err)
         if ((r = add_batch(j, &p, &b, err)) < 0)
             break;
     if (r == 0 && !cli_stop && p.images > 0) {
-        rank_rows images = rank_dense(&ti, "images", p.image, p.images, j->e.info->embed_dim);
-        rank_rows texts = rank_dense(&tt, "texts", p.text, p.texts, j->e.info->embed_dim);
+        vector_rows images = vector_rows_dense(&ti, "images", p.image, p.images, j->e.info->embed_dim);
+        vector_rows texts = vector_rows_dense(&tt, "texts", p.text, p.texts, j->e.info->embed_dim);
         r = rank_write_recall(j, w, &images, &texts, p.truth, p.truths, err);
         if (r == 0 && p.neg.all > 0)
             r = rank_write_measure(w, "neg_acc", (double)p.neg.lower / (double)p.neg.all, err);

@@ -1,4 +1,4 @@
-/* rank_query.c - what is asked: texts, lines of a file, images, or rows of an .npy, as unit vectors with names. */
+/* query.c - what is asked: texts, lines of a file, images, or rows of an .npy, as unit vectors with names. */
 #include "rank.h"
 
 #include <stdlib.h>
@@ -6,17 +6,17 @@
 
 /* ---- texts ------------------------------------------------------------------------------------------- */
 
-static int encode_from(rank_job *j, rank_vectors *q, size_t first, vlk_err *err)
+static int encode_from(rank_job *j, named_vectors *q, size_t first, vlk_err *err)
 {
-    if (rank_vectors_reserve(q, j->e.info->embed_dim, err))
+    if (named_vectors_reserve(q, j->e.info->embed_dim, err))
         return -1;
-    const rank_encoder t = {&j->e, j->c, j->run};
-    return rank_encode_texts(&t, q->v + first * q->dim, q->name + first, q->len + first, q->n - first, 1, err);
+    const text_encoder t = {&j->e, j->c, j->run};
+    return texts_encode(&t, q->v + first * q->dim, q->name + first, q->len + first, q->n - first, 1, err);
 }
 
 /* ---- rows of a file ------------------------------------------------------------------------------------ */
 
-static int add_file(rank_job *j, rank_vectors *q, const char *path, vlk_err *err)
+static int add_file(rank_job *j, named_vectors *q, const char *path, vlk_err *err)
 {
     rank_file f = {0};
     vlk_buf key = {0};
@@ -24,17 +24,17 @@ static int add_file(rank_job *j, rank_vectors *q, const char *path, vlk_err *err
     int rc = -1;
     if (rank_file_open(&f, path, err))
         goto out;
-    rank_rows rows = rank_file_rows(&f);
+    vector_rows rows = rank_file_rows(&f);
     for (size_t i = 0; i < rows.t->dim[0]; i++)
-        if (rank_file_key(&f, i, &key, err) || rank_vectors_add_name(q, key.data ? key.data : "", key.len, err))
+        if (rank_file_key(&f, i, &key, err) || named_vectors_add(q, key.data ? key.data : "", key.len, err))
             goto out;
     if (first > 0 && rows.t->dim[1] != q->dim) {
         vlk_fail(err, VLK_EFORMAT, "%s: vectors of %zu numbers, expected %zu as of the other queries", path,
                  rows.t->dim[1], q->dim);
         goto out;
     }
-    if (rank_vectors_reserve(q, rows.t->dim[1], err) ||
-        rank_load_rows(j->kernel, q->v + first * q->dim, &rows, 0, rows.t->dim[0], err))
+    if (named_vectors_reserve(q, rows.t->dim[1], err) ||
+        vector_rows_load(j->kernel, q->v + first * q->dim, &rows, 0, rows.t->dim[0], err))
         goto out;
     q->made = f.made;
     q->where = path;
@@ -47,7 +47,7 @@ out:
 
 /* ---- images -------------------------------------------------------------------------------------------- */
 
-static int add_batch(rank_job *j, rank_vectors *q, const vlk_batch *b, vlk_err *err)
+static int add_batch(rank_job *j, named_vectors *q, const vlk_batch *b, vlk_err *err)
 {
     size_t first = q->n, bad = SIZE_MAX;
     for (size_t i = 0; i < b->items; i++) {
@@ -58,18 +58,18 @@ static int add_batch(rank_job *j, rank_vectors *q, const vlk_batch *b, vlk_err *
             continue;
         if (it->stage)
             return vlk_fail(err, it->err.code, "%s: %s", it->key.s, it->err.msg);
-        if (rank_vectors_add_name(q, it->key.s, it->key.n, err))
+        if (named_vectors_add(q, it->key.s, it->key.n, err))
             return -1;
     }
     if (q->n == first)
         return 0;
-    if (rank_vectors_reserve(q, j->e.info->embed_dim, err))
+    if (named_vectors_reserve(q, j->e.info->embed_dim, err))
         return -1;
     return engine_images(&j->e, q->v + first * q->dim, b->pixels, b->rows, 1, &bad, err);
 }
 
 /* Every image of --like is a query of its own. */
-static int add_images(rank_job *j, rank_vectors *q, vlk_err *err)
+static int add_images(rank_job *j, named_vectors *q, vlk_err *err)
 {
     vlk_feed_options f;
     vlk_feed *feed;
@@ -99,15 +99,15 @@ out:
 
 /* ---- all -------------------------------------------------------------------------------------------------- */
 
-int rank_queries(rank_job *j, rank_vectors *q, vlk_err *err)
+int rank_queries(rank_job *j, named_vectors *q, vlk_err *err)
 {
     const rank_options *o = j->o;
-    int npy = o->queries && rank_is_npy(o->queries);
+    int npy = o->queries && texts_is_npy(o->queries);
     q->where = "the model";
     for (size_t i = 0; i < o->query.n; i++)
-        if (rank_vectors_add_name(q, o->query.s[i], strlen(o->query.s[i]), err))
+        if (named_vectors_add(q, o->query.s[i], strlen(o->query.s[i]), err))
             return -1;
-    if (o->queries && !npy && rank_vectors_add_lines(q, o->queries, NULL, err))
+    if (o->queries && !npy && named_vectors_add_lines(q, o->queries, NULL, err))
         return -1;
     if (q->n > 0 && encode_from(j, q, 0, err))
         return -1;
@@ -120,16 +120,16 @@ int rank_queries(rank_job *j, rank_vectors *q, vlk_err *err)
 
 /* ---- labels ------------------------------------------------------------------------------------------------- */
 
-int rank_labels(rank_job *j, rank_vectors *q, vlk_err *err)
+int rank_labels(rank_job *j, named_vectors *q, vlk_err *err)
 {
-    const rank_encoder t = {&j->e, j->c, j->run};
-    rank_vectors templates = {0};
+    const text_encoder t = {&j->e, j->c, j->run};
+    named_vectors templates = {0};
     int rc = -1;
     q->where = "the model";
-    if (rank_is_npy(j->o->labels))
+    if (texts_is_npy(j->o->labels))
         rc = add_file(j, q, j->o->labels, err);
     else if (zero_shot_read(q, &templates, j->o->labels, j->o->templates, err) == 0)
         rc = zero_shot_classifier(&t, q, &templates, err);
-    rank_vectors_clear(&templates);
+    named_vectors_clear(&templates);
     return rc ? rc : rank_job_check(j, q, err);
 }

@@ -1,17 +1,16 @@
 /* rank.h - what the files of clip-rank share.
  *
- *   clip-rank.c     options, main
- *   rank_texts.c    --query TEXT...
- *   rank_query.c    texts, images or rows of a file to query vectors
- *   zero_shot.c     vectors of texts; the classifier of labels and templates
- *   rank_corpus.c   the corpus, block by block: mapped .npy files, or images that are embedded on the way
- *   rank_file.c     X.npy with X.keys and X.json;  rank_kept.c  keys of hits
- *   rank_topk.c     the best k rows, exactly
- *   rank_find.c     --query: the ranked table
- *   rank_label.c    --labels: zero-shot classification
- *   rank_recall.c   --recall;  rank_pairs.c of pairs embedded on the way;  rank_hits.c counts;  negatives.c neg_acc
- *   rank_sheet.c    --sheet: images found again by their keys;  sheet.c draws
- *   rank_out.c      where rows go; row.c writes them */
+ *   texts.c     --query TEXT...
+ *   query.c     texts, images or rows of a file to query vectors
+ *   corpus.c    the corpus, block by block: mapped .npy files, or images that are embedded on the way
+ *   file.c      X.npy with X.keys and X.json;  kept.c  keys of hits
+ *   find.c      --query: the ranked table
+ *   label.c     --labels: zero-shot classification
+ *   recall.c    --recall;  pairs.c  of pairs embedded on the way
+ *   sheet.c     --sheet: images found again by their keys
+ *   out.c       where rows go
+ *
+ * Of tools/common: topk (the best k rows, exactly), recall (counts), texts, zero_shot, negatives, sheet (draws). */
 #ifndef VLK_RANK_H
 #define VLK_RANK_H
 
@@ -21,7 +20,8 @@
 #include "../cli/cli.h"
 #include "../common/engine.h"
 #include "../common/provenance.h"
-#include "../common/topk.h"
+#include "../common/recall.h"
+#include "../common/zero_shot.h"
 #include "../cli/row.h"
 
 typedef struct rank_options {
@@ -39,7 +39,7 @@ typedef struct rank_options {
  * *doubt: the last of them that may be a mistyped name, or NULL. */
 int rank_more_texts(rank_options *o, cli_common *c, char *const *argv, const char **doubt, vlk_err *err) VLK_MUST_USE;
 
-/* ---- rank_out.c ------------------------------------------------------------------------------------- */
+/* ---- out.c ------------------------------------------------------------------------------------- */
 
 typedef struct rank_writer {
     vlk_out *out;
@@ -53,7 +53,7 @@ int rank_writer_flush(rank_writer *w, vlk_err *err) VLK_MUST_USE;
 /* Commits the file if `whole`, else removes it. What is left for standard output is written in any case. */
 int rank_writer_close(rank_writer *w, int whole, vlk_err *err) VLK_MUST_USE;
 
-/* ---- rank_query.c ------------------------------------------------------------------------------------- */
+/* ---- query.c, file.c ------------------------------------------------------------------------------------- */
 
 /* An open X.npy with what stands beside it. */
 typedef struct rank_file {
@@ -64,47 +64,10 @@ typedef struct rank_file {
     int normalize;   /* raw or unknown: scale rows on the way */
 } rank_file;
 
-int rank_is_npy(const char *path);
 int rank_file_open(rank_file *f, const char *path, vlk_err *err) VLK_MUST_USE;
 void rank_file_close(rank_file *f);
-rank_rows rank_file_rows(const rank_file *f);
+vector_rows rank_file_rows(const rank_file *f);
 int rank_file_key(const rank_file *f, size_t row, vlk_buf *key, vlk_err *err) VLK_MUST_USE;
-
-/* Named vectors of unit length. */
-typedef struct rank_vectors {
-    float *v; /* (n,dim) */
-    size_t n, dim, cap;
-    char **name;
-    size_t *len;
-    size_t name_cap, len_cap;
-    provenance made;   /* model "" if not known */
-    const char *where; /* the file, or "the model" */
-} rank_vectors;
-
-void rank_vectors_clear(rank_vectors *q);
-int rank_vectors_add_name(rank_vectors *q, const char *s, size_t n, vlk_err *err) VLK_MUST_USE;
-/* Lines of a file as names. Empty lines are texts too, unless `what` says that they make no sense. */
-int rank_vectors_add_lines(rank_vectors *q, const char *path, const char *what, vlk_err *err) VLK_MUST_USE;
-/* Room for all named rows of width dim; rows before stay. */
-int rank_vectors_reserve(rank_vectors *q, size_t dim, vlk_err *err) VLK_MUST_USE;
-
-/* ---- zero_shot.c ---------------------------------------------------------------------------------------- */
-
-typedef struct rank_encoder {
-    engine *e;
-    const cli_common *c; /* batch, what to do with long texts */
-    cli_run *run;        /* counts texts that were cut */
-} rank_encoder;
-
-/* n texts (s[i], len[i]) to rows at out (n,E). */
-int rank_encode_texts(const rank_encoder *t, float *out, char *const *s, const size_t *len, size_t n, int normalize,
-                      vlk_err *err) VLK_MUST_USE;
-/* Labels, one a line, and templates (a path, or NULL: the label alone), each with {} in it. */
-int zero_shot_read(rank_vectors *labels, rank_vectors *templates, const char *labels_path, const char *templates_path,
-                   vlk_err *err) VLK_MUST_USE;
-/* The vectors of all labels (n,E), from the model as it is now. */
-int zero_shot_classifier(const rank_encoder *t, rank_vectors *labels, const rank_vectors *templates,
-                         vlk_err *err) VLK_MUST_USE;
 
 /* ---- the job ------------------------------------------------------------------------------------------ */
 
@@ -141,19 +104,19 @@ typedef struct rank_job {
 int rank_job_open(rank_job *j, vlk_err *err) VLK_MUST_USE;
 void rank_job_close(rank_job *j);
 /* Refuses vectors of another width or another model than the rest, naming both. */
-int rank_job_check(const rank_job *j, const rank_vectors *q, vlk_err *err) VLK_MUST_USE;
+int rank_job_check(const rank_job *j, const named_vectors *q, vlk_err *err) VLK_MUST_USE;
 void rank_feed_options(const rank_job *j, vlk_feed_options *f, vlk_feed_mode mode, char *const *operand,
                        size_t operands);
 /* 1 for an image that was read, which the caller counts. A bad one and a broken source are told to the run. */
 int rank_good_item(const rank_job *j, const vlk_item *it);
 
 /* --query, --queries, --like to vectors. */
-int rank_queries(rank_job *j, rank_vectors *q, vlk_err *err) VLK_MUST_USE;
+int rank_queries(rank_job *j, named_vectors *q, vlk_err *err) VLK_MUST_USE;
 /* The classifier of --labels, --templates. */
-int rank_labels(rank_job *j, rank_vectors *q, vlk_err *err) VLK_MUST_USE;
+int rank_labels(rank_job *j, named_vectors *q, vlk_err *err) VLK_MUST_USE;
 /* What a walk sees: rows with keys. */
 typedef struct rank_block {
-    rank_rows rows;
+    vector_rows rows;
     uint64_t base;
     size_t part;
     const rank_file *file;  /* or */
@@ -164,14 +127,9 @@ int rank_block_key(const rank_block *b, size_t row, vlk_buf *key, size_t *source
 typedef int rank_visit(void *arg, const rank_block *b, vlk_err *err);
 int rank_walk(rank_job *j, rank_visit *fn, void *arg, vlk_err *err) VLK_MUST_USE;
 /* Keeps the keys of this block's images that stand in the heaps, and forgets those that do not any more. */
-int rank_keep(rank_job *j, const rank_block *b, const rank_top *tops, size_t n, vlk_err *err) VLK_MUST_USE;
+int rank_keep(rank_job *j, const rank_block *b, const topk *tops, size_t n, vlk_err *err) VLK_MUST_USE;
 /* The key of a hit, and its part and source. */
 int rank_key(const rank_job *j, uint64_t index, vlk_buf *key, size_t *part, size_t *source, vlk_err *err) VLK_MUST_USE;
-
-/* What is true: pairs of text and image, in any order. */
-typedef struct rank_truth {
-    size_t text, image;
-} rank_truth;
 
 /* ---- the modes: 0, or -1 with err; what is wrong with items is told to the run ----------------------------- */
 
@@ -180,18 +138,10 @@ int rank_label(rank_job *j, rank_writer *w, vlk_err *err) VLK_MUST_USE;
 int rank_recall(rank_job *j, rank_writer *w, vlk_err *err) VLK_MUST_USE;
 /* Its parts: of pairs; the table; rows of memory. */
 int rank_recall_pairs(rank_job *j, rank_writer *w, vlk_err *err) VLK_MUST_USE;
-int rank_write_recall(rank_job *j, rank_writer *w, const rank_rows *images, const rank_rows *texts, rank_truth *truth,
-                      size_t n, vlk_err *err) VLK_MUST_USE;
+int rank_write_recall(rank_job *j, rank_writer *w, const vector_rows *images, const vector_rows *texts,
+                      recall_pair *truth, size_t n, vlk_err *err) VLK_MUST_USE;
 int rank_write_measure(rank_writer *w, const char *name, double value, vlk_err *err) VLK_MUST_USE;
-rank_rows rank_dense(vlk_tensor *t, const char *name, const float *data, size_t n, size_t dim);
 /* Draws --sheet; tops are sorted; names of the rows. */
-int rank_sheet(rank_job *j, const rank_top *tops, const rank_vectors *q, vlk_err *err) VLK_MUST_USE;
-
-/* ---- recall, apart from programs and files ------------------------------------------------------------------ */
-
-/* Shares of queries whose k best hits hold a true one: value[0..2] image to text at 1, 5, 10, value[3..5] text to
- * image. Sorts `truth`. Images or texts without anything true do not count; *left_out tells how many. */
-int rank_recall_values(vlk_kernel *kn, double value[6], const rank_rows *images, const rank_rows *texts,
-                       rank_truth *truth, size_t n, size_t *left_out, vlk_err *err) VLK_MUST_USE;
+int rank_sheet(rank_job *j, const topk *tops, const named_vectors *q, vlk_err *err) VLK_MUST_USE;
 
 #endif

@@ -1,6 +1,6 @@
-/* rank_recall.c - --recall: how often the true partner is among the first 1, 5, 10; in both directions.
+/* recall.c - --recall: how often the true partner is among the first 1, 5, 10; in both directions.
  *
- * Pairs are embedded on the way (rank_pairs.c), or their vectors come from two .npy: row i belongs to row i, or a table
+ * Pairs are embedded on the way (pairs.c), or their vectors come from two .npy: row i belongs to row i, or a table
  * says which text belongs to which image. */
 #include "rank.h"
 
@@ -17,27 +17,19 @@ int rank_write_measure(rank_writer *w, const char *name, double value, vlk_err *
                : 0;
 }
 
-int rank_write_recall(rank_job *j, rank_writer *w, const rank_rows *images, const rank_rows *texts, rank_truth *truth,
-                      size_t n, vlk_err *err)
+int rank_write_recall(rank_job *j, rank_writer *w, const vector_rows *images, const vector_rows *texts,
+                      recall_pair *truth, size_t n, vlk_err *err)
 {
-    static const char *const name[6] = {"i2t_R@1", "i2t_R@5", "i2t_R@10", "t2i_R@1", "t2i_R@5", "t2i_R@10"};
     double value[6];
     size_t left_out = 0;
-    if (rank_recall_values(j->kernel, value, images, texts, truth, n, &left_out, err))
+    if (recall_values(j->kernel, value, images, texts, truth, n, &left_out, err))
         return -1;
     if (left_out)
         cli_note(j->run, "%zu images and texts have no partner and do not count", left_out);
     for (int i = 0; i < 6; i++)
-        if (rank_write_measure(w, name[i], value[i], err))
+        if (rank_write_measure(w, recall_names[i], value[i], err))
             return -1;
     return 0;
-}
-
-rank_rows rank_dense(vlk_tensor *t, const char *name, const float *data, size_t n, size_t dim)
-{
-    *t = (vlk_tensor){.name = name, .data = data, .dtype = VLK_F32, .rank = 2, .dim = {n, dim}};
-    vlk_tensor_set_dense(t);
-    return (rank_rows){.name = name, .t = t};
 }
 
 /* ---- two files ----------------------------------------------------------------------------------------------- */
@@ -89,7 +81,7 @@ static void free_names(name_row *names, size_t n)
 }
 
 /* Keys of rows, sorted: of a file, or of named vectors. Free with free_names. */
-static name_row *sorted_names(const rank_file *f, const rank_vectors *q, size_t n, vlk_err *err)
+static name_row *sorted_names(const rank_file *f, const named_vectors *q, size_t n, vlk_err *err)
 {
     name_row *names = vlk_calloc(n ? n : 1, sizeof *names, err);
     vlk_buf key = {0};
@@ -116,7 +108,7 @@ static name_row *sorted_names(const rank_file *f, const rank_vectors *q, size_t 
 typedef struct truth_table {
     name_row *text, *image;
     size_t texts, images;
-    rank_truth *pair;
+    recall_pair *pair;
     size_t n, cap;
 } truth_table;
 
@@ -144,7 +136,7 @@ static int add_truth(truth_table *t, const char *path, size_t number, const vlk_
         for (const name_row *y = b; y < t->image + t->images && compare_names(y, b) == 0; y++) {
             if (vlk_grow(&t->pair, &t->cap, t->n + 1, sizeof *t->pair, err))
                 goto out;
-            t->pair[t->n++] = (rank_truth){x->row, y->row};
+            t->pair[t->n++] = (recall_pair){x->row, y->row};
         }
     rc = 0;
 out:
@@ -180,19 +172,19 @@ static int identity(truth_table *t, const rank_job *j, vlk_err *err)
     if (!(t->pair = vlk_calloc(t->texts ? t->texts : 1, sizeof *t->pair, err)))
         return -1;
     for (t->n = 0; t->n < t->texts; t->n++)
-        t->pair[t->n] = (rank_truth){t->n, t->n};
+        t->pair[t->n] = (recall_pair){t->n, t->n};
     return 0;
 }
 
 static int recall_files(rank_job *j, rank_writer *w, vlk_err *err)
 {
-    rank_vectors q = {0};
+    named_vectors q = {0};
     truth_table t = {0};
     vlk_tensor tt;
     int rc = -1;
     if (rank_queries(j, &q, err))
         goto out;
-    rank_rows images = rank_file_rows(j->part[0].file), texts = rank_dense(&tt, q.where, q.v, q.n, q.dim);
+    vector_rows images = rank_file_rows(j->part[0].file), texts = vector_rows_dense(&tt, q.where, q.v, q.n, q.dim);
     t.texts = q.n;
     t.images = images.t->dim[0];
     if (!j->o->truth
@@ -205,7 +197,7 @@ out:
     free_names(t.text, t.texts);
     free_names(t.image, t.images);
     free(t.pair);
-    rank_vectors_clear(&q);
+    named_vectors_clear(&q);
     return rc;
 }
 

@@ -1,4 +1,4 @@
-/* rank_sheet.c - --sheet: the images of the hits are read once more, by key, from where the corpus came, and drawn.
+/* sheet.c - --sheet: the images of the hits are read once more, by key, from where the corpus came, and drawn.
  *
  * The feed does the reading: it walks the same operands again, `want` lets only the hits through, and its preprocess
  * makes thumbnails (longest side fitted, on white). Vectors of an .npy have no images: their keys are taken for file
@@ -181,7 +181,7 @@ out:
 }
 
 /* Writes headings, scores and keys, and notes which images are wanted where. */
-static int set_out(drawer *d, const rank_top *tops, const rank_vectors *q, vlk_err *err)
+static int set_out(drawer *d, const topk *tops, const named_vectors *q, vlk_err *err)
 {
     vlk_buf key = {0}, score = {0};
     int rc = -1;
@@ -226,7 +226,7 @@ out:
     return rc;
 }
 
-static sheet *new_sheet(const rank_job *j, const rank_top *tops, size_t n, vlk_err *err)
+static sheet *new_sheet(const rank_job *j, const topk *tops, size_t n, vlk_err *err)
 {
     size_t *cells = vlk_calloc(n + 1, sizeof *cells, err);
     vlk_buf title = {0};
@@ -245,7 +245,7 @@ static sheet *new_sheet(const rank_job *j, const rank_top *tops, size_t n, vlk_e
     return s;
 }
 
-int rank_sheet(rank_job *j, const rank_top *tops, const rank_vectors *q, vlk_err *err)
+int rank_sheet(rank_job *j, const topk *tops, const named_vectors *q, vlk_err *err)
 {
     drawer d = {.j = j};
     int rc = -1;

@@ -1,4 +1,4 @@
-/* rank_texts.c - `--query TEXT...`: texts that stand right behind the first one.
+/* texts.c - `--query TEXT...`: texts that stand right behind the first one.
  *
  *   clip-rank --query 'a red bus' 'a dog' photos/        two texts, one folder
  *

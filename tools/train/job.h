@@ -14,7 +14,7 @@
  *   train_labels.c     --val-labels: zero-shot accuracy on them
  *   train_export.c     --export;  train_explain.c  --explain;  train_plot.c  --plot (train_curves.c reads)
  *
- * Of clip-rank: rank_hits.c counts recall, zero_shot.c makes the classifier, negatives.c counts false captions. */
+ * Of tools/common: recall.c counts recall, zero_shot.c makes the classifier, negatives.c counts false captions. */
 #ifndef VLK_TRAIN_JOB_H
 #define VLK_TRAIN_JOB_H
 

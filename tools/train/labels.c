@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../rank/rank.h"
+#include "../common/zero_shot.h"
 
 struct train_labels {
-    rank_vectors label, template;
+    named_vectors label, template;
     float *score; /* of one image */
     int counted;  /* texts that were cut */
 };
@@ -20,7 +20,7 @@ struct train_labels {
 /* ---- classes of samples ------------------------------------------------------------------------------ */
 
 /* The first label of that name, or SIZE_MAX. */
-static size_t find(const rank_vectors *label, vlk_span name)
+static size_t find(const named_vectors *label, vlk_span name)
 {
     for (size_t i = 0; name.s && i < label->n; i++)
         if (label->len[i] == name.n && memcmp(label->name[i], name.s, name.n) == 0)
@@ -28,7 +28,7 @@ static size_t find(const rank_vectors *label, vlk_span name)
     return SIZE_MAX;
 }
 
-static int class_of(const rank_vectors *label, const train_set *s, size_t sample, size_t *class, vlk_err *err)
+static int class_of(const named_vectors *label, const train_set *s, size_t sample, size_t *class, vlk_err *err)
 {
     const vlk_label l = vlk_dataset_label(s->index, sample);
     vlk_span key = vlk_dataset_key(s->index, sample);
@@ -63,7 +63,7 @@ static int classes_of(train_job *j, train_set *s, vlk_err *err)
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
-static void hash_names(vlk_sha256 *h, const rank_vectors *v)
+static void hash_names(vlk_sha256 *h, const named_vectors *v)
 {
     for (size_t i = 0; i < v->n; i++)
         vlk_sha256_add(h, v->name[i], v->len[i] + 1);
@@ -80,7 +80,7 @@ int train_labels_open(train_job *j, vlk_err *err)
     train_labels *l = j->labels = vlk_calloc(1, sizeof *l, err);
     if (!l)
         return -1;
-    if (rank_is_npy(o->val_labels))
+    if (texts_is_npy(o->val_labels))
         return vlk_fail(err, VLK_EUSAGE, "--val-labels %s: expected labels, one a line; vectors are those of one model",
                         o->val_labels);
     if (zero_shot_read(&l->label, &l->template, o->val_labels, o->val_templates, err) ||
@@ -108,8 +108,8 @@ void train_labels_free(train_labels *l)
 {
     if (!l)
         return;
-    rank_vectors_clear(&l->label);
-    rank_vectors_clear(&l->template);
+    named_vectors_clear(&l->label);
+    named_vectors_clear(&l->template);
     free(l->score);
     free(l);
 }
@@ -118,7 +118,7 @@ void train_labels_free(train_labels *l)
 
 int train_labels_ready(train_job *j, vlk_err *err)
 {
-    const rank_encoder t = {&j->e, j->c, j->run};
+    const text_encoder t = {&j->e, j->c, j->run};
     size_t cut = j->run->cut;
     if (!j->labels)
         return 0;

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "../common/negatives.h"
-#include "../rank/rank.h"
+#include "../common/recall.h"
 
 enum { BATCH = 64, NEGATIVES_MAX = 1000 };
 
@@ -111,13 +111,12 @@ static int embed(train_job *j, train_set *s, vectors *v, vlk_err *err)
 /* A line of metrics.jsonl without "loss": {"step", "val", "i2t_R@1" ... "neg_acc", "zs_top1" ...}. */
 static int log_set(train_job *j, const train_set *s, const double value[6], const vectors *v, vlk_err *err)
 {
-    static const char *const name[6] = {"i2t_R@1", "i2t_R@5", "i2t_R@10", "t2i_R@1", "t2i_R@5", "t2i_R@10"};
     const double n = (double)v->zs.n;
     vlk_buf b = {0};
     int rc = vlk_buf_addf(&b, err, "{\"step\": %ju, \"val\": ", (uintmax_t)j->step) ||
              vlk_json_quote(&b, s->name, strlen(s->name), err) || vlk_buf_addf(&b, err, ", \"pairs\": %zu", v->n);
     for (int i = 0; i < 6 && v->n > 0 && rc == 0; i++)
-        rc = vlk_buf_addf(&b, err, ", \"%s\": %.9g", name[i], value[i]);
+        rc = vlk_buf_addf(&b, err, ", \"%s\": %.9g", recall_names[i], value[i]);
     if (rc == 0 && v->neg.all)
         rc = vlk_buf_addf(&b, err, ", \"neg_acc\": %.9g", (double)v->neg.lower / (double)v->neg.all);
     if (rc == 0 && v->zs.n)
@@ -133,13 +132,14 @@ static int recall(train_job *j, const vectors *v, double value[6], vlk_err *err)
     const size_t e = j->e.info->embed_dim;
     size_t left_out;
     vlk_tensor ti, tt;
-    rank_truth *truth = vlk_calloc(v->n, sizeof *truth, err);
+    recall_pair *truth = vlk_calloc(v->n, sizeof *truth, err);
     if (!truth)
         return -1;
     for (size_t i = 0; i < v->n; i++)
-        truth[i] = (rank_truth){i, i};
-    rank_rows images = rank_dense(&ti, "images", v->image, v->n, e), texts = rank_dense(&tt, "texts", v->text, v->n, e);
-    int rc = rank_recall_values(j->e.kernel, value, &images, &texts, truth, v->n, &left_out, err);
+        truth[i] = (recall_pair){i, i};
+    vector_rows images = vector_rows_dense(&ti, "images", v->image, v->n, e),
+                texts = vector_rows_dense(&tt, "texts", v->text, v->n, e);
+    int rc = recall_values(j->e.kernel, value, &images, &texts, truth, v->n, &left_out, err);
     free(truth);
     return rc;
 }

@@ -1,4 +1,4 @@
-/* test_rank_topk.c - exact top-k against sorting all scores: ties, k larger than the corpus, no rows, several blocks
+/* test_topk.c - exact top-k against sorting all scores: ties, k larger than the corpus, no rows, several blocks
  * and queries, halves, other strides, raw rows, rows that are not finite; the same bits for any threads. */
 #include "../tap.h"
 
@@ -25,13 +25,13 @@ static vlk_tensor matrix(const void *data, vlk_dtype type, size_t n, size_t d)
 
 static int compare(const void *a, const void *b)
 {
-    return rank_before(a, b) ? -1 : rank_before(b, a);
+    return topk_before(a, b) ? -1 : topk_before(b, a);
 }
 
-/* Every score on its own, sorted: what rank_scan has to give. */
-static rank_hit *sorted(vlk_kernel *kn, const float *q, const float *rows, size_t n, size_t d)
+/* Every score on its own, sorted: what topk_scan has to give. */
+static topk_hit *sorted(vlk_kernel *kn, const float *q, const float *rows, size_t n, size_t d)
 {
-    rank_hit *h = malloc(n * sizeof *h);
+    topk_hit *h = malloc(n * sizeof *h);
     for (size_t i = 0; i < n; i++) {
         h[i].index = i;
         vlk_dot_rows(kn, &h[i].score, q, rows + i * d, VLK_F32, d, 1, d);
@@ -40,7 +40,7 @@ static rank_hit *sorted(vlk_kernel *kn, const float *q, const float *rows, size_
     return h;
 }
 
-static int same(const rank_top *t, const rank_hit *h, size_t n)
+static int same(const topk *t, const topk_hit *h, size_t n)
 {
     int ok = t->n == n;
     for (size_t i = 0; ok && i < n; i++)
@@ -60,21 +60,21 @@ static void test_exact(vlk_kernel *kn, size_t n, size_t d, size_t k)
     for (size_t i = 0; i < Q * d; i++)
         q[i] = uniform();
     vlk_tensor t = matrix(rows, VLK_F32, n, d);
-    rank_rows m = {.name = "test", .t = &t};
-    rank_top *many = rank_tops_new(Q, k, &err), *one = rank_tops_new(1, k, &err);
-    CHECK(rank_scan(kn, many, q, Q, &m, 0, -INFINITY, &err) == 0, "%s", err.msg);
-    CHECK(rank_scan(kn, one, q, 1, &m, 0, -INFINITY, &err) == 0, "%s", err.msg);
-    rank_top_sort(&one[0]);
+    vector_rows m = {.name = "test", .t = &t};
+    topk *many = topk_new(Q, k, &err), *one = topk_new(1, k, &err);
+    CHECK(topk_scan(kn, many, q, Q, &m, 0, -INFINITY, &err) == 0, "%s", err.msg);
+    CHECK(topk_scan(kn, one, q, 1, &m, 0, -INFINITY, &err) == 0, "%s", err.msg);
+    topk_sort(&one[0]);
     for (size_t i = 0; i < Q; i++) {
-        rank_hit *h = sorted(kn, q + i * d, rows, n, d);
-        rank_top_sort(&many[i]);
+        topk_hit *h = sorted(kn, q + i * d, rows, n, d);
+        topk_sort(&many[i]);
         CHECK(same(&many[i], h, k < n ? k : n), "query %zu of %zu x %zu, k %zu", i, n, d, k);
         if (i == 0)
             CHECK(same(&one[0], h, k < n ? k : n), "one query of %zu x %zu, k %zu", n, d, k);
         free(h);
     }
-    rank_tops_free(many, Q);
-    rank_tops_free(one, 1);
+    topk_free(many, Q);
+    topk_free(one, 1);
     free(rows);
     free(q);
 }
@@ -89,19 +89,19 @@ static void test_ties(vlk_kernel *kn)
     for (size_t i = 0; i < N; i++)
         rows[i * D] = 0.5f;
     vlk_tensor t = matrix(rows, VLK_F32, N, D);
-    rank_rows m = {.name = "test", .t = &t};
-    rank_top *top = rank_tops_new(1, 5, &err);
-    CHECK(rank_scan(kn, top, q, 1, &m, 100, -INFINITY, &err) == 0, "%s", err.msg);
-    CHECK(rank_scan(kn, top, q, 1, &m, 7, -INFINITY, &err) == 0, "a second part with smaller indices: %s", err.msg);
-    rank_top_sort(top);
+    vector_rows m = {.name = "test", .t = &t};
+    topk *top = topk_new(1, 5, &err);
+    CHECK(topk_scan(kn, top, q, 1, &m, 100, -INFINITY, &err) == 0, "%s", err.msg);
+    CHECK(topk_scan(kn, top, q, 1, &m, 7, -INFINITY, &err) == 0, "a second part with smaller indices: %s", err.msg);
+    topk_sort(top);
     for (size_t i = 0; i < 5; i++)
         CHECK(top->hit[i].index == 7 + i, "place %zu is row %zu", i, (size_t)top->hit[i].index);
-    rank_tops_free(top, 1);
-    top = rank_tops_new(1, 5, &err);
+    topk_free(top, 1);
+    top = topk_new(1, 5, &err);
     rows[4000 * D] = 0.75f;
-    CHECK(rank_scan(kn, top, q, 1, &m, 0, 0.75f, &err) == 0 && top->n == 1 && top->hit[0].index == 4000,
+    CHECK(topk_scan(kn, top, q, 1, &m, 0, 0.75f, &err) == 0 && top->n == 1 && top->hit[0].index == 4000,
           "a floor lets what reaches it through");
-    rank_tops_free(top, 1);
+    topk_free(top, 1);
 }
 
 static void test_empty(vlk_kernel *kn)
@@ -109,11 +109,11 @@ static void test_empty(vlk_kernel *kn)
     float q[4] = {1, 0, 0, 0};
     vlk_err err = {0};
     vlk_tensor t = matrix(NULL, VLK_F32, 0, 4);
-    rank_rows m = {.name = "test", .t = &t};
-    rank_top *top = rank_tops_new(1, 5, &err);
-    CHECK(rank_scan(kn, top, q, 1, &m, 0, -INFINITY, &err) == 0 && top->n == 0, "no rows, no hits");
-    rank_top_sort(top);
-    rank_tops_free(top, 1);
+    vector_rows m = {.name = "test", .t = &t};
+    topk *top = topk_new(1, 5, &err);
+    CHECK(topk_scan(kn, top, q, 1, &m, 0, -INFINITY, &err) == 0 && top->n == 0, "no rows, no hits");
+    topk_sort(top);
+    topk_free(top, 1);
 }
 
 /* Halves in place, doubles in Fortran order, raw rows: the scores of the same rows as floats. */
@@ -136,14 +136,14 @@ static void test_forms(vlk_kernel *kn)
                f32 = matrix(rows, VLK_F32, N, D);
     f64.stride[0] = 1;
     f64.stride[1] = N;
-    const rank_rows form[3] = {{"f16", &f16, 0, 0}, {"f64", &f64, 0, 0}, {"raw", &f32, 0, 1}};
+    const vector_rows form[3] = {{"f16", &f16, 0, 0}, {"f64", &f64, 0, 0}, {"raw", &f32, 0, 1}};
     for (int i = 0; i < 3; i++) {
-        rank_hit *h = sorted(kn, q, i == 2 ? unit : rows, N, D);
-        rank_top *top = rank_tops_new(1, K, &err);
-        CHECK(rank_scan(kn, top, q, 1, &form[i], 0, -INFINITY, &err) == 0, "%s", err.msg);
-        rank_top_sort(top);
+        topk_hit *h = sorted(kn, q, i == 2 ? unit : rows, N, D);
+        topk *top = topk_new(1, K, &err);
+        CHECK(topk_scan(kn, top, q, 1, &form[i], 0, -INFINITY, &err) == 0, "%s", err.msg);
+        topk_sort(top);
         CHECK(same(top, h, K), "%s rows", form[i].name);
-        rank_tops_free(top, 1);
+        topk_free(top, 1);
         free(h);
     }
 }
@@ -160,13 +160,13 @@ static void test_not_finite(vlk_kernel *kn)
                 rows[k] = 0.25f;
             rows[123 * D + 6] = evil[i];
             vlk_tensor t = matrix(rows, VLK_F32, N, D);
-            rank_rows m = {.name = "x.npy", .t = &t, .normalize = raw};
-            rank_top *top = rank_tops_new(1, 3, &err);
+            vector_rows m = {.name = "x.npy", .t = &t, .normalize = raw};
+            topk *top = topk_new(1, 3, &err);
             err.msg[0] = 0;
-            CHECK(rank_scan(kn, top, q, 1, &m, 0, -INFINITY, &err) == -1, "%g is refused", (double)evil[i]);
+            CHECK(topk_scan(kn, top, q, 1, &m, 0, -INFINITY, &err) == -1, "%g is refused", (double)evil[i]);
             CHECK(strstr(err.msg, "x.npy") && strstr(err.msg, "row 123"), "the file and the row are named: %s",
                   err.msg);
-            rank_tops_free(top, 1);
+            topk_free(top, 1);
         }
 }
 
