@@ -114,7 +114,7 @@ $B/completions/%: $B/% scripts/completion.sh
 objects: $(LIB_OBJ) $(TOOL_OBJ) $(MAINS:%=$B/tools/%.o) $(TESTS:%=%.o) $(BENCHES:%=%.o)
 tests: $(TESTS)
 check: all tests
-	$(Q)MODE=$(MODE) sh tests/run $(TESTS)
+	$(Q)MODE=$(MODE) sh tests/run $(J:%=-j %) $(T)
 conformance: all tests
 	$(Q)MODE=$(MODE) sh tests/conformance.sh
 lint: all
@@ -164,7 +164,7 @@ clean:
 help:
 	@sed -n 's/^## //p' Makefile
 ## all          the programs and their completions, into build/MODE (MODE=release|debug|asan|ubsan|tsan)
-## check        all tests: no network, no Python, no large model
+## check        all tests, J=N at once (the cores): no network, no Python, no large model; T='PATTERN...' by name
 ## conformance  the larger golden sets, where VLK_GOLDEN names their folder
 ## lint         layers, one-file rules, format, warnings, cppcheck, lengths, options against help and manual
 ## bench        speed beside the machine's limit (and peers, with PEERS=a Python that has them)
