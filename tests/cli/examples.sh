@@ -1,8 +1,8 @@
 #!/bin/sh
 # examples.sh - runs the examples of the manual pages and of README.md. In every literal block of a section EXAMPLES, and
-# in every block marked console, a line that begins with "$ " is a command, and what stands below it is what it prints, on
-# both outputs. "..." stands for anything within a line, and alone on a line for all lines that are left. Each page runs in
-# a folder of its own that holds the sample images.
+# in every block marked console, a line that begins with "$ " is a command (a "\" at its end continues it on the next
+# line), and what follows it is what it prints, on both outputs. "..." stands for anything within a line, and alone on a
+# line for all remaining lines. Each page runs in a folder of its own that holds the sample images.
 top=$PWD
 tmp=$(mktemp -d) || exit 2
 trap 'rm -rf "$tmp"' EXIT INT TERM
@@ -19,7 +19,8 @@ inside && /^\.Bd -literal/ { block = 1; open = 0; next }
 /^\.Ed/             { block = 0; open = 0 }
 !inside || !block   { next }
 { sub(/^\\&/, ""); gsub(/\\e/, "\\") }
-/^\$ /              { n++; open = 1; print substr($0, 3) > (dir "/" n ".cmd"); printf "" > (dir "/" n ".want"); next }
+more                { print > (dir "/" n ".cmd"); more = /\\$/; next }
+/^\$ /              { n++; open = 1; print substr($0, 3) > (dir "/" n ".cmd"); printf "" > (dir "/" n ".want"); more = /\\$/; next }
 open                { print > (dir "/" n ".want") }
 END                 { print n + 0 }'
 # The blocks of a markdown page as a manual page has them.
