@@ -202,7 +202,9 @@ static void open_model(job *j, const char *dir)
                              .grad = ref[i].grad,
                              .rank = ref[i].rank,
                              .decay = ref[i].decay,
-                             .group = ref[i].group,
+                             .group = strcmp(ref[i].part, "vision") == 0 ? VLK_TRAIN_IMAGE
+                                      : strcmp(ref[i].part, "text") == 0 ? VLK_TRAIN_TEXT
+                                                                         : VLK_TRAIN_HEAD,
                              .frozen = ref[i].grad == NULL || ref[i].statistic};
         memcpy(p.dim, ref[i].dim, sizeof p.dim);
         if (vlk_train_params_add(&j->params, &p, &err) != 0)

@@ -44,6 +44,14 @@ static int open_model(train_job *j, const char *checkpoint, vlk_err *err)
     return vlk_model_tokenizer(j->e.model, err) ? 0 : -1;
 }
 
+/* Each part of the model has its learning rate; what belongs to none has --lr. */
+static int group_of(const vlk_param_ref *r)
+{
+    if (strcmp(r->part, "vision") == 0)
+        return VLK_TRAIN_IMAGE;
+    return strcmp(r->part, "text") == 0 ? VLK_TRAIN_TEXT : VLK_TRAIN_HEAD;
+}
+
 static int add_param(train_job *j, const vlk_param_ref *r, vlk_err *err)
 {
     vlk_train_param p = {.name = r->name,
@@ -51,7 +59,7 @@ static int add_param(train_job *j, const vlk_param_ref *r, vlk_err *err)
                          .grad = r->grad,
                          .rank = r->rank,
                          .decay = r->decay,
-                         .group = r->group,
+                         .group = group_of(r),
                          .frozen = r->grad == NULL || r->statistic};
     memcpy(p.dim, r->dim, sizeof p.dim);
     return vlk_train_params_add(&j->params, &p, err);
