@@ -6,8 +6,7 @@
 
 int engine_open(engine *e, const cli_common *c, int want_image, int want_text, vlk_err *err)
 {
-    static const vlk_dtype arith[] = {VLK_F32, VLK_BF16};
-    vlk_kernel_options ko = {.threads = (int)c->threads, .arith = arith[c->dtype]};
+    vlk_kernel_options ko = {.threads = (int)c->threads, .arith = c->dtype};
     vlk_model_options mo = {.arch = c->arch, .share = cli_share(), .want_image = want_image, .want_text = want_text};
     memset(e, 0, sizeof *e);
     if (cli_kernel_options(&ko, err) != 0)
@@ -79,14 +78,14 @@ int engine_images(engine *e, float *out, const uint8_t *pixels, size_t n, int no
 
 /* ---- texts --------------------------------------------------------------------------------- */
 
-int engine_ids_add(engine *e, engine_ids *ids, const char *s, size_t n, int long_text, vlk_err *err)
+int engine_ids_add(engine *e, engine_ids *ids, const char *s, size_t n, cli_long_text long_text, vlk_err *err)
 {
     vlk_bpe *bpe = vlk_model_tokenizer(e->model, err);
     if (!bpe || vlk_bpe_encode(bpe, &ids->one, s, n, err) != 0)
         return -1;
     size_t len = ids->one.len;
     int cut = vlk_bpe_truncate(bpe, &ids->one, e->info->context);
-    if (cut && long_text == 1)
+    if (cut && long_text == CLI_LONG_ERROR)
         return vlk_fail(err, VLK_ELIMIT, "text of %zu tokens, the model takes %zu", len, e->info->context);
     if (vlk_grow(&ids->id, &ids->cap, ids->len + ids->one.len, sizeof *ids->id, err) != 0 ||
         vlk_grow(&ids->start, &ids->start_cap, ids->n + 2, sizeof *ids->start, err) != 0)

@@ -38,8 +38,9 @@ typedef struct engine_ids {
 } engine_ids;
 
 /* Adds a text. 1: added, 2: added and cut to the context, -1: not added, err says why (not UTF-8; too long and
- * long_text is 1). */
-int engine_ids_add(engine *e, engine_ids *ids, const char *s, size_t n, int long_text, vlk_err *err) VLK_MUST_USE;
+ * CLI_LONG_ERROR). */
+int engine_ids_add(engine *e, engine_ids *ids, const char *s, size_t n, cli_long_text long_text,
+                   vlk_err *err) VLK_MUST_USE;
 void engine_ids_reset(engine_ids *ids);
 void engine_ids_clear(engine_ids *ids);
 /* out (ids->n, E). */

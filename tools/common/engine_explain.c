@@ -47,7 +47,7 @@ static double rate_texts(engine *e, size_t b)
     float *out = vlk_calloc(b, e->info->embed_dim * sizeof(float), &err);
     int ok = out != NULL;
     for (size_t i = 0; i < b && ok; i++)
-        ok = engine_ids_add(e, &ids, text, strlen(text), 0, &err) > 0;
+        ok = engine_ids_add(e, &ids, text, strlen(text), CLI_LONG_TRUNCATE, &err) > 0;
     for (int i = 0; i < 100000 && ok; i++) {
         if (engine_texts(e, out, &ids, 1, &bad, &err) != 0)
             break;
@@ -84,10 +84,11 @@ static int add_other_rates(const cli_common *c, int want_image, int want_text, v
     engine other;
     vlk_err skip;
     cli_common oc = *c;
-    oc.dtype = c->dtype == 0 ? 1 : 0;
+    oc.dtype = c->dtype == VLK_F32 ? VLK_BF16 : VLK_F32;
+    const char *name = cli_word_of(cli_dtype_words, (int)oc.dtype);
     if (engine_open(&other, &oc, want_image, want_text, &skip) != 0)
-        return vlk_buf_addf(out, err, "rate          %-5s not here: %s\n", oc.dtype ? "bf16" : "f32", skip.msg);
-    int rc = add_rates(&other, &oc, want_image, want_text, oc.dtype ? "bf16" : "f32", out, err);
+        return vlk_buf_addf(out, err, "rate          %-5s not here: %s\n", name, skip.msg);
+    int rc = add_rates(&other, &oc, want_image, want_text, name, out, err);
     engine_close(&other);
     return rc;
 }
@@ -112,7 +113,7 @@ int engine_explain(engine *e, const cli_common *c, int want_image, int want_text
     rc = rc ? rc
             : vlk_buf_addf(out, err, "threads       %zu compute, %zu decode\nbatch         %zu images, %zu texts\n",
                            c->threads, c->threads, engine_image_batch(e, c), engine_text_batch(e, c));
-    rc = rc ? rc : add_rates(e, c, want_image, want_text, c->dtype ? "bf16" : "f32", out, err);
+    rc = rc ? rc : add_rates(e, c, want_image, want_text, cli_word_of(cli_dtype_words, (int)c->dtype), out, err);
     rc = rc ? rc : vlk_buf_addf(out, err, "memory        %.1f MB peak so far\n", (double)cli_peak_memory() * mb);
     return rc ? rc : add_other_rates(c, want_image, want_text, out, err);
 }

@@ -7,21 +7,18 @@
 
 #include "../../lib/stream/stream.h"
 
-static const char *const arithmetic[] = {"f32", "bf16"};
-static const char *const alpha[] = {"auto", "drop", "white", "black"};
-
 void provenance_make(provenance *p, const engine *e, const cli_common *c, const char *tower, int normalized)
 {
     memset(p, 0, sizeof *p);
     snprintf(p->model, sizeof p->model, "%s", e->info->id);
     vlk_preprocess_text(&e->info->preprocess, p->preprocessing, sizeof p->preprocessing);
     snprintf(p->tower, sizeof p->tower, "%s", tower);
-    snprintf(p->arithmetic, sizeof p->arithmetic, "%s", arithmetic[c->dtype]);
+    snprintf(p->arithmetic, sizeof p->arithmetic, "%s", cli_word_of(cli_dtype_words, (int)c->dtype));
     p->normalized = normalized;
     int text = strcmp(tower, "text") == 0;
-    int exif = !text && c->no_exif, al = !text && c->alpha != 0;
+    int exif = !text && c->pixels.no_exif, al = !text && c->pixels.alpha != VLK_ALPHA_AUTO;
     snprintf(p->arguments, sizeof p->arguments, "{%s%s%s%s%s}", exif ? "\"no-exif\": true" : "", exif && al ? ", " : "",
-             al ? "\"alpha\": \"" : "", al ? alpha[c->alpha] : "", al ? "\"" : "");
+             al ? "\"alpha\": \"" : "", al ? cli_word_of(cli_alpha_words, (int)c->pixels.alpha) : "", al ? "\"" : "");
     p->dim = e->info->embed_dim;
 }
 

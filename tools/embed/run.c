@@ -242,7 +242,7 @@ static vlk_feed *open_feed(embed_job *job, vlk_err *err)
         .shard = c->shard.i,
         .shards = c->shard.n,
         .preprocess = job->eng.info->preprocess,
-        .pixels = {.no_exif = c->no_exif, .alpha = (vlk_alpha)c->alpha, .max_pixels = c->max_pixels},
+        .pixels = c->pixels,
         .batch = texts ? engine_text_batch(&job->eng, c) : engine_image_batch(&job->eng, c),
         .threads = (int)c->threads,
         .want = job->parts ? embed_parts_want : NULL,

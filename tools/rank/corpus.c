@@ -179,7 +179,7 @@ void rank_feed_options(const rank_job *j, vlk_feed_options *f, vlk_feed_mode mod
                             .all_captions = j->o->all_captions,
                             .shard = c->shard.i,
                             .shards = c->shard.n,
-                            .pixels = {c->no_exif, (vlk_alpha)c->alpha, c->max_pixels},
+                            .pixels = c->pixels,
                             .batch = 1,
                             .threads = (int)c->threads,
                             .stop = &cli_stop};

@@ -23,7 +23,7 @@ typedef struct step {
 
 static int add_text(train_job *j, const vlk_load_row *row, const vlk_span *text, vlk_err *err)
 {
-    int r = engine_ids_add(&j->e, &j->ids, text->s, text->n, 0, err);
+    int r = engine_ids_add(&j->e, &j->ids, text->s, text->n, CLI_LONG_TRUNCATE, err);
     if (r < 0)
         return vlk_err_prefix(err, "%.*s", (int)(row->key.n < 300 ? row->key.n : 300), row->key.s);
     j->run->cut += r == 2;
@@ -89,7 +89,7 @@ static int loss_of(void *arg, const float *const *feature, float *const *d, doub
                         .log_scale = j->log_scale[0],
                         .bias = j->bias ? j->bias[0] : 0};
     vlk_itc_grad g = {.image = d[0], .text = d[1]};
-    if (vlk_itc_loss(j->e.kernel, (vlk_itc_kind)j->o->loss, &in, &g, err))
+    if (vlk_itc_loss(j->e.kernel, j->o->loss, &in, &g, err))
         return -1;
     *loss = g.loss;
     if (judge(j->o, g.loss, err))
