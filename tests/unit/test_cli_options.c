@@ -211,7 +211,8 @@ static void test_help(void)
     CHECK(strstr(output, "a text that is much longer than a line of the\n"), "wrapped: %s", output);
     CHECK(!strstr(output, "--second") && !strstr(output, "--old-name"), "records and aliases are not shown");
     CHECK(strstr(output, "--alpha") && !strstr(output, "--dtype"), "common options that the program has");
-    for (char *l = strtok(output, "\n"); l; l = strtok(NULL, "\n"))
+    char *rest = output;
+    for (char *l = strtok_r(output, "\n", &rest); l; l = strtok_r(NULL, "\n", &rest))
         CHECK(strlen(l) <= 80, "80 columns: %s", l);
 
     CHECK(status_of("--print-options") == 0, "--print-options");
