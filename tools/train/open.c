@@ -44,14 +44,6 @@ static int open_model(train_job *j, const char *checkpoint, vlk_err *err)
     return vlk_model_tokenizer(j->e.model, err) ? 0 : -1;
 }
 
-/* Each part of the model has its learning rate; what belongs to none has --lr. */
-static int group_of(const vlk_param_ref *r)
-{
-    if (strcmp(r->part, "vision") == 0)
-        return VLK_TRAIN_IMAGE;
-    return strcmp(r->part, "text") == 0 ? VLK_TRAIN_TEXT : VLK_TRAIN_HEAD;
-}
-
 static int add_param(train_job *j, const vlk_param_ref *r, vlk_err *err)
 {
     vlk_train_param p = {.name = r->name,
@@ -59,7 +51,7 @@ static int add_param(train_job *j, const vlk_param_ref *r, vlk_err *err)
                          .grad = r->grad,
                          .rank = r->rank,
                          .decay = r->decay,
-                         .group = group_of(r),
+                         .part = r->part,
                          .frozen = r->grad == NULL || r->statistic};
     memcpy(p.dim, r->dim, sizeof p.dim);
     return vlk_train_params_add(&j->params, &p, err);
@@ -152,7 +144,7 @@ static int open_optimiser(train_job *j, vlk_err *err)
     vlk_pool *pool = vlk_kernel_pool(j->e.kernel);
     size_t bytes = (j->facts.samples + 7) / 8;
     if (!(j->adamw = vlk_adamw_new(&j->params, &ao, pool, err)) ||
-        (o->ema > 0 && !(j->ema = vlk_ema_new(&j->params, o->ema, 1, pool, err))) ||
+        (o->ema > 0 && !(j->ema = vlk_ema_new(&j->params, o->ema, VLK_EMA_RAMP, pool, err))) ||
         !(j->bad_bits = vlk_calloc(bytes, 1, err)) || !(j->state = vlk_state_new(err)))
         return -1;
     j->best = -1;
