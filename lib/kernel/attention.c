@@ -1,7 +1,8 @@
 /* attention.c - softmax(scale q k^T) v over packed sequences, cut into tasks: (sequence, head, some queries).
  *
- * The cut follows from the shapes alone, and no query's bits depend on it (attention_internal.h). Sequences lie
- * behind one another without padding; queries may be fewer than keys (a cache of keys and values). */
+ * The cut follows from the shapes alone, and no query's bits depend on it (attention_internal.h). Sequences follow one
+ * another without padding; queries may be fewer than keys (a cache of keys and values). Texts that look at one image
+ * are one sequence of queries to this file: the image's keys are transposed once for many of them. */
 #include "kernel_internal.h"
 
 /* Queries of one task: their scores should stay in the second-level cache, and each task transposes all keys. */
@@ -14,13 +15,14 @@ size_t vlk_attend_rows(size_t tk)
 size_t vlk_attend_scratch(size_t rows, size_t tk, size_t dim)
 {
     size_t keys = (tk + VLK_PANEL - 1) / VLK_PANEL * VLK_PANEL;
-    return rows * keys + dim * VLK_PANEL + tk * ((dim + 15) / 16 * 16) + rows + 16;
+    return rows * keys + 2 * dim * VLK_PANEL + tk * ((dim + 15) / 16 * 16) + rows + 16;
 }
 
 typedef struct job {
     vlk_kernel *kn;
     float *out;
-    const float *q, *k, *v;
+    const float *q;
+    const vlk_key_rows *keys;
     const vlk_attn *a;
     const struct piece *piece;
 } job;
@@ -32,20 +34,28 @@ struct piece {
     size_t probs;      /* where the sequence's begin: probabilities, bias, drop */
 };
 
+void vlk_head_ranges(vlk_ranges *k, vlk_ranges *v, const vlk_key_rows keys[2], const vlk_seq *s, size_t ld, size_t col)
+{
+    k->first = v->first = s->tk[0];
+    for (int r = 0; r < 2; r++) {
+        k->at[r] = s->tk[r] ? keys[r].k + s->k[r] * ld + col : NULL;
+        v->at[r] = s->tk[r] ? keys[r].v + s->k[r] * ld + col : NULL;
+    }
+}
+
 static void run_piece(void *arg, size_t task, int thread)
 {
     const job *j = arg;
     const vlk_attn *a = j->a;
     const struct piece *p = &j->piece[task / a->heads];
-    const size_t h = task % a->heads, ld = a->heads * a->dim, row = p->seq.q + p->from;
-    vlk_attend t = {.ld = ld, .dim = a->dim, .rows = p->rows, .tk = p->seq.tk, .scale = a->scale};
+    const size_t h = task % a->heads, ld = a->heads * a->dim, row = p->seq.q + p->from, tk = vlk_seq_keys(&p->seq);
+    vlk_attend t = {.ld = ld, .dim = a->dim, .rows = p->rows, .tk = tk, .scale = a->scale};
     t.out = j->out + row * ld + h * a->dim;
     t.q = j->q + row * ld + h * a->dim;
-    t.k = j->k + p->seq.k * ld + h * a->dim;
-    t.v = j->v + p->seq.k * ld + h * a->dim;
-    t.first = a->causal ? p->seq.tk - p->seq.tq + p->from + 1 : p->seq.tk;
+    vlk_head_ranges(&t.k, &t.v, j->keys, &p->seq, ld, h * a->dim);
+    t.first = a->causal ? tk - p->seq.tq + p->from + 1 : tk;
     t.step = a->causal ? 1 : 0;
-    const size_t at = p->probs + (h * p->seq.tq + p->from) * p->seq.tk;
+    const size_t at = p->probs + (h * p->seq.tq + p->from) * tk;
     t.probs = a->probs ? a->probs + at : NULL;
     t.bias = a->bias ? a->bias + at : NULL;
     t.drop = a->drop ? a->drop + at : NULL;
@@ -55,44 +65,67 @@ static void run_piece(void *arg, size_t task, int thread)
 
 static size_t rows_of(const vlk_seq *s, size_t heads, size_t nseq)
 {
-    size_t most = vlk_attend_rows(s->tk);
+    size_t most = vlk_attend_rows(vlk_seq_keys(s));
     if (heads * nseq < 8 && most > 24) /* too few tasks to share */
         most = 24;
     size_t parts = (s->tq + most - 1) / most;
     return ((s->tq + parts - 1) / parts + 5) / 6 * 6;
 }
 
-int vlk_attention_rows(vlk_kernel *kn, float *out, const float *q, const float *k, const float *v, const vlk_seq *seq,
+/* Sequence *i and those that go on where its queries end, on the same keys, as one: nothing tells a row of theirs from
+ * one of its own. *i moves behind them. */
+static vlk_seq next_run(const vlk_seq *seq, size_t nseq, size_t *i, const vlk_attn *a)
+{
+    vlk_seq s = seq[(*i)++];
+    if (a->causal || a->probs || a->bias || a->drop)
+        return s;
+    while (*i < nseq && seq[*i].q == s.q + s.tq && memcmp(seq[*i].k, s.k, sizeof s.k) == 0 &&
+           memcmp(seq[*i].tk, s.tk, sizeof s.tk) == 0)
+        s.tq += seq[(*i)++].tq;
+    return s;
+}
+
+/* The number of pieces, and the floats of scratch that the largest needs. */
+static int measure(size_t *pieces, size_t *need, const vlk_seq *seq, size_t nseq, const vlk_attn *a, vlk_err *err)
+{
+    *pieces = *need = 0;
+    for (size_t i = 0; i < nseq;) {
+        const vlk_seq s = next_run(seq, nseq, &i, a);
+        const size_t tk = vlk_seq_keys(&s);
+        if (s.tq == 0)
+            continue;
+        if (tk == 0 || (a->causal && s.tq > tk))
+            return vlk_fail(err, VLK_EUSAGE, "attention: %zu queries cannot look at %zu keys", s.tq, tk);
+        const size_t rows = rows_of(&s, a->heads, nseq), floats = vlk_attend_scratch(rows, tk, a->dim);
+        *pieces += (s.tq + rows - 1) / rows;
+        *need = floats > *need ? floats : *need;
+    }
+    return 0;
+}
+
+int vlk_attention_rows(vlk_kernel *kn, float *out, const float *q, const vlk_key_rows keys[2], const vlk_seq *seq,
                        size_t nseq, const vlk_attn *a, vlk_err *err)
 {
-    size_t pieces = 0, need = 0, n = 0;
-    for (size_t i = 0; i < nseq; i++) {
-        const vlk_seq *s = &seq[i];
-        if (s->tq == 0)
-            continue;
-        if (s->tk == 0 || (a->causal && s->tq > s->tk))
-            return vlk_fail(err, VLK_EUSAGE, "attention: %zu queries cannot look at %zu keys", s->tq, s->tk);
-        size_t rows = rows_of(s, a->heads, nseq), floats = vlk_attend_scratch(rows, s->tk, a->dim);
-        pieces += (s->tq + rows - 1) / rows;
-        need = floats > need ? floats : need;
-    }
+    size_t pieces, need, n = 0, probs = 0;
+    if (measure(&pieces, &need, seq, nseq, a, err))
+        return -1;
     if (pieces == 0)
         return 0;
-    if (vlk_kernel_reserve(kn, need * sizeof(float), err) < 0)
+    if (vlk_kernel_reserve(kn, need * sizeof(float), err))
         return -1;
     struct piece *piece = vlk_calloc(pieces, sizeof *piece, err);
     if (!piece)
         return -1;
-    size_t probs = 0;
-    for (size_t i = 0; i < nseq; i++) {
-        size_t rows = seq[i].tq ? rows_of(&seq[i], a->heads, nseq) : 0;
-        for (size_t from = 0; from < seq[i].tq; from += rows) {
-            size_t left = seq[i].tq - from;
-            piece[n++] = (struct piece){seq[i], from, left < rows ? left : rows, probs};
+    for (size_t i = 0; i < nseq;) {
+        const vlk_seq s = next_run(seq, nseq, &i, a);
+        const size_t rows = s.tq ? rows_of(&s, a->heads, nseq) : 0;
+        for (size_t from = 0; from < s.tq; from += rows) {
+            const size_t left = s.tq - from;
+            piece[n++] = (struct piece){.seq = s, .from = from, .rows = left < rows ? left : rows, .probs = probs};
         }
-        probs += a->heads * seq[i].tq * seq[i].tk;
+        probs += a->heads * s.tq * vlk_seq_keys(&s);
     }
-    job j = {kn, out, q, k, v, a, piece};
+    job j = {.kn = kn, .out = out, .q = q, .keys = keys, .a = a, .piece = piece};
     vlk_pool_run(kn->pool, run_piece, &j, n * a->heads);
     free(piece);
     return 0;

@@ -1,5 +1,5 @@
-/* attention_grad_internal.h - the way back through one head of one sequence. P are the probabilities of the forward
- * pass, O = P V, S = scale Q K^T:
+/* attention_grad_internal.h - backward through one head of one sequence. P are the probabilities of the forward pass,
+ * O = P V, S = scale Q K^T:
  *
  *     dP = dO V^T      dS = scale P (dP - rowsum(dP P))      dQ = dS K      dK = dS^T Q      dV = P^T dO
  *
@@ -8,7 +8,9 @@
  * Each element is a chain over keys, queries or the head's floats in order. Tiles of 6 rows by 4 vectors, as in
  * attention_internal.h; a transposed factor is read by columns, which costs nothing since its values are broadcast.
  *
- *   scratch: dS (tq, keys up to 64) | panel of V, transposed (dim,64) | Q, dO (tq,dimv) | K (tk,dimv), dimv up to 16 */
+ *   scratch: dS (tq, keys up to 64) | panel of V, transposed (dim,64) | Q, dO (tq,dimv) | K (tk,dimv), dimv up to 16
+ *            | values of a panel that lies in both ranges (64,dim) */
+#include "ranges_internal.h"
 
 typedef struct factors {
     size_t depth, ra, da, ldb, cols, ldc; /* a[r][d] is at a[r * ra + d * da] */
@@ -93,18 +95,17 @@ static void copy_rows(float *to, size_t ldto, const float *from, size_t ld, size
 }
 
 /* dP of all queries, a panel of keys at a time. */
-static void grad_probs(const vlk_attend_grad *t, float *s, size_t lds, float *panel, const float *dout, size_t dimv)
+static void grad_probs(const vlk_attend_grad *t, float *s, size_t lds, float *panel, float *both, const float *dout,
+                       size_t dimv)
 {
     for (size_t j = 0; j < t->tk; j += VLK_PANEL) {
-        vlk_panel_src src = {(const unsigned char *)(t->v + j * t->ld), VLK_F32, t->tk - j, t->dim, t->ld, 0};
-        src.n = src.n < VLK_PANEL ? src.n : VLK_PANEL;
-        PACK(panel, &src);
-        const size_t cols = (src.n + VW - 1) / VW * VW;
+        const size_t n = t->tk - j < VLK_PANEL ? t->tk - j : VLK_PANEL, cols = (n + VW - 1) / VW * VW;
+        pack_range(panel, both, &t->v, j, n, t->dim, t->ld);
         grad_product(&(factors){t->dim, dimv, 1, VLK_PANEL, cols, lds, dout, panel, s + j, 0}, t->tq, 0);
     }
 }
 
-/* dP to dS, in place; zeros behind the keys that the query sees. */
+/* dP to dS, in place; zeros after the keys that the query sees. */
 static void grad_scores(const vlk_attend_grad *t, float *s, size_t lds)
 {
     for (size_t i = 0; i < t->tq; i++) {
@@ -127,26 +128,32 @@ static void grad_attend(const vlk_attend_grad *t)
 {
     const size_t lds = (t->tk + VLK_PANEL - 1) / VLK_PANEL * VLK_PANEL, dimv = (t->dim + 15) / 16 * 16;
     float *s = t->scratch, *panel = s + t->tq * lds, *q = panel + t->dim * VLK_PANEL, *dout = q + t->tq * dimv,
-          *k = dout + t->tq * dimv;
+          *k = dout + t->tq * dimv, *both = k + t->tk * dimv;
+    const size_t first = t->k.first, number[2] = {first, t->tk - first}, from[2] = {0, first};
     copy_rows(dout, dimv, t->dout, t->ld, t->tq, t->dim);
     const float *probs = t->probs;
-    if (t->dv && t->drop) { /* P M, in the room of dS */
+    if ((t->dv[0] || t->dv[1]) && t->drop) { /* P M, in the room of dS */
         for (size_t i = 0; i < t->tq * t->tk; i++)
             s[i] = t->probs[i] * t->drop[i];
         probs = s;
     }
-    if (t->dv)
-        grad_product(&(factors){t->tq, 1, t->tk, dimv, t->dim, t->ld, probs, dout, t->dv, t->add_v}, t->tk, 1);
-    if (!t->dq && !t->dk && !t->dprobs)
+    for (int r = 0; r < 2; r++)
+        if (t->dv[r])
+            grad_product(&(factors){t->tq, 1, t->tk, dimv, t->dim, t->ld, probs + from[r], dout, t->dv[r], t->add_v[r]},
+                         number[r], 1);
+    if (!t->dq && !t->dk[0] && !t->dk[1] && !t->dprobs)
         return;
-    grad_probs(t, s, lds, panel, dout, dimv);
+    grad_probs(t, s, lds, panel, both, dout, dimv);
     grad_scores(t, s, lds);
     if (t->dq) {
-        copy_rows(k, dimv, t->k, t->ld, t->tk, t->dim);
+        for (int r = 0; r < 2; r++)
+            copy_rows(k + from[r] * dimv, dimv, t->k.at[r], t->ld, number[r], t->dim);
         grad_product(&(factors){t->tk, lds, 1, dimv, t->dim, t->ld, s, k, t->dq, t->add_q}, t->tq, 0);
     }
-    if (t->dk) {
+    if (t->dk[0] || t->dk[1])
         copy_rows(q, dimv, t->q, t->ld, t->tq, t->dim);
-        grad_product(&(factors){t->tq, 1, lds, dimv, t->dim, t->ld, s, q, t->dk, t->add_k}, t->tk, 1);
-    }
+    for (int r = 0; r < 2; r++)
+        if (t->dk[r])
+            grad_product(&(factors){t->tq, 1, lds, dimv, t->dim, t->ld, s + from[r], q, t->dk[r], t->add_k[r]},
+                         number[r], 1);
 }

@@ -2,13 +2,15 @@
  *
  * Each element of S is a chain of products over the head's floats, each element of out a chain over the keys
  * in order; both start at zero and stay in a register, so a query's bits depend on its own row and the keys
- * that it sees, not on the queries beside it, on keys behind its limit (their P is 0), or on the cut into
- * tasks. A tile of 6 queries by 4 vectors (AVX-512; 2 elsewhere) keeps the multipliers busy.
+ * that it sees, not on the queries beside it, on keys after its limit (their P is 0), on the range that a key
+ * comes from, or on the cut into tasks. A tile of 6 queries by 4 vectors (AVX-512; 2 elsewhere) keeps the
+ * multipliers busy.
  *
  *   scratch: S (rows, keys up to 64) | a panel of keys, transposed (dim,64) | V (keys, dim up to vectors)
- *            | 1/sum (rows) */
+ *            | 1/sum (rows) | keys of a panel that lies in both ranges (64,dim) */
 #include "loops_internal.h"
 #include "vec_internal.h"
+#include "ranges_internal.h"
 
 /* c (nr, nv vectors) = a (nr, depth) b (depth, nv vectors), times inv of the row if given. The last vector has
  * `last` floats. Adding 0 makes -0 and 0 one, as they are for a query that sees fewer keys. */
@@ -132,12 +134,10 @@ static size_t seen(const vlk_attend *t, size_t row)
     return t->first + row * t->step;
 }
 
-static void scores(const vlk_attend *t, float *s, size_t lds, float *panel, size_t keys)
+static void scores(const vlk_attend *t, float *s, size_t lds, float *panel, float *both, size_t keys)
 {
     for (size_t j = 0; j < keys; j += VLK_PANEL) {
-        vlk_panel_src src = {(const unsigned char *)(t->k + j * t->ld), VLK_F32, keys - j, t->dim, t->ld, 0};
-        src.n = src.n < VLK_PANEL ? src.n : VLK_PANEL;
-        PACK(panel, &src);
+        pack_range(panel, both, &t->k, j, keys - j < VLK_PANEL ? keys - j : VLK_PANEL, t->dim, t->ld);
         for (size_t r = 0; r < t->rows; r += RMAX) {
             size_t nr = t->rows - r < RMAX ? t->rows - r : RMAX, end = seen(t, r + nr - 1);
             if (end <= j)
@@ -153,11 +153,14 @@ static void attend(const vlk_attend *t)
 {
     const size_t lds = (t->tk + VLK_PANEL - 1) / VLK_PANEL * VLK_PANEL, dimv = (t->dim + 15) / 16 * 16;
     const size_t keys = seen(t, t->rows - 1);
-    float *s = t->scratch, *panel = s + t->rows * lds, *v = panel + t->dim * VLK_PANEL, *inv = v + t->tk * dimv;
-    const int copy = t->rows > RMAX; /* V side by side: its rows lie in few cache sets, and are used per row block */
-    scores(t, s, lds, panel, keys);
+    float *s = t->scratch, *panel = s + t->rows * lds, *v = panel + t->dim * VLK_PANEL, *inv = v + t->tk * dimv,
+          *both = inv + t->rows;
+    const int part = keys <= t->v.first ? 0 : t->v.first == 0 ? 1 : -1; /* the range that holds all; -1: in both */
+    /* V side by side: its rows lie in few cache sets, and are used per row block; or they are in two places */
+    const int copy = t->rows > RMAX || part < 0;
+    scores(t, s, lds, panel, both, keys);
     for (size_t j = 0; copy && j < keys; j++)
-        memcpy(v + j * dimv, t->v + j * t->ld, t->dim * sizeof *v);
+        memcpy(v + j * dimv, range_row(&t->v, t->ld, j), t->dim * sizeof *v);
     for (size_t r = 0; r < t->rows; r += RMAX) {
         size_t nr = t->rows - r < RMAX ? t->rows - r : RMAX, end = seen(t, r + nr - 1);
         for (size_t i = r; i < r + nr; i++) {
@@ -171,8 +174,8 @@ static void attend(const vlk_attend *t)
             for (size_t j = 0; t->drop && j < n; j++)
                 row[j] *= t->drop[i * t->tk + j];
         }
-        product p = {
-            end, lds, copy ? dimv : t->ld, VW, t->ld, s + r * lds, copy ? v : t->v, inv + r, t->out + r * t->ld};
+        const float *values = copy ? v : t->v.at[part];
+        product p = {end, lds, copy ? dimv : t->ld, VW, t->ld, s + r * lds, values, inv + r, t->out + r * t->ld};
         multiply(p, nr, t->dim);
     }
 }

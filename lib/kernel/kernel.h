@@ -105,34 +105,47 @@ int vlk_channel_sums(vlk_kernel *kn, double *sum, double *product, const float *
 
 /* ---- attention -------------------------------------------------------------------------------- */
 
-/* One sequence: rows q..q+tq of the queries look at rows k..k+tk of keys and values. */
+/* Keys and values of the two ranges, rows of heads*dim floats. A range that no sequence uses may be NULL. */
+typedef struct vlk_key_rows {
+    const float *k, *v;
+} vlk_key_rows;
+
+/* One sequence: rows q .. q+tq of the queries attend to its keys, which are rows k[0] .. k[0]+tk[0] of the first range
+ * followed by rows k[1] .. k[1]+tk[1] of the second. Sequences may share keys. */
 typedef struct vlk_seq {
-    size_t q, tq, k, tk;
+    size_t q, tq, k[2], tk[2];
 } vlk_seq;
+static inline size_t vlk_seq_keys(const vlk_seq *s)
+{
+    return s->tk[0] + s->tk[1];
+}
 
 typedef struct vlk_attn {
     size_t heads, dim; /* head h is columns h*dim .. (h+1)*dim of rows of heads*dim floats */
     float scale;       /* of q.k, usually 1/sqrt(dim) */
-    int causal;        /* query i sees keys 0 .. i + tk - tq */
-    float *probs;      /* keeps the probabilities, (H,tq,tk) a sequence behind one another, or NULL */
+    int causal;        /* query i sees keys 0 .. i + tk - tq, where tk counts the keys of both ranges */
+    float *probs;      /* keeps the probabilities, (H,tq,tk) of one sequence after the other, or NULL */
     const float *bias; /* in the same order, added to scale q.k, or NULL. -INFINITY: not seen; a query must see a key */
-    const float *drop; /* in the same order: what the probabilities are multiplied by behind the softmax, or NULL */
+    const float *drop; /* in the same order: what the probabilities are multiplied by after the softmax, or NULL */
 } vlk_attn;
 
 /* out (rows of q, H*dim) = softmax(scale q k^T) v, per sequence and head. A query's result depends on its
- * own row and its keys in order, on nothing else: a full pass = token by token, bit for bit. */
-int vlk_attention_rows(vlk_kernel *kn, float *out, const float *q, const float *k, const float *v, const vlk_seq *seq,
+ * own row and its keys in order, on nothing else: a full pass = token by token, and keys in one range = the same keys
+ * in two, bit for bit. VLK_EUSAGE: a query without a key. */
+int vlk_attention_rows(vlk_kernel *kn, float *out, const float *q, const vlk_key_rows keys[2], const vlk_seq *seq,
                        size_t nseq, const vlk_attn *a, vlk_err *err) VLK_MUST_USE;
 
-/* Gradients of the above: dq, dk, dv from dout (rows of q, H*dim), q, k, v and a->probs. Rows that no sequence names
- * are left alone; what is named is written, or added to where `add` is set. A row of k stands in one sequence only. */
+/* Gradients of the above: dq, dk, dv from dout (rows of q, H*dim), q, the keys and a->probs. Rows that no sequence
+ * names are left alone; what is named is written, or added to where `add` is set. A row that several sequences write,
+ * also through pointers to the same memory, needs `add`; its parts are added up in the order of the sequences, for any
+ * number of threads. */
 typedef struct vlk_attn_grad {
-    float *dq, *dk, *dv; /* any may be NULL: not wanted */
-    int add_q, add_k, add_v;
+    float *dq, *dk[2], *dv[2]; /* any may be NULL: not wanted */
+    int add_q, add_k[2], add_v[2];
     float *dprobs; /* keeps the gradient of the probabilities, in their order, or NULL */
 } vlk_attn_grad;
-int vlk_attention_grad_rows(vlk_kernel *kn, const vlk_attn_grad *g, const float *dout, const float *q, const float *k,
-                            const float *v, const vlk_seq *seq, size_t nseq, const vlk_attn *a,
+int vlk_attention_grad_rows(vlk_kernel *kn, const vlk_attn_grad *g, const float *dout, const float *q,
+                            const vlk_key_rows keys[2], const vlk_seq *seq, size_t nseq, const vlk_attn *a,
                             vlk_err *err) VLK_MUST_USE;
 
 /* ---- rows --------------------------------------------------------------------------------------- */

@@ -28,10 +28,17 @@ typedef struct vlk_panel_src {
     int transposed;            /* stored (k, n) */
 } vlk_panel_src;
 
+/* Keys, or values, of one head, by their number: the first `first` of them are rows of at[0], the others of at[1]. */
+typedef struct vlk_ranges {
+    const float *at[2];
+    size_t first;
+} vlk_ranges;
+
 /* One head of one sequence, some of its queries. Rows of q, k, v and out are ld floats apart. */
 typedef struct vlk_attend {
     float *out;
-    const float *q, *k, *v;
+    const float *q;
+    vlk_ranges k, v;
     float *probs;             /* (rows, tk) or NULL */
     const float *bias, *drop; /* (rows, tk) or NULL */
     size_t ld, dim;           /* floats between rows; floats of a head */
@@ -87,19 +94,20 @@ extern const vlk_loops vlk_loops_generic;
 extern const vlk_loops vlk_loops_avx2, vlk_loops_avx512;
 #endif
 
-/* The way back through one head of one sequence; rows of all but probs are ld floats apart. */
+/* Backward through one head of one sequence; rows of all but probs are ld floats apart. */
 typedef struct vlk_attend_grad {
-    float *dq, *dk, *dv; /* NULL: not wanted */
-    int add_q, add_k, add_v;
-    const float *dout, *q, *k, *v, *probs; /* probs (tq,tk) */
-    const float *drop;                     /* (tq,tk) or NULL */
-    float *dprobs;                         /* (tq,tk) or NULL */
-    size_t ld, dim, tq, tk, first, step;   /* as in vlk_attend */
+    float *dq, *dk[2], *dv[2]; /* dk, dv: of each range of keys; NULL: not wanted */
+    int add_q, add_k[2], add_v[2];
+    const float *dout, *q, *probs; /* probs (tq,tk) */
+    vlk_ranges k, v;
+    const float *drop;                   /* (tq,tk) or NULL */
+    float *dprobs;                       /* (tq,tk) or NULL */
+    size_t ld, dim, tq, tk, first, step; /* as in vlk_attend */
     float scale;
     float *scratch; /* vlk_attend_grad_scratch floats */
 } vlk_attend_grad;
 
-/* The loops of the way back (grad_internal.h). dx is written, or added to; it may be dy. */
+/* The loops of the backward pass (grad_internal.h). dx is written, or added to; it may be dy. */
 typedef struct vlk_grad_loops {
     void (*sum_rows)(float *sum, const float *x, size_t m, size_t n); /* sum (n) += */
     /* sum (n), product (n): as vlk_channel_sums has them, of one chunk */
@@ -145,5 +153,7 @@ vlk_chain_fn vlk_chain_f32_avx2, vlk_chain_f32_avx512, vlk_chain_bf16_avx512;
 size_t vlk_attend_rows(size_t tk);
 size_t vlk_attend_scratch(size_t rows, size_t tk, size_t dim);
 size_t vlk_attend_grad_scratch(size_t tq, size_t tk, size_t dim);
+/* The keys and values of a sequence's head, whose columns begin at `col` of ld. */
+void vlk_head_ranges(vlk_ranges *k, vlk_ranges *v, const vlk_key_rows keys[2], const vlk_seq *s, size_t ld, size_t col);
 
 #endif

@@ -1,4 +1,4 @@
-/* rows_grad.c - the way back of row operations and of attention, cut for the threads. No sum crosses a row but those of
+/* rows_grad.c - backward of row operations, cut for the threads. No sum crosses a row but those of
  * gains and biases, which are taken over chunks of VLK_TN_ROWS rows and added in order. */
 #include "kernel_internal.h"
 
@@ -146,73 +146,4 @@ void vlk_l2_normalize_grad_rows(vlk_kernel *kn, float *dx, int add, const float 
 void vlk_softmax_grad_rows(vlk_kernel *kn, float *dx, int add, const float *dy, const float *y, size_t m, size_t d)
 {
     run(kn, &(job){.what = SOFTMAX, .dx = dx, .add = add, .dy = dy, .other = y, .m = m, .d = d});
-}
-
-/* ---- attention: a task is a head of a sequence ------------------------------------------------------ */
-
-typedef struct attention_job {
-    vlk_kernel *kn;
-    const vlk_attn_grad *g;
-    const float *dout, *q, *k, *v;
-    const vlk_seq *seq;
-    const vlk_attn *a;
-    const size_t *probs; /* where a sequence's begin */
-} attention_job;
-
-size_t vlk_attend_grad_scratch(size_t tq, size_t tk, size_t dim)
-{
-    size_t keys = (tk + VLK_PANEL - 1) / VLK_PANEL * VLK_PANEL, dimv = (dim + 15) / 16 * 16;
-    return tq * keys + dim * VLK_PANEL + (2 * tq + tk) * dimv + 16;
-}
-
-static void attention_task(void *arg, size_t i, int thread)
-{
-    const attention_job *j = arg;
-    const vlk_attn *a = j->a;
-    const vlk_attn_grad *g = j->g;
-    const size_t n = i / a->heads, h = i % a->heads, ld = a->heads * a->dim;
-    const vlk_seq *s = &j->seq[n];
-    const size_t q = s->q * ld + h * a->dim, k = s->k * ld + h * a->dim;
-    if (s->tq == 0 || s->tk == 0)
-        return;
-    vlk_attend_grad t = {.ld = ld, .dim = a->dim, .tq = s->tq, .tk = s->tk, .scale = a->scale};
-    t.dq = g->dq ? g->dq + q : NULL;
-    t.dk = g->dk ? g->dk + k : NULL;
-    t.dv = g->dv ? g->dv + k : NULL;
-    t.add_q = g->add_q;
-    t.add_k = g->add_k;
-    t.add_v = g->add_v;
-    t.dout = j->dout + q;
-    t.q = j->q + q;
-    t.k = j->k + k;
-    t.v = j->v + k;
-    const size_t at = j->probs[n] + h * s->tq * s->tk;
-    t.probs = a->probs + at;
-    t.drop = a->drop ? a->drop + at : NULL;
-    t.dprobs = g->dprobs ? g->dprobs + at : NULL;
-    t.first = a->causal ? s->tk - s->tq + 1 : s->tk;
-    t.step = a->causal ? 1 : 0;
-    t.scratch = vlk_kernel_scratch(j->kn, thread);
-    j->kn->grad->attend(&t);
-}
-
-int vlk_attention_grad_rows(vlk_kernel *kn, const vlk_attn_grad *g, const float *dout, const float *q, const float *k,
-                            const float *v, const vlk_seq *seq, size_t nseq, const vlk_attn *a, vlk_err *err)
-{
-    size_t need = 1, at = 0;
-    size_t *probs = vlk_calloc(nseq ? nseq : 1, sizeof *probs, err);
-    if (!probs)
-        return -1;
-    for (size_t i = 0; i < nseq; i++) {
-        size_t floats = vlk_attend_grad_scratch(seq[i].tq, seq[i].tk, a->dim);
-        need = floats > need ? floats : need;
-        probs[i] = at;
-        at += a->heads * seq[i].tq * seq[i].tk;
-    }
-    int rc = vlk_kernel_reserve(kn, need * sizeof(float), err);
-    attention_job j = {kn, g, dout, q, k, v, seq, a, probs};
-    if (rc == 0)
-        vlk_pool_run(kn->pool, attention_task, &j, nseq * a->heads);
-    free(probs);
-    return rc;
 }

@@ -103,35 +103,53 @@ vlk_var *vlk_matmul_nt(vlk_tape *t, vlk_var *a, vlk_var *b);
 
 /* ---- attention (attention.c) -------------------------------------------------------------------- */
 
-/* Sequences behind one another: sequence i is rows start[i] .. start[i+1]-1; start has n+1 entries. */
+/* Packed sequences: sequence i is rows start[i] .. start[i+1]-1; start has n+1 entries. */
 typedef struct vlk_packed {
     const size_t *start;
     size_t n;
 } vlk_packed;
 
-/* Keys and values that a layer has seen, of `n` sequences with room for `room` rows each. A pass with an empty cache
- * equals the pass without, bit for bit, and so does any way of cutting it into steps. */
+/* Keys and values of sequences, read by index: query sequence i attends to sequence of[i] of s; of NULL: to sequence i.
+ * Many query sequences may read one (texts on one image, beams on one prefix). s and `of` are borrowed until backward
+ * is done. */
+typedef struct vlk_keys {
+    vlk_var *k, *v; /* rows that s describes */
+    vlk_packed s;
+    const uint32_t *of; /* (number of query sequences) */
+} vlk_keys;
+
+/* A cache: keys and values that a layer has seen, of `n` sequences with room for `room` rows each. A pass with an empty
+ * cache equals the pass without, bit for bit, and so does any way of cutting it into steps. It is used with one tape
+ * and cleared before that is freed. */
 typedef struct vlk_kv {
     size_t n, room, width;
     size_t *len;  /* (n) rows filled */
     float *k, *v; /* (n, room, width) */
+    struct {
+        vlk_var *k, *v;
+        size_t clears;
+    } past; /* what was appended while the tape recorded, and since which vlk_tape_clear */
 } vlk_kv;
 int vlk_kv_init(vlk_kv *c, size_t n, size_t room, size_t width, vlk_err *err) VLK_MUST_USE;
 void vlk_kv_clear(vlk_kv *c);
+/* Appends the rows of each sequence of s and gives the keys of all rows so far, query sequence i on cached sequence i.
+ * Their k is NULL, with the error noted, if there is no room (VLK_ELIMIT). Gradients pass to the rows of every append
+ * that was recorded since the tape was cleared. Saved: s, where its rows went. */
+vlk_keys vlk_kv_append(vlk_tape *t, vlk_kv *c, vlk_var *k, vlk_var *v, const vlk_packed *s);
 
 /* Which random numbers a call sees: a function of (seed, step, sample in the global batch, ordinal, element), so that
  * chunks, checkpointed blocks, threads and ranks see the same ones. */
 typedef struct vlk_noise {
     uint64_t seed, step, first; /* first: the number, in the global batch, of the value's first sample */
     uint64_t ordinal;           /* of the call within a pass */
-    const size_t *sample;       /* the number of each sample, where they do not follow one another; lent until the
-                                 * backward pass is done. NULL: first, first+1 ... */
+    const size_t *sample;       /* the number of each sample, where they are not consecutive; borrowed until backward
+                                 * is done. NULL: first, first+1 ... */
 } vlk_noise;
 static inline uint64_t vlk_noise_sample(const vlk_noise *n, size_t i)
 {
     return n->sample ? n->sample[i] : n->first + i;
 }
-/* What an attention looked at, (H,tq,tk) a sequence behind one another: probabilities in front of dropout and, behind
+/* What an attention looked at, (H,tq,tk) of one sequence after the other: probabilities before dropout and, after
  * backward, their gradient. Both live until vlk_tape_clear; the call must be recorded. */
 typedef struct vlk_attention_seen {
     float *probs, *grad;
@@ -142,18 +160,18 @@ typedef struct vlk_attention_options {
     size_t heads;
     int causal;               /* the last query sees all keys, the one before it all but the last ... */
     float scale;              /* of q.k; 0: 1/sqrt(D/H) */
-    vlk_kv *cache;            /* k and v are appended to it and all of it is attended; NULL: k and v alone. Refused
-                               * (VLK_EUNSUPPORTED) where a gradient is wanted: the cache keeps no past */
-    const float *bias;        /* (H,tq,tk) a sequence behind one another, added to scale q.k; borrowed until backward
+    const float *bias;        /* (H,tq,tk) of one sequence after the other, added to scale q.k; borrowed until backward
                                * is done; takes no gradient. -INFINITY is a mask; a query must see a key. Or NULL */
     float dropout;            /* of the probabilities; 0: none */
     const vlk_noise *noise;   /* whose numbers; a sequence is a sample */
     vlk_attention_seen *seen; /* filled, or NULL */
 } vlk_attention_options;
 
-/* y (rows of q, D) = softmax(scale q k^T) v per sequence and head. Queries and keys of sequence i are its rows in
- * `qs` and `ks`, which may differ in length. Saved: q, k, v, the probabilities. */
-vlk_var *vlk_attention(vlk_tape *t, vlk_var *q, vlk_var *k, vlk_var *v, const vlk_packed *qs, const vlk_packed *ks,
+/* y (rows of q, D) = softmax(scale q k^T) v per sequence and head. The keys of a sequence (tk in all) are those that
+ * `before` has for it, followed by those that `own` has; either may be NULL. `own` alone is self-attention, `before`
+ * alone cross-attention, both are a prefix, a cache, beams. The range that a key comes from changes no bit. Gradients
+ * of keys that many sequences read are added up in the order of the sequences. Saved: q, k, v, the probabilities. */
+vlk_var *vlk_attention(vlk_tape *t, vlk_var *q, const vlk_packed *qs, const vlk_keys *before, const vlk_keys *own,
                        const vlk_attention_options *o);
 
 /* ---- rows (rows.c) ------------------------------------------------------------------------------ */

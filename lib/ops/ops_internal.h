@@ -19,7 +19,7 @@ typedef struct vlk_op {
 typedef struct vlk_node {
     const vlk_op *op;
     vlk_var *out;
-    vlk_var *in[3];
+    vlk_var *in[5];
     vlk_param *par[4];
     const void *saved; /* the op's own, in the arena: its file says what */
 } vlk_node;
@@ -63,6 +63,8 @@ struct vlk_grads {
 struct vlk_grads *vlk_tape_grads(vlk_tape *t);
 const vlk_node *vlk_tape_node(const vlk_tape *t, size_t i);
 void vlk_tape_cut(vlk_tape *t, size_t nodes); /* forgets the nodes from there on */
+/* How often the tape was cleared: a value made at an earlier count is gone. */
+size_t vlk_tape_clears(const vlk_tape *t);
 
 /* 0 with probability p, else 1/(1-p), for elements e .. e + count of a sample of the value (select.c). 0 < p < 1. */
 void vlk_noise_drops(const vlk_noise *n, float p, size_t sample, size_t e, float *drop, size_t count);

@@ -17,6 +17,7 @@ struct vlk_tape {
     struct vlk_grads grads;
     vlk_node *node;
     size_t nodes, cap;
+    size_t clears;
     int recording, failed;
     vlk_err err;
 };
@@ -141,9 +142,15 @@ void vlk_tape_rewind(vlk_tape *t, vlk_mark m)
 void vlk_tape_clear(vlk_tape *t)
 {
     t->nodes = 0;
+    t->clears++;
     t->grads.n = 0;
     vlk_arena_reset(t->arena, (vlk_mark){0, 0});
     vlk_arena_reset(t->grads.arena, (vlk_mark){0, 0});
+}
+
+size_t vlk_tape_clears(const vlk_tape *t)
+{
+    return t->clears;
 }
 
 size_t vlk_tape_peak(const vlk_tape *t)

@@ -47,8 +47,9 @@ static vlk_var *block(vlk_tape *t, void *arg, vlk_var *x)
     if (pick)
         h = vlk_gather_rows(t, h, pick->row, pick->qs.n);
     vlk_var *q = vlk_linear(t, h, &w->self.q_w, &w->self.q_b, VLK_ACT_NONE);
-    vlk_attention_options o = {.heads = c->heads, .causal = c->causal, .cache = b->cache};
-    h = vlk_attention(t, q, k, v, pick ? &pick->qs : &b->s, &b->s, &o);
+    vlk_attention_options o = {.heads = c->heads, .causal = c->causal};
+    vlk_keys own = b->cache ? vlk_kv_append(t, b->cache, k, v, &b->s) : (vlk_keys){.k = k, .v = v, .s = b->s};
+    h = vlk_attention(t, q, pick ? &pick->qs : &b->s, NULL, &own, &o);
     x = vlk_linear_add(t, x, h, &w->self.o_w, &w->self.o_b);
     vlk_tape_reset(t, m);
 

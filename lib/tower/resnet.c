@@ -64,8 +64,9 @@ static vlk_var *attention_pool(vlk_tape *t, const vlk_resnet_config *c, vlk_resn
     vlk_var *q = vlk_linear(t, vlk_gather_rows(t, x, s.start, g->b), &w->attn.q_w, &w->attn.q_b, VLK_ACT_NONE);
     vlk_var *k = vlk_linear(t, x, &w->attn.k_w, &w->attn.k_b, VLK_ACT_NONE);
     vlk_var *v = vlk_linear(t, x, &w->attn.v_w, &w->attn.v_b, VLK_ACT_NONE);
+    vlk_keys own = {.k = k, .v = v, .s = s};
     vlk_attention_options o = {.heads = c->heads};
-    return vlk_linear(t, vlk_attention(t, q, k, v, &one, &s, &o), &w->attn.o_w, &w->attn.o_b, VLK_ACT_NONE);
+    return vlk_linear(t, vlk_attention(t, q, &one, NULL, &own, &o), &w->attn.o_w, &w->attn.o_b, VLK_ACT_NONE);
 }
 
 vlk_var *vlk_resnet(const vlk_pass *p, const vlk_resnet_config *c, vlk_resnet_w *w, const vlk_images *images)

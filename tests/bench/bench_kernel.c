@@ -192,7 +192,8 @@ static void bench_attention(const tower *t, double peak[3], double seconds)
     float *q = floats(rows * d), *k = floats(rows * d), *v = floats(rows * d), *y = floats(rows * d);
     vlk_seq seq[4];
     for (size_t i = 0; i < b; i++)
-        seq[i] = (vlk_seq){i * t->tokens, t->tokens, i * t->tokens, t->tokens};
+        seq[i] = (vlk_seq){.q = i * t->tokens, .tq = t->tokens, .k = {i * t->tokens}, .tk = {t->tokens}};
+    const vlk_key_rows keys[2] = {{.k = k, .v = v}};
     for (size_t n = 1; n <= b; n += 3)
         for (int threads = 1; threads <= 2; threads++) {
             vlk_err err;
@@ -204,7 +205,7 @@ static void bench_attention(const tower *t, double peak[3], double seconds)
             double best = 1e9, end = now() + seconds;
             do {
                 double s = now();
-                if (vlk_attention_rows(kn, y, q, k, v, seq, n, &a, &err) < 0)
+                if (vlk_attention_rows(kn, y, q, keys, seq, n, &a, &err) < 0)
                     die(&err);
                 s = now() - s;
                 best = s < best ? s : best;

@@ -1,78 +1,6 @@
-/* test_ops_grad.c - the gradient of every op, from one table: a random direction through all inputs and parameters at
- * once against central differences (extrapolated, sums in double), at odd shapes, with two seeds. For each op also:
- *     an input or parameter that wants no gradient changes no bit of the others, and gets none
- *     a second pass adds the same numbers
- *     recording, and the number of threads, change no bit
- *
- * A function of the table builds the op from in() and par(), which hand out the same numbers at each call. */
-#include "../tap.h"
-#include "../../lib/ops/ops.h"
-
-#include <math.h>
-
-enum { MOST = 12 };
-
-struct slot {
-    float *value, *grad;
-    size_t n;
-    int is_param;
-    vlk_param p;
-    vlk_var *v;
-};
-
-struct graph {
-    vlk_tape *t;
-    struct slot slot[MOST];
-    size_t slots, used;
-    size_t off; /* the slot that wants no gradient; MOST: all do */
-    int grads;  /* whether any does */
-    uint64_t seed;
-};
-
-static float draw(uint64_t *seed)
-{
-    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
-    return (float)((double)(*seed >> 40) / 8388608.0 - 1.0);
-}
-
-static struct slot *next(struct graph *g, size_t n, int is_param)
-{
-    struct slot *s = &g->slot[g->used];
-    if (g->used++ == g->slots) {
-        g->slots++;
-        *s = (struct slot){.value = malloc(n * sizeof(float)), .grad = calloc(n, sizeof(float)), .n = n};
-        s->is_param = is_param;
-        for (size_t i = 0; i < n; i++)
-            s->value[i] = draw(&g->seed);
-    }
-    return s;
-}
-
-static int wanted(const struct graph *g, const struct slot *s)
-{
-    return g->grads && (size_t)(s - g->slot) != g->off;
-}
-
-static vlk_var *in(struct graph *g, size_t rows, size_t cols)
-{
-    struct slot *s = next(g, rows * cols, 0);
-    s->v = wanted(g, s) ? vlk_leaf(g->t, s->value, rows, cols) : vlk_var_wrap(g->t, s->value, rows, cols);
-    if (!g->grads) { /* an op may use its input up */
-        vlk_var *copy = vlk_var_new(g->t, rows, cols);
-        memcpy(copy->data, s->value, s->n * sizeof(float));
-        s->v = copy;
-    }
-    return s->v;
-}
-
-static vlk_param *par(struct graph *g, size_t n, size_t k)
-{
-    struct slot *s = next(g, n * k, 1);
-    s->p = (vlk_param){.w = {.name = "test", .data = s->value, .dtype = VLK_F32, .n = n, .k = k, .stride = k},
-                       .f32 = s->value,
-                       .grad = wanted(g, s) ? s->grad : NULL};
-    return &s->p;
-}
+/* test_ops_grad.c - the gradient of every op, from one table (gradient.h), at odd shapes; attention's are in
+ * test_attention_grad.c. */
+#include "../gradient.h"
 
 /* ---- the table --------------------------------------------------------------------------------------- */
 
@@ -128,51 +56,6 @@ static vlk_var *matmul_nt(struct graph *g)
 {
     vlk_var *a = in(g, 5, 11);
     return vlk_matmul_nt(g->t, a, in(g, 70, 11));
-}
-static vlk_var *attention(struct graph *g, const size_t *qs, const size_t *ks, size_t n, size_t heads, size_t dim,
-                          int causal)
-{
-    vlk_var *q = in(g, qs[n], heads * dim), *k = in(g, ks[n], heads * dim), *v = in(g, ks[n], heads * dim);
-    return vlk_attention(g->t, q, k, v, &(vlk_packed){qs, n}, &(vlk_packed){ks, n},
-                         &(vlk_attention_options){.heads = heads, .causal = causal});
-}
-static vlk_var *attention_plain(struct graph *g)
-{
-    static const size_t s[] = {0, 7, 8, 21};
-    return attention(g, s, s, 3, 2, 5, 0);
-}
-static vlk_var *attention_causal(struct graph *g)
-{
-    static const size_t s[] = {0, 9, 76, 80};
-    return attention(g, s, s, 3, 3, 20, 1);
-}
-static vlk_var *attention_cross(struct graph *g)
-{
-    static const size_t q[] = {0, 3, 4, 4}, k[] = {0, 70, 75, 77};
-    return attention(g, q, k, 3, 1, 70, 0);
-}
-static vlk_var *attention_last(struct graph *g) /* fewer queries than keys, causal */
-{
-    static const size_t q[] = {0, 2, 3}, k[] = {0, 6, 13};
-    return attention(g, q, k, 2, 2, 16, 1);
-}
-static vlk_var *attention_self(struct graph *g) /* one value in three places */
-{
-    static const size_t s[] = {0, 4, 9};
-    vlk_var *x = in(g, 9, 6);
-    return vlk_attention(g->t, x, x, x, &(vlk_packed){s, 2}, &(vlk_packed){s, 2}, &(vlk_attention_options){.heads = 2});
-}
-static vlk_var *attention_masked(struct graph *g) /* a bias that hides some keys, dropout */
-{
-    static const size_t q[] = {0, 3, 5}, k[] = {0, 7, 9};
-    static float bias[2 * (3 * 7 + 2 * 2)];
-    static const vlk_noise noise = {.seed = 5, .step = 6, .first = 7, .ordinal = 8};
-    for (size_t i = 0; i < sizeof bias / sizeof *bias; i++)
-        bias[i] = i % 5 == 2 ? -INFINITY : (float)(i % 7) / 7.0f;
-    vlk_var *x = in(g, 5, 8), *y = in(g, 9, 8), *z = in(g, 9, 8);
-    return vlk_attention(
-        g->t, x, y, z, &(vlk_packed){q, 2}, &(vlk_packed){k, 2},
-        &(vlk_attention_options){.heads = 2, .scale = 0.7f, .bias = bias, .dropout = 0.25f, .noise = &noise});
 }
 static vlk_var *layer_norm(struct graph *g)
 {
@@ -355,229 +238,51 @@ static vlk_var *checkpointed(struct graph *g)
     return branches(g, 1);
 }
 
-static const struct {
-    const char *name;
-    vlk_var *(*build)(struct graph *g);
-} table[] = {
-    {"linear", linear_plain},
-    {"linear, quick GELU", linear_quick},
-    {"linear, GELU", linear_gelu},
-    {"linear, tanh GELU", linear_tanh},
-    {"linear, ReLU", linear_relu},
-    {"linear, many rows", linear_long},
-    {"linear without bias", linear_no_bias},
-    {"linear, stored turned", linear_turned},
-    {"linear_add", linear_add},
-    {"matmul_nt", matmul_nt},
-    {"attention", attention_plain},
-    {"attention, causal", attention_causal},
-    {"attention, other keys", attention_cross},
-    {"attention, causal, few queries", attention_last},
-    {"attention of one value", attention_self},
-    {"attention, bias, mask, dropout", attention_masked},
-    {"layer_norm", layer_norm},
-    {"layer_norm, many rows", layer_norm_long},
-    {"l2_normalize", l2},
-    {"softmax", softmax},
-    {"scale", scale},
-    {"add", add},
-    {"add, ReLU", add_relu},
-    {"add, used three times", add_twice},
-    {"embed", embed},
-    {"gather_rows", gather},
-    {"prepend one", prepend_one},
-    {"prepend each", prepend_each},
-    {"add_positions", positions},
-    {"mean_rows", mean_rows},
-    {"param_rows", param_rows},
-    {"conv2d 3x3", conv3},
-    {"conv2d 3x3, stride 2", conv3_stride},
-    {"conv2d 1x1", conv1},
-    {"avg_pool2", pool},
-    {"batch_norm, running", batch_norm_frozen},
-    {"batch_norm, of the batch", batch_norm_train},
-    {"cross_entropy, ignored rows", entropy},
-    {"cross_entropy, smoothed", entropy_smooth},
-    {"cross_entropy, soft", entropy_soft},
-    {"max", largest},
-    {"concat_cols", beside},
-    {"concat_rows", behind},
-    {"dropout", dropout},
-    {"residual branches", residual},
-    {"residual branches, checkpointed", checkpointed},
+static const struct grad_case table[] = {
+    {.name = "linear", .build = linear_plain},
+    {.name = "linear, quick GELU", .build = linear_quick},
+    {.name = "linear, GELU", .build = linear_gelu},
+    {.name = "linear, tanh GELU", .build = linear_tanh},
+    {.name = "linear, ReLU", .build = linear_relu},
+    {.name = "linear, many rows", .build = linear_long},
+    {.name = "linear without bias", .build = linear_no_bias},
+    {.name = "linear, stored turned", .build = linear_turned},
+    {.name = "linear_add", .build = linear_add},
+    {.name = "matmul_nt", .build = matmul_nt},
+    {.name = "layer_norm", .build = layer_norm},
+    {.name = "layer_norm, many rows", .build = layer_norm_long},
+    {.name = "l2_normalize", .build = l2},
+    {.name = "softmax", .build = softmax},
+    {.name = "scale", .build = scale},
+    {.name = "add", .build = add},
+    {.name = "add, ReLU", .build = add_relu},
+    {.name = "add, used three times", .build = add_twice},
+    {.name = "embed", .build = embed},
+    {.name = "gather_rows", .build = gather},
+    {.name = "prepend one", .build = prepend_one},
+    {.name = "prepend each", .build = prepend_each},
+    {.name = "add_positions", .build = positions},
+    {.name = "mean_rows", .build = mean_rows},
+    {.name = "param_rows", .build = param_rows},
+    {.name = "conv2d 3x3", .build = conv3},
+    {.name = "conv2d 3x3, stride 2", .build = conv3_stride},
+    {.name = "conv2d 1x1", .build = conv1},
+    {.name = "avg_pool2", .build = pool},
+    {.name = "batch_norm, running", .build = batch_norm_frozen},
+    {.name = "batch_norm, of the batch", .build = batch_norm_train},
+    {.name = "cross_entropy, ignored rows", .build = entropy},
+    {.name = "cross_entropy, smoothed", .build = entropy_smooth},
+    {.name = "cross_entropy, soft", .build = entropy_soft},
+    {.name = "max", .build = largest},
+    {.name = "concat_cols", .build = beside},
+    {.name = "concat_rows", .build = behind},
+    {.name = "dropout", .build = dropout},
+    {.name = "residual branches", .build = residual},
+    {.name = "residual branches, checkpointed", .build = checkpointed},
 };
-
-/* ---- the checks -------------------------------------------------------------------------------------- */
-
-static vlk_var *evaluate(struct graph *g, size_t i, const char *what)
-{
-    vlk_err err = {0};
-    g->used = 0;
-    vlk_tape_clear(g->t);
-    vlk_tape_record(g->t, g->grads);
-    vlk_var *y = table[i].build(g);
-    if (!CHECK(y && vlk_tape_failed(g->t, &err) == 0, "%s: %s: %s", table[i].name, what, err.msg))
-        return NULL;
-    return y;
-}
-
-static void forget(struct graph *g)
-{
-    for (size_t s = 0; s < g->slots; s++)
-        vlk_weight_clear(&g->slot[s].p.w);
-}
-
-/* Gradients into the slots, added. The result's numbers into y (n), if not NULL. */
-static int gradients(struct graph *g, size_t i, const float *r, float *y)
-{
-    vlk_err err = {0};
-    g->grads = 1;
-    vlk_var *out = evaluate(g, i, "recorded");
-    if (!out)
-        return -1;
-    if (y)
-        memcpy(y, out->data, out->rows * out->cols * sizeof *y);
-    if (!CHECK(vlk_backward_from(g->t, out, r, &err) == 0, "%s: %s", table[i].name, err.msg))
-        return -1;
-    for (size_t s = 0; s < g->slots; s++) {
-        struct slot *x = &g->slot[s];
-        for (size_t j = 0; !x->is_param && x->v->grad && j < x->n; j++)
-            x->grad[j] += x->v->grad[j];
-        CHECK(s != g->off || x->is_param || !x->v->grad, "%s: input %zu wanted no gradient", table[i].name, s);
-    }
-    forget(g);
-    return 0;
-}
-
-static void clear(struct graph *g)
-{
-    for (size_t s = 0; s < g->slots; s++)
-        memset(g->slot[s].grad, 0, g->slot[s].n * sizeof(float));
-}
-
-/* sum r y at value + h direction. */
-static double at(struct graph *g, size_t i, float *const *value, float *const *dir, double h, const float *r)
-{
-    double sum = 0;
-    g->grads = 0;
-    for (size_t s = 0; s < g->slots; s++)
-        for (size_t j = 0; j < g->slot[s].n; j++)
-            g->slot[s].value[j] = (float)(value[s][j] + h * dir[s][j]);
-    vlk_var *y = evaluate(g, i, "moved");
-    for (size_t j = 0; y && j < y->rows * y->cols; j++)
-        sum += (double)r[j] * y->data[j];
-    forget(g);
-    return sum;
-}
-
-static void differences(struct graph *g, size_t i, const float *r, double size)
-{
-    float *value[MOST], *dir[MOST];
-    double want = 0, norm = 0, by = 0;
-    for (size_t s = 0; s < g->slots; s++) {
-        const size_t n = g->slot[s].n;
-        value[s] = malloc(n * sizeof(float));
-        dir[s] = malloc(n * sizeof(float));
-        memcpy(value[s], g->slot[s].value, n * sizeof(float));
-        for (size_t j = 0; j < n; j++) {
-            dir[s][j] = draw(&g->seed);
-            norm += (double)dir[s][j] * dir[s][j];
-        }
-    }
-    norm = sqrt(norm);
-    for (size_t s = 0; s < g->slots; s++)
-        for (size_t j = 0; j < g->slot[s].n; j++) {
-            dir[s][j] /= (float)norm;
-            want += (double)dir[s][j] * g->slot[s].grad[j];
-            by += (double)g->slot[s].grad[j] * g->slot[s].grad[j];
-        }
-    const double h = 0.03;
-    double wide = (at(g, i, value, dir, h, r) - at(g, i, value, dir, -h, r)) / (2 * h);
-    double narrow = (at(g, i, value, dir, h / 2, r) - at(g, i, value, dir, -h / 2, r)) / h;
-    double got = (4 * narrow - wide) / 3;
-    /* what rounding of y leaves, and a part of the gradient's length */
-    double limit = 1e-6 * size / h + 5e-4 * sqrt(by);
-    CHECK(fabs(got - want) <= limit, "%s: differences %.7g, gradient %.7g (allowed %.2g)", table[i].name, got, want,
-          limit);
-    CHECK(by > 0, "%s: no gradient", table[i].name);
-    for (size_t s = 0; s < g->slots; s++) {
-        memcpy(g->slot[s].value, value[s], g->slot[s].n * sizeof(float));
-        free(value[s]);
-        free(dir[s]);
-    }
-}
-
-static void check(size_t i, uint64_t seed, vlk_kernel *one, vlk_kernel *two)
-{
-    vlk_err err = {0};
-    struct graph g = {.t = vlk_tape_new(one, &err), .off = MOST, .seed = seed};
-    float *first[MOST], *y = NULL;
-    double size = 0;
-    vlk_var *plain = evaluate(&g, i, "plain");
-    const size_t n = plain ? plain->rows * plain->cols : 0;
-    forget(&g);
-    float *r = malloc(n * sizeof *r + 1), *kept = malloc(n * sizeof *kept + 1);
-    for (size_t j = 0; j < n; j++) {
-        r[j] = draw(&g.seed);
-        kept[j] = plain->data[j];
-        size += fabs((double)r[j] * kept[j]);
-    }
-    y = malloc(n * sizeof *y + 1);
-    if (n && gradients(&g, i, r, y) == 0) {
-        CHECK(memcmp(y, kept, n * sizeof *y) == 0, "%s: recording changes bits", table[i].name);
-        for (size_t s = 0; s < g.slots; s++) {
-            first[s] = malloc(g.slot[s].n * sizeof(float));
-            memcpy(first[s], g.slot[s].grad, g.slot[s].n * sizeof(float));
-        }
-        differences(&g, i, r, size);
-        gradients(&g, i, r, NULL);
-        for (size_t s = 0; s < g.slots; s++)
-            for (size_t j = 0; j < g.slot[s].n; j++)
-                if (fabsf(g.slot[s].grad[j] - 2 * first[s][j]) > 4e-6f * (fabsf(first[s][j]) + 1)) {
-                    CHECK(0, "%s: slot %zu: a second pass does not add", table[i].name, s);
-                    break;
-                }
-        for (g.off = 0; g.off < g.slots; g.off++) { /* then all of them, by two threads */
-            clear(&g);
-            gradients(&g, i, r, NULL);
-            for (size_t s = 0; s < g.slots; s++)
-                CHECK(s == g.off || memcmp(g.slot[s].grad, first[s], g.slot[s].n * sizeof(float)) == 0,
-                      "%s: without slot %zu slot %zu changes", table[i].name, g.off, s);
-        }
-        vlk_tape_free(g.t);
-        g.t = vlk_tape_new(two, &err);
-        clear(&g);
-        gradients(&g, i, r, NULL);
-        for (size_t s = 0; s < g.slots; s++) {
-            CHECK(memcmp(g.slot[s].grad, first[s], g.slot[s].n * sizeof(float)) == 0, "%s: threads change slot %zu",
-                  table[i].name, s);
-            free(first[s]);
-        }
-    }
-    for (size_t s = 0; s < g.slots; s++) {
-        free(g.slot[s].value);
-        free(g.slot[s].grad);
-    }
-    vlk_tape_free(g.t);
-    free(r);
-    free(y);
-    free(kept);
-}
 
 int main(void)
 {
-    static const vlk_cpu cpus[] = {VLK_CPU_AUTO, VLK_CPU_GENERIC, VLK_CPU_AVX2};
-    for (size_t c = 0; c < 3; c++) {
-        vlk_err err = {0};
-        vlk_kernel *one = vlk_kernel_new(&(vlk_kernel_options){.threads = 1, .cpu = cpus[c]}, &err);
-        vlk_kernel *two = vlk_kernel_new(&(vlk_kernel_options){.threads = 2, .cpu = cpus[c]}, &err);
-        if (!CHECK(one && two, "%s", err.msg))
-            break;
-        for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-            for (uint64_t seed = 1; seed <= 2; seed++)
-                check(i, seed, one, two);
-        vlk_kernel_free(one);
-        vlk_kernel_free(two);
-    }
+    check_gradients(table, sizeof table / sizeof *table);
     return tap_end();
 }

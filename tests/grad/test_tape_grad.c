@@ -1,4 +1,4 @@
-/* test_tape_grad.c - the tape on the way back: what it refuses, what is detached, whose memory gradients take, what an
+/* test_tape_grad.c - the tape in backward: what it refuses, what is detached, whose memory gradients take, what an
  * attention shows of itself. */
 #include "../tap.h"
 #include "../../lib/ops/ops.h"
@@ -9,16 +9,10 @@ static void test_refusals(vlk_kernel *k)
 {
     vlk_err err = {0};
     float f[8] = {0};
-    vlk_kv c;
     vlk_tape *t = vlk_tape_new(k, &err);
     static const size_t s[] = {0, 2};
     vlk_tape_record(t, 1);
     vlk_var *x = vlk_leaf(t, f, 2, 4);
-    CHECK(vlk_kv_init(&c, 1, 4, 4, &err) == 0, "%s", err.msg);
-    CHECK(!vlk_attention(t, x, x, x, &(vlk_packed){s, 1}, &(vlk_packed){s, 1},
-                         &(vlk_attention_options){.heads = 1, .cache = &c}),
-          "a cache was recorded");
-    CHECK(vlk_tape_failed(t, &err) != 0 && strstr(err.msg, "cache"), "%s", err.msg);
     CHECK(vlk_backward(t, x, &err) != 0 && strstr(err.msg, "2 by 4"), "%s", err.msg);
     vlk_var *d = vlk_scale(t, vlk_detach(t, x), 2);
     CHECK(d && !d->needs_grad && vlk_tape_nodes(t) == 0, "what is detached was recorded");
@@ -26,7 +20,8 @@ static void test_refusals(vlk_kernel *k)
     float r[8] = {1, 0, 0, 0, 0, 2, 0, 0};
     for (size_t i = 0; i < 8; i++)
         f[i] = (float)i / 3;
-    vlk_var *y = vlk_attention(t, x, x, x, &(vlk_packed){s, 1}, &(vlk_packed){s, 1},
+    const vlk_packed one = {.start = s, .n = 1};
+    vlk_var *y = vlk_attention(t, x, &one, NULL, &(vlk_keys){.k = x, .v = x, .s = one},
                                &(vlk_attention_options){.heads = 1, .seen = &seen});
     CHECK(y && vlk_backward_from(t, y, r, &err) == 0 && seen.count == 4, "%s", err.msg);
     /* y = P v: dP[i][j] = r[i] . v[j] */
@@ -36,11 +31,10 @@ static void test_refusals(vlk_kernel *k)
         CHECK(fabsf(seen.probs[i / 2 * 2] + seen.probs[i / 2 * 2 + 1] - 1) < 1e-6f, "probabilities of query %zu",
               i / 2);
     }
-    vlk_kv_clear(&c);
     vlk_tape_free(t);
 }
 
-/* Gradients of values behind one another take the memory of those before; a kept one stays. */
+/* Gradients of values one after the other take the memory of those before; a kept one stays. */
 static void test_memory(vlk_kernel *k)
 {
     vlk_err err = {0};

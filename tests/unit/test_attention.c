@@ -1,5 +1,6 @@
 /* test_attention.c - attention against a double reference, and its bits: a full causal pass is the same as token by
- * token with a cache of keys and values; a sequence is the same alone or packed between others; any threads.
+ * token with a cache of keys and values; a sequence is the same alone or packed between others, with its keys in one
+ * range or in two, its own or shared; any threads.
  *
  * Tolerance: the result is a mean of values in [-1, 1] with weights whose relative error is that of exp (about 2^-23)
  * plus the error of the scores (|s| up to 10 here, some 2^-24 each): 3e-6 absolute. */
@@ -16,6 +17,19 @@ static set make_set(size_t rows_q, size_t rows_k, size_t ld)
         rows_q, rows_k, ld, floats(rows_q * ld), floats(rows_k * ld), floats(rows_k * ld), floats(rows_q * ld)};
 }
 
+static vlk_seq seq_of(size_t q, size_t tq, size_t k, size_t tk)
+{
+    return (vlk_seq){.q = q, .tq = tq, .k = {k}, .tk = {tk}};
+}
+
+/* All keys in the first range. */
+static int attend(vlk_kernel *kn, float *out, const set *s, const vlk_seq *seq, size_t nseq, const vlk_attn *a,
+                  vlk_err *err)
+{
+    const vlk_key_rows keys[2] = {{.k = s->k, .v = s->v}};
+    return vlk_attention_rows(kn, out, s->q, keys, seq, nseq, a, err);
+}
+
 static void drop(set *s)
 {
     free(s->q), free(s->k), free(s->v), free(s->out);
@@ -30,10 +44,10 @@ static double worst(const set *s, const vlk_seq *seq, size_t nseq, const vlk_att
         for (size_t h = 0; h < a->heads; h++)
             for (size_t i = 0; i < seq[n].tq; i++) {
                 const float *q = s->q + (seq[n].q + i) * s->ld + h * a->dim, *o = s->out + (q - s->q);
-                size_t keys = a->causal ? i + seq[n].tk - seq[n].tq + 1 : seq[n].tk;
+                size_t keys = a->causal ? i + vlk_seq_keys(&seq[n]) - seq[n].tq + 1 : vlk_seq_keys(&seq[n]);
                 double max = -1e300, sum = 0;
                 for (size_t j = 0; j < keys; j++) {
-                    const float *k = s->k + (seq[n].k + j) * s->ld + h * a->dim;
+                    const float *k = s->k + (seq[n].k[0] + j) * s->ld + h * a->dim;
                     p[j] = 0;
                     for (size_t d = 0; d < a->dim; d++)
                         p[j] += (double)q[d] * k[d];
@@ -42,20 +56,20 @@ static double worst(const set *s, const vlk_seq *seq, size_t nseq, const vlk_att
                 }
                 for (size_t j = 0; j < keys; j++)
                     sum += p[j] = exp(p[j] - max);
-                for (size_t j = 0; probs && j < seq[n].tk; j++) {
-                    double d = fabs((j < keys ? p[j] / sum : 0) - probs[(h * seq[n].tq + i) * seq[n].tk + j]);
+                for (size_t j = 0; probs && j < seq[n].tk[0]; j++) {
+                    double d = fabs((j < keys ? p[j] / sum : 0) - probs[(h * seq[n].tq + i) * seq[n].tk[0] + j]);
                     *prob = d > *prob || d != d ? d : *prob;
                 }
                 for (size_t d = 0; d < a->dim; d++) {
                     double y = 0;
                     for (size_t j = 0; j < keys; j++)
-                        y += p[j] / sum * s->v[(seq[n].k + j) * s->ld + h * a->dim + d];
+                        y += p[j] / sum * s->v[(seq[n].k[0] + j) * s->ld + h * a->dim + d];
                     double e = fabs(y - o[d]);
                     most = e > most || e != e ? e : most;
                 }
             }
         if (probs)
-            probs += a->heads * seq[n].tq * seq[n].tk;
+            probs += a->heads * seq[n].tq * seq[n].tk[0];
     }
     free(p);
     return most;
@@ -64,7 +78,8 @@ static double worst(const set *s, const vlk_seq *seq, size_t nseq, const vlk_att
 static void test_values(vlk_cpu cpu)
 {
     static const size_t dims[] = {1, 3, 8, 15, 16, 24, 33, 64, 72, 80, 88, 104, 128, 256};
-    static const vlk_seq seqs[] = {{0, 5, 0, 5}, {5, 1, 5, 130}, {6, 70, 135, 70}, {76, 0, 0, 0}, {76, 7, 205, 65}};
+    const vlk_seq seqs[] = {seq_of(0, 5, 0, 5), seq_of(5, 1, 5, 130), seq_of(6, 70, 135, 70), seq_of(76, 0, 0, 0),
+                            seq_of(76, 7, 205, 65)};
     const size_t nseq = sizeof seqs / sizeof *seqs;
     vlk_kernel *kn = kernel_of(VLK_GEMM_OPENBLAS, VLK_F32, cpu, 2);
     vlk_err err = {0};
@@ -76,14 +91,14 @@ static void test_values(vlk_cpu cpu)
             vlk_attn a = {
                 .heads = heads, .dim = dim, .scale = 3.0f / sqrtf((float)dim), .causal = causal, .probs = probs};
             double p;
-            CHECK(vlk_attention_rows(kn, s.out, s.q, s.k, s.v, seqs, nseq, &a, &err) == 0, "%s", err.msg);
+            CHECK(attend(kn, s.out, &s, seqs, nseq, &a, &err) == 0, "%s", err.msg);
             double d = worst(&s, seqs, nseq, &a, probs, &p);
             CHECK(d < 3e-6 && p < 3e-6, "cpu %d, dim %zu, causal %d: off by %g, probabilities %g", cpu, dim, causal, d,
                   p);
             float *kept = malloc(83 * s.ld * sizeof *kept);
             memcpy(kept, s.out, 83 * s.ld * sizeof *kept);
             a.probs = NULL;
-            CHECK(vlk_attention_rows(kn, s.out, s.q, s.k, s.v, seqs, nseq, &a, &err) == 0, "%s", err.msg);
+            CHECK(attend(kn, s.out, &s, seqs, nseq, &a, &err) == 0, "%s", err.msg);
             CHECK(memcmp(kept, s.out, 83 * s.ld * sizeof *kept) == 0, "keeping the probabilities changes no bit");
             free(kept);
         }
@@ -103,28 +118,28 @@ static void test_bits(vlk_cpu cpu, size_t dim, size_t heads, size_t tokens)
     float *y = floats(tokens * ld), *z = floats(3 * tokens * ld);
     for (int threads = 1; threads <= 3; threads++) {
         vlk_kernel *kn = kernel_of(VLK_GEMM_OPENBLAS, VLK_F32, cpu, threads);
-        vlk_seq all = {0, tokens, 0, tokens};
-        CHECK(vlk_attention_rows(kn, threads == 1 ? y : z, s.q, s.k, s.v, &all, 1, &a, &err) == 0, "%s", err.msg);
+        vlk_seq all = seq_of(0, tokens, 0, tokens);
+        CHECK(attend(kn, threads == 1 ? y : z, &s, &all, 1, &a, &err) == 0, "%s", err.msg);
         CHECK(threads == 1 || memcmp(y, z, tokens * bytes) == 0, "threads change no bit");
         size_t wrong = 0;
         for (size_t t = 0; t < tokens; t++) { /* keys behind t are not even there */
-            vlk_seq one = {t, 1, 0, t + 1};
-            wrong += vlk_attention_rows(kn, z, s.q, s.k, s.v, &one, 1, &a, &err) != 0;
+            vlk_seq one = seq_of(t, 1, 0, t + 1);
+            wrong += attend(kn, z, &s, &one, 1, &a, &err) != 0;
             wrong += memcmp(y + t * ld, z + t * ld, bytes) != 0;
         }
         CHECK(wrong == 0, "cpu %d, dim %zu: %zu of %zu tokens differ one by one", cpu, dim, wrong, tokens);
         for (size_t from = 0, step = 1; from < tokens; from += step, step = step % 13 + 3) {
             size_t n = tokens - from < step ? tokens - from : step;
-            vlk_seq some = {from, n, 0, from + n};
-            CHECK(vlk_attention_rows(kn, z, s.q, s.k, s.v, &some, 1, &a, &err) == 0, "%s", err.msg);
+            vlk_seq some = seq_of(from, n, 0, from + n);
+            CHECK(attend(kn, z, &s, &some, 1, &a, &err) == 0, "%s", err.msg);
             CHECK(memcmp(y + from * ld, z + from * ld, n * bytes) == 0, "chunk %zu+%zu", from, n);
         }
-        vlk_seq many[3] = {{0, 3, 0, 3}, {3, tokens, 3, tokens}, {3 + tokens, 1, 3 + tokens, 1}};
+        vlk_seq many[3] = {seq_of(0, 3, 0, 3), seq_of(3, tokens, 3, tokens), seq_of(3 + tokens, 1, 3 + tokens, 1)};
         set m = make_set(tokens + 4, tokens + 4, ld);
         memcpy(m.q + 3 * ld, s.q, tokens * bytes);
         memcpy(m.k + 3 * ld, s.k, tokens * bytes);
         memcpy(m.v + 3 * ld, s.v, tokens * bytes);
-        CHECK(vlk_attention_rows(kn, m.out, m.q, m.k, m.v, many, 3, &a, &err) == 0, "%s", err.msg);
+        CHECK(attend(kn, m.out, &m, many, 3, &a, &err) == 0, "%s", err.msg);
         CHECK(memcmp(y, m.out + 3 * ld, tokens * bytes) == 0, "packed among others");
         drop(&m);
         vlk_kernel_free(kn);
@@ -149,10 +164,10 @@ static void test_queries(vlk_cpu cpu, size_t dim, size_t heads, size_t tq, size_
     vlk_attn a = {.heads = heads, .dim = dim, .scale = 0.5f};
     vlk_kernel *one = kernel_of(VLK_GEMM_OPENBLAS, VLK_F32, cpu, 1);
     vlk_kernel *many = kernel_of(VLK_GEMM_OPENBLAS, VLK_F32, cpu, 5);
-    const vlk_seq all = {0, tq, 0, tk};
+    const vlk_seq all = seq_of(0, tq, 0, tk);
     a.bias = masked ? bias : NULL, a.drop = masked ? drop_by : NULL;
-    CHECK(vlk_attention_rows(one, s.out, s.q, s.k, s.v, &all, 1, &a, &err) == 0, "%s", err.msg);
-    CHECK(vlk_attention_rows(many, z, s.q, s.k, s.v, &all, 1, &a, &err) == 0, "%s", err.msg);
+    CHECK(attend(one, s.out, &s, &all, 1, &a, &err) == 0, "%s", err.msg);
+    CHECK(attend(many, z, &s, &all, 1, &a, &err) == 0, "%s", err.msg);
     CHECK(memcmp(z, s.out, tq * ld * sizeof *z) == 0, "cpu %d, %zu on %zu: threads change bits", cpu, tq, tk);
     size_t wrong = 0;
     for (size_t i = 0; i<tq; i += tq> 40 ? 11 : 1) {
@@ -161,8 +176,8 @@ static void test_queries(vlk_cpu cpu, size_t dim, size_t heads, size_t tq, size_
             memcpy(d + h * tk, drop_by + (h * tq + i) * tk, tk * sizeof *d);
         }
         a.bias = masked ? b : NULL, a.drop = masked ? d : NULL;
-        const vlk_seq alone = {i, 1, 0, tk};
-        wrong += vlk_attention_rows(one, z, s.q, s.k, s.v, &alone, 1, &a, &err) != 0;
+        const vlk_seq alone = seq_of(i, 1, 0, tk);
+        wrong += attend(one, z, &s, &alone, 1, &a, &err) != 0;
         wrong += memcmp(z + i * ld, s.out + i * ld, ld * sizeof *z) != 0;
     }
     CHECK(wrong == 0, "cpu %d, dim %zu, %zu queries on %zu keys: %zu differ alone", cpu, dim, tq, tk, wrong);
@@ -172,16 +187,85 @@ static void test_queries(vlk_cpu cpu, size_t dim, size_t heads, size_t tq, size_
     drop(&s);
 }
 
+/* The same keys in one range, and in two that are cut at every place where the loops change. */
+static void test_ranges(vlk_cpu cpu, size_t dim, size_t heads, size_t tq, size_t tk, int causal)
+{
+    vlk_err err = {0};
+    const size_t ld = dim * heads, cut[] = {0, 1, 15, 16, 63, 64, 65, tk / 2, tk - 1, tk};
+    set s = make_set(tq, tk, ld);
+    vlk_kernel *kn = kernel_of(VLK_GEMM_OPENBLAS, VLK_F32, cpu, 2);
+    float *bias = floats(heads * tq * tk), *probs = floats(heads * tq * tk), *z = floats(tq * ld), *p = floats(1);
+    const vlk_seq all = seq_of(0, tq, 0, tk);
+    vlk_attn a = {.heads = heads, .dim = dim, .scale = 0.4f, .causal = causal, .bias = bias, .probs = probs};
+    CHECK(attend(kn, s.out, &s, &all, 1, &a, &err) == 0, "%s", err.msg);
+    for (size_t c = 0; c < sizeof cut / sizeof *cut; c++) {
+        const size_t first = cut[c] < tk ? cut[c] : tk, left = tk - first, bytes = left * ld * sizeof(float);
+        const float *own_k = s.k + first * ld, *own_v = s.v + first * ld;
+        float *k = floats((left + 2) * ld), *v = floats((left + 2) * ld); /* elsewhere, at a row of its own */
+        memcpy(k + 2 * ld, own_k, bytes), memcpy(v + 2 * ld, own_v, bytes);
+        const vlk_key_rows keys[2] = {{.k = first ? s.k : NULL, .v = first ? s.v : NULL}, {.k = k, .v = v}};
+        const vlk_seq two = {.tq = tq, .k = {0, 2}, .tk = {first, left}};
+        free(p);
+        a.probs = p = floats(heads * tq * tk);
+        CHECK(vlk_attention_rows(kn, z, s.q, keys, &two, 1, &a, &err) == 0, "%s", err.msg);
+        CHECK(memcmp(z, s.out, tq * ld * sizeof *z) == 0, "cpu %d, dim %zu, %zu on %zu + %zu keys: other bits", cpu,
+              dim, tq, first, left);
+        CHECK(memcmp(p, probs, heads * tq * tk * sizeof *p) == 0, "cpu %d, %zu on %zu + %zu keys: probabilities", cpu,
+              tq, first, left);
+        free(k), free(v);
+    }
+    vlk_kernel_free(kn);
+    free(bias), free(probs), free(z), free(p);
+    drop(&s);
+}
+
+/* Texts of several lengths on two images, by index, against each text alone on its image. */
+static void test_shared(vlk_cpu cpu, size_t dim, size_t heads, size_t tk)
+{
+    enum { TEXTS = 9, MOST = 21 };
+    vlk_err err = {0};
+    const size_t ld = dim * heads, rows[TEXTS] = {3, 1, 0, MOST, 2, 7, 1, 1, 19};
+    size_t at = 0;
+    vlk_seq seq[TEXTS];
+    for (size_t i = 0; i < TEXTS; at += rows[i++]) /* neighbours share an image, and do not */
+        seq[i] = seq_of(at, rows[i], i / 2 % 2 * tk, tk);
+    set s = make_set(at, 2 * tk, ld);
+    float *probs = floats(heads * at * tk), *z = floats(MOST * ld), *p = floats(heads * MOST * tk);
+    vlk_kernel *one = kernel_of(VLK_GEMM_OPENBLAS, VLK_F32, cpu, 1),
+               *many = kernel_of(VLK_GEMM_OPENBLAS, VLK_F32, cpu, 3);
+    vlk_attn a = {.heads = heads, .dim = dim, .scale = 0.3f};
+    for (int keep = 0; keep < 2; keep++) { /* with probabilities a task is of one text, without of several */
+        size_t begin = 0;
+        a.probs = keep ? probs : NULL;
+        CHECK(attend(many, s.out, &s, seq, TEXTS, &a, &err) == 0, "%s", err.msg);
+        a.probs = keep ? p : NULL;
+        for (size_t i = 0; i < TEXTS; begin += heads * rows[i++] * tk) {
+            set alone = {.q = s.q + seq[i].q * ld, .k = s.k + seq[i].k[0] * ld, .v = s.v + seq[i].k[0] * ld};
+            const vlk_seq here = seq_of(0, rows[i], 0, tk);
+            CHECK(attend(one, z, &alone, &here, 1, &a, &err) == 0, "%s", err.msg);
+            CHECK(memcmp(z, s.out + seq[i].q * ld, rows[i] * ld * sizeof *z) == 0,
+                  "cpu %d, dim %zu, %zu keys: text %zu differs alone", cpu, dim, tk, i);
+            CHECK(!keep || memcmp(p, probs + begin, heads * rows[i] * tk * sizeof *p) == 0,
+                  "cpu %d, dim %zu, %zu keys: probabilities of text %zu", cpu, dim, tk, i);
+        }
+    }
+    vlk_kernel_free(one);
+    vlk_kernel_free(many);
+    free(probs), free(z), free(p);
+    drop(&s);
+}
+
 static void test_refused(void)
 {
     vlk_err err = {0};
     vlk_kernel *kn = kernel_of(VLK_GEMM_OPENBLAS, VLK_F32, VLK_CPU_AUTO, 1);
     float x[8] = {0};
-    vlk_seq none = {0, 1, 0, 0}, short_keys = {0, 2, 0, 1};
+    const vlk_key_rows keys[2] = {{.k = x, .v = x}};
+    vlk_seq none = seq_of(0, 1, 0, 0), short_keys = seq_of(0, 2, 0, 1);
     vlk_attn a = {.heads = 1, .dim = 2, .scale = 1.0f, .causal = 1};
-    CHECK(vlk_attention_rows(kn, x, x, x, x, &none, 1, &a, &err) == -1 && err.code == VLK_EUSAGE, "no keys");
-    CHECK(vlk_attention_rows(kn, x, x, x, x, &short_keys, 1, &a, &err) == -1, "causal with fewer keys than queries");
-    CHECK(vlk_attention_rows(kn, x, x, x, x, NULL, 0, &a, &err) == 0, "no sequences");
+    CHECK(vlk_attention_rows(kn, x, x, keys, &none, 1, &a, &err) == -1 && err.code == VLK_EUSAGE, "no keys");
+    CHECK(vlk_attention_rows(kn, x, x, keys, &short_keys, 1, &a, &err) == -1, "causal with fewer keys than queries");
+    CHECK(vlk_attention_rows(kn, x, x, keys, NULL, 0, &a, &err) == 0, "no sequences");
     vlk_kernel_free(kn);
 }
 
@@ -198,6 +282,13 @@ int main(void)
             test_queries((vlk_cpu)cpu, 16, 1, 7, 1, masked);
             test_queries((vlk_cpu)cpu, 1, 1, 1, 300, masked);
         }
+        for (int causal = 0; causal < 2; causal++) {
+            test_ranges((vlk_cpu)cpu, 64, 2, 1, 130, causal);
+            test_ranges((vlk_cpu)cpu, 20, 1, 5, 70, causal);
+            test_ranges((vlk_cpu)cpu, 33, 3, 40, 200, causal);
+        }
+        test_shared((vlk_cpu)cpu, 64, 2, 197);
+        test_shared((vlk_cpu)cpu, 10, 3, 5);
     }
     test_refused();
     return tap_end();

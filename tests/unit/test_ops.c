@@ -128,14 +128,32 @@ static void test_attention(void)
                             want[i * 6 + h * 3 + d] += p[j] / sum * v->data[(ks[s] + j) * 6 + h * 3 + d];
                 }
         vlk_attention_options o = {.heads = 2, .causal = causal};
-        close_to(vlk_attention(tape, q, k, v, &pq, &pk, &o), want, causal ? "causal attention" : "attention");
+        const char *name = causal ? "causal attention" : "attention";
+        vlk_keys keys = {.k = k, .v = v, .s = pk};
+        close_to(vlk_attention(tape, q, &pq, NULL, &keys, &o), want, name);
+        close_to(vlk_attention(tape, q, &pq, &keys, NULL, &o), want, name);
     }
-    fails(vlk_attention(tape, q, k, v, &pq, &pk, &(vlk_attention_options){.heads = 4}), "with 4 heads");
-    fails(vlk_attention(tape, q, k, v, &pk, &pk, &(vlk_attention_options){.heads = 2}), "sequences of 5 rows");
+    const vlk_attention_options two = {.heads = 2}, four = {.heads = 4};
+    const uint32_t of[] = {1, 2};
+    vlk_keys keys = {.k = k, .v = v, .s = pk}, wrong = {.k = k, .v = v, .s = pk, .of = of};
+    fails(vlk_attention(tape, q, &pq, NULL, &keys, &four), "with 4 heads");
+    fails(vlk_attention(tape, q, &pq, NULL, NULL, &two), "without keys");
+    fails(vlk_attention(tape, q, &pk, NULL, &keys, &two), "the queries have 5");
+    fails(vlk_attention(tape, q, &pq, &wrong, NULL, &two), "sequence 1 attends to keys 2 of 2");
+    wrong.of = NULL;
+    wrong.s = pq;
+    fails(vlk_attention(tape, q, &pq, NULL, &wrong, &two), "2 of 5, 6 are there");
+    wrong.s.n = 1;
+    fails(vlk_attention(tape, q, &pq, NULL, &wrong, &two), "attend to 1 of 3");
+    wrong = (vlk_keys){.k = value(6, 4), .v = v, .s = pk};
+    fails(vlk_attention(tape, q, &pq, NULL, &wrong, &two), "keys (6,4)");
+    wrong.k = NULL;
+    CHECK(!vlk_attention(tape, q, &pq, &keys, &wrong, &two) && !vlk_tape_failed(tape, NULL), "NULL gives NULL");
     vlk_kv c;
     vlk_err err;
     CHECK(vlk_kv_init(&c, 2, 3, 6, &err) == 0, "%s", err.msg);
-    fails(vlk_attention(tape, q, k, v, &pq, &pk, &(vlk_attention_options){.heads = 2, .cache = &c}), "holds 3 rows");
+    fails(vlk_kv_append(tape, &c, k, v, &pk).k, "holds 3 rows");
+    fails(vlk_kv_append(tape, &c, q, v, &pq).k, "2 sequences of width 6");
     vlk_kv_clear(&c);
 }
 
