@@ -18,11 +18,11 @@ run 0 "$E" -T names -o whole.npy
 took=$((($(date +%s%N) - start) / 1000000))
 part_of() { awk -v t="$1" -v ms=$took 'BEGIN { printf "%.3f", t * ms / 1e6 }'; }
 
-# A machine that became faster since then has done all before its time is up: the next try comes earlier.
+# --foreground: timeout kills the program alone, and waits for it. A machine that became faster since then has done all before its time is up: the next try comes earlier.
 killed=0
 for t in 50 130 220 310 400 490 580 670 760 850; do
     for _ in 1 2 3 4 5 6 7 8; do
-        timeout -s KILL "$(part_of $t)" "$E" -T names -o k.npy >log 2>&1
+        timeout --foreground -s KILL "$(part_of $t)" "$E" -T names -o k.npy >log 2>&1
         status=$?
         for f in k.npy k.keys k.json; do # the matrix comes last
             [ ! -e k.npy ] || cmp -s $f whole.${f#k.} || fail "after $t thousandths: k.npy is there without its $f"
