@@ -1,40 +1,41 @@
-/* clip-embed.c - images and texts to vectors of CLIP: its command line. What it does is in embed.h. */
-#include "cli/table.h"
+/* clip-embed.c - images and texts to vectors of CLIP. What it does is in embed.h; here is its command line. */
 #include "embed/embed.h"
 
 #include <string.h>
 #include <unistd.h>
 
-#define OPTIONS_OF embed_options
+#define OPT(field) offsetof(embed_options, field)
 
 static const cli_option options[] = {
-    {GROUP("What to do")},
-    {FLAG(0, "image", image, "embed images (the default)"), VALUE},
-    {FLAG(0, "text", text, "embed texts, one per line"), VALUE},
-    {FLAG(0, "pairs", pairs, "the cosine of each image and its text"), VALUE},
-    {FLAG(0, "tokens", tokens, "print the token ids of texts, one text per line"), VALUE},
-    {FLAG(0, "pixels", pixels, "images as the model sees them, u8"), VALUE},
-    {FLAG(0, "captions", captions, "with --pairs: also the list \"captions\" of KEY.json"), VALUE},
-    {FLAG(0, "raw", raw, "vectors without l2-normalisation"), VALUE},
-    {FLAG(0, "half", half, "npy rows as half floats (<f2)"), VALUE},
-    {FLAG(0, "replace", replace, "tar: replace members that already have our names"), NOW},
-    {END}};
+    {0, "image", CLI_FLAG, OPT(image), NULL, "images to vectors (the default)", "What", 0, 0, NULL, NULL, 0},
+    {0, "text", CLI_FLAG, OPT(text), NULL, "texts to vectors, one text a line", NULL, 0, 0, NULL, NULL, 0},
+    {0, "pairs", CLI_FLAG, OPT(pairs), NULL, "the cosine of each image and its text", NULL, 0, 0, NULL, NULL, 0},
+    {0, "tokens", CLI_FLAG, OPT(tokens), NULL, "texts to token ids, one text a line", NULL, 0, 0, NULL, NULL, 0},
+    {0, "pixels", CLI_FLAG, OPT(pixels), NULL, "images as the model sees them, u8", NULL, 0, 0, NULL, NULL, 0},
+    {0, "captions", CLI_FLAG, OPT(captions), NULL, "--pairs: also the list \"captions\" of KEY.json", NULL, 0, 0, NULL,
+     NULL, 0},
+    {0, "raw", CLI_FLAG, OPT(raw), NULL, "vectors without l2-normalisation", NULL, 0, 0, NULL, NULL, 0},
+    {0, "half", CLI_FLAG, OPT(half), NULL, "npy rows as half floats (<f2)", NULL, 0, 0, NULL, NULL, 0},
+    {0, "replace", CLI_FLAG, OPT(replace), NULL, "tar: replace members that stand under our names", NULL, 0, 0, NULL,
+     NULL, 0},
+    {0, NULL, CLI_FLAG, 0, NULL, NULL, NULL, 0, 0, NULL, NULL, 0},
+};
 
 static const cli_program program = {
     "clip-embed",
     "[OPTION]... [INPUT]...\n--text [OPTION]... [FILE]...\n--pairs [OPTION]... [INPUT]...\n"
     "--tokens [OPTION]... [FILE]...\n--pixels [OPTION]... [INPUT]... -o FILE.npy",
-    "Embeds images and texts with a CLIP model. INPUT is an image, a folder, a tar,\n"
-    "a list (.tsv .csv .jsonl .json), or - : a tar, an image or a list of names on\n"
-    "standard input. Without INPUT, standard input.",
+    "Embeds images and texts with a CLIP model. INPUT is an image, a folder, a tar, a list (.tsv .csv .jsonl "
+    ".json),\n"
+    "or - : a tar, an image or a list of names on standard input. Without INPUT, standard input.",
     options,
     CLI_MODEL | CLI_ARCH | CLI_LOOK | CLI_FILES | CLI_IMAGES | CLI_TEXTS | CLI_OUTPUT | CLI_ERRORS | CLI_THREADS |
-        CLI_BATCH,
-    "  clip-embed photos/ -o photos.npy              vectors, keys, provenance\n"
-    "  find . -name '*.jpg' -print0 | clip-embed -0  names from a pipe, TSV to stdout\n"
-    "  clip-embed shard.tar -o shard-embedded.tar    all members kept, vectors added\n"
+        CLI_BATCH | CLI_SEED,
+    "  clip-embed photos/ -o photos.npy              vectors, keys and what made them\n"
+    "  find . -name '*.jpg' -print0 | clip-embed -0  names from a pipe, tsv to standard output\n"
+    "  clip-embed shard.tar -o shard-embedded.tar    every member as it was, vectors added\n"
     "  clip-embed --text labels.txt -o labels.npy\n"
-    "  clip-embed big/*.tar -o out/ --rows 100000    parts; a rerun resumes\n",
+    "  clip-embed big/*.tar -o out/ --rows 100000    in parts; a rerun skips finished ones\n",
 };
 
 static embed_mode choose_mode(const embed_options *o)
@@ -62,7 +63,7 @@ static cli_format choose_format(const cli_common *c, embed_mode mode)
     cli_format fallback = mode == EMBED_PIXELS || (dir && allowed[mode] & 1 << CLI_NPY) ? CLI_NPY : CLI_TSV;
     cli_format f = cli_output_format(&program, c, allowed[mode], fallback);
     if (f == CLI_NPY && standard)
-        cli_usage(&program, "npy needs a file that can be rewound: use -o FILE.npy");
+        cli_usage(&program, "npy needs a file that can be rewound: say -o FILE.npy");
     if (f == CLI_TAR && standard && isatty(STDOUT_FILENO))
         cli_usage(&program, "a tar is not written to a terminal");
     return f;
@@ -82,32 +83,27 @@ static void check_options(const cli_common *c, const embed_options *o, embed_mod
         cli_usage(&program, "--replace goes with tar");
 }
 
-static void show(embed_job *job, int explain)
+/* --info and --explain. */
+static int show(embed_job *j, vlk_err *err)
 {
     vlk_buf b = {0};
-    vlk_err err = {0};
-    int rc = explain ? engine_explain(&job->eng, job->c, 1, 1, &b, &err) : engine_info(&job->eng, &b, &err);
+    int rc = j->c->explain ? engine_explain(&j->e, j->c, &b, err) : engine_info(&j->e, &b, err);
     if (rc == 0)
-        cli_write(job->run, b.data, b.len);
-    else
-        cli_fail(job->run, NULL, "%s", err.msg);
+        cli_write(j->run, b.data, b.len);
     vlk_buf_clear(&b);
+    return rc;
 }
 
-static void describe(embed_job *job)
+static int work(embed_job *j, vlk_err *err)
 {
-    int texts = job->mode == EMBED_TEXTS || job->mode == EMBED_TOKENS;
-    provenance_make(&job->prov, &job->eng, job->c,
-                    job->mode == EMBED_PIXELS ? "pixels"
-                    : texts                   ? "text"
-                                              : "image",
-                    !job->o->raw);
-    if (job->mode == EMBED_PIXELS)
-        job->prov.dim = job->eng.info->image_h * job->eng.info->image_w * 3;
-    snprintf(job->prov.dtype, sizeof job->prov.dtype, "%s",
-             job->mode == EMBED_PIXELS ? "|u1"
-             : job->o->half            ? "<f2"
-                                       : "<f4");
+    int look = j->c->info || j->c->explain, rc = 0;
+    if (engine_open(&j->e, j->c, look ? ENGINE_IMAGES | ENGINE_TEXTS : embed_wants(j->mode), err))
+        return -1;
+    if (look)
+        rc = show(j, err);
+    else
+        embed_run(j);
+    return rc;
 }
 
 int main(int argc, char **argv)
@@ -117,26 +113,15 @@ int main(int argc, char **argv)
     vlk_err err = {0};
     cli_parse(&program, &o, &c, argc, argv);
     embed_job job = {.prog = &program, .c = &c, .o = &o, .mode = choose_mode(&o)};
-    int look = c.info || c.explain;
-    if (!look) {
+    if (!c.info && !c.explain) {
         job.format = choose_format(&c, job.mode);
         check_options(&c, &o, job.mode, job.format);
         cli_need_input(&program, &c);
     }
     job.run = cli_run_open(&program, &c);
-    int images = job.mode == EMBED_IMAGES || job.mode == EMBED_PAIRS || look;
-    int texts = job.mode == EMBED_TEXTS || job.mode == EMBED_PAIRS || look;
-    if (engine_open(&job.eng, &c, images, texts, &err) != 0) {
+    if (work(&job, &err))
         cli_fail(job.run, NULL, "%s", err.msg);
-        return cli_run_end(job.run);
-    }
-    if (look) {
-        show(&job, c.explain);
-    } else {
-        describe(&job);
-        embed_run(&job);
-    }
     int status = cli_run_end(job.run);
-    engine_close(&job.eng);
+    engine_close(&job.e);
     return status;
 }

@@ -178,6 +178,7 @@ static void take_slot(vlk_feed *f, vlk_batch *b)
     f->batch_item[b->items++] = it;
     if (it->stage || (it->kind != VLK_ITEM_IMAGE && it->kind != VLK_ITEM_TEXT))
         return;
+    f->batch_item_of[b->rows] = b->items - 1;
     it->row = b->rows++;
     size_t bytes = f->height * f->width * 3;
     if (it->kind == VLK_ITEM_IMAGE)
@@ -190,6 +191,7 @@ int vlk_feed_next(vlk_feed *f, vlk_batch *b, vlk_err *err)
     memset(b, 0, sizeof *b);
     b->item = f->batch_item;
     b->pixels = f->batch_pixels;
+    b->item_of = f->batch_item_of;
     if (!f->started && start_threads(f, err) != 0)
         return -1;
     pthread_mutex_lock(&f->sync.lock);
@@ -225,8 +227,9 @@ static int init_memory(vlk_feed *f, vlk_err *err)
     f->slots = 2 * f->opt.batch + 2 * threads + 4; /* a batch with the caller, one being decoded */
     f->slot = vlk_calloc(f->slots, sizeof *f->slot, err);
     f->batch_item = vlk_calloc(f->max_items, sizeof *f->batch_item, err);
+    f->batch_item_of = vlk_calloc(f->opt.batch, sizeof *f->batch_item_of, err);
     f->decoder = vlk_calloc(threads, sizeof *f->decoder, err);
-    if (!f->slot || !f->batch_item || !f->decoder)
+    if (!f->slot || !f->batch_item || !f->batch_item_of || !f->decoder)
         return -1;
     for (size_t i = 0; i < threads; i++)
         f->decoder[i].f = f;
@@ -305,6 +308,7 @@ void vlk_feed_close(vlk_feed *f)
     free(f->source);
     free(f->slot);
     free(f->batch_item);
+    free(f->batch_item_of);
     free(f->batch_pixels);
     free(f->decoder);
     free(f);

@@ -73,8 +73,9 @@ typedef struct vlk_item {
 typedef struct vlk_batch {
     vlk_item *const *item; /* in input order */
     size_t items;
-    uint8_t *pixels; /* (rows, H, W, 3), of the good images in order */
-    size_t rows;     /* good images, or texts */
+    uint8_t *pixels;       /* (rows, H, W, 3), of the good images in order */
+    size_t rows;           /* good images, or texts */
+    const size_t *item_of; /* (rows): the item of each row */
 } vlk_batch;
 
 typedef enum vlk_feed_mode { VLK_FEED_IMAGES, VLK_FEED_PAIRS, VLK_FEED_TEXTS } vlk_feed_mode;

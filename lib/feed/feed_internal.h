@@ -80,6 +80,7 @@ struct vlk_feed {
     vlk_source **source;
     size_t sources, source_cap;
     vlk_item **batch_item;
+    size_t *batch_item_of;
     uint8_t *batch_pixels;
 };
 

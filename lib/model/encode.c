@@ -9,6 +9,7 @@
 
 enum {
     BUDGET = 24 << 20, /* bytes of activations: above 1000 rows of the base models, where products are at their peak */
+    TEXT_ROWS = 1024,  /* of texts at once: products are near their peak, and long texts take no more than short ones */
     PIECE_ROWS = 2048  /* of a training step: whole chunks of vlk_gemm_tn */
 };
 
@@ -126,7 +127,8 @@ static int text_rows(const vlk_text_config *c, const int32_t *id, size_t n, size
 static size_t pack(vlk_tape *t, const vlk_text_config *c, const int32_t *ids, const size_t *start, size_t at, size_t b,
                    int whole, int32_t **packed, size_t **begin, vlk_err *err)
 {
-    size_t limit = whole ? SIZE_MAX : BUDGET / token_bytes(&c->block), n = 0, rows = 0, add;
+    size_t budget = BUDGET / token_bytes(&c->block), most = budget < TEXT_ROWS ? budget : TEXT_ROWS;
+    size_t limit = whole ? SIZE_MAX : most, n = 0, rows = 0, add;
     while (at + n < b) {
         const int32_t *id = ids + start[at + n];
         if (text_rows(c, id, start[at + n + 1] - start[at + n], at + n, &add, err) != 0)

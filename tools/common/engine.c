@@ -4,22 +4,32 @@
 #include <stdlib.h>
 #include <string.h>
 
-int engine_open(engine *e, const cli_common *c, int want_image, int want_text, vlk_err *err)
+int engine_open(engine *e, const cli_common *c, unsigned want, vlk_err *err)
 {
-    vlk_kernel_options ko = {.threads = (int)c->threads, .arith = c->dtype};
-    vlk_model_options mo = {.arch = c->arch, .share = cli_share(), .want_image = want_image, .want_text = want_text};
+    static const vlk_dtype arith[] = {VLK_F32, VLK_BF16};
+    vlk_kernel_options ko = {.threads = (int)c->threads, .arith = arith[c->dtype]};
+    vlk_model_options mo = {.arch = c->arch,
+                            .share = cli_share(),
+                            .want_image = (want & ENGINE_IMAGES) != 0,
+                            .want_text = (want & ENGINE_TEXTS) != 0};
     memset(e, 0, sizeof *e);
-    if (cli_kernel_options(&ko, err) != 0)
+    if (cli_kernel_options(&ko, err))
         return -1;
     e->model = vlk_model_open(c->model, &mo, err);
     e->kernel = e->model ? vlk_kernel_new(&ko, err) : NULL;
     e->tape = e->kernel ? vlk_tape_new(e->kernel, err) : NULL;
-    if (!e->tape) {
+    if (!e->tape || (want & ENGINE_TOKENIZER && engine_tokenizer(e, err))) {
         engine_close(e);
         return -1;
     }
     e->info = vlk_model_describe(e->model);
     return 0;
+}
+
+int engine_tokenizer(engine *e, vlk_err *err)
+{
+    e->tokenizer = vlk_model_tokenizer(e->model, err);
+    return e->tokenizer ? 0 : -1;
 }
 
 void engine_close(engine *e)
@@ -44,9 +54,8 @@ size_t engine_image_batch(const engine *e, const cli_common *c)
     return c->batch ? c->batch : b;
 }
 
-size_t engine_text_batch(const engine *e, const cli_common *c)
+size_t engine_text_batch(const cli_common *c)
 {
-    (void)e;
     return c->batch ? c->batch : 64;
 }
 
@@ -66,35 +75,53 @@ static int check_rows(const float *v, size_t n, size_t d, size_t *bad, vlk_err *
     return 0;
 }
 
-int engine_images(engine *e, float *out, const uint8_t *pixels, size_t n, int normalize, size_t *bad, vlk_err *err)
+int engine_images(engine *e, float *out, const uint8_t *pixels, size_t n, engine_scale scale, size_t *bad, vlk_err *err)
 {
     *bad = SIZE_MAX;
     if (n == 0)
         return 0;
-    if (vlk_model_encode_images(e->model, &(vlk_pass){.t = e->tape}, out, pixels, n, normalize, err) != 0)
+    if (vlk_model_encode_images(e->model, &(vlk_pass){.t = e->tape}, out, pixels, n, scale == ENGINE_UNIT, err))
         return -1;
     return check_rows(out, n, e->info->embed_dim, bad, err);
 }
 
 /* ---- texts --------------------------------------------------------------------------------- */
 
-int engine_ids_add(engine *e, engine_ids *ids, const char *s, size_t n, cli_long_text long_text, vlk_err *err)
+int engine_ids_add(engine *e, engine_ids *ids, const char *s, size_t n, int long_text, vlk_err *err)
 {
-    vlk_bpe *bpe = vlk_model_tokenizer(e->model, err);
-    if (!bpe || vlk_bpe_encode(bpe, &ids->one, s, n, err) != 0)
+    if (vlk_bpe_encode(e->tokenizer, &ids->one, s, n, err))
         return -1;
     size_t len = ids->one.len;
-    int cut = vlk_bpe_truncate(bpe, &ids->one, e->info->context);
-    if (cut && long_text == CLI_LONG_ERROR)
+    int cut = vlk_bpe_truncate(e->tokenizer, &ids->one, e->info->context);
+    if (cut && long_text == 1)
         return vlk_fail(err, VLK_ELIMIT, "text of %zu tokens, the model takes %zu", len, e->info->context);
-    if (vlk_grow(&ids->id, &ids->cap, ids->len + ids->one.len, sizeof *ids->id, err) != 0 ||
-        vlk_grow(&ids->start, &ids->start_cap, ids->n + 2, sizeof *ids->start, err) != 0)
+    if (vlk_grow(&ids->id, &ids->cap, ids->len + ids->one.len, sizeof *ids->id, err) ||
+        vlk_grow(&ids->start, &ids->start_cap, ids->n + 2, sizeof *ids->start, err))
         return -1;
     memcpy(ids->id + ids->len, ids->one.id, ids->one.len * sizeof *ids->id);
     ids->start[ids->n++] = ids->len;
     ids->len += ids->one.len;
     ids->start[ids->n] = ids->len;
     return cut ? 2 : 1;
+}
+
+int engine_ids_add_item(engine *e, engine_ids *ids, const vlk_item *it, int long_text, size_t *cut, vlk_err *err)
+{
+    const vlk_span *text = it->kind == VLK_ITEM_TEXT ? &it->key : it->caption;
+    size_t n = it->kind == VLK_ITEM_TEXT ? 1 : it->captions, first = ids->n, len = ids->len, more = 0;
+    vlk_err why = {0};
+    for (size_t i = 0; i < n; i++) {
+        int r = engine_ids_add(e, ids, text[i].s, text[i].n, long_text, &why);
+        if (r < 0) {
+            ids->n = first;
+            ids->len = len;
+            *err = why;
+            return why.code == VLK_EMEM ? -1 : 1;
+        }
+        more += r == 2;
+    }
+    *cut += more;
+    return 0;
 }
 
 void engine_ids_reset(engine_ids *ids)
@@ -110,32 +137,13 @@ void engine_ids_clear(engine_ids *ids)
     memset(ids, 0, sizeof *ids);
 }
 
-/* Texts i .. next-1, whose ids begin at 0 for the model. */
-static int encode_run(engine *e, float *out, const engine_ids *ids, size_t i, size_t next, int normalize, vlk_err *err)
+int engine_texts(engine *e, float *out, const engine_ids *ids, engine_scale scale, size_t *bad, vlk_err *err)
 {
-    size_t n = next - i, *start = vlk_calloc(n + 1, sizeof *start, err);
-    if (!start)
-        return -1;
-    for (size_t k = 0; k <= n; k++)
-        start[k] = ids->start[i + k] - ids->start[i];
-    int rc = vlk_model_encode_texts(e->model, &(vlk_pass){.t = e->tape}, out, ids->id + ids->start[i], start, n,
-                                    normalize, err);
-    free(start);
-    return rc;
-}
-
-/* At most some 1000 tokens at a time, whatever the batch: that is where products are near their peak, and long texts
- * take no more memory than short ones. */
-int engine_texts(engine *e, float *out, const engine_ids *ids, int normalize, size_t *bad, vlk_err *err)
-{
-    size_t d = e->info->embed_dim;
     *bad = SIZE_MAX;
-    for (size_t i = 0, next; i < ids->n; i = next) {
-        size_t first = ids->start[i];
-        for (next = i + 1; next < ids->n && ids->start[next + 1] - first <= 1024; next++)
-            ;
-        if (encode_run(e, out + i * d, ids, i, next, normalize, err) != 0)
-            return -1;
-    }
-    return check_rows(out, ids->n, d, bad, err);
+    if (ids->n == 0)
+        return 0;
+    if (vlk_model_encode_texts(e->model, &(vlk_pass){.t = e->tape}, out, ids->id, ids->start, ids->n,
+                               scale == ENGINE_UNIT, err))
+        return -1;
+    return check_rows(out, ids->n, e->info->embed_dim, bad, err);
 }

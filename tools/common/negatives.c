@@ -9,7 +9,7 @@ int negatives_add(engine *e, negatives *n, const char *s, size_t len, size_t ima
     if (vlk_grow(&n->of, &n->cap, n->ids.n + 1, sizeof *n->of, err))
         return -1;
     n->of[n->ids.n] = (struct negative){image, text};
-    return engine_ids_add(e, &n->ids, s, len, CLI_LONG_TRUNCATE, err) < 0 ? -1 : 0;
+    return engine_ids_add(e, &n->ids, s, len, 0, err) < 0 ? -1 : 0;
 }
 
 int negatives_add_sample(engine *e, negatives *n, const vlk_sample *s, size_t image, size_t text, vlk_err *err)
@@ -46,7 +46,7 @@ int negatives_count(engine *e, negatives *n, const float *image, const float *te
     if (n->ids.n == 0)
         return 0;
     float *f = vlk_calloc(n->ids.n, dim * sizeof *f, err);
-    int rc = f ? engine_texts(e, f, &n->ids, 1, &bad, err) : -1;
+    int rc = f ? engine_texts(e, f, &n->ids, ENGINE_UNIT, &bad, err) : -1;
     for (size_t i = 0; i < n->ids.n && rc == 0; i++) {
         const float *own = image + n->of[i].image * dim;
         n->lower += dot(own, f + i * dim, dim) < dot(own, text + n->of[i].text * dim, dim);

@@ -7,19 +7,30 @@
 
 #include "../../lib/stream/stream.h"
 
-void provenance_make(provenance *p, const engine *e, const cli_common *c, const char *tower, int normalized)
+static const char *const arithmetic[] = {"f32", "bf16"};
+static const char *const alpha[] = {"auto", "drop", "white", "black"};
+
+void provenance_make(provenance *p, const cli_program *prog, const engine *e, const cli_common *c, const char *tower,
+                     engine_scale scale)
 {
-    memset(p, 0, sizeof *p);
+    int image = strcmp(tower, "text") != 0, exif = image && c->no_exif, al = image && c->alpha != 0;
+    *p = (provenance){.normalized = scale == ENGINE_UNIT};
+    snprintf(p->program, sizeof p->program, "%s", prog->name);
     snprintf(p->model, sizeof p->model, "%s", e->info->id);
     vlk_preprocess_text(&e->info->preprocess, p->preprocessing, sizeof p->preprocessing);
     snprintf(p->tower, sizeof p->tower, "%s", tower);
-    snprintf(p->arithmetic, sizeof p->arithmetic, "%s", cli_word_of(cli_dtype_words, (int)c->dtype));
-    p->normalized = normalized;
-    int text = strcmp(tower, "text") == 0;
-    int exif = !text && c->pixels.no_exif, al = !text && c->pixels.alpha != VLK_ALPHA_AUTO;
+    snprintf(p->arithmetic, sizeof p->arithmetic, "%s", arithmetic[c->dtype]);
     snprintf(p->arguments, sizeof p->arguments, "{%s%s%s%s%s}", exif ? "\"no-exif\": true" : "", exif && al ? ", " : "",
-             al ? "\"alpha\": \"" : "", al ? cli_word_of(cli_alpha_words, (int)c->pixels.alpha) : "", al ? "\"" : "");
-    p->dim = e->info->embed_dim;
+             al ? "\"alpha\": \"" : "", al ? alpha[c->alpha] : "", al ? "\"" : "");
+    provenance_shape(p, VLK_F32, &e->info->embed_dim, 1);
+}
+
+void provenance_shape(provenance *p, vlk_dtype type, const size_t *dim, int rank)
+{
+    snprintf(p->dtype, sizeof p->dtype, "%s", type == VLK_U8 ? "|u1" : type == VLK_F16 ? "<f2" : "<f4");
+    p->rank = rank;
+    memset(p->dim, 0, sizeof p->dim);
+    memcpy(p->dim, dim, (size_t)rank * sizeof *dim);
 }
 
 static int quote(vlk_buf *out, const char *name, const char *value, vlk_err *err)
@@ -30,7 +41,7 @@ static int quote(vlk_buf *out, const char *name, const char *value, vlk_err *err
 
 int provenance_members(const provenance *p, vlk_buf *out, vlk_err *err)
 {
-    if (quote(out, "program", "clip-embed", err) || quote(out, "model", p->model, err) ||
+    if (quote(out, "program", p->program, err) || quote(out, "model", p->model, err) ||
         quote(out, "preprocessing", p->preprocessing, err) || quote(out, "tower", p->tower, err) ||
         vlk_buf_addf(out, err, "\"normalized\": %s, ", p->normalized ? "true" : "false") ||
         quote(out, "arithmetic", p->arithmetic, err) || vlk_buf_addf(out, err, "\"arguments\": %s", p->arguments))
@@ -38,12 +49,24 @@ int provenance_members(const provenance *p, vlk_buf *out, vlk_err *err)
     return 0;
 }
 
+/* One number, or a list. */
+static int add_dim(const provenance *p, vlk_buf *out, vlk_err *err)
+{
+    if (p->rank == 1)
+        return vlk_buf_addf(out, err, "%zu", p->dim[0]);
+    for (int i = 0; i < p->rank; i++)
+        if (vlk_buf_addf(out, err, "%s%zu", i ? ", " : "[", p->dim[i]))
+            return -1;
+    return vlk_buf_adds(out, "]", err);
+}
+
 int provenance_json(const provenance *p, vlk_buf *out, vlk_err *err)
 {
     if (vlk_buf_addf(out, err, "{\"vlkit\": \"%s\", ", VLK_VERSION) || provenance_members(p, out, err) ||
-        vlk_buf_addf(out, err, ", \"dtype\": \"%s\", \"rows\": %zu, \"dim\": %zu}\n", p->dtype, p->rows, p->dim))
+        vlk_buf_addf(out, err, ", \"dtype\": \"%s\", \"rows\": %zu, \"dim\": ", p->dtype, p->rows) ||
+        add_dim(p, out, err))
         return -1;
-    return 0;
+    return vlk_buf_adds(out, "}\n", err);
 }
 
 static int get_str(const vlk_json *j, const char *key, char *out, size_t size, const char *path, vlk_err *err)
@@ -62,51 +85,81 @@ static int get_arguments(provenance *p, const vlk_json *args, const char *path, 
     const char *key, *sep = "", *s;
     const vlk_json *v;
     vlk_buf b = {0};
-    int rc = vlk_buf_adds(&b, "{", err);
-    for (const void *it = NULL; rc == 0 && (it = vlk_json_next(args, it, &key, &v)) != NULL; sep = ", ") {
+    int rc = -1;
+    if (vlk_buf_adds(&b, "{", err))
+        goto out;
+    for (const void *it = NULL; (it = vlk_json_next(args, it, &key, &v)) != NULL; sep = ", ") {
         s = vlk_json_str(v, NULL);
-        rc = s ? vlk_buf_addf(&b, err, "%s\"%s\": \"%s\"", sep, key, s)
-               : vlk_buf_addf(&b, err, "%s\"%s\": true", sep, key);
+        if (s ? vlk_buf_addf(&b, err, "%s\"%s\": \"%s\"", sep, key, s)
+              : vlk_buf_addf(&b, err, "%s\"%s\": true", sep, key))
+            goto out;
     }
-    rc = rc == 0 ? vlk_buf_adds(&b, "}", err) : rc;
-    if (rc == 0 && b.len >= sizeof p->arguments)
-        rc = vlk_fail(err, VLK_EFORMAT, "%s: \"arguments\" is too long", path);
-    if (rc == 0)
-        memcpy(p->arguments, b.data, b.len + 1);
+    if (vlk_buf_adds(&b, "}", err))
+        goto out;
+    if (b.len >= sizeof p->arguments) {
+        vlk_fail(err, VLK_EFORMAT, "%s: \"arguments\" is too long", path);
+        goto out;
+    }
+    memcpy(p->arguments, b.data, b.len + 1);
+    rc = 0;
+out:
     vlk_buf_clear(&b);
     return rc;
 }
 
-int provenance_load(provenance *p, const char *path, vlk_err *err)
+static int get_size(const vlk_json *j, size_t *out, const char *what, vlk_err *err)
 {
-    int64_t rows = 0, dim = 0;
-    int rc = -1;
-    memset(p, 0, sizeof *p);
-    if (access(path, F_OK) != 0 && errno == ENOENT)
-        return 1;
-    vlk_json *j = vlk_json_load(path, err);
-    if (!j)
+    int64_t n;
+    if (vlk_json_int(j, 0, INT64_MAX, &n, what, err))
         return -1;
-    if (vlk_json_type(j) != VLK_JSON_OBJECT) {
-        vlk_fail(err, VLK_EFORMAT, "%s: expected an object", path);
-        goto out;
+    *out = (size_t)n;
+    return 0;
+}
+
+static int get_dim(provenance *p, const vlk_json *dim, vlk_err *err)
+{
+    if (vlk_json_type(dim) != VLK_JSON_ARRAY) {
+        p->rank = 1;
+        return get_size(dim, &p->dim[0], "dim", err);
     }
+    if (vlk_json_len(dim) < 1 || vlk_json_len(dim) > PROVENANCE_RANK)
+        return vlk_fail(err, VLK_EFORMAT, "\"dim\" has %zu numbers, expected 1 to %d", vlk_json_len(dim),
+                        PROVENANCE_RANK);
+    p->rank = (int)vlk_json_len(dim);
+    for (int i = 0; i < p->rank; i++)
+        if (get_size(vlk_json_at(dim, (size_t)i), &p->dim[i], "dim", err))
+            return -1;
+    return 0;
+}
+
+static int get_all(provenance *p, const vlk_json *j, const char *path, vlk_err *err)
+{
+    if (vlk_json_type(j) != VLK_JSON_OBJECT)
+        return vlk_fail(err, VLK_EFORMAT, "%s: expected an object", path);
+    if (vlk_json_get(j, "program") && get_str(j, "program", p->program, sizeof p->program, path, err))
+        return -1;
     if (get_str(j, "model", p->model, sizeof p->model, path, err) ||
         get_str(j, "preprocessing", p->preprocessing, sizeof p->preprocessing, path, err) ||
         get_str(j, "tower", p->tower, sizeof p->tower, path, err) ||
         get_str(j, "arithmetic", p->arithmetic, sizeof p->arithmetic, path, err) ||
         get_str(j, "dtype", p->dtype, sizeof p->dtype, path, err) ||
-        get_arguments(p, vlk_json_get(j, "arguments"), path, err) ||
-        vlk_json_bool(vlk_json_get(j, "normalized"), &p->normalized, "normalized", err) ||
-        vlk_json_int(vlk_json_get(j, "rows"), 0, INT64_MAX, &rows, "rows", err) ||
-        vlk_json_int(vlk_json_get(j, "dim"), 0, INT64_MAX, &dim, "dim", err)) {
-        vlk_err_prefix(err, "%s", path);
-        goto out;
-    }
-    p->rows = (size_t)rows;
-    p->dim = (size_t)dim;
-    rc = 0;
-out:
+        get_arguments(p, vlk_json_get(j, "arguments"), path, err))
+        return -1;
+    if (vlk_json_bool(vlk_json_get(j, "normalized"), &p->normalized, "normalized", err) ||
+        get_size(vlk_json_get(j, "rows"), &p->rows, "rows", err) || get_dim(p, vlk_json_get(j, "dim"), err))
+        return vlk_err_prefix(err, "%s", path);
+    return 0;
+}
+
+int provenance_load(provenance *p, const char *path, vlk_err *err)
+{
+    *p = (provenance){.rows = 0};
+    if (access(path, F_OK) != 0 && errno == ENOENT)
+        return 1;
+    vlk_json *j = vlk_json_load(path, err);
+    if (!j)
+        return -1;
+    int rc = get_all(p, j, path, err);
     vlk_json_free(j);
     return rc;
 }
@@ -126,9 +179,18 @@ int provenance_same_model(const provenance *loaded, const char *path, const prov
     return 0;
 }
 
+static int differ_in_shape(const provenance *loaded, const char *path, const provenance *mine, vlk_err *err)
+{
+    char found[64], expected[64];
+    return differ(path, "shape of rows", vlk_shape_text(loaded->dim, loaded->rank, found, sizeof found),
+                  vlk_shape_text(mine->dim, mine->rank, expected, sizeof expected), err);
+}
+
 int provenance_same(const provenance *loaded, const char *path, const provenance *mine, vlk_err *err)
 {
-    if (provenance_same_model(loaded, path, mine, err) != 0)
+    if (strcmp(loaded->program, mine->program) != 0)
+        return differ(path, "program", loaded->program, mine->program, err);
+    if (provenance_same_model(loaded, path, mine, err))
         return -1;
     if (strcmp(loaded->tower, mine->tower) != 0)
         return differ(path, "tower", loaded->tower, mine->tower, err);
@@ -139,6 +201,8 @@ int provenance_same(const provenance *loaded, const char *path, const provenance
         return differ(path, "--dtype", loaded->arithmetic, mine->arithmetic, err);
     if (strcmp(loaded->dtype, mine->dtype) != 0)
         return differ(path, "type of numbers", loaded->dtype, mine->dtype, err);
+    if (loaded->rank != mine->rank || memcmp(loaded->dim, mine->dim, sizeof mine->dim) != 0)
+        return differ_in_shape(loaded, path, mine, err);
     if (strcmp(loaded->arguments, mine->arguments) != 0)
         return differ(path, "set of arguments", loaded->arguments, mine->arguments, err);
     return 0;

@@ -6,14 +6,17 @@
  *   KEY.clip.json    {"cosine": 0.31, "vlkit": {"version": "0.1.0", "program": ... to "arguments" as above}}
  *
  * Only what changes values: never threads, batch, paths, host or times. "arguments" holds those that are not at their
- * default. For pixels "tower" is "pixels". */
+ * default. For pixels "tower" is "pixels". "dim" is a list where a key has a matrix instead of a vector. */
 #ifndef VLK_PROVENANCE_H
 #define VLK_PROVENANCE_H
 
 #include "../cli/cli.h"
 #include "engine.h"
 
+enum { PROVENANCE_RANK = 3 };
+
 typedef struct provenance {
+    char program[32]; /* "clip-embed" */
     char model[65];
     char preprocessing[512];
     char tower[16];      /* "image", "text", "pixels" */
@@ -22,24 +25,28 @@ typedef struct provenance {
     int normalized;
     /* of X.json only */
     char dtype[8]; /* "<f4", "<f2", "|u1" */
-    size_t rows, dim;
+    size_t rows, dim[PROVENANCE_RANK];
+    int rank;
 } provenance;
 
-/* What this run makes. */
-void provenance_make(provenance *p, const engine *e, const cli_common *c, const char *tower, int normalized);
+/* What this run makes: for each key one vector of the model's width, <f4. */
+void provenance_make(provenance *p, const cli_program *prog, const engine *e, const cli_common *c, const char *tower,
+                     engine_scale scale);
+/* What each key has instead: F32, F16 or U8 numbers of this shape, 1 to PROVENANCE_RANK dimensions. */
+void provenance_shape(provenance *p, vlk_dtype type, const size_t *dim, int rank);
 /* Appends the members without braces, from "program" to "arguments". */
 int provenance_members(const provenance *p, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
 /* Appends all of an X.json, with a newline. */
 int provenance_json(const provenance *p, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
 /* Reads an X.json. 0; 1 if there is no such file; -1. */
 int provenance_load(provenance *p, const char *path, vlk_err *err) VLK_MUST_USE;
-/* 0 if vectors of both may be compared: model, preprocessing (unless one is text), normalised or not need not agree.
- * -1 with what differs; `path` names what was loaded. */
+/* 0 if vectors of both may be compared: they are of one model and, where both are of images or both of texts, of one
+ * preprocessing. -1 with what differs; `path` names what was loaded. */
 int provenance_same_model(const provenance *loaded, const char *path, const provenance *mine,
                           vlk_err *err) VLK_MUST_USE;
 /* 0 if a run with `mine` would give the same rows; -1 with the first thing that differs. */
 int provenance_same(const provenance *loaded, const char *path, const provenance *mine, vlk_err *err) VLK_MUST_USE;
-/* "DIR/X.npy" to "DIR/X" + suffix, appended to nothing: `out` is emptied first. */
+/* Sets `out` to the name of X.npy's neighbour: "DIR/X.npy" to "DIR/X" + suffix. */
 int provenance_beside(vlk_buf *out, const char *path, const char *suffix, vlk_err *err) VLK_MUST_USE;
 
 #endif

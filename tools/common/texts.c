@@ -56,10 +56,10 @@ static int add_text(const text_encoder *t, engine_ids *ids, const char *s, size_
     return 0;
 }
 
-int texts_encode(const text_encoder *t, float *out, char *const *s, const size_t *len, size_t n, int normalize,
+int texts_encode(const text_encoder *t, float *out, char *const *s, const size_t *len, size_t n, engine_scale scale,
                  vlk_err *err)
 {
-    size_t step = engine_text_batch(t->e, t->c), bad = SIZE_MAX, dim = t->e->info->embed_dim;
+    size_t step = engine_text_batch(t->c), bad = SIZE_MAX, dim = t->e->info->embed_dim;
     engine_ids ids = {0};
     int rc = -1;
     for (size_t i = 0; i < n; i += step) {
@@ -68,7 +68,7 @@ int texts_encode(const text_encoder *t, float *out, char *const *s, const size_t
         for (size_t k = i; k < end; k++)
             if (add_text(t, &ids, s[k], len[k], err))
                 goto out;
-        if (engine_texts(t->e, out + i * dim, &ids, normalize, &bad, err)) {
+        if (engine_texts(t->e, out + i * dim, &ids, scale, &bad, err)) {
             if (bad != SIZE_MAX)
                 vlk_err_prefix(err, "\"%.60s\"", s[i + bad]);
             goto out;

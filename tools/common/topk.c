@@ -100,7 +100,7 @@ void topk_sort(topk *t)
         qsort(t->hit, t->n, sizeof *t->hit, compare_hits);
 }
 
-/* ---- rows ----------------------------------------------------------------------------------------- */
+/* ---- the scan --------------------------------------------------------------------------------------- */
 
 /* Can the products read the rows where they lie? */
 static int in_place(const vector_rows *m)
@@ -110,50 +110,6 @@ static int in_place(const vector_rows *m)
     return !m->normalize && (t->dtype == VLK_F32 || t->dtype == VLK_F16) && t->stride[1] == 1 &&
            (uintptr_t)t->data % size == 0;
 }
-
-static int not_finite(const vector_rows *m, size_t row, vlk_err *err)
-{
-    return vlk_fail(err, VLK_EVALUE, "%s: row %zu (the first is 0) has a value that is not finite", m->name, row);
-}
-
-static void widen(float *out, const vlk_tensor *t, size_t first, size_t n)
-{
-    size_t d = t->dim[1], size = vlk_dtype_size(t->dtype);
-    for (size_t i = 0; i < n; i++) {
-        const char *row = (const char *)t->data + (first + i) * t->stride[0] * size;
-        if (t->stride[1] == 1)
-            vlk_to_f32(out + i * d, row, t->dtype, d);
-        else
-            for (size_t j = 0; j < d; j++)
-                vlk_to_f32(out + i * d + j, row + j * t->stride[1] * size, t->dtype, 1);
-    }
-}
-
-vector_rows vector_rows_dense(vlk_tensor *t, const char *name, const float *data, size_t n, size_t dim)
-{
-    *t = (vlk_tensor){.name = name, .data = data, .dtype = VLK_F32, .rank = 2, .dim = {n, dim}};
-    vlk_tensor_set_dense(t);
-    return (vector_rows){.name = name, .t = t};
-}
-
-int vector_rows_load(vlk_kernel *kn, float *out, const vector_rows *m, size_t first, size_t n, vlk_err *err)
-{
-    size_t d = m->t->dim[1];
-    widen(out, m->t, first, n);
-    for (size_t i = 0; i < n; i++)
-        if (!vlk_all_finite(out + i * d, d))
-            return not_finite(m, first + i, err);
-    if (m->normalize) {
-        vlk_l2_normalize_rows(kn, out, out, n, d, NULL);
-        for (size_t i = 0; i < n; i++)
-            if (!vlk_all_finite(out + i * d, d))
-                return vlk_fail(err, VLK_EVALUE, "%s: row %zu (the first is 0) is too long to be scaled", m->name,
-                                first + i);
-    }
-    return 0;
-}
-
-/* ---- the scan --------------------------------------------------------------------------------------- */
 
 typedef struct scan {
     const vector_rows *m;
@@ -202,7 +158,7 @@ static int check_finite(const scan *s, vlk_err *err)
         return 0;
     for (size_t i = 0; i < s->n; i++)
         if (!isfinite(s->scores[i]))
-            return not_finite(s->m, s->first + i, err);
+            return vector_rows_not_finite(s->m, s->first + i, err);
     return 0;
 }
 

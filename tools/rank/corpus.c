@@ -96,7 +96,8 @@ static int open_engine(rank_job *j, vlk_err *err)
         images |= !j->part[i].file;
     texts |= o->recall && !o->queries;
     if (images || texts || o->labels) {
-        if (engine_open(&j->e, j->c, images, texts, err))
+        unsigned want = (images ? ENGINE_IMAGES : 0u) | (texts ? ENGINE_TEXTS | ENGINE_TOKENIZER : 0u);
+        if (engine_open(&j->e, j->c, want, err))
             return -1;
         j->kernel = j->e.kernel;
         return 0;
@@ -142,7 +143,7 @@ int rank_job_check(const rank_job *j, const named_vectors *q, vlk_err *err)
     provenance made = q->made; /* what all others are held against */
     const char *who = q->where;
     if (j->e.model) {
-        provenance_make(&made, &j->e, j->c, "image", 1);
+        provenance_make(&made, j->prog, &j->e, j->c, "image", ENGINE_UNIT);
         who = "the model";
         if (q->made.model[0] && provenance_same_model(&q->made, q->where, &made, err))
             return -1;
@@ -170,60 +171,33 @@ int rank_job_check(const rank_job *j, const named_vectors *q, vlk_err *err)
 void rank_feed_options(const rank_job *j, vlk_feed_options *f, vlk_feed_mode mode, char *const *operand,
                        size_t operands)
 {
-    const cli_common *c = j->c;
-    *f = (vlk_feed_options){.mode = mode,
-                            .operand = operand,
-                            .operands = operands,
-                            .files_from = operands ? NULL : c->files_from,
-                            .null = c->null,
-                            .all_captions = j->o->all_captions,
-                            .shard = c->shard.i,
-                            .shards = c->shard.n,
-                            .pixels = c->pixels,
-                            .batch = 1,
-                            .threads = (int)c->threads,
-                            .stop = &cli_stop};
+    loop_feed(f, j->c, mode);
+    f->operand = operand;
+    f->operands = operands;
+    if (operands)
+        f->files_from = NULL;
+    f->all_captions = j->o->all_captions;
     if (j->e.model) {
         f->preprocess = j->e.info->preprocess;
-        f->batch = engine_image_batch(&j->e, c);
+        f->batch = engine_image_batch(&j->e, j->c);
     }
-}
-
-int rank_good_item(const rank_job *j, const vlk_item *it)
-{
-    if (it->kind == VLK_ITEM_END && it->stage)
-        cli_fail(j->run, it->source->path, "%s", it->err.msg);
-    if (it->kind == VLK_ITEM_IMAGE && it->stage)
-        cli_item_bad(j->run, it->key.s, it->key.n, it->stage, it->err.msg);
-    return it->kind == VLK_ITEM_IMAGE && !it->stage;
 }
 
 static void count_items(const rank_job *j, const vlk_batch *b)
 {
     for (size_t i = 0; i < b->items; i++)
-        if (rank_good_item(j, b->item[i]))
+        if (loop_report(j->run, b->item[i]))
             cli_item_good(j->run);
     cli_progress(j->run);
 }
 
-static const vlk_item *item_of_row(const vlk_batch *b, size_t row)
-{
-    for (size_t i = 0; i < b->items; i++)
-        if (b->item[i]->kind == VLK_ITEM_IMAGE && !b->item[i]->stage && b->item[i]->row == row)
-            return b->item[i];
-    return NULL;
-}
-
 int rank_block_key(const rank_block *b, size_t row, vlk_buf *key, size_t *source, vlk_err *err)
 {
-    const vlk_item *it;
     *source = SIZE_MAX;
     if (b->file)
         return rank_file_key(b->file, row, key, err);
-    it = item_of_row(b->batch, row);
+    const vlk_item *it = b->batch->item[b->batch->item_of[row]];
     key->len = 0;
-    if (!it)
-        return vlk_fail(err, VLK_EVALUE, "row %zu of a batch belongs to no item", row);
     *source = it->source->index;
     return vlk_buf_add(key, it->key.s, it->key.n, err);
 }
@@ -238,9 +212,8 @@ static int walk_batch(rank_job *j, size_t part, const vlk_batch *b, float *vec, 
     count_items(j, b);
     if (b->rows == 0)
         return 0;
-    if (engine_images(&j->e, vec, b->pixels, b->rows, 1, &bad, err)) {
-        const vlk_item *it = bad == SIZE_MAX ? NULL : item_of_row(b, bad);
-        return it ? vlk_err_prefix(err, "%s", it->key.s) : -1;
+    if (engine_images(&j->e, vec, b->pixels, b->rows, ENGINE_UNIT, &bad, err)) {
+        return bad == SIZE_MAX ? -1 : vlk_err_prefix(err, "%s", b->item[b->item_of[bad]]->key.s);
     }
     if (fn(arg, &block, err))
         return -1;

@@ -94,7 +94,7 @@ static int encode_batch_texts(rank_job *j, pairs *p, vlk_err *err)
     if (n == 0)
         return 0;
     if (vlk_grow(&p->text, &p->text_cap, (p->texts + n) * dim, sizeof *p->text, err) ||
-        engine_texts(&j->e, p->text + p->texts * dim, &p->ids, 1, &bad, err))
+        engine_texts(&j->e, p->text + p->texts * dim, &p->ids, ENGINE_UNIT, &bad, err))
         return -1;
     p->texts += n;
     engine_ids_reset(&p->ids);
@@ -105,38 +105,28 @@ static int encode_batch_texts(rank_job *j, pairs *p, vlk_err *err)
  * the image. */
 static int add_captions(rank_job *j, pairs *p, const vlk_item *it, vlk_err *err)
 {
-    size_t n = p->ids.n, len = p->ids.len, truths = p->truths, cut = 0, image = p->images + p->rows;
-    const size_t first = p->texts + n;
-    int again;
-    for (size_t c = 0; c < it->captions; c++) {
-        vlk_err e = {0};
-        int r = engine_ids_add(&j->e, &p->ids, it->caption[c].s, it->caption[c].n, j->c->long_text, &e);
-        if (r < 0 && e.code != VLK_EFORMAT && e.code != VLK_ELIMIT) {
-            *err = e;
-            return -1;
-        }
-        if (r < 0) {
-            cli_item_bad(j->run, it->key.s, it->key.n, "tokens", e.msg);
-            p->ids.n = n;
-            p->ids.len = len;
-            p->truths = truths;
-            return 0;
-        }
-        cut += r == 2;
-        if (vlk_grow(&p->truth, &p->truth_cap, p->truths + 1, sizeof *p->truth, err))
-            return -1;
-        p->truth[p->truths++].text = p->texts + p->ids.n - 1;
+    size_t first = p->texts + p->ids.n, image = p->images + p->rows;
+    vlk_err why;
+    int again, r = engine_ids_add_item(&j->e, &p->ids, it, j->c->long_text, &j->run->cut, &why);
+    if (r < 0) {
+        *err = why;
+        return -1;
+    }
+    if (r == 1) {
+        cli_item_bad(j->run, it->key.s, it->key.n, "tokens", why.msg);
+        return 0;
     }
     if ((again = seen_before(p, it, &image, err)) < 0 ||
         vlk_grow(&p->row, &p->row_cap, p->rows + 1, sizeof *p->row, err))
         return -1;
     if (!again)
         p->row[p->rows++] = it->row;
-    for (size_t i = truths; i < p->truths; i++)
-        p->truth[i].image = image;
+    if (vlk_grow(&p->truth, &p->truth_cap, p->truths + it->captions, sizeof *p->truth, err))
+        return -1;
+    for (size_t c = 0; c < it->captions; c++)
+        p->truth[p->truths++] = (recall_pair){.text = first + c, .image = image};
     if (negatives_add_sample(&j->e, &p->neg, it->sample, image, first, err))
         return -1;
-    j->run->cut += cut;
     cli_item_good(j->run);
     return 0;
 }
@@ -151,7 +141,7 @@ static int encode_batch_images(rank_job *j, pairs *p, const vlk_batch *b, vlk_er
     if (vlk_grow(&p->image, &p->image_cap, (p->images + b->rows) * dim, sizeof *p->image, err))
         return -1;
     to = p->image + p->images * dim;
-    if (engine_images(&j->e, to, b->pixels, b->rows, 1, &bad, err))
+    if (engine_images(&j->e, to, b->pixels, b->rows, ENGINE_UNIT, &bad, err))
         return -1;
     for (size_t i = 0; i < p->rows; i++)
         if (p->row[i] != i)
@@ -165,7 +155,7 @@ static int add_batch(rank_job *j, pairs *p, const vlk_batch *b, vlk_err *err)
 {
     for (size_t i = 0; i < b->items; i++) {
         const vlk_item *it = b->item[i];
-        if (rank_good_item(j, it) && add_captions(j, p, it, err))
+        if (loop_report(j->run, it) && add_captions(j, p, it, err))
             return -1;
     }
     cli_progress(j->run);

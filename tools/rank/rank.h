@@ -17,12 +17,9 @@
 #include "../../lib/feed/feed.h"
 #include "../../lib/head/head.h"
 #include "../../lib/stream/stream.h"
-#include "../cli/cli.h"
-#include "../common/engine.h"
-#include "../common/provenance.h"
+#include "../common/loop.h"
 #include "../common/recall.h"
 #include "../common/zero_shot.h"
-#include "../cli/row.h"
 
 typedef struct rank_options {
     cli_strs query, like, images;
@@ -107,8 +104,6 @@ void rank_job_close(rank_job *j);
 int rank_job_check(const rank_job *j, const named_vectors *q, vlk_err *err) VLK_MUST_USE;
 void rank_feed_options(const rank_job *j, vlk_feed_options *f, vlk_feed_mode mode, char *const *operand,
                        size_t operands);
-/* 1 for an image that was read, which the caller counts. A bad one and a broken source are told to the run. */
-int rank_good_item(const rank_job *j, const vlk_item *it);
 
 /* --query, --queries, --like to vectors. */
 int rank_queries(rank_job *j, named_vectors *q, vlk_err *err) VLK_MUST_USE;

@@ -1,0 +1,196 @@
+/* sink.c - tables and matrices with their sidecars, and how an output gets its name; sink.h says what it is for.
+ *
+ * Floats in tables are written with %.9g, which gives every float back. */
+#include "sink.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static size_t row_size(const sink_plan *p)
+{
+    size_t n = 1;
+    for (int i = 0; i < p->rank; i++)
+        n *= p->dim[i];
+    return n;
+}
+
+static int open_npy(sink *s, const char *path, vlk_err *err)
+{
+    const sink_plan *p = s->plan;
+    s->npy = vlk_npy_writer_open(path, p->type, p->dim, p->rank, err);
+    if (!s->npy)
+        return -1;
+    if (p->type == VLK_F16 && !(s->half = vlk_calloc(row_size(p), sizeof *s->half, err)))
+        return -1;
+    return 0;
+}
+
+static int open_keys(sink *s, const char *path, vlk_err *err)
+{
+    vlk_buf name = {0};
+    if (!provenance_beside(&name, path, ".keys", err))
+        s->keys = vlk_out_open(name.data, err);
+    vlk_buf_clear(&name);
+    return s->keys ? 0 : -1;
+}
+
+static int open_files(sink *s, const char *path, sink_sidecars sidecars, vlk_err *err)
+{
+    s->path = vlk_strndup(path, strlen(path), err);
+    if (!s->path)
+        return -1;
+    if (s->plan->format == CLI_NPY) {
+        if (open_npy(s, path, err))
+            return -1;
+    } else if (!(s->out = vlk_out_open(path, err))) {
+        return -1;
+    }
+    return sidecars == SINK_WITH_KEYS || s->npy ? open_keys(s, path, err) : 0;
+}
+
+int sink_open(sink *s, const sink_plan *plan, const char *path, sink_sidecars sidecars, vlk_err *err)
+{
+    *s = (sink){.plan = plan, .table = {.jsonl = plan->format == CLI_JSONL}};
+    if (!open_files(s, path, sidecars, err))
+        return 0;
+    sink_abort(s);
+    return -1;
+}
+
+/* ---- an item ------------------------------------------------------------------------------- */
+
+int sink_begin(sink *s, const vlk_item *item, vlk_err *err)
+{
+    s->item = item;
+    s->table.text.len = 0;
+    s->row = NULL;
+    return s->plan->format == CLI_TAR ? sink_tar_begin(s, err) : 0;
+}
+
+int sink_too_large(const float *v, size_t n, vlk_err *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if ((vlk_f32_to_f16(v[i]) & 0x7c00) == 0x7c00) {
+            vlk_fail(err, VLK_EVALUE, "its vector has %g, too large for --half", (double)v[i]);
+            return 1;
+        }
+    return 0;
+}
+
+int sink_row(sink *s, const void *row, vlk_err *err)
+{
+    s->row = row;
+    return s->half ? sink_too_large(row, row_size(s->plan), err) : 0;
+}
+
+static int write_row(sink *s, vlk_err *err)
+{
+    const float *v = s->row;
+    if (!s->half)
+        return vlk_npy_write_rows(s->npy, s->row, 1, err);
+    for (size_t i = 0, n = row_size(s->plan); i < n; i++)
+        s->half[i] = vlk_f32_to_f16(v[i]);
+    return vlk_npy_write_rows(s->npy, s->half, 1, err);
+}
+
+static int write_key(sink *s, vlk_err *err)
+{
+    const vlk_span *key = &s->item->key;
+    s->line.len = 0;
+    if (vlk_escape(&s->line, key->s, key->n, err) || vlk_buf_adds(&s->line, "\n", err))
+        return -1;
+    return vlk_out_write(s->keys, s->line.data, s->line.len, err);
+}
+
+static int write_item(sink *s, vlk_err *err)
+{
+    if (s->npy)
+        return write_row(s, err);
+    if (s->plan->format == CLI_TAR)
+        return sink_tar_end(s, err);
+    return s->table.text.len ? vlk_out_write(s->out, s->table.text.data, s->table.text.len, err) : 0;
+}
+
+int sink_end(sink *s, vlk_err *err)
+{
+    if (write_item(s, err) || (s->keys && write_key(s, err)))
+        return -1;
+    s->rows++;
+    return 0;
+}
+
+int sink_flush(sink *s, vlk_err *err)
+{
+    return s->out && !vlk_out_can_seek(s->out) ? vlk_out_flush(s->out, err) : 0;
+}
+
+/* ---- the end ------------------------------------------------------------------------------- */
+
+static void clear(sink *s)
+{
+    free(s->path);
+    free(s->half);
+    free(s->member);
+    vlk_buf_clear(&s->table.text);
+    vlk_buf_clear(&s->line);
+    vlk_buf_clear(&s->data);
+    *s = (sink){0};
+}
+
+/* X.json, whole or not at all. */
+static int write_json(const sink *s, vlk_err *err)
+{
+    vlk_buf name = {0}, text = {0};
+    provenance p = s->plan->made;
+    vlk_out *o = NULL;
+    int rc = -1;
+    p.rows = s->rows;
+    if (provenance_beside(&name, s->path, ".json", err) || provenance_json(&p, &text, err) ||
+        !(o = vlk_out_open(name.data, err)))
+        goto out;
+    if (vlk_out_write(o, text.data, text.len, err))
+        vlk_out_abort(o);
+    else
+        rc = vlk_out_commit(o, err);
+out:
+    vlk_buf_clear(&name);
+    vlk_buf_clear(&text);
+    return rc;
+}
+
+/* Lack of room shows here, before anything has its name. */
+static int finish(sink *s, vlk_err *err)
+{
+    if (s->plan->format == CLI_TAR && vlk_tar_put_end(s->out, err))
+        return -1;
+    return s->npy ? vlk_npy_writer_flush(s->npy, err) : vlk_out_flush(s->out, err);
+}
+
+static int commit_sidecars(sink *s, vlk_err *err)
+{
+    vlk_out *keys = s->keys;
+    s->keys = NULL;
+    if (!keys)
+        return 0;
+    return vlk_out_commit(keys, err) ? -1 : write_json(s, err);
+}
+
+int sink_commit(sink *s, vlk_err *err)
+{
+    if (finish(s, err) || commit_sidecars(s, err)) {
+        sink_abort(s);
+        return -1;
+    }
+    int rc = s->npy ? vlk_npy_writer_commit(s->npy, err) : vlk_out_commit(s->out, err);
+    clear(s);
+    return rc;
+}
+
+void sink_abort(sink *s)
+{
+    if (s->npy)
+        vlk_npy_writer_abort(s->npy);
+    vlk_out_abort(s->out);
+    vlk_out_abort(s->keys);
+    clear(s);
+}
