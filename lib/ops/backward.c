@@ -1,9 +1,9 @@
-/* backward.c - the way back: nodes from the last to the first, and where gradients of values stand.
+/* backward.c - the backward pass: nodes from the last to the first, and the memory of values' gradients.
  *
- * A value's gradient is made by the first node that has something to give to it, added to by the others, and used up
- * by the node that made the value; its memory then serves another one. A node that passes its gradient on unchanged
- * (the residual branch) gives the memory itself. Gradients stand in an arena of their own, so that a checkpointed part
- * can give back the values that it computed again.
+ * A value's gradient is made by the first node that contributes to it, added to by the others, and consumed by the node
+ * that made the value; its memory is then reused. A node that passes its gradient on unchanged (the residual branch)
+ * hands over the memory itself. Gradients live in an arena of their own, so that a checkpointed part can free the
+ * values that it recomputed.
  *
  * Checkpointing: T. Chen, B. Xu, C. Zhang, C. Guestrin: Training deep nets with sublinear memory cost. 2016. */
 #include "ops_internal.h"
@@ -11,7 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEAD = 16, BLOCK = 32768 }; /* floats in front of a buffer: its size stands there; elements of a task */
+enum {
+    HEAD = 16,    /* floats before each buffer, which hold its size */
+    BLOCK = 32768 /* elements per task */
+};
 
 /* ---- memory ------------------------------------------------------------------------------------- */
 
@@ -22,7 +25,7 @@ static size_t room_of(const float *p)
     return n;
 }
 
-/* A buffer of n floats: one that lies idle and is not far too large, else a new one. */
+/* A buffer of n floats: an idle one that is not far too large, else a new one. */
 static float *take(vlk_tape *t, size_t n)
 {
     struct vlk_grads *g = vlk_tape_grads(t);
@@ -49,7 +52,8 @@ static float *take(vlk_tape *t, size_t n)
 static void put_back(vlk_tape *t, float *p)
 {
     struct vlk_grads *g = vlk_tape_grads(t);
-    if (vlk_grow(&g->idle, &g->cap, g->n + 1, sizeof *g->idle, NULL) == 0) /* else it is not used again */
+    if (vlk_grow(&g->idle, &g->cap, g->n + 1, sizeof *g->idle, NULL) ==
+        0) /* without memory for the list it is not reused */
         g->idle[g->n++] = p;
 }
 
@@ -131,7 +135,7 @@ void vlk_grad_disown(vlk_tape *t, const vlk_node *n, float *own)
 
 /* ---- the walk ----------------------------------------------------------------------------------- */
 
-/* Nodes down to number `base`, which are used up. */
+/* Runs and removes the nodes down to number `base`. */
 static void walk(vlk_tape *t, size_t base)
 {
     vlk_err err;
@@ -174,7 +178,7 @@ int vlk_backward_from(vlk_tape *t, vlk_var *y, const float *dy, vlk_err *err)
 int vlk_backward(vlk_tape *t, vlk_var *loss, vlk_err *err)
 {
     const float one = 1;
-    if (!loss) /* an op before it has failed */
+    if (!loss) /* an earlier op failed */
         return vlk_tape_failed(t, err) != 0 ? -1 : vlk_fail(err, VLK_EUSAGE, "no loss");
     if (loss->rows != 1 || loss->cols != 1)
         return vlk_fail(err, VLK_EUSAGE, "a loss of %zu by %zu", loss->rows, loss->cols);
@@ -202,7 +206,7 @@ struct checkpoint_saved {
     int trained; /* a parameter inside takes a gradient */
 };
 
-/* A copy of x that fn may use up. */
+/* A copy of x that fn may overwrite. */
 static vlk_var *copy_of(vlk_tape *t, const vlk_var *x)
 {
     vlk_var *c = vlk_var_new(t, x->rows, x->cols);
@@ -221,7 +225,7 @@ static void checkpoint_back(vlk_tape *t, const vlk_node *n)
     if (!in)
         return;
     in->needs_grad = x->needs_grad;
-    in->grad = x->grad; /* what others have given goes on here */
+    in->grad = x->grad; /* goes on from what other nodes have added */
     in->keep_grad = 1;
     vlk_tape_record(t, 1);
     vlk_var *y = s->fn(t, s->arg, in);
@@ -254,7 +258,7 @@ vlk_var *vlk_checkpoint(vlk_tape *t, vlk_part_fn *fn, const void *arg, size_t si
     vlk_mark m = vlk_tape_mark(t);
     vlk_tape_record(t, 0);
     vlk_var *y = fn(t, copy, mine), *out = NULL;
-    if (y && y->data != mine->data) { /* another place, behind the mark: moved to it */
+    if (y && y->data != mine->data) { /* it is after the mark: moved before it */
         const size_t bytes = y->rows * y->cols * sizeof *y->data;
         vlk_err err;
         float *move = vlk_calloc(bytes ? bytes : 1, 1, &err);

@@ -1,4 +1,4 @@
-/* channels.c - what a ResNet does between its convolutions: batch norm with running statistics, 2x2 means.
+/* channels.c - what a ResNet does between its convolutions: batch norm, means of 2x2 squares.
  *
  * Batch norm (arXiv 1502.03167), per channel, with the statistics of the batch (training) or the running ones:
  *     y = act(scale x + shift),  scale = weight / sqrt(var + eps),  shift = bias - mean scale */
@@ -22,7 +22,7 @@ static int channel_sums(vlk_tape *t, double *sums, const float *a, const vlk_var
     return rc;
 }
 
-/* ---- the way back ----------------------------------------------------------------------------------- */
+/* ---- backward --------------------------------------------------------------------------------------- */
 
 /* dweight = sum of dp x^,  dbias = sum of dp. */
 static void batch_norm_back(vlk_tape *t, const vlk_node *n)
@@ -58,7 +58,7 @@ static void batch_norm_back(vlk_tape *t, const vlk_node *n)
 }
 static const vlk_op op_batch_norm = {"batch_norm", batch_norm_back};
 
-/* ---- the way there ---------------------------------------------------------------------------------- */
+/* ---- forward ---------------------------------------------------------------------------------------- */
 
 /* mean and 1/sqrt(var + eps) of the running statistics, which the model's floats hold. */
 static int frozen(vlk_tape *t, const vlk_batch_norm_params *p, float *mean, float *rstd, size_t c)
@@ -75,7 +75,7 @@ static int frozen(vlk_tape *t, const vlk_batch_norm_params *p, float *mean, floa
     return 0;
 }
 
-/* The batch's own, in double and in two passes; the running ones move towards them. */
+/* The batch's own statistics, in double and in two passes; the running ones move towards them. */
 static int of_batch(vlk_tape *t, vlk_batch_norm_params *p, const vlk_var *x, float *mean, float *rstd)
 {
     const size_t c = x->cols, rows = x->rows;

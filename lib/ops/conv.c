@@ -142,13 +142,13 @@ static int convolve(vlk_tape *t, vlk_var *y, const vlk_var *x, const struct conv
         if (vlk_gemm(vlk_tape_kernel(t), y->data + j.first * y->cols, col, n, by_tap, NULL, vlk_tape_err(t)) != 0)
             return -1;
     }
-    if (!vlk_tape_recording(t)) /* no way back: what stays is as large as a plain product's */
+    if (!vlk_tape_recording(t)) /* no backward pass: what stays is as large as after a plain product */
         vlk_weight_keep_packed(by_tap);
     vlk_tape_rewind(t, m);
     return 0;
 }
 
-/* The windows' gradients go back to where they came from; a task is some channels, all rows of the piece in order:
+/* Adds the windows' gradients to the pixels they came from; a task is some channels, all rows of the piece in order:
  *     dx[(b, oy*stride + ky - 1, ox*stride + kx - 1)][c] += dcol[(b,oy,ox)][(ky*3 + kx)*C + c] */
 struct uncol_job {
     float *dx;
@@ -157,7 +157,7 @@ struct uncol_job {
     const struct conv_saved *s;
 };
 
-enum { LANES = 16 }; /* channels of a task: a known number, which becomes vectors */
+enum { LANES = 16 }; /* channels per task: a constant, so that the compiler makes vectors of the loop */
 
 static void add_lanes(float *restrict to, const float *restrict from, size_t n)
 {

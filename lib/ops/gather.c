@@ -151,7 +151,7 @@ static void unprepend_sequences(void *arg, size_t from, size_t to)
     }
 }
 
-/* dfirst = the first rows (their sum, where one stands for all),  dx = the others. */
+/* dfirst = the first rows (their sum, where one row serves all),  dx = the others. */
 static void prepend_back(vlk_tape *t, const vlk_node *n)
 {
     vlk_var *first = n->in[0], *x = n->in[1];

@@ -9,9 +9,9 @@ struct linear_saved {
     const float *pre; /* (rows,n): x W^T + b, where act is not NONE */
 };
 
-/* ---- the way back ------------------------------------------------------------------------------- */
+/* ---- backward ----------------------------------------------------------------------------------- */
 
-/* p = x W^T + b:  dW = dp^T x (as stored: W may be turned),  db = sum of dp,  dx = dp W. */
+/* p = x W^T + b:  dW = dp^T x (as stored: W may be transposed),  db = sum of dp,  dx = dp W. */
 static void products_back(vlk_tape *t, const vlk_node *n, const float *dp, vlk_var *x)
 {
     vlk_kernel *k = vlk_tape_kernel(t);
@@ -72,7 +72,7 @@ static const vlk_op op_linear = {"linear", linear_back};
 static const vlk_op op_linear_add = {"linear_add", linear_add_back};
 static const vlk_op op_matmul_nt = {"matmul_nt", matmul_nt_back};
 
-/* ---- the way there ------------------------------------------------------------------------------ */
+/* ---- forward ------------------------------------------------------------------------------------ */
 
 static int fits(vlk_tape *t, const vlk_var *x, const vlk_param *w)
 {

@@ -52,7 +52,7 @@ static void loss_rows(void *arg, size_t from, size_t to)
             const double q = target(s, r, i, j->c);
             sum += exp(x[i] - max);
             qsum += q;
-            if (q != 0) /* 0 times an infinite logit is nothing */
+            if (q != 0) /* 0 times an infinite logit counts as 0 */
                 qx += q * x[i];
         }
         s->lse[r] = max + log(sum);

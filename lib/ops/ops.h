@@ -2,7 +2,7 @@
  *
  * A tower is a plain function that calls ops:  y = vlk_linear(t, x, w, b, VLK_ACT_GELU).  Inference is the same
  * call with recording off. Values are rows of floats; an image's channels are columns (NHWC), a batch of texts
- * is one text behind the other, without padding.
+ * is its texts one after another, without padding.
  *
  * Errors do not interrupt the prose: the tape keeps the first one, ops that are given NULL give NULL, and
  * vlk_tape_failed reports it once at the end. Letters: B batch, T tokens, D width, H heads, V vocabulary. */
@@ -67,7 +67,7 @@ void *vlk_tape_alloc(vlk_tape *t, size_t n, size_t size);
 vlk_var *vlk_var_new(vlk_tape *t, size_t rows, size_t cols);
 vlk_var *vlk_var_wrap(vlk_tape *t, float *data, size_t rows, size_t cols);
 vlk_var *vlk_param_rows(vlk_tape *t, vlk_param *p);
-/* Moves y to `room`, a value of the same shape made earlier, so that all behind room can be reset; returns it. A
+/* Moves y to `room`, a value of the same shape made earlier, so that all after room can be reset; returns it. A
  * recording tape leaves y where it is and returns y. */
 vlk_var *vlk_settle(vlk_tape *t, vlk_var *room, vlk_var *y);
 
@@ -95,7 +95,7 @@ vlk_var *vlk_checkpoint(vlk_tape *t, vlk_part_fn *fn, const void *arg, size_t si
 
 /* y (rows,n) = act(x (rows,k) W^T + b). b may be absent. Saved: x where W is trained, the pre-activation. */
 vlk_var *vlk_linear(vlk_tape *t, vlk_var *x, vlk_param *w, vlk_param *b, vlk_act act);
-/* to + x W^T + b: the end of a residual branch. `to` is used up: unless the tape records, the result stands in
+/* to + x W^T + b: the end of a residual branch. `to` is used up: unless the tape records, the result is in
  * its memory. */
 vlk_var *vlk_linear_add(vlk_tape *t, vlk_var *to, vlk_var *x, vlk_param *w, vlk_param *b);
 /* y (M,N) = a (M,K) b^T (N,K), both values. */
@@ -197,7 +197,7 @@ typedef struct vlk_targets {
 vlk_var *vlk_cross_entropy(vlk_tape *t, vlk_var *x, const vlk_targets *target);
 /* The largest of each row, (rows,1); of equal ones the first takes the gradient. Saved: where. */
 vlk_var *vlk_max(vlk_tape *t, vlk_var *x);
-/* Values side by side, and behind one another. */
+/* Columns of a, then columns of b; rows of a, then rows of b. */
 vlk_var *vlk_concat_cols(vlk_tape *t, vlk_var *a, vlk_var *b);
 vlk_var *vlk_concat_rows(vlk_tape *t, vlk_var *a, vlk_var *b);
 

@@ -41,7 +41,7 @@ void *vlk_tape_broken(vlk_tape *t);
 
 /* ---- gradients (backward.c) ---- */
 
-/* Memory for the gradient of v: *add says whether something stands in it already (add to it), or not (write it). NULL
+/* Memory for the gradient of v: *add says whether to add to it or to write it (the first). NULL
  * with the error noted, or where v wants none. */
 float *vlk_grad_room(vlk_tape *t, vlk_var *v, int *add);
 /* The same, zeroed if it is new: to be added to. */

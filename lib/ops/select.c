@@ -1,4 +1,4 @@
-/* select.c - the largest of a row, values side by side and behind one another, dropout.
+/* select.c - the largest of a row, concatenation, dropout.
  *
  * Dropout (JMLR 15, 2014): y = x m / (1-p), m = 0 with probability p. The number for an element is a function of (seed,
  * step, sample in the global batch, ordinal of the call, element within the sample). */
@@ -90,7 +90,7 @@ vlk_var *vlk_concat_rows(vlk_tape *t, vlk_var *a, vlk_var *b)
     if (!a || !b)
         return NULL;
     if (a->cols != b->cols)
-        return vlk_tape_fail(t, VLK_EUSAGE, "rows of %zu behind rows of %zu", b->cols, a->cols);
+        return vlk_tape_fail(t, VLK_EUSAGE, "rows of %zu columns after rows of %zu", b->cols, a->cols);
     vlk_var *y = vlk_var_new(t, a->rows + b->rows, a->cols);
     if (!y)
         return NULL;
@@ -148,7 +148,7 @@ static void drop_samples(void *arg, size_t from, size_t end)
         for (size_t e = 0; e < n; e += SOME) {
             const size_t some = n - e < SOME ? n - e : SOME;
             vlk_noise_drops(&s->noise, s->p, i, e, drop, some);
-            for (size_t k = 0; k < some; k++) { /* what is dropped is 0 whatever it was */
+            for (size_t k = 0; k < some; k++) { /* what is dropped becomes 0, also NaN and Inf */
                 const float y = drop[k] == 0.0f ? 0.0f : j->from[at + e + k] * drop[k];
                 j->to[at + e + k] = j->add ? j->to[at + e + k] + y : y;
             }

@@ -1,15 +1,15 @@
-/* tape.c - the tape: where values live, what was computed, the first error.
+/* tape.c - the tape: the memory of values, the nodes that backward needs, the first error.
  *
- * Values stand in an arena. Inference marks it before a block and resets it behind; a recording tape keeps all, since
- * backward reads what the ops saved. A node stands for one call of an op whose result somebody wants to
- * differentiate; below the first trained leaf nothing is recorded. */
+ * Values live in an arena. Inference marks it before a block and resets it afterwards; a recording tape keeps
+ * everything, since backward reads what the ops saved. A node is one call of an op whose result needs a gradient; below
+ * the first trained parameter nothing is recorded. */
 #include "ops_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { ARENA_CHUNK = 64 << 20 }; /* address space; only what is touched costs memory */
+enum { ARENA_CHUNK = 64 << 20 }; /* address space: pages cost memory only once they are written */
 
 struct vlk_tape {
     vlk_kernel *kernel;
@@ -67,7 +67,7 @@ size_t vlk_tape_nodes(const vlk_tape *t)
     return t->nodes;
 }
 
-/* ---- errors: the first one stays until somebody asks ------------------------------------------- */
+/* ---- errors: the first one stays until vlk_tape_failed ------------------------------------------- */
 
 int vlk_tape_failed(vlk_tape *t, vlk_err *err)
 {
