@@ -126,11 +126,11 @@ is "a closed pipe: no message" "$(lines err)" 0
 
 # a signal: the batch is finished, 128 + signal, no name for the output
 mkfifo names
-"$E" -T names -o s.npy 2>err &
+exec 9<>names
+"$E" -T names -o s.npy 9>&- 2>err &
 pid=$!
-exec 9>names
 echo castle.png >&9
-sleep 1
+wait_until "SIGTERM: the output is begun" [ -e .s.npy.vlk-tmp ]
 kill -TERM $pid
 wait $pid
 is "SIGTERM: status" $? 143
@@ -138,15 +138,12 @@ exec 9>&-
 gone "SIGTERM: no name" s.npy s.keys s.json .s.npy.vlk-tmp .s.keys.vlk-tmp
 
 # what trickles in is answered while the input is still open
-"$E" -T names >out 2>err &
+rm -f out
+exec 9<>names
+"$E" -T names 9>&- >out 2>err &
 pid=$!
-exec 9>names
 echo castle.png >&9
-n=0
-while [ ! -s out ] && [ $n -lt 50 ]; do
-    sleep 0.1
-    n=$((n + 1))
-done
+wait_until "a row is written" [ -s out ]
 is "a row before the end of the input" "$(lines out)" 1
 exec 9>&-
 wait $pid

@@ -28,10 +28,16 @@ first() {
     is "a closed pipe, its line: $*" "$(lines out)" 1
     is "a closed pipe, no message: $*" "$(lines err)" 0
 }
+# (more than a pipe holds, so that none can end before its reader is gone)
 yes 'a castle' | head -n 20000 >texts
+i=0
+while [ $i -lt 100 ]; do
+    echo "a castle with $i towers"
+    i=$((i + 1))
+done >many-labels
 first 141 "$E" --text texts
 first 141 "$E" --tokens texts
-first 141 "$R" -b 1 --labels samples/labels.txt many
+first 141 "$R" -b 1 --labels many-labels -k 100 many
 first 141 "$R" --queries texts -k 60 many
 first 0 "$R" --recall samples/captions.tsv
 first 0 "$T" --info

@@ -143,12 +143,8 @@ all="-m $tiny/model --train good.tar --lr 1e-3 --wd 0.1 --warmup 2 --clip-grad 0
 
     # a dead rank: the last checkpoint is whole, one process goes on from it
     run 0 "$T" $base -b 4 --steps 150 --lr 1e-6 -o whole
-    $two $base -b 4 --steps 150 --lr 1e-6 --save-steps 5 -o dead >out 2>err &
-    pid=$!
-    begun dead 12
-    kill -KILL "$(cat pid.1)"
-    wait $pid
-    [ $? -ne 0 ] && pass || fail "a dead rank: status 0"
+    struck dead 12 'kill -KILL "$(cat pid.1)"' $two $base -b 4 --steps 150 --lr 1e-6 --save-steps 5 -o dead
+    [ $status -ne 0 ] && pass || fail "a dead rank: status 0"
     at=$(readlink dead/last)
     at=${at#step-}
     [ "$at" -ge 5 ] 2>/dev/null && pass || fail "a dead rank: no checkpoint"
