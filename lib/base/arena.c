@@ -1,7 +1,7 @@
-/* arena.c - memory that is given back all at once.
+/* arena.c - memory that is freed all at once.
  *
  * A list of chunks; a block is 64-byte aligned and followed by a gap of 64 bytes. A mark is (chunk,
- * bytes used in it). Chunks stay after a reset, so a tower that runs twice takes memory once.
+ * bytes used in it). Chunks stay after a reset, so a tower that runs twice allocates once.
  *
  *     chunk 0  |block|gap|block|gap|......|      chunk 1  |block|gap|.......
  *                                  ^ used
@@ -87,7 +87,7 @@ void *vlk_arena_alloc(vlk_arena *a, size_t bytes, vlk_err *err)
     size_t need = (bytes + ALIGN - 1) / ALIGN * ALIGN + GAP;
     while (a->at < a->chunks && a->chunk[a->at].size - a->chunk[a->at].used < need) {
         a->before += a->chunk[a->at].used;
-        a->at++; /* chunks behind `at` are empty */
+        a->at++; /* chunks after `at` are empty */
     }
     if (a->at == a->chunks && add_chunk(a, need, err) != 0)
         return NULL;

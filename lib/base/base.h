@@ -1,11 +1,11 @@
-/* base.h - what every other layer speaks: errors, memory, numbers, threads.
+/* base.h - what every other layer uses: errors, memory, numbers, threads.
  *
- * Ownership, for all of the library: what a prototype does not say to be owned is borrowed, until
- * the next call on the same handle. Memory that the caller must free names the function to free it.
+ * Ownership, for all of the library: what a prototype does not declare owned is borrowed, until
+ * the next call on the same handle. If the caller must free memory, the prototype names the function that frees it.
  * The library never prints, exits or asserts on outside data.
  *
- * Outcomes: functions that can fail return 0 or -1 (readers: 1 an item, 0 a clean end, -1 an error)
- * or a pointer or NULL, and fill the vlk_err that they were given. */
+ * Outcomes: functions that can fail return 0 or -1 (readers: 1 for an item, 0 for a clean end, -1 for an error)
+ * or a pointer or NULL, and fill the vlk_err passed to them. */
 #ifndef VLK_BASE_H
 #define VLK_BASE_H
 
@@ -30,10 +30,10 @@ typedef enum vlk_code {
     VLK_EUSAGE,       /* the caller asked for something that makes no sense */
     VLK_EIO,          /* the system refused: open, read, write, disk full */
     VLK_EFORMAT,      /* bytes that are not what they claim to be */
-    VLK_EMODEL,       /* a checkpoint or config that does not fit */
+    VLK_EMODEL,       /* a checkpoint or config that does not fit or is inconsistent */
     VLK_ELIMIT,       /* larger than a limit allows */
     VLK_EMEM,         /* no memory */
-    VLK_EUNSUPPORTED, /* well formed, but not something we read */
+    VLK_EUNSUPPORTED, /* well-formed, but not supported */
     VLK_EVALUE        /* a number that is not finite */
 } vlk_code;
 
@@ -46,27 +46,27 @@ typedef struct vlk_err {
 /* Fills err (NULL is allowed) and returns -1, so that `return vlk_fail(err, ...)` reads well.
  * Bytes outside printable UTF-8 in the sentence are written as \xNN: names come from outside. */
 int vlk_fail(vlk_err *err, vlk_code code, const char *fmt, ...) VLK_PRINTF(3, 4);
-/* As vlk_fail, with ": " and the text of errno behind the sentence; the code is VLK_EIO. */
+/* As vlk_fail, with ": " and the text of errno after the sentence; the code is VLK_EIO. */
 int vlk_fail_errno(vlk_err *err, const char *fmt, ...) VLK_PRINTF(2, 3);
 /* Puts "PREFIX: " in front of the sentence already in err; returns -1. */
 int vlk_err_prefix(vlk_err *err, const char *fmt, ...) VLK_PRINTF(2, 3);
-/* The code as a word: "io", "format", "memory" ... (--errors files have the stage of an item instead). */
+/* The code as a word: "io", "format", "memory" ... (in --errors files the stage of an item is written instead). */
 const char *vlk_code_name(vlk_code code);
 
 /* ---- memory ------------------------------------------------------------------------------- */
 
-/* n * size bytes, zeroed, overflow checked. NULL and err when there is no memory. Free with free(). */
+/* n * size bytes, zeroed, overflow checked. NULL and err if there is no memory. Free with free(). */
 void *vlk_calloc(size_t n, size_t size, vlk_err *err) VLK_MUST_USE;
-/* A copy of n bytes with a NUL behind it. Free with free(). */
+/* A copy of n bytes, followed by a NUL. Free with free(). */
 char *vlk_strndup(const char *s, size_t n, vlk_err *err) VLK_MUST_USE;
-/* Makes *p hold at least `need` elements of `size` bytes; *cap is its present room in elements.
- * Grows geometrically; new room is not zeroed. */
+/* Makes *p hold at least `need` elements of `size` bytes; *cap is its current capacity in elements.
+ * Grows geometrically; new elements are not zeroed. */
 int vlk_grow(void *p, size_t *cap, size_t need, size_t size, vlk_err *err) VLK_MUST_USE;
-/* *out = a * b, or -1 when the product does not fit. */
+/* *out = a * b, or -1 if the product does not fit. */
 int vlk_mul(size_t a, size_t b, size_t *out) VLK_MUST_USE;
 
-/* Bytes that grow. Start from {0}; clear with vlk_buf_clear. data has a NUL behind len bytes
- * whenever data is not NULL, so text can be read as a string. */
+/* A growing byte buffer. Start from {0}; clear with vlk_buf_clear. If data is not NULL, a NUL follows the len bytes, so
+ * text can be read as a string. */
 typedef struct vlk_buf {
     char *data;
     size_t len, cap;
@@ -78,7 +78,7 @@ int vlk_buf_adds(vlk_buf *b, const char *s, vlk_err *err) VLK_MUST_USE;
 int vlk_buf_addf(vlk_buf *b, vlk_err *err, const char *fmt, ...) VLK_PRINTF(3, 4) VLK_MUST_USE;
 void vlk_buf_clear(vlk_buf *b); /* frees; b becomes {0} */
 
-/* Memory that is given back all at once: activations of a tower, names of a checkpoint. Blocks are
+/* Memory that is freed all at once: activations of a tower, names of a checkpoint. Blocks are
  * aligned to 64 bytes, not zeroed, and 64 bytes apart, which AddressSanitizer poisons.
  * Not safe to share between threads. */
 typedef struct vlk_arena vlk_arena;
@@ -121,7 +121,7 @@ uint16_t vlk_f32_to_bf16(float f); /* round to nearest even; NaN stays NaN */
 /* n elements of a float type to f32; src need not be aligned. */
 void vlk_to_f32(float *dst, const void *src, vlk_dtype t, size_t n);
 
-/* A view of numbers that somebody else owns: a mapped weight, a matrix of a file. Strides are in
+/* A view of numbers owned by somebody else: a mapped weight, a matrix in a file. Strides are in
  * elements; a row-major dense tensor has stride[rank-1] = 1. Data need not be aligned. */
 typedef struct vlk_tensor {
     const char *name; /* as the file spells it */
@@ -140,9 +140,9 @@ void vlk_tensor_set_dense(vlk_tensor *t); /* row-major strides from dim */
 
 /* Unsigned decimal in [min, max]; the whole of s must be the number. */
 int vlk_parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *out) VLK_MUST_USE;
-/* A finite decimal in [min, max], without blanks around it, independent of the locale. */
+/* A finite decimal in [min, max], without spaces around it, independent of the locale. */
 int vlk_parse_f64(const char *s, double min, double max, double *out) VLK_MUST_USE;
-/* The shortest decimal that reads back as x, of 6 digits at least. Returns out. */
+/* The shortest decimal with at least 6 digits that reads back as x. Returns out. */
 enum { VLK_F64_TEXT = 32 };
 const char *vlk_f64_text(double x, char out[VLK_F64_TEXT]);
 
@@ -159,20 +159,21 @@ typedef struct vlk_sha256 {
 
 void vlk_sha256_init(vlk_sha256 *s);
 void vlk_sha256_add(vlk_sha256 *s, const void *p, size_t n);
-void vlk_sha256_hex(vlk_sha256 *s, char out[65]); /* ends it */
+void vlk_sha256_hex(vlk_sha256 *s, char out[65]); /* ends the hash */
 
-/* Length in bytes (1-4) of the UTF-8 character at s, of n bytes; 0 if there is none: cut, overlong,
+/* Length in bytes (1-4) of the UTF-8 character at s, of n bytes; 0 if there is none: truncated, overlong,
  * surrogate, above U+10FFFF. *cp gets the code point (cp may be NULL). */
 int vlk_utf8_next(const char *s, size_t n, uint32_t *cp);
 int vlk_utf8_put(uint32_t cp, char out[4]);     /* returns the number of bytes */
-size_t vlk_utf8_valid(const char *s, size_t n); /* bytes of the valid start; n if all is valid */
+size_t vlk_utf8_valid(const char *s, size_t n); /* length of the valid prefix; n if all of it is valid */
 
 /* ---- random numbers (random.c) --------------------------------------------------------------- */
 
-/* Numbers are a function of a key and a place, not of what was drawn before: threads, chunks, checkpointed blocks,
+/* Numbers are a function of a key and a position, not of earlier draws: threads, chunks, checkpointed blocks,
  * ranks and resumed runs see the same ones. The key of a draw is {seed, step or epoch, sample, vlk_random_for(use,
- * ordinal)}; the place is the element. Same integers everywhere; normals go through libm's log, cos and sin. */
-typedef enum vlk_random_use { /* two uses never meet on one key */
+ * ordinal)}; the position is the element. Integers are the same on every platform; normals go through libm's log, cos
+ * and sin. */
+typedef enum vlk_random_use { /* two uses never share a key */
                               VLK_RANDOM_INIT = 1,
                               VLK_RANDOM_ORDER,
                               VLK_RANDOM_CAPTION,
@@ -182,7 +183,7 @@ typedef enum vlk_random_use { /* two uses never meet on one key */
                               VLK_RANDOM_NEGATIVE,
                               VLK_RANDOM_OTHER
 } vlk_random_use;
-/* The fourth word of a key: the use, and the ordinal (below 2^56) of the call or the tensor within it. */
+/* The fourth word of a key: the use and, within it, the ordinal (below 2^56) of the call or tensor. */
 static inline uint64_t vlk_random_for(vlk_random_use use, uint64_t ordinal)
 {
     return (uint64_t)use << 56 | (ordinal & (UINT64_MAX >> 8));
@@ -190,13 +191,13 @@ static inline uint64_t vlk_random_for(vlk_random_use use, uint64_t ordinal)
 
 uint64_t vlk_random_u64(const uint64_t key[4], uint64_t place);
 double vlk_random_uniform(const uint64_t key[4], uint64_t place);             /* [0, 1), 53 bits */
-uint64_t vlk_random_below(const uint64_t key[4], uint64_t place, uint64_t n); /* [0, n), each equally likely; n > 0 */
-double vlk_random_normal(const uint64_t key[4], uint64_t place);              /* mean 0, deviation 1 (Box-Muller) */
+uint64_t vlk_random_below(const uint64_t key[4], uint64_t place, uint64_t n); /* [0, n), all equally likely; n > 0 */
+double vlk_random_normal(const uint64_t key[4], uint64_t place); /* mean 0, standard deviation 1 (Box-Muller) */
 /* out[i] = vlk_random_u64(key, from + i), faster. */
 void vlk_random_fill(const uint64_t key[4], uint64_t from, uint64_t *out, size_t n);
-/* p becomes a permutation of 0..n-1, each of the n! equally likely as far as the numbers are. */
+/* p becomes a permutation of 0..n-1, each of the n! equally likely to the extent that the numbers are uniform. */
 void vlk_random_permutation(const uint64_t key[4], uint32_t *p, size_t n);
-/* The values of p (n) in another order. */
+/* Shuffles the n values of p. */
 void vlk_random_shuffle(const uint64_t key[4], uint32_t *p, size_t n);
 
 /* ---- threads ------------------------------------------------------------------------------ */
@@ -213,8 +214,8 @@ typedef void vlk_task_fn(void *arg, size_t task, int thread);
 vlk_pool *vlk_pool_new(int nthreads, vlk_err *err) VLK_MUST_USE;
 void vlk_pool_free(vlk_pool *p);
 int vlk_pool_threads(const vlk_pool *p);
-/* Runs fn for each task and returns when all are done. A thread begins with its share of neighbouring tasks, in order,
- * then takes from the others'. Not reentrant: a task must not call it. */
+/* Runs fn for each task and returns when all are done. A thread starts with its own range of adjacent tasks, in order,
+ * then takes tasks from the other threads. Not reentrant: a task must not call it. */
 void vlk_pool_run(vlk_pool *p, vlk_task_fn *fn, void *arg, size_t ntasks);
 
 #endif

@@ -1,4 +1,4 @@
-/* err.c - errors as sentences. Names in them come from outside, so bytes that are not printable
+/* err.c - errors as sentences. Names in them come from user data, so bytes that are not printable
  * UTF-8 are written as \xNN: a message never breaks a terminal or a log line. */
 #include "base.h"
 

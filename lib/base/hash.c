@@ -1,4 +1,4 @@
-/* hash.c - FNV-1a (64 bit), of keys. */
+/* hash.c - FNV-1a (64 bit), for keys. */
 #include "base.h"
 
 uint64_t vlk_fnv1a64(const void *p, size_t n)

@@ -1,4 +1,4 @@
-/* memory.c - checked allocation and bytes that grow. */
+/* memory.c - checked allocation and growing byte buffers. */
 #include "base.h"
 
 #include <stdio.h>
@@ -87,7 +87,7 @@ int vlk_buf_addf(vlk_buf *b, vlk_err *err, const char *fmt, ...)
     int n = vsnprintf(NULL, 0, fmt, ap);
     va_end(ap);
     if (n < 0)
-        return vlk_fail(err, VLK_EUSAGE, "a format that printf refuses");
+        return vlk_fail(err, VLK_EUSAGE, "printf refuses the format");
     if (vlk_buf_reserve(b, (size_t)n, err) != 0)
         return -1;
     va_start(ap, fmt);

@@ -1,5 +1,5 @@
-/* number.c - types of numbers, conversions to and from halves, tensors as views, decimal parsing. */
-#define _GNU_SOURCE /* strtod_l, newlocale: numbers are read as in the C locale whatever the user's is */
+/* number.c - number types, conversion to and from half floats, tensor views, decimal parsing. */
+#define _GNU_SOURCE /* strtod_l, newlocale: numbers are read as in the C locale, whatever the user's locale is */
 #include "base.h"
 
 #include <errno.h>
@@ -169,7 +169,7 @@ int vlk_parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *out)
 
 int vlk_parse_f64(const char *s, double min, double max, double *out)
 {
-    if (!*s || strspn(s, "+-.0123456789eE") != strlen(s)) /* no blanks, no hexadecimal, no nan, no inf */
+    if (!*s || strspn(s, "+-.0123456789eE") != strlen(s)) /* no spaces, no hexadecimal, no nan, no inf */
         return -1;
     locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     if (!c)

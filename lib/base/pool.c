@@ -1,13 +1,13 @@
-/* pool.c - threads that take tasks.
+/* pool.c - a pool of threads that run tasks.
  *
- * Each thread begins with its own run of neighbouring tasks, in order, and then helps the others with theirs. The same
- * cut of the same data therefore meets the same core in one operation after the other, and finds its lines in that
- * core's cache; where cores share no cache, taking them from one another costs as much as the work of a row.
+ * Each thread starts with its own range of adjacent tasks, in order, and then helps the others with theirs. The same
+ * part of the same data is therefore processed by the same core in successive operations, and is found in that core's
+ * cache; where cores share no cache, fetching it from another core costs as much as computing a row.
  *
- * A run publishes (fn, arg, ntasks) under a new generation number and wakes the workers; each takes tasks
- * from the runs' atomic counters. Workers spin for a while before they sleep: a tower has a barrier
- * per operation, and waking a sleeping thread costs more than most operations of a small model.
- * Which thread runs a task never matters to its result. */
+ * A run publishes (fn, arg, ntasks) under a new generation number and wakes the workers; each takes tasks from the
+ * atomic counters of the ranges. Workers spin for a while before they sleep: a tower has a barrier per operation, and
+ * waking a sleeping thread costs more than most operations of a small model. Which thread runs a task never affects its
+ * result. */
 #define _GNU_SOURCE /* sched_getaffinity */
 #include "base.h"
 
@@ -20,15 +20,15 @@
 #include <string.h>
 #include <unistd.h>
 
-/* How long a thread waits before it sleeps: some 20 us of the core for itself, then up to a few hundred in which any
- * other thread (a decoder, a neighbour's job) may have it. */
+/* How long a thread waits before it sleeps: first it spins for about 20 us, then it yields the core to any other thread
+ * (a decoder, another job) for up to a few hundred. */
 enum { SPINS = 600, YIELDS = 400 };
 
 struct worker {
     vlk_pool *pool;
     pthread_t id;
     int index;
-    /* the tasks next .. end of the present run are begun by this thread; a line of their own */
+    /* this thread starts with tasks next .. end of the current run; a cache line of their own */
     _Alignas(64) atomic_size_t next;
     size_t end;
 };
@@ -37,10 +37,10 @@ struct vlk_pool {
     int threads; /* the caller included */
     struct worker *worker;
     int started;
-    /* the present run */
+    /* the current run */
     vlk_task_fn *fn;
     void *arg;
-    atomic_int working;     /* workers that have not finished the present run */
+    atomic_int working;     /* workers that have not finished the current run */
     atomic_uint generation; /* a change means a new run or the end */
     atomic_int stop;
     atomic_int sleepers;

@@ -4,9 +4,9 @@
  * A block cipher of few rounds turns (key of 2 words, counter of 4 words) into 4 random words. A round is
  *     hi0:lo0 = M0 * c0     hi1:lo1 = M1 * c2
  *     c = (hi1 ^ c1 ^ k0, lo1, hi0 ^ c3 ^ k1, lo0),  and k += (W0, W1) between rounds
- * Our key of four words k and the place p fill both, so different draws never share a block:
+ * Our key of four words k and the position p fill both, so different draws never share a block:
  *     cipher key (k[0], k[1]), counter (p / 4, k[2], k[3], retry); the number is word p % 4
- * where retry counts the draws that a bounded number had to reject. */
+ * where retry counts the draws rejected for a bounded number. */
 #include "base.h"
 
 #include <math.h>
@@ -78,11 +78,11 @@ double vlk_random_uniform(const uint64_t key[4], uint64_t place)
 
 /* D. Lemire: Fast random integer generation in an interval. 2019. The high word of u * n is the number; of the 2^64
  * values of u the first 2^64 mod n (by the low word) would make some numbers likelier and are drawn again. `u` is the
- * number at that place. */
+ * number at that position. */
 static uint64_t bounded(const uint64_t key[4], uint64_t place, uint64_t u, uint64_t n)
 {
     uint64_t w[4], high, low = mul_wide(u, n, &high);
-    if (low >= n) /* so it is at least 2^64 mod n, whatever that is */
+    if (low >= n) /* then low is also at least 2^64 mod n */
         return high;
     for (uint64_t limit = (0 - n) % n, retry = 1; low < limit; retry++) {
         block(key, place / 4, retry, w);
@@ -96,7 +96,7 @@ uint64_t vlk_random_below(const uint64_t key[4], uint64_t place, uint64_t n)
     return bounded(key, place, vlk_random_u64(key, place), n);
 }
 
-/* G. E. P. Box, M. E. Muller: A note on the generation of random normal deviates. 1958. Places 2i and 2i+1 share two
+/* G. E. P. Box, M. E. Muller: A note on the generation of random normal deviates. 1958. Positions 2i and 2i+1 share two
  * uniform numbers; 1 - u lies in (0, 1], whose logarithm is finite. */
 double vlk_random_normal(const uint64_t key[4], uint64_t place)
 {
@@ -107,7 +107,7 @@ double vlk_random_normal(const uint64_t key[4], uint64_t place)
     return place % 2 == 0 ? r * cos(angle) : r * sin(angle);
 }
 
-/* R. Durstenfeld: Algorithm 235. 1964 (Fisher and Yates' shuffle in place): element i changes places with
+/* R. Durstenfeld: Algorithm 235. 1964 (Fisher and Yates' shuffle in place): element i is swapped with
  * vlk_random_below(key, i, i + 1). */
 void vlk_random_shuffle(const uint64_t key[4], uint32_t *p, size_t n)
 {

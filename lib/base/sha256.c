@@ -1,5 +1,5 @@
-/* sha256.c - SHA-256 (FIPS 180-4), of models and files. With the CPU's SHA instructions where it has them: a model's id
- * hashes a megabyte each time that a model is opened. */
+/* sha256.c - SHA-256 (FIPS 180-4), for models and files. Uses the CPU's SHA instructions if it has them: a model's id
+ * hashes a megabyte each time a model is opened. */
 #include "base.h"
 
 #include <string.h>
@@ -42,7 +42,7 @@ static void block(uint32_t h[8], const unsigned char *p)
 }
 
 #ifdef __x86_64__
-/* The instructions keep the state as (A,B,E,F) and (C,D,G,H); four words of the schedule are made at once. */
+/* The instructions keep the state as (A,B,E,F) and (C,D,G,H); four words of the schedule are computed at once. */
 __attribute__((target("sha,sse4.1,ssse3"))) static void blocks_sha(uint32_t h[8], const unsigned char *p, size_t n)
 {
     const __m128i order = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
@@ -103,7 +103,7 @@ void vlk_sha256_init(vlk_sha256 *s)
                                       0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
     memcpy(s->h, start, sizeof start);
     s->bytes = 0;
-    s->fast = has_sha(); /* once a hash: asking is slow in a virtual machine */
+    s->fast = has_sha(); /* once per hash: cpuid is slow in a virtual machine */
 }
 
 void vlk_sha256_add(vlk_sha256 *s, const void *data, size_t n)

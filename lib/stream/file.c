@@ -1,6 +1,6 @@
 /* file.c - whole files: mapped, or read into memory; joining paths.
- * A map is private and read-only. Its pages stay in the page cache; vlk_map_release gives back those of this
- * process, so that a run over a large checkpoint does not grow. */
+ * A map is private and read-only. Its pages stay in the page cache; vlk_map_release returns those of this process, so
+ * that memory does not grow over a large checkpoint. */
 #define _DEFAULT_SOURCE /* madvise: posix_madvise(POSIX_MADV_DONTNEED) does nothing in glibc */
 #include "stream.h"
 
@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Opens for reading; a folder is refused here, since read() would say so only later and less clearly. */
+/* Opens for reading; a folder is refused here, since read() would fail only later and with a less clear error. */
 static int open_read(const char *path, struct stat *st, vlk_err *err)
 {
     int fd;
@@ -22,7 +22,7 @@ static int open_read(const char *path, struct stat *st, vlk_err *err)
     if (fd < 0)
         return vlk_fail_errno(err, "%s: cannot open", path);
     if (fstat(fd, st) != 0) {
-        vlk_fail_errno(err, "%s: cannot look at", path);
+        vlk_fail_errno(err, "%s: cannot stat", path);
         close(fd);
         return -1;
     }
@@ -86,7 +86,7 @@ void vlk_map_release(const void *p, size_t n)
         return;
     uintptr_t page = (uintptr_t)page_size;
     uintptr_t from = (uintptr_t)p;
-    uintptr_t first = (from + page - 1) / page * page; /* whole pages only: the others hold a neighbour's bytes */
+    uintptr_t first = (from + page - 1) / page * page; /* whole pages only: partial ones also hold bytes of others */
     uintptr_t last = (from + n) / page * page;
     int keep = errno;
     if (first < last)
@@ -103,12 +103,12 @@ int vlk_read_file(vlk_buf *out, const char *path, size_t max, vlk_err *err)
     if (fd < 0)
         return -1;
     if (S_ISREG(st.st_mode) && (uintmax_t)st.st_size > max) {
-        vlk_fail(err, VLK_ELIMIT, "%s: has %ju bytes, at most %zu are read", path, (uintmax_t)st.st_size, max);
+        vlk_fail(err, VLK_ELIMIT, "%s: has %ju bytes, but at most %zu are supported", path, (uintmax_t)st.st_size, max);
         goto out;
     }
     const size_t known = S_ISREG(st.st_mode) ? (size_t)st.st_size : 0;
     for (;;) {
-        /* One byte more than a file should have, in which its end shows without room for another block. */
+        /* One byte more than the file should have, so that its end is seen without allocating another block. */
         size_t step = out->len <= known && known > 0 ? known - out->len + 1 : 65536;
         if (vlk_buf_reserve(out, step, err) != 0)
             goto out;
@@ -123,7 +123,7 @@ int vlk_read_file(vlk_buf *out, const char *path, size_t max, vlk_err *err)
             break;
         out->len += (size_t)r;
         if (out->len > max) {
-            vlk_fail(err, VLK_ELIMIT, "%s: has more than the %zu bytes that are read", path, max);
+            vlk_fail(err, VLK_ELIMIT, "%s: has more than the %zu bytes that are supported", path, max);
             goto out;
         }
     }

@@ -1,9 +1,9 @@
-/* folder.c - the files below a folder, sorted by the bytes of their whole path.
+/* folder.c - the files in a folder and its subfolders, sorted by the bytes of their full path.
  *
- * Within one folder the names are sorted with "/" behind those of folders; walking down in that order gives the order
- * of whole paths ("a-b" < "a/x" < "a0"), with the names of only the folders on the way in memory. Links are followed. A
- * folder that is already on the way down (by device and inode) is a loop, and told as an error of that path, as are
- * dangling links, folders that cannot be read, and what is neither file nor folder. */
+ * Within one folder the names are sorted with "/" appended to those of folders; walking down in that order gives the
+ * order of full paths ("a-b" < "a/x" < "a0"), with only the names of the folders on the current path in memory. Links
+ * are followed. A folder that is already on the current path (by device and inode) is a loop, and is reported as an
+ * error of that path, as are dangling links, unreadable folders, and anything that is neither a file nor a folder. */
 #define _DEFAULT_SOURCE /* d_type: saves a stat for each file */
 #include "stream.h"
 
@@ -51,7 +51,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(x->name, y->name); /* strcmp compares as unsigned char, by the standard */
 }
 
-/* What stands at f->path. */
+/* What kind of node f->path is. */
 static node_kind look(const vlk_folder *f, int type, int *error)
 {
     struct stat st;
@@ -111,7 +111,7 @@ static int enter(vlk_folder *f, vlk_err *err)
     for (size_t i = 0; i < f->depth; i++)
         if (f->level[i].dev == st.st_dev && f->level[i].ino == st.st_ino) {
             f->path.len = l->path_len;
-            vlk_fail(err, VLK_EIO, "leads back to a folder that it is in: not followed");
+            vlk_fail(err, VLK_EIO, "is a loop: it leads back to a folder that contains it");
             rc = 2;
             goto out;
         }
@@ -165,7 +165,7 @@ void vlk_folder_close(vlk_folder *f)
     free(f);
 }
 
-/* Outcome 2 for the path of a node; errors of folders were told by enter(). */
+/* Outcome 2 for the path of a node; errors of folders were reported by enter(). */
 static int unusable(const vlk_folder *f, const node *n, vlk_err *err)
 {
     if (n->kind == IS_OTHER)

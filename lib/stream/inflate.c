@@ -1,9 +1,10 @@
 /* inflate.c - gzip, zstd and raw deflate. The only file that knows zlib and libzstd.
  *
  * gzip (RFC 1952): members follow one another; each ends with a CRC-32 and its length, which zlib checks.
- * Zero bytes behind the last member are padding (tapes), anything else there is an error.
+ * Zero bytes after the last member are padding (tapes); anything else there is an error.
  * zstd (RFC 8878): frames follow one another, skippable ones among them; content checksums are checked.
- * A stream that ends inside a member or frame is cut: an error, since a pipe does not tell that its writer died. */
+ * A stream that ends inside a member or frame is truncated. That is an error, since a pipe does not report that its
+ * writer died. */
 #include "inflate_internal.h"
 
 #include <limits.h>
@@ -17,9 +18,9 @@ struct vlk_unpack {
     vlk_pull_fn *pull;
     void *arg;
     const char *name;
-    int between; /* the last member or frame is whole, the next has not begun */
-    int padding; /* gzip: zeros were seen behind the last member */
-    int broken;  /* an error was told; reading on would only tell nonsense */
+    int between; /* the last member or frame is complete, the next has not begun */
+    int padding; /* gzip: zeros were seen after the last member */
+    int broken;  /* an error was reported; reading on would only report nonsense */
     z_stream z;
     ZSTD_DStream *zd;
     ZSTD_inBuffer zin;
@@ -32,7 +33,7 @@ int vlk_unpack_kind(const unsigned char *p, size_t n)
     if (n >= 4 && p[0] == 0x28 && p[1] == 0xb5 && p[2] == 0x2f && p[3] == 0xfd)
         return 'z';
     if (n >= 4 && (p[0] & 0xf0) == 0x50 && p[1] == 0x2a && p[2] == 0x4d && p[3] == 0x18)
-        return 'z'; /* a skippable frame comes first: pzstd writes so */
+        return 'z'; /* a skippable frame comes first, as pzstd writes it */
     return 0;
 }
 
@@ -53,7 +54,7 @@ vlk_unpack *vlk_unpack_new(int kind, vlk_pull_fn *pull, void *arg, const char *n
         ok = u->zd != NULL;
     }
     if (!ok) {
-        vlk_fail(err, VLK_EMEM, "%s: no memory to unpack", name);
+        vlk_fail(err, VLK_EMEM, "%s: no memory to decompress", name);
         free(u);
         return NULL;
     }
@@ -78,13 +79,13 @@ static int gzip_more(vlk_unpack *u, vlk_err *err)
     if (u->pull(u->arg, &p, &n, err) != 0)
         return -1;
     if (n == 0 && !u->between)
-        return vlk_fail(err, VLK_EFORMAT, "%s: gzip stream is cut: it ends before its checksum", u->name);
+        return vlk_fail(err, VLK_EFORMAT, "%s: gzip stream is truncated: it ends before its checksum", u->name);
     u->z.next_in = (Bytef *)(uintptr_t)p; /* zlib reads only */
     u->z.avail_in = (uInt)n;
     return n != 0;
 }
 
-/* Behind a member: padding, or the next one. 1 when z stands at a new member or needs input; -1 at garbage. */
+/* After a member: padding, or the next one. 1 if z is at a new member or needs input; -1 at garbage. */
 static int gzip_next_member(vlk_unpack *u, vlk_err *err)
 {
     while (u->z.avail_in > 0 && *u->z.next_in == 0) {
@@ -121,9 +122,9 @@ static int gzip_read(vlk_unpack *u, unsigned char *p, size_t n, size_t *got, vlk
         if (r == Z_STREAM_END)
             u->between = 1;
         else if (r == Z_MEM_ERROR)
-            return vlk_fail(err, VLK_EMEM, "%s: no memory to unpack", u->name);
+            return vlk_fail(err, VLK_EMEM, "%s: no memory to decompress", u->name);
         else if (r != Z_OK && r != Z_BUF_ERROR)
-            return vlk_fail(err, VLK_EFORMAT, "%s: gzip data are damaged: %s", u->name,
+            return vlk_fail(err, VLK_EFORMAT, "%s: gzip data is damaged: %s", u->name,
                             u->z.msg ? u->z.msg : "inflate failed");
     }
     *got = want - u->z.avail_out;
@@ -134,11 +135,11 @@ static int zstd_read(vlk_unpack *u, unsigned char *p, size_t n, size_t *got, vlk
 {
     ZSTD_outBuffer o = {p, n, 0};
     while (o.pos == 0) {
-        /* Asked even without input: the decoder may hold bytes for which the last room was too small. */
+        /* Called even without input: the decoder may hold bytes that did not fit into the last output buffer. */
         if (!(u->between && u->zin.pos == u->zin.size)) {
             size_t r = ZSTD_decompressStream(u->zd, &o, &u->zin);
             if (ZSTD_isError(r))
-                return vlk_fail(err, VLK_EFORMAT, "%s: zstd data are damaged: %s", u->name, ZSTD_getErrorName(r));
+                return vlk_fail(err, VLK_EFORMAT, "%s: zstd data is damaged: %s", u->name, ZSTD_getErrorName(r));
             u->between = r == 0;
         }
         if (o.pos > 0 || u->zin.pos < u->zin.size)
@@ -148,7 +149,7 @@ static int zstd_read(vlk_unpack *u, unsigned char *p, size_t n, size_t *got, vlk
         if (u->pull(u->arg, &q, &more, err) != 0)
             return -1;
         if (more == 0 && !u->between)
-            return vlk_fail(err, VLK_EFORMAT, "%s: zstd stream is cut: it ends inside a frame", u->name);
+            return vlk_fail(err, VLK_EFORMAT, "%s: zstd stream is truncated: it ends inside a frame", u->name);
         if (more == 0)
             return 0;
         u->zin = (ZSTD_inBuffer){q, more, 0};
@@ -161,7 +162,7 @@ int vlk_unpack_read(vlk_unpack *u, void *p, size_t n, size_t *got, vlk_err *err)
 {
     *got = 0;
     if (u->broken)
-        return vlk_fail(err, VLK_EFORMAT, "%s: packed data are damaged", u->name);
+        return vlk_fail(err, VLK_EFORMAT, "%s: compressed data is damaged", u->name);
     int rc = u->kind == 'g' ? gzip_read(u, p, n, got, err) : zstd_read(u, p, n, got, err);
     u->broken = rc != 0;
     return rc;
@@ -175,7 +176,7 @@ int vlk_inflate_raw(vlk_buf *out, const void *p, size_t n, size_t max, vlk_err *
     int rc = -1, r = Z_OK;
     out->len = 0;
     if (inflateInit2(&z, -15) != Z_OK)
-        return vlk_fail(err, VLK_EMEM, "deflated data: no memory to unpack");
+        return vlk_fail(err, VLK_EMEM, "deflated data: no memory to decompress");
     while (r != Z_STREAM_END) {
         if (z.avail_in == 0 && left > 0) {
             uInt step = left > UINT_MAX / 2 ? UINT_MAX / 2 : (uInt)left;
@@ -184,7 +185,7 @@ int vlk_inflate_raw(vlk_buf *out, const void *p, size_t n, size_t max, vlk_err *
             src += step;
             left -= step;
         }
-        /* One byte more than allowed may come, so that too much is told from just enough. */
+        /* One byte more than allowed is accepted, to tell too much from just enough. */
         size_t room = max - out->len < 262144 ? max - out->len + 1 : 262144;
         if (vlk_buf_reserve(out, room, err) != 0)
             goto out;
@@ -193,20 +194,20 @@ int vlk_inflate_raw(vlk_buf *out, const void *p, size_t n, size_t max, vlk_err *
         r = inflate(&z, Z_NO_FLUSH);
         out->len += room - z.avail_out;
         if (out->len > max) {
-            vlk_fail(err, VLK_ELIMIT, "deflated data unpack to more than the %zu bytes expected", max);
+            vlk_fail(err, VLK_ELIMIT, "deflated data has more than the expected %zu bytes", max);
             goto out;
         }
         if (r == Z_BUF_ERROR && z.avail_in == 0 && left == 0) {
-            vlk_fail(err, VLK_EFORMAT, "deflated data are cut");
+            vlk_fail(err, VLK_EFORMAT, "deflated data is truncated");
             goto out;
         }
         if (r != Z_OK && r != Z_BUF_ERROR && r != Z_STREAM_END) {
-            vlk_fail(err, VLK_EFORMAT, "deflated data are damaged: %s", z.msg ? z.msg : "inflate failed");
+            vlk_fail(err, VLK_EFORMAT, "deflated data is damaged: %s", z.msg ? z.msg : "inflate failed");
             goto out;
         }
     }
     if (z.avail_in > 0 || left > 0) {
-        vlk_fail(err, VLK_EFORMAT, "deflated data end %zu bytes before the room they were given", z.avail_in + left);
+        vlk_fail(err, VLK_EFORMAT, "deflated data ends %zu bytes early", z.avail_in + left);
         goto out;
     }
     out->data[out->len] = 0;

@@ -1,8 +1,8 @@
-/* input.c - a stream of bytes from a file, standard input or memory, unpacked on the way.
+/* input.c - a stream of bytes from a file, standard input or memory, decompressed as it is read.
  *
- *   source (fd or memory) -> raw (packed bytes) -> unpack -> buf -> read, peek, line
+ *   source (fd or memory) -> raw (compressed bytes) -> unpack -> buf -> read, peek, line
  *
- * Without packing the source fills buf directly. Whether the bytes are gzip or zstd is decided at the first
+ * Without compression the source fills buf directly. Whether the bytes are gzip or zstd is decided at the first
  * read, by the bytes, never by the name; so opening standard input never waits. */
 #include "inflate_internal.h"
 
@@ -22,14 +22,14 @@ struct vlk_in {
     int own; /* fd is ours to close */
     const unsigned char *mem;
     size_t mem_left;
-    unsigned char *raw; /* packed bytes, only where z is */
-    size_t raw_len;     /* packed bytes that were read to see what they are, not yet given to z */
+    unsigned char *raw; /* compressed bytes, only if z is set */
+    size_t raw_len;     /* compressed bytes that were read to detect their kind, not yet passed to z */
     vlk_unpack *z;
     unsigned char *buf;
     size_t at, len;
-    int started; /* the kind of packing is known */
-    int eof;     /* nothing comes behind buf */
-    int begun;   /* bytes were taken: a byte order mark can no longer come */
+    int started; /* the kind of compression is known */
+    int eof;     /* nothing follows buf */
+    int begun;   /* bytes were consumed: a byte order mark can no longer come */
 };
 
 static vlk_in *in_new(const char *name, vlk_err *err)
@@ -109,7 +109,7 @@ int vlk_in_packed(const vlk_in *in)
     return in->z != NULL;
 }
 
-/* Bytes as they stand in the file. *got = 0 at the end. */
+/* Bytes as they are in the file. *got = 0 at the end. */
 static int source_read(vlk_in *in, void *p, size_t n, size_t *got, vlk_err *err)
 {
     *got = 0;
@@ -145,8 +145,8 @@ static int pull_raw(void *arg, const unsigned char **p, size_t *n, vlk_err *err)
     return source_read(in, in->raw, BUF_SIZE, n, err);
 }
 
-/* Reads enough to see whether the stream is packed, and sets the way up. Where that fails, nothing has changed but the
- * bytes read: the next call tries again. */
+/* Reads enough to detect compression, and sets up the pipeline. If that fails, only bytes have been read: the next call
+ * tries again. */
 static int start(vlk_in *in, vlk_err *err)
 {
     while (in->len < 4 && !in->eof) {
@@ -179,7 +179,7 @@ static int unpacked(vlk_in *in, void *p, size_t n, size_t *got, vlk_err *err)
     return in->z ? vlk_unpack_read(in->z, p, n, got, err) : source_read(in, p, n, got, err);
 }
 
-/* Makes at least `need` bytes stand in buf, or all there are. */
+/* Fills buf with at least `need` bytes, or with all there are. */
 static int fill(vlk_in *in, size_t need, vlk_err *err)
 {
     if (!in->started && start(in, err) != 0)
@@ -264,7 +264,7 @@ int vlk_in_line(vlk_in *in, vlk_buf *line, int end, vlk_err *err)
         if (stop != NULL || have == 0)
             break;
     }
-    if (too_long) /* its rest is gone, so the next call gives the next line */
+    if (too_long) /* its rest was discarded, so the next call gives the next line */
         return vlk_fail(err, VLK_ELIMIT, "%s: a line is longer than %d bytes", in->name, LINE_MAX_BYTES);
     if (end == '\n' && line->len > 0 && line->data[line->len - 1] == '\r')
         line->data[--line->len] = 0;

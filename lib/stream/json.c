@@ -19,14 +19,14 @@ static json_t *raw(const vlk_json *j)
     return (json_t *)(uintptr_t)j;
 }
 
-/* The quote that ends the string which begins behind s[i - 1]; n if none does. */
+/* The quote that ends the string starting at s[i]; n if none does. */
 static size_t string_end(const char *s, size_t n, size_t i)
 {
     for (size_t from = i; from < n; from++) {
         const char *q = (const char *)memchr(s + from, '"', n - from);
         if (!q)
             return n;
-        size_t slashes = 0; /* an odd number before it escapes the quote */
+        size_t slashes = 0; /* an odd number of them escapes the quote */
         from = (size_t)(q - s);
         while (from - slashes > i && s[from - slashes - 1] == '\\')
             slashes++;
@@ -56,7 +56,7 @@ static size_t too_deep(const char *s, size_t n)
     return 0;
 }
 
-/* The string that ends at the place where the library stopped: the key that stands twice, without its quotes. */
+/* The string that ends where the library stopped: the duplicate key, without its quotes. */
 static size_t last_string(const char *s, size_t n, const json_error_t *why, const char **start)
 {
     size_t end = why->position > 0 && (size_t)why->position <= n ? (size_t)why->position : 0;
@@ -94,7 +94,7 @@ vlk_json *vlk_json_parse(const char *s, size_t n, const char *name, vlk_err *err
     else if (!root && json_error_code(&why) == json_error_duplicate_key) {
         const char *key;
         size_t k = last_string(s, n, &why, &key);
-        vlk_fail(err, VLK_EFORMAT, "%s: line %d: expected every key once, found \"%.*s\" twice", name, why.line,
+        vlk_fail(err, VLK_EFORMAT, "%s: line %d: expected each key once, found \"%.*s\" twice", name, why.line,
                  k > 300 ? 300 : (int)k, key);
     } else if (!root)
         vlk_fail(err, VLK_EFORMAT, "%s: line %d: not valid JSON: %s", name, why.line, why.text);
@@ -159,11 +159,11 @@ const char *vlk_json_str(const vlk_json *j, size_t *len)
     size_t n = json_string_length(raw(j));
     if (len)
         *len = n;
-    /* Who does not take the length would see a cut string. */
+    /* A caller that does not take the length would see a truncated string. */
     return s && !len && memchr(s, '\0', n) ? NULL : s;
 }
 
-/* What stands there, in words, for messages. */
+/* The value in words, for messages. */
 static void found(const vlk_json *j, char *out, size_t size)
 {
     json_t *v = raw(j);

@@ -1,6 +1,6 @@
-/* keys.c - the names of a matrix's rows: X.keys beside X.npy, one a line, same order.
- * A key is any bytes; backslash, tab, newline and carriage return stand as \\ \t \n \r, so that a line is a key
- * and a key never breaks a TSV. An empty line is an empty key. */
+/* keys.c - the names of a matrix's rows: X.keys beside X.npy, one per line, in the same order. A key is any bytes;
+ * backslash, tab, newline and carriage return are written \\ \t \n \r, so that each line is a key and a key never
+ * breaks a TSV. An empty line is an empty key. */
 #include "stream.h"
 
 #include <stdlib.h>
@@ -12,7 +12,7 @@ struct vlk_keys {
     size_t count;
 };
 
-/* What is escaped, and the letter behind the backslash. */
+/* What is escaped, and the letter after the backslash. */
 static const char raw[] = "\\\t\n\r", letter[] = "\\tnr";
 
 int vlk_escape(vlk_buf *out, const char *s, size_t n, vlk_err *err)
@@ -87,10 +87,10 @@ int vlk_keys_get(const vlk_keys *k, size_t i, vlk_buf *out, vlk_err *err)
 {
     out->len = 0;
     if (i >= k->count)
-        return vlk_fail(err, VLK_EUSAGE, "key %zu asked, there are %zu", i, k->count);
+        return vlk_fail(err, VLK_EUSAGE, "key %zu requested, there are %zu", i, k->count);
     const char *p = (const char *)k->map.data + k->start[i];
     size_t n = k->start[i + 1] - k->start[i] - 1;
-    if (n > 0 && p[n - 1] == '\r') /* ours are escaped: this one was made by an editor */
+    if (n > 0 && p[n - 1] == '\r') /* our own are escaped: this one comes from an editor */
         n--;
     return vlk_unescape(out, p, n, err);
 }

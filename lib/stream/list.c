@@ -1,13 +1,13 @@
-/* list.c - lists of images and captions: what kind a list is, and the kinds that are lines.
+/* list.c - lists of images and captions: recognising the kind of a list, and the line-based kinds.
  *
- *   names    a path a line, or up to a NUL
+ *   names    one path per line, or up to a NUL
  *   TSV      path TAB caption, further columns ignored; no escapes, no quotes. A first line that names a path column
  *            and a caption column (filepath TAB title) is a header
- *   CSV      RFC 4180 with a header; with tabs where the header has them (open_clip's csv)   list_csv.c
- *   JSONL    an object a line                                                                list_json.c
+ *   CSV      RFC 4180 with a header; with tabs if the header has them (open_clip's csv)   list_csv.c
+ *   JSONL    one object per line                                                               list_json.c
  *   JSON     an array of objects (ALBEF, BLIP, LAION), or COCO's and Karpathy's object       list_json.c, list_coco.c
  *
- * A row that cannot be used is an item that failed: the list goes on behind it. */
+ * A row that cannot be used is an item that failed: the list continues after it. */
 #include "list_internal.h"
 
 #include <stdarg.h>
@@ -100,7 +100,7 @@ static int names_next(vlk_list *l, vlk_row *row, vlk_err *err)
     return rc == 1 ? list_row_path(l, row, l->line, l->text.data, l->text.len, err) : rc;
 }
 
-/* Column `want` of the tab-parted line. */
+/* Column `want` of the tab-separated line. */
 static const char *column(const vlk_list *l, size_t want, size_t *n)
 {
     const char *p = l->text.data, *end = p + l->text.len;
@@ -127,13 +127,13 @@ static int tsv_next(vlk_list *l, vlk_row *row, vlk_err *err)
         return rc;
     const char *p = column(l, l->columns ? l->path_col : 0, &n);
     if (p == NULL)
-        return list_fail(l, err, 2, VLK_EFORMAT, "%zu columns expected, fewer found", l->columns);
+        return list_fail(l, err, 2, VLK_EFORMAT, "expected %zu columns, found fewer", l->columns);
     rc = list_row_path(l, row, l->line, p, n, err);
     if (rc != 1)
         return rc;
     p = column(l, l->columns ? l->text_col : 1, &n);
     if (p == NULL && l->columns)
-        return list_fail(l, err, 2, VLK_EFORMAT, "%zu columns expected, fewer found", l->columns);
+        return list_fail(l, err, 2, VLK_EFORMAT, "expected %zu columns, found fewer", l->columns);
     return p ? list_row_caption(l, row, p, n, err) : 1;
 }
 
@@ -187,8 +187,8 @@ static vlk_list_kind kind_of_bytes(vlk_list *l, const unsigned char *p, size_t n
     return VLK_LIST_NAMES;
 }
 
-/* Whether these bytes begin objects one behind another: the first line holds a whole object without COCO's tables,
- * or the next object begins behind it. p[at] is the first brace. */
+/* Whether these bytes are a sequence of objects: the first line holds a complete object without COCO's tables, or the
+ * next object begins after it. p[at] is the first brace. */
 static int is_jsonl(const unsigned char *p, size_t at, size_t n)
 {
     int depth = 0, text = 0, table = 0;
@@ -216,12 +216,12 @@ static int start(vlk_list *l, vlk_err *err)
 {
     const unsigned char *p = NULL;
     size_t n;
-    /* Where the kind is known, a few bytes will do: a slow writer's first name must not wait for the next ones. */
+    /* If the kind is known, a few bytes are enough: a slow writer's first name must not wait for the next ones. */
     if (vlk_in_peek(l->in, &p, l->kind == VLK_LIST_AUTO || l->kind == VLK_LIST_JSON ? 4096 : 4, &n, err) != 0)
         return -1;
     size_t bom = n >= 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
     if (n > bom + 1 && ((p[0] == 0xff && p[1] == 0xfe) || (p[0] == 0xfe && p[1] == 0xff)))
-        return vlk_fail(err, VLK_EUNSUPPORTED, "%s: is UTF-16 by its byte order mark; UTF-8 is read",
+        return vlk_fail(err, VLK_EUNSUPPORTED, "%s: is UTF-16 by its byte order mark; only UTF-8 is supported",
                         vlk_in_name(l->in));
     if (l->kind == VLK_LIST_AUTO)
         l->kind = kind_of_bytes(l, p + bom, n - bom);
@@ -285,7 +285,7 @@ void vlk_list_close(vlk_list *l)
 
 int vlk_list_next(vlk_list *l, vlk_row *row, vlk_err *err)
 {
-    vlk_err scratch; /* the readers look at the code of what went wrong */
+    vlk_err scratch; /* the readers check the error code */
     int rc = 0;
     if (err == NULL)
         err = &scratch;

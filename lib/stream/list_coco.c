@@ -1,11 +1,12 @@
-/* list_coco.c - COCO's captions and Karpathy's splits: one object with tables in it.
+/* list_coco.c - COCO's captions and Karpathy's splits: one object that contains tables.
  *
- *   COCO      {"images": [{"id", "file_name"}...], "annotations": [{"image_id", "caption"}...]}    a row an annotation
- *   Karpathy  {"images": [{"filepath", "filename", "sentences": [{"raw"}...]}...]}                 a row an image
+ *   COCO      {"images": [{"id", "file_name"}...], "annotations": [{"image_id", "caption"}...]}    one row per
+ * annotation Karpathy  {"images": [{"filepath", "filename", "sentences": [{"raw"}...]}...]}                 one row per
+ * image
  *
- * The images table is kept (id and name, hashed by id); everything else streams. Where the annotations stand before
- * the images, they are kept too. Without annotations, the images are the rows. Lin et al., "Microsoft COCO" (2014);
- * Karpathy and Fei-Fei, "Deep Visual-Semantic Alignments" (2015). */
+ * The images table is kept (id and name, hashed by id); everything else streams. Annotations that come before the
+ * images are kept, too. Without annotations, the images are the rows. Lin et al., "Microsoft COCO" (2014); Karpathy and
+ * Fei-Fei, "Deep Visual-Semantic Alignments" (2015). */
 #include "list_internal.h"
 
 #include <stdlib.h>
@@ -20,7 +21,7 @@ typedef struct entry {
 
 struct list_coco {
     place at;
-    int state; /* of the array we are in */
+    int state; /* of the current array */
     int keys;  /* members of the object seen */
     int images, annotations, rows;
     vlk_buf names;
@@ -29,7 +30,7 @@ struct list_coco {
     size_t *slot; /* index + 1 into entry; 0 is free */
     size_t slots;
     vlk_buf held; /* annotations before the images: line, length, bytes */
-    size_t next;  /* of held or entry, not yet given */
+    size_t next;  /* of held or entry, not yet returned */
     vlk_buf id;
     vlk_row row;
 };
@@ -47,7 +48,7 @@ void list_coco_free(list_coco *c)
     free(c);
 }
 
-/* An id as text into c->id: numbers as they are, strings behind a quote. 1, 2, -1. */
+/* An id as text into c->id: numbers as they are, strings after a quote. 1, 2, -1. */
 static int read_id(const vlk_list *l, const vlk_json *v, const char *what, vlk_err *err)
 {
     list_coco *c = l->coco;
@@ -57,7 +58,7 @@ static int read_id(const vlk_list *l, const vlk_json *v, const char *what, vlk_e
     if (s != NULL)
         return vlk_buf_addf(&c->id, err, "\"%s", s) == 0 ? 1 : -1;
     if (vlk_json_int(v, INT64_MIN, INT64_MAX, &number, what, NULL) != 0)
-        return list_fail(l, err, 2, VLK_EFORMAT, "%s: a whole number or a string expected", what);
+        return list_fail(l, err, 2, VLK_EFORMAT, "%s: expected a whole number or a string", what);
     return vlk_buf_addf(&c->id, err, "%lld", (long long)number) == 0 ? 1 : -1;
 }
 
@@ -86,7 +87,7 @@ static int grow(list_coco *c, vlk_err *err)
     return 0;
 }
 
-/* An element of "images": 0 it went into the table; 1 a row of its own; 2, -1. */
+/* An element of "images": 0 added to the table; 1 a row of its own; 2, -1. */
 static int image(vlk_list *l, vlk_row *row, size_t line, int bytes, const vlk_json *v, vlk_err *err)
 {
     list_coco *c = l->coco;
@@ -103,7 +104,7 @@ static int image(vlk_list *l, vlk_row *row, size_t line, int bytes, const vlk_js
         return -1;
     size_t slot = find(c, c->id.data);
     if (c->slot[slot] != 0)
-        return list_fail(l, err, 2, VLK_EFORMAT, "the image id %s comes twice", c->id.data);
+        return list_fail(l, err, 2, VLK_EFORMAT, "the image id %s is not unique", c->id.data);
     entry *e = &c->entry[c->count];
     e->line = line;
     e->id = c->names.len;
@@ -135,7 +136,7 @@ static int annotation(vlk_list *l, vlk_row *row, size_t line, const vlk_json *v,
     return rc == 1 ? list_row_caption(l, row, caption, n, err) : rc;
 }
 
-/* l->text is an element of the table we are in. 0 nothing to give yet; 1, 2, -1. */
+/* l->text is an element of the current table. 0 nothing to return yet; 1, 2, -1. */
 static int element(vlk_list *l, vlk_row *row, size_t line, int is_image, vlk_err *err)
 {
     int bytes, rc;
@@ -158,7 +159,7 @@ static int hold(vlk_list *l, size_t line, vlk_err *err)
     return vlk_buf_add(&l->coco->held, l->text.data, l->text.len, err);
 }
 
-/* The next element of images or annotations. 0: go on. */
+/* The next element of images or annotations. 0: continue. */
 static int table(vlk_list *l, list_json *j, vlk_row *row, vlk_err *err)
 {
     list_coco *c = l->coco;
@@ -177,14 +178,14 @@ static int table(vlk_list *l, list_json *j, vlk_row *row, vlk_err *err)
     return element(l, row, line, c->at == IN_IMAGES, err);
 }
 
-/* The object has ended: what is left to give. */
+/* The object has ended: returns what is left. */
 static int closed(vlk_list *l, list_json *j, vlk_err *err)
 {
     list_coco *c = l->coco;
     if (list_json_end(j, err) != 0)
         return -1;
     if (!c->images)
-        return list_fail(l, err, -1, VLK_EFORMAT, "an object with images and annotations expected, as COCO has them");
+        return list_fail(l, err, -1, VLK_EFORMAT, "expected an object with images and annotations, as in COCO");
     c->at = c->held.len ? GIVE_HELD : c->annotations || c->rows ? AT_END : GIVE_IMAGES;
     return 0;
 }
@@ -203,24 +204,24 @@ static int member(vlk_list *l, list_json *j, vlk_err *err)
         ch = list_json_peek(j, err);
     } else if (c->keys > 1 && ch != -2) {
         return list_fail(l, err, -1, VLK_EFORMAT,
-                         ch < 0 ? "the list is cut: it ends without its brace" : "a comma expected");
+                         ch < 0 ? "the list is truncated: it ends without its closing brace" : "expected a comma");
     }
     if (ch != '"')
-        return ch == -2 ? -1 : list_fail(l, err, -1, VLK_EFORMAT, "the name of a member expected");
+        return ch == -2 ? -1 : list_fail(l, err, -1, VLK_EFORMAT, "expected the name of a member");
     if (list_json_value(j, &l->text, err) != 0)
         return -1;
     int images = strcmp(l->text.data, "\"images\"") == 0, annotations = strcmp(l->text.data, "\"annotations\"") == 0;
     ch = list_json_peek(j, err);
     if (ch != ':')
-        return ch == -2 ? -1 : list_fail(l, err, -1, VLK_EFORMAT, "a colon expected");
+        return ch == -2 ? -1 : list_fail(l, err, -1, VLK_EFORMAT, "expected a colon");
     list_json_skip(j);
     ch = list_json_peek(j, err);
     if (ch < 0)
-        return ch == -2 ? -1 : list_fail(l, err, -1, VLK_EFORMAT, "the list is cut: a value expected");
+        return ch == -2 ? -1 : list_fail(l, err, -1, VLK_EFORMAT, "the list is truncated: expected a value");
     if (!images && !annotations)
         return list_json_value(j, NULL, err);
     if ((images && c->images) || (annotations && c->annotations))
-        return list_fail(l, err, -1, VLK_EFORMAT, "%s come twice", images ? "images" : "annotations");
+        return list_fail(l, err, -1, VLK_EFORMAT, "there is a second list of %s", images ? "images" : "annotations");
     c->images |= images;
     c->annotations |= annotations;
     c->at = images ? IN_IMAGES : IN_ANNOTATIONS;

@@ -1,7 +1,7 @@
-/* list_csv.c - CSV (RFC 4180): fields parted by commas, or by tabs where the header has them; a field in double quotes
+/* list_csv.c - CSV (RFC 4180): fields separated by commas, or by tabs if the header's are; a field in double quotes
  * may hold separators, line breaks and, doubled, quotes. The first record names the columns; path and caption are
- * found among them by name. A record with another number of fields than the header is not usable: a comma that
- * somebody forgot to quote must not cut a caption silently. */
+ * found among them by name. A record with another number of fields than the header is not usable: a forgotten quote
+ * around a comma must not silently shorten a caption. */
 #include "list_internal.h"
 
 #include <string.h>
@@ -11,7 +11,7 @@ enum { RECORD_MAX = 1 << 20 };
 typedef enum { FIELD_START, PLAIN, QUOTED, QUOTE_SEEN } state;
 
 /* Parses n bytes on from `*s`, appending to l->fields; each field ends with a NUL. *count counts separators. 0; 1: text
- * stands behind a closing quote; -1 no memory. */
+ * follows a closing quote; -1 no memory. */
 static int parse(vlk_list *l, state *s, size_t *count, const char *p, size_t n, vlk_err *err)
 {
     for (size_t i = 0; i < n; i++) {
@@ -41,7 +41,7 @@ static int parse(vlk_list *l, state *s, size_t *count, const char *p, size_t n, 
     return 0;
 }
 
-/* One record, over as many lines as its quotes take, into l->fields. 1, 0, 2, -1. *line is where it began. */
+/* One record, over as many lines as its quotes span, into l->fields. 1, 0, 2, -1. *line is where it began. */
 static int record(vlk_list *l, size_t *line, size_t *count, vlk_err *err)
 {
     state s = FIELD_START;
@@ -74,7 +74,7 @@ static int record(vlk_list *l, size_t *line, size_t *count, vlk_err *err)
     }
     if (spoilt)
         return list_fail(l, err, 2, VLK_EFORMAT,
-                         spoilt == 2 ? "the line holds a NUL" : "text stands behind the closing quote of a field");
+                         spoilt == 2 ? "the line contains a NUL" : "text follows the closing quote of a field");
     return vlk_buf_add(&l->fields, "", 1, err) == 0 ? 1 : -1;
 }
 
@@ -129,14 +129,14 @@ int list_csv_next(vlk_list *l, vlk_row *row, vlk_err *err)
         char sep = memchr(l->text.data, '\t', l->text.len) ? '\t' : ',';
         if (!list_header(l, l->text.data, l->text.len, sep, 1))
             return list_fail(l, err, -1, VLK_EFORMAT,
-                             "a header with a column image, filepath, path or file_name expected, found \"%.200s\"",
+                             "expected a header with a column image, filepath, path or file_name, found \"%.200s\"",
                              l->text.data);
     }
     rc = record(l, &line, &count, err);
     if (rc != 1)
         return rc;
     if (count != l->columns)
-        return list_fail(l, err, 2, VLK_EFORMAT, "%zu fields expected, as in the header, %zu found", l->columns, count);
+        return list_fail(l, err, 2, VLK_EFORMAT, "expected %zu fields as in the header, found %zu", l->columns, count);
     const char *p = field(l, l->path_col, &n);
     rc = list_row_path(l, row, line, p, n, err);
     if (rc != 1 || l->text_col == l->columns)

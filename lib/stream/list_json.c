@@ -46,7 +46,7 @@ size_t list_json_line(const list_json *j)
     return j->line;
 }
 
-/* Makes a byte stand at j->at. 1, 0 at the end, -1. */
+/* Ensures that there is a byte at j->at. 1, 0 at the end, -1. */
 static int more(list_json *j, vlk_err *err)
 {
     if (j->at < j->len)
@@ -81,7 +81,7 @@ typedef struct extent {
     int text, escape, scalar, done;
 } extent;
 
-/* Walks over bytes of a value; returns how many belong to it. */
+/* Scans bytes of a value; returns how many belong to it. */
 static size_t walk(list_json *j, extent *e, const unsigned char *p, size_t n)
 {
     size_t i = 0;
@@ -103,7 +103,7 @@ static size_t walk(list_json *j, extent *e, const unsigned char *p, size_t n)
         } else if (c == '{' || c == '[') {
             e->depth++;
         } else if (c == '}' || c == ']') {
-            if (e->depth == 0) { /* it closes what the value stands in */
+            if (e->depth == 0) { /* it closes what contains the value */
                 e->done = 1;
                 break;
             }
@@ -135,7 +135,8 @@ int list_json_value(list_json *j, vlk_buf *out, vlk_err *err)
         if (rc == 0 && e.scalar)
             break;
         if (rc == 0)
-            return list_fail(j->l, err, -1, VLK_EFORMAT, "the list is cut: it ends inside the value that begins here");
+            return list_fail(j->l, err, -1, VLK_EFORMAT,
+                             "the list is truncated: it ends inside the value that begins here");
         size_t n = walk(j, &e, j->buf + j->at, j->len - j->at);
         if (out && vlk_buf_add(out, j->buf + j->at, n, err) != 0)
             return -1;
@@ -146,7 +147,7 @@ int list_json_value(list_json *j, vlk_buf *out, vlk_err *err)
     }
     j->l->line = line;
     if (total == 0)
-        return list_fail(j->l, err, -1, VLK_EFORMAT, "a value expected, found \"%c\"",
+        return list_fail(j->l, err, -1, VLK_EFORMAT, "expected a value, found \"%c\"",
                          j->at < j->len ? j->buf[j->at] : ' ');
     return out ? vlk_buf_add(out, "", 0, err) : 0;
 }
@@ -172,7 +173,7 @@ static int captions(const vlk_list *l, vlk_row *row, const vlk_json *v, vlk_err 
     return 1;
 }
 
-/* Karpathy: the folder stands apart from the name. */
+/* Karpathy: the folder is separate from the name. */
 static int karpathy(const vlk_list *l, vlk_row *row, const vlk_json *obj, vlk_err *err)
 {
     const char *dir = vlk_json_str(vlk_json_get(obj, "filepath"), NULL);
@@ -197,7 +198,7 @@ int list_json_row(const vlk_list *l, vlk_row *row, size_t line, const vlk_json *
     if (vlk_json_type(obj) == VLK_JSON_STRING)
         path = obj;
     else if (vlk_json_type(obj) != VLK_JSON_OBJECT)
-        return list_fail(l, err, 2, VLK_EFORMAT, "an object with image and caption expected");
+        return list_fail(l, err, 2, VLK_EFORMAT, "expected an object with image and caption");
     int split = vlk_json_get(obj, "sentences") && vlk_json_str(vlk_json_get(obj, "filename"), NULL);
     if (split)
         path = vlk_json_get(obj, "filename");
@@ -242,7 +243,7 @@ vlk_json *list_json_parse(vlk_list *l, size_t line, int *bytes, int *outcome, vl
 int list_json_bytes(const vlk_list *l, vlk_row *row, vlk_err *err)
 {
     if (list_bytes_hidden(row->text.data, row->text.len))
-        return list_fail(l, err, 2, VLK_EFORMAT, "the caption is not UTF-8: it has escaped single bytes");
+        return list_fail(l, err, 2, VLK_EFORMAT, "the caption is not UTF-8: it contains escaped single bytes");
     list_bytes_show(&row->path);
     return 1;
 }
@@ -274,7 +275,7 @@ int list_json_element(list_json *j, int *state, vlk_err *err)
     int c = list_json_peek(j, err);
     if (*state == 0 && c != -2) {
         if (c != '[')
-            return list_fail(l, err, -1, VLK_EFORMAT, "a JSON list expected, found %s",
+            return list_fail(l, err, -1, VLK_EFORMAT, "expected a JSON list, found %s",
                              c < 0 ? "nothing" : "something else");
         list_json_skip(j);
         c = list_json_peek(j, err);
@@ -284,13 +285,13 @@ int list_json_element(list_json *j, int *state, vlk_err *err)
         if (c == ']')
             return list_fail(l, err, -1, VLK_EFORMAT, "a comma before the end of the list");
     } else if (*state == 1 && c >= 0 && c != ']') {
-        return list_fail(l, err, -1, VLK_EFORMAT, "a comma expected, found \"%c\"", c);
+        return list_fail(l, err, -1, VLK_EFORMAT, "expected a comma, found \"%c\"", c);
     }
     *state = 1;
     if (c == -2)
         return -1;
     if (c == -1)
-        return list_fail(l, err, -1, VLK_EFORMAT, "the list is cut: it ends without its bracket");
+        return list_fail(l, err, -1, VLK_EFORMAT, "the list is truncated: it ends without its closing bracket");
     if (c == ']')
         list_json_skip(j);
     return c != ']';
@@ -300,7 +301,7 @@ int list_json_end(list_json *j, vlk_err *err)
 {
     int c = list_json_peek(j, err);
     if (c >= 0)
-        return list_fail(j->l, err, -1, VLK_EFORMAT, "something follows the end of the list: \"%c\"", c);
+        return list_fail(j->l, err, -1, VLK_EFORMAT, "unexpected \"%c\" after the end of the list", c);
     return c == -2 ? -1 : 0;
 }
 

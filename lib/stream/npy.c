@@ -3,8 +3,8 @@
  *   "\x93NUMPY" major minor | header length: u16 (1.0) or u32 (2.0, 3.0), little-endian | header | data
  *   header: {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), } and padding
  *
- * The header is a Python dictionary: its three keys may stand in any order, with any blanks, in either kind of
- * quotes; anything else is refused. The data must have exactly the bytes that the shape says. */
+ * The header is a Python dictionary: its three keys may be in any order, with any spaces, in either kind of quotes;
+ * anything else is refused. The data must have exactly the size that the shape implies. */
 #include "stream.h"
 
 #include <string.h>
@@ -46,14 +46,14 @@ static int quoted(scan *s, const char **text, size_t *n, vlk_err *err)
         return bad_header(s, err, "a string in quotes");
     const char *stop = memchr(s->p + 1, *s->p, (size_t)(s->end - s->p - 1));
     if (stop == NULL)
-        return bad_header(s, err, "a string that ends");
+        return bad_header(s, err, "the end of the string");
     *text = s->p + 1;
     *n = (size_t)(stop - *text);
     s->p = stop + 1;
     return 0;
 }
 
-/* '<f4' and friends. The first letter is the byte order: '|' and '=' mean that of the machine or none. */
+/* '<f4' and friends. The first letter is the byte order: '=' means that of the machine, '|' means none. */
 static int descr(scan *s, vlk_dtype *type, vlk_err *err)
 {
     static const struct {
@@ -64,8 +64,8 @@ static int descr(scan *s, vlk_dtype *type, vlk_err *err)
     size_t n;
     blanks(s);
     if (s->p < s->end && *s->p == '[')
-        return vlk_fail(err, VLK_EUNSUPPORTED, "%s: npy with records (a structured dtype): f2 f4 f8 i4 i8 u1 are read",
-                        s->name);
+        return vlk_fail(err, VLK_EUNSUPPORTED,
+                        "%s: npy with records (a structured dtype): only f2 f4 f8 i4 i8 u1 are supported", s->name);
     if (quoted(s, &d, &n, err) != 0)
         return -1;
     if (n == 3 && memchr("<>=|", d[0], 4) != NULL) {
@@ -74,12 +74,12 @@ static int descr(scan *s, vlk_dtype *type, vlk_err *err)
                 continue;
             if (d[0] == '>' && known[i].type != VLK_U8)
                 return vlk_fail(err, VLK_EUNSUPPORTED,
-                                "%s: npy of big-endian numbers (%.3s): only little-endian is read", s->name, d);
+                                "%s: npy of big-endian numbers (%.3s): only little-endian is supported", s->name, d);
             *type = known[i].type;
             return 0;
         }
     }
-    return vlk_fail(err, VLK_EUNSUPPORTED, "%s: npy of type '%.*s': f2 f4 f8 i4 i8 u1 are read", s->name,
+    return vlk_fail(err, VLK_EUNSUPPORTED, "%s: npy of type '%.*s': only f2 f4 f8 i4 i8 u1 are supported", s->name,
                     (int)(n < 40 ? n : 40), d);
 }
 
@@ -122,7 +122,7 @@ static int shape(scan *s, vlk_tensor *t, vlk_err *err)
     return 0;
 }
 
-/* The dictionary and nothing but blanks behind it. */
+/* The dictionary, with only white space after it. */
 static int dictionary(scan *s, vlk_tensor *t, int *fortran, vlk_err *err)
 {
     static const char *const keys[] = {"descr", "fortran_order", "shape"};
@@ -141,7 +141,7 @@ static int dictionary(scan *s, vlk_tensor *t, int *fortran, vlk_err *err)
             k++;
         if (k == 3 || seen[k]++)
             return vlk_fail(err, VLK_EFORMAT, "%s: npy header: key '%.*s' %s", s->name, (int)(n < 40 ? n : 40), key,
-                            k == 3 ? "does not belong there" : "comes twice");
+                            k == 3 ? "does not belong there" : "is repeated");
         if (!take(s, ':'))
             return bad_header(s, err, "a colon");
         rc = k == 0 ? descr(s, &t->dtype, err) : k == 1 ? boolean(s, fortran, err) : shape(s, t, err);
@@ -154,12 +154,12 @@ static int dictionary(scan *s, vlk_tensor *t, int *fortran, vlk_err *err)
             return vlk_fail(err, VLK_EFORMAT, "%s: npy header: key '%s' is missing", s->name, keys[k]);
     blanks(s);
     if (s->p != s->end)
-        return bad_header(s, err, "nothing behind the dictionary");
+        return bad_header(s, err, "nothing after the dictionary");
     return 0;
 }
 
-/* Strides in elements, and the bytes of the data; the product of all dimensions but zeros must fit, so that
- * strides of an empty tensor do too. */
+/* Strides in elements, and the bytes of the data; the product of all non-zero dimensions must fit, so that the strides
+ * of an empty tensor do, too. */
 static int layout(vlk_tensor *t, int fortran, const char *name, size_t *bytes, vlk_err *err)
 {
     size_t run = vlk_dtype_size(t->dtype), empty = 0;
@@ -183,26 +183,28 @@ static int layout(vlk_tensor *t, int fortran, const char *name, size_t *bytes, v
     return 0;
 }
 
-/* *start: where the dictionary begins; *end: where the data begin. */
+/* *start: where the dictionary begins; *end: where the data begins. */
 static int preamble(const unsigned char *p, size_t n, size_t *start, size_t *end, const char *name, vlk_err *err)
 {
     if (n < 10 || memcmp(p, "\x93NUMPY", 6) != 0)
         return vlk_fail(err, VLK_EFORMAT, "%s: is not an npy file%s", name, n < 10 ? " (too short)" : "");
     if (p[6] < 1 || p[6] > 3 || p[7] != 0)
-        return vlk_fail(err, VLK_EUNSUPPORTED, "%s: npy version %d.%d; 1.0, 2.0 and 3.0 are read", name, p[6], p[7]);
+        return vlk_fail(err, VLK_EUNSUPPORTED, "%s: npy version %d.%d; only 1.0, 2.0 and 3.0 are supported", name, p[6],
+                        p[7]);
     size_t len = p[8] | (size_t)p[9] << 8;
     *start = 10;
     if (p[6] > 1) {
         if (n < 12)
-            return vlk_fail(err, VLK_EFORMAT, "%s: npy is cut inside its header", name);
+            return vlk_fail(err, VLK_EFORMAT, "%s: npy is truncated inside its header", name);
         len |= (size_t)p[10] << 16 | (size_t)p[11] << 24;
         *start = 12;
     }
     if (len > HEADER_MAX)
-        return vlk_fail(err, VLK_ELIMIT, "%s: npy header of %zu bytes; at most %d are read", name, len, HEADER_MAX);
+        return vlk_fail(err, VLK_ELIMIT, "%s: npy header of %zu bytes; at most %d are supported", name, len,
+                        HEADER_MAX);
     if (len > n - *start)
-        return vlk_fail(err, VLK_EFORMAT, "%s: npy is cut inside its header: %zu bytes expected, %zu found", name, len,
-                        n - *start);
+        return vlk_fail(err, VLK_EFORMAT, "%s: npy is truncated inside its header: expected %zu bytes, found %zu", name,
+                        len, n - *start);
     *end = *start + len;
     return 0;
 }
@@ -219,7 +221,7 @@ int vlk_npy_parse(vlk_tensor *t, const void *p, size_t n, const char *name, vlk_
         return -1;
     if (n - end != bytes) {
         char text[160];
-        return vlk_fail(err, VLK_EFORMAT, "%s: npy of shape %s and type %s: %zu bytes of data expected, %zu found",
+        return vlk_fail(err, VLK_EFORMAT, "%s: npy of shape %s and type %s: expected %zu bytes of data, found %zu",
                         name, vlk_shape_text(t->dim, t->rank, text, sizeof text), vlk_dtype_name(t->dtype), bytes,
                         n - end);
     }

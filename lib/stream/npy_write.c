@@ -1,8 +1,8 @@
-/* npy_write.c - writes NumPy's .npy 1.0, C order; the layout stands in npy.c.
+/* npy_write.c - writes NumPy's .npy 1.0, C order; npy.c describes the layout.
  *
- * The bytes are those of numpy.save since NumPy 1.23: behind the dictionary room is left for 21 digits of the first
- * dimension, then blanks and a newline up to a multiple of 64. So the header of a matrix has the same length for
- * any number of rows, and a writer that does not know it yet rewrites the header in place at the end. */
+ * The bytes are those of numpy.save since NumPy 1.23: after the dictionary space is reserved for 21 digits of the first
+ * dimension, then spaces and a newline up to a multiple of 64. So the header of a matrix has the same length for any
+ * number of rows, and a writer that does not know this number yet rewrites the header in place at the end. */
 #include "stream.h"
 
 #include <stdio.h>
@@ -35,9 +35,9 @@ static int header(vlk_buf *out, vlk_dtype type, const size_t *dim, int rank, vlk
     size_t at = out->len;
     char first[32];
     if (descr(type) == NULL)
-        return vlk_fail(err, VLK_EUSAGE, "npy: type %s is not written", vlk_dtype_name(type));
+        return vlk_fail(err, VLK_EUSAGE, "npy: type %s cannot be written", vlk_dtype_name(type));
     if (rank < 0 || rank > VLK_MAX_RANK)
-        return vlk_fail(err, VLK_EUSAGE, "npy: %d dimensions, at most %d are written", rank, VLK_MAX_RANK);
+        return vlk_fail(err, VLK_EUSAGE, "npy: %d dimensions, but at most %d can be written", rank, VLK_MAX_RANK);
     if (vlk_buf_add(out, "\x93NUMPY\1\0\0\0", 10, err) != 0 ||
         vlk_buf_addf(out, err, "{'descr': '%s', 'fortran_order': False, 'shape': (", descr(type)) != 0)
         return -1;
@@ -111,7 +111,7 @@ vlk_npy_writer *vlk_npy_writer_open(const char *path, vlk_dtype type, const size
     w->type = type;
     w->rank = rank + 1;
     if (rank < 0 || rank >= VLK_MAX_RANK || count_bytes(type, dim, rank, &w->row_bytes) != 0) {
-        vlk_fail(err, VLK_EUSAGE, "%s: rows of such a shape cannot be written as npy", path);
+        vlk_fail(err, VLK_EUSAGE, "%s: rows of this shape cannot be written as npy", path);
         goto out;
     }
     for (int i = 0; i < rank; i++)
@@ -120,8 +120,7 @@ vlk_npy_writer *vlk_npy_writer_open(const char *path, vlk_dtype type, const size
     if (w->out == NULL)
         goto out;
     if (!vlk_out_can_seek(w->out)) {
-        vlk_fail(err, VLK_EUSAGE, "%s: cannot be rewound, and npy needs that; use tsv, jsonl or tar there",
-                 vlk_out_name(w->out));
+        vlk_fail(err, VLK_EUSAGE, "%s: is not seekable, as npy requires; use tsv, jsonl or tar", vlk_out_name(w->out));
         goto out;
     }
     if (put_header(w, err) == 0)

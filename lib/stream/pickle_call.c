@@ -1,7 +1,7 @@
-/* pickle_call.c - the names that a checkpoint's pickle may mention, and the values that calls to them stand for.
+/* pickle_call.c - the names that a checkpoint's pickle may use, and the values that calls to them yield.
  *
- * A whitelist: whatever is not in the tables is refused by its name, before anything is made of it. Nothing here runs
- * code of anybody else; REDUCE of _rebuild_tensor_v2, say, notes a storage, an offset, sizes and strides.
+ * A whitelist: whatever is not in the tables is refused by name, before it is evaluated. No foreign code is run; REDUCE
+ * of _rebuild_tensor_v2, for example, records a storage, an offset, sizes and strides.
  *
  *     storage: ("storage", TYPE, KEY, LOCATION, ELEMENTS[, VIEW])      VIEW: None or (KEY, OFFSET, ELEMENTS)
  *     tensor:  _rebuild_tensor_v2(STORAGE, OFFSET, SIZES, STRIDES, requires_grad, hooks[, metadata]) */

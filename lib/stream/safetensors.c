@@ -4,7 +4,7 @@
  *     JSON: {"NAME": {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin, end]}, ..., "__metadata__": {...}}
  *     __metadata__ holds strings only
  *
- * As strict as the format's reference: the tensors cover the data without hole or overlap, end - begin is the product
+ * As strict as the format's reference: the tensors cover the data without gaps or overlaps, end - begin is the product
  * of the shape times the size of the type, every offset is an integer. */
 #include "weights_internal.h"
 
@@ -32,7 +32,7 @@ int vlk_safetensors_is(const vlk_map *m)
     return m->size > 8 && le64(m->data) <= MAX_HEADER && m->data[8] == '{';
 }
 
-/* An offset or dimension: written as an integer (1e2 is none), not negative. */
+/* An offset or dimension: written as an integer (1e2 is not), not negative. */
 static int natural(const vlk_json *j, size_t *out)
 {
     vlk_err quiet;
@@ -61,7 +61,7 @@ static int read_dtype(vlk_tensor *t, const vlk_json *j, const char *path, const 
                     path, name, s);
 }
 
-/* Fills dim and rank; *bytes is the size that follows from shape and dtype. */
+/* Fills dim and rank; *bytes is the size implied by shape and dtype. */
 static int read_shape(vlk_tensor *t, size_t *bytes, const vlk_json *j, const char *path, const char *name, vlk_err *err)
 {
     if (vlk_json_type(j) != VLK_JSON_ARRAY)
@@ -74,8 +74,8 @@ static int read_shape(vlk_tensor *t, size_t *bytes, const vlk_json *j, const cha
     t->rank = (int)rank;
     for (size_t i = 0; i < rank; i++) {
         if (natural(vlk_json_at(j, i), &t->dim[i]))
-            return vlk_fail(err, VLK_EFORMAT, "%s: tensor %s: dimension %zu is no integer that is 0 or more", path,
-                            name, i);
+            return vlk_fail(err, VLK_EFORMAT, "%s: tensor %s: dimension %zu is not a non-negative integer", path, name,
+                            i);
         if (vlk_mul(n, t->dim[i], &n))
             return vlk_fail(err, VLK_EFORMAT, "%s: tensor %s: the shape's product does not fit into %zu bits", path,
                             name, 8 * sizeof(size_t));
@@ -85,7 +85,7 @@ static int read_shape(vlk_tensor *t, size_t *bytes, const vlk_json *j, const cha
     return 0;
 }
 
-/* One entry of the header; data are `size` bytes. */
+/* One entry of the header; the data has `size` bytes. */
 static int read_entry(vlk_tensor *t, extent *e, const vlk_json *j, const char *name, const unsigned char *data,
                       size_t size, const char *path, vlk_err *err)
 {
@@ -100,11 +100,11 @@ static int read_entry(vlk_tensor *t, extent *e, const vlk_json *j, const char *n
     if (vlk_json_type(off) != VLK_JSON_ARRAY || vlk_json_len(off) != 2 || natural(vlk_json_at(off, 0), &e->begin) ||
         natural(vlk_json_at(off, 1), &e->end))
         return vlk_fail(err, VLK_EFORMAT,
-                        "%s: tensor %s: expected two integers that are 0 or more as \"data_offsets\", found others",
+                        "%s: tensor %s: expected two non-negative integers as \"data_offsets\", found something else",
                         path, name);
     if (e->begin > e->end || e->end > size)
         return vlk_fail(err, VLK_EFORMAT,
-                        "%s: tensor %s: data_offsets [%zu,%zu] do not lie in the file's %zu bytes of data (a cut "
+                        "%s: tensor %s: data_offsets [%zu,%zu] are outside the file's %zu bytes of data (a truncated "
                         "file?)",
                         path, name, e->begin, e->end, size);
     if (e->end - e->begin != bytes) {
@@ -139,7 +139,7 @@ static int by_begin(const void *pa, const void *pb)
     return a->end < b->end ? -1 : a->end > b->end;
 }
 
-/* No byte belongs to two tensors or to none. Sorts e. */
+/* Checks that each byte belongs to exactly one tensor. Sorts e. */
 static int check_cover(extent *e, size_t n, size_t size, const char *path, vlk_err *err)
 {
     size_t at = 0;
@@ -189,7 +189,7 @@ out:
     return status;
 }
 
-/* The header as JSON; *data is where the tensors begin. NULL: it is none (err). */
+/* The header as JSON; *data is where the tensors begin. NULL: it is not a safetensors header (err). */
 static vlk_json *parse_header(const vlk_map *m, size_t *data, const char *path, vlk_err *err)
 {
     char label[512];

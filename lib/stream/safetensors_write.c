@@ -1,7 +1,7 @@
 /* safetensors_write.c - writes named tensors as one safetensors file (layout: safetensors.c).
  *
- * As the format's reference writes: no blanks in the JSON but those that pad the header to a multiple of 8, tensors by
- * falling size of their type (each then begins at a multiple of it) and by the bytes of their names.
+ * As the format's reference writes: no spaces in the JSON except those that pad the header to a multiple of 8; tensors
+ * by decreasing size of their type (each then begins at a multiple of it), then by the bytes of their names.
  * __metadata__ comes first, in the order given. */
 #include "weights_internal.h"
 
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 16384 }; /* elements that are converted at a time */
+enum { CHUNK = 16384 }; /* elements converted at a time */
 
 typedef struct entry {
     const vlk_tensor *t;
@@ -30,11 +30,11 @@ static int name_order(const void *a, const void *b)
     return strcmp(x->t->name, y->t->name);
 }
 
-/* Fills e from the tensors, sorted; refuses what could not be read again. */
+/* Fills e from the tensors, sorted; refuses what could not be read back. */
 static int make_entries(entry *e, const vlk_tensor *t, size_t n, vlk_dtype floats, const char *path, vlk_err *err)
 {
     if (n == 0)
-        return vlk_fail(err, VLK_EUSAGE, "%s: no tensor to write", path);
+        return vlk_fail(err, VLK_EUSAGE, "%s: there is no tensor to write", path);
     for (size_t i = 0; i < n; i++) {
         size_t len = strlen(t[i].name);
         if (vlk_utf8_valid(t[i].name, len) != len || strcmp(t[i].name, "__metadata__") == 0)

@@ -1,5 +1,5 @@
 /* stream.h - bytes on disk and in pipes: files, tars, npy, json, lists, weights.
- * Everything that is read is checked before it is believed; limits come from headers. */
+ * Everything read is checked before it is used; limits are checked from headers. */
 #ifndef VLK_STREAM_H
 #define VLK_STREAM_H
 
@@ -14,48 +14,48 @@ typedef struct vlk_map {
 } vlk_map;
 int vlk_map_open(vlk_map *m, const char *path, vlk_err *err) VLK_MUST_USE;
 void vlk_map_close(vlk_map *m);
-/* Tells the system that these bytes of a map will not be needed again soon (resident pages are given back, and read
- * again from the file when they are needed after all). Bytes of other memory would be lost. */
+/* Tells the system that these bytes of a map will not be needed again soon. Their resident pages are dropped, and read
+ * from the file again if they are needed after all. Only for bytes of a map: other memory would lose its content. */
 void vlk_map_release(const void *p, size_t n);
 
-/* A whole file (not a folder, not longer than max bytes) into out, which is emptied first. */
+/* Reads a whole file (not a folder, at most max bytes) into out, which is cleared first. */
 int vlk_read_file(vlk_buf *out, const char *path, size_t max, vlk_err *err) VLK_MUST_USE;
 /* DIR "/" NAME, or NAME if it is absolute. Free with free(). */
 char *vlk_path_join(const char *dir, const char *name, vlk_err *err) VLK_MUST_USE;
-/* The folder that a path's last name stands in: what is before the last slash, "/" or ".". Free with free(). */
+/* The folder that contains the path's last component: what is before the last slash, "/" or ".". Free with free(). */
 char *vlk_path_folder(const char *path, vlk_err *err) VLK_MUST_USE;
 
 /* ---- bytes in (input.c, inflate.c) -------------------------------------------------------- */
 
-/* A stream of bytes from a file, standard input ("-") or memory. gzip (several members) and zstd are
- * seen by their first bytes and unpacked; CRCs are checked; a cut one is an error. */
+/* A stream of bytes from a file, standard input ("-") or memory. gzip (several members) and zstd are recognised by
+ * their first bytes and decompressed; CRCs are checked; a truncated stream is an error. */
 typedef struct vlk_in vlk_in;
 vlk_in *vlk_in_open(const char *path, vlk_err *err) VLK_MUST_USE;
 vlk_in *vlk_in_memory(const void *p, size_t n, const char *name, vlk_err *err) VLK_MUST_USE; /* borrows p */
 void vlk_in_close(vlk_in *in);
 const char *vlk_in_name(const vlk_in *in); /* for messages: the path, or "standard input" */
-/* Whether the bytes are packed (gzip, zstd); known once something was read or peeked at. */
+/* Whether the bytes are compressed (gzip, zstd); known once something was read or peeked at. */
 int vlk_in_packed(const vlk_in *in);
 /* Up to n bytes; *got = 0 only at the clean end. 0 or -1. Retries on EINTR. */
 int vlk_in_read(vlk_in *in, void *p, size_t n, size_t *got, vlk_err *err) VLK_MUST_USE;
-/* The next bytes without taking them, up to n <= 4096; fewer only at the end. */
+/* The next bytes without consuming them, up to n <= 4096; fewer only at the end. */
 int vlk_in_peek(vlk_in *in, const unsigned char **p, size_t n, size_t *got, vlk_err *err) VLK_MUST_USE;
 /* One line without its end (LF or CRLF), or one record up to `end` (NUL for -0). 1, 0, -1. A leading
- * UTF-8 byte order mark of the stream is dropped. A line longer than 1 MiB is -1 with VLK_ELIMIT; the stream
- * then stands at the next line, so that a reader may go on. */
+ * UTF-8 byte order mark of the stream is dropped. A line longer than 1 MiB is -1 with VLK_ELIMIT; the stream is then at
+ * the next line, so that the reader may continue. */
 int vlk_in_line(vlk_in *in, vlk_buf *line, int end, vlk_err *err) VLK_MUST_USE;
-/* Unpacks raw deflate (zip members), at most max bytes; out is emptied first. All n bytes must belong to it. */
+/* Decompresses raw deflate (zip members), at most max bytes; out is cleared first. The data must use all n bytes. */
 int vlk_inflate_raw(vlk_buf *out, const void *p, size_t n, size_t max, vlk_err *err) VLK_MUST_USE;
 
 /* ---- bytes out (output.c) ----------------------------------------------------------------- */
 
-/* A file that appears whole or not at all: written under a temporary name in the same folder, fsynced,
- * renamed. "-" is standard output: written as it comes, as are devices and named pipes. A folder is refused; of
- * a link the file behind it is replaced; a file that may not be written is not replaced. */
+/* A file that appears complete or not at all: it is written under a temporary name in the same folder, fsynced and
+ * renamed. "-" is standard output, which is written directly, as are devices and named pipes. A folder is refused; of a
+ * link, the target is replaced; a file without write permission is not replaced. */
 typedef struct vlk_out vlk_out;
 vlk_out *vlk_out_open(const char *path, vlk_err *err) VLK_MUST_USE;
-/* The name of a temporary is deterministic (".NAME.vlk-tmp"), so a rerun after a kill replaces it and
- * none is left behind. Two runs at once on one output: the second is refused (a lock on the temporary). */
+/* The name of the temporary is deterministic (".NAME.vlk-tmp"), so that a rerun after a kill replaces it and none is
+ * left over. Two runs at once on one output: the second is refused (a lock on the temporary). */
 int vlk_out_write(vlk_out *o, const void *p, size_t n, vlk_err *err) VLK_MUST_USE;
 int vlk_out_flush(vlk_out *o, vlk_err *err) VLK_MUST_USE;
 /* Overwrites n bytes at `offset` of what was written; only files, not standard output. */
@@ -65,7 +65,7 @@ size_t vlk_out_tell(const vlk_out *o);      /* bytes written so far */
 const char *vlk_out_name(const vlk_out *o); /* for messages */
 /* Flush, fsync, rename, fsync of the folder; frees o in any case. */
 int vlk_out_commit(vlk_out *o, vlk_err *err) VLK_MUST_USE;
-/* Removes the temporary and frees o; NULL is allowed. Standard output is flushed as far as it got. */
+/* Removes the temporary and frees o; NULL is allowed. Standard output is flushed. */
 void vlk_out_abort(vlk_out *o);
 
 /* ---- npy (npy.c, npy_write.c), keys (keys.c) -------------------------------------------- */
@@ -84,13 +84,13 @@ int vlk_npy_parse(vlk_tensor *t, const void *p, size_t n, const char *name, vlk_
 int vlk_npy_encode(vlk_buf *out, vlk_dtype type, const size_t *dim, int rank, const void *data,
                    vlk_err *err) VLK_MUST_USE;
 
-/* Writes rows as they come and fixes the number of rows at the end. */
+/* Writes rows as they come and fills in the number of rows at the end. */
 typedef struct vlk_npy_writer vlk_npy_writer;
 /* Rows of the shape dim[0..rank-1] (rank 1: a matrix). Output must be a file. */
 vlk_npy_writer *vlk_npy_writer_open(const char *path, vlk_dtype type, const size_t *dim, int rank,
                                     vlk_err *err) VLK_MUST_USE;
 int vlk_npy_write_rows(vlk_npy_writer *w, const void *rows, size_t n, vlk_err *err) VLK_MUST_USE;
-/* Hands everything to the system, the number of rows so far included: what fails for lack of room fails here. */
+/* Passes everything to the system, including the number of rows so far, so that a full disk shows here. */
 int vlk_npy_writer_flush(vlk_npy_writer *w, vlk_err *err) VLK_MUST_USE;
 int vlk_npy_writer_commit(vlk_npy_writer *w, vlk_err *err) VLK_MUST_USE; /* frees w in any case */
 void vlk_npy_writer_abort(vlk_npy_writer *w);
@@ -100,13 +100,13 @@ int vlk_escape(vlk_buf *out, const char *s, size_t n, vlk_err *err) VLK_MUST_USE
 int vlk_unescape(vlk_buf *out, const char *s, size_t n,
                  vlk_err *err) VLK_MUST_USE; /* appends; bad escapes stay as they are */
 
-/* X.keys: one escaped key a line. Mapped, with an index of line starts; memory is 8 bytes a key. */
+/* X.keys: one escaped key per line. Mapped, with an index of line starts; takes 8 bytes of memory per key. */
 typedef struct vlk_keys vlk_keys;
 vlk_keys *vlk_keys_open(const char *path, vlk_err *err) VLK_MUST_USE;
 void vlk_keys_close(vlk_keys *k);
 size_t vlk_keys_count(const vlk_keys *k);
 int vlk_keys_get(const vlk_keys *k, size_t i, vlk_buf *out,
-                 vlk_err *err) VLK_MUST_USE; /* unescaped; out is emptied first */
+                 vlk_err *err) VLK_MUST_USE; /* unescaped; out is cleared first */
 
 /* ---- json (json.c: the only place that knows the JSON library) ------------------------------ */
 
@@ -127,37 +127,38 @@ typedef enum vlk_json_kind {
 vlk_json *vlk_json_parse(const char *s, size_t n, const char *name, vlk_err *err) VLK_MUST_USE;
 vlk_json *vlk_json_load(const char *path, vlk_err *err) VLK_MUST_USE; /* at most 256 MiB */
 void vlk_json_free(vlk_json *j);
-/* Everything below accepts NULL and answers NULL, 0 or the default. */
+/* Everything below accepts NULL, and then returns NULL, 0 or the default. */
 vlk_json_kind vlk_json_type(const vlk_json *j);
 const vlk_json *vlk_json_get(const vlk_json *obj, const char *key);
 const vlk_json *vlk_json_at(const vlk_json *arr, size_t i);
 size_t vlk_json_len(const vlk_json *j); /* elements of an array or object */
-/* NULL if it is no string; len may be NULL, but then a string with a NUL byte in it gives NULL too. */
+/* NULL if it is not a string; len may be NULL, but then a string that contains a NUL byte gives NULL, too. */
 const char *vlk_json_str(const vlk_json *j, size_t *len);
-/* Exactly an integer in [min, max] (1.0 counts, "1" and true do not). 0 or -1; err names `what`. */
+/* An integer in [min, max] (1.0 counts, "1" and true do not). 0 or -1; err names `what`. */
 int vlk_json_int(const vlk_json *j, int64_t min, int64_t max, int64_t *out, const char *what,
                  vlk_err *err) VLK_MUST_USE;
 int vlk_json_num(const vlk_json *j, double *out, const char *what, vlk_err *err) VLK_MUST_USE;
 int vlk_json_bool(const vlk_json *j, int *out, const char *what, vlk_err *err) VLK_MUST_USE;
-/* Members in the order of the file: it = NULL to begin; NULL at the end. */
+/* Members in file order: it = NULL to begin; NULL at the end. */
 const void *vlk_json_next(const vlk_json *obj, const void *it, const char **key, const vlk_json **value);
 /* Appends s as a JSON string with quotes; bytes that are not UTF-8 become \udcXX (surrogateescape). */
 int vlk_json_quote(vlk_buf *out, const char *s, size_t n, vlk_err *err) VLK_MUST_USE;
 
 /* ---- weights (weights.c, safetensors.c, torch.c; zip.c, pickle*.c) ---------------------- */
 
-/* The named tensors of a checkpoint, whatever container holds them: .safetensors, PyTorch's zip, its
- * format before 1.6, TorchScript archives, sharded by *.index.json. Nothing is executed; nothing is read
- * but headers: data points into mapped files (deflated or strided tensors too are views or one copy). */
+/* The named tensors of a checkpoint in any container: .safetensors, PyTorch's zip, its
+ * format before 1.6, TorchScript archives, sharded by *.index.json. Nothing is executed, and only headers are read:
+ * data points into mapped files (only deflated tensors are copied, once; strided ones are views). */
 typedef struct vlk_weights vlk_weights;
 
 typedef enum vlk_container { VLK_SAFETENSORS, VLK_TORCH_ZIP, VLK_TORCH_LEGACY, VLK_TORCHSCRIPT } vlk_container;
 
-/* `path` is a weights file, known by its bytes, or an index (*.index.json; shards lie beside it, their names may not
- * leave the folder; index and shards must agree). For nested dictionaries: "state_dict" is entered if present, else a
- * dict "model" (ALBEF, BLIP), and a "module." before every name is cut off. TorchScript: names are paths of attributes;
- * all tensors are kept, also input_resolution, context_length, vocab_size and attn_mask. Not a checkpoint, cut,
- * overlapping (also strides that reach an element twice), naming anything but tensors: refused with the reason. */
+/* `path` is a weights file, recognised by its content, or an index (*.index.json; its shards are beside it, and their
+ * names may not leave the folder; index and shards must agree). For nested dictionaries: "state_dict" is entered if
+ * present, else a dict "model" (ALBEF, BLIP), and a "module." in front of every name is removed. TorchScript: names are
+ * attribute paths; all tensors are kept, including input_resolution, context_length, vocab_size and attn_mask. Refused
+ * with the reason: what is not a checkpoint, is truncated, overlaps (including strides that reach an element twice), or
+ * names anything but tensors. */
 vlk_weights *vlk_weights_open(const char *path, vlk_err *err) VLK_MUST_USE;
 void vlk_weights_close(vlk_weights *w);
 size_t vlk_weights_count(const vlk_weights *w);
@@ -165,23 +166,23 @@ const vlk_tensor *vlk_weights_at(const vlk_weights *w, size_t i);           /* i
 const vlk_tensor *vlk_weights_find(const vlk_weights *w, const char *name); /* NULL if there is none */
 vlk_container vlk_weights_container(const vlk_weights *w);
 const char *vlk_weights_path(const vlk_weights *w); /* of the file or index */
-/* Files behind it (shards), for hashes and sizes. */
+/* The files it consists of (shards), for hashes and sizes. */
 size_t vlk_weights_files(const vlk_weights *w);
 const char *vlk_weights_file(const vlk_weights *w, size_t i, size_t *bytes);
-/* The mapped file that the address lies in (its pages can be given back and read again); NULL: memory of our own. */
+/* The mapped file that contains the address (its pages can be dropped and read again); NULL: memory of our own. */
 const vlk_map *vlk_weights_map_of(const vlk_weights *w, const void *data);
-/* Gives back the pages of the mapped files that were read so far: they come back when they are read again. A look at
- * the start of each tensor maps more than that: the page cache's folios are up to 2 MiB large. */
+/* Drops the pages of the mapped files that were read so far; they come back when they are read again. Reading only the
+ * start of each tensor already maps more than that: the page cache's folios have up to 2 MiB. */
 void vlk_weights_drop_pages(const vlk_weights *w);
 
 /* Writing safetensors (safetensors_write.c). */
 typedef struct vlk_meta { /* an entry of __metadata__ */
     const char *key, *value;
 } vlk_meta;
-/* Writes dense tensors as one file that appears whole or not at all. The same arguments give the same bytes: tensors
- * stand by falling size of type, then by name, so that each is aligned to its type (the header is padded to 8).
- * `floats` is the type that float tensors are stored in: VLK_F32, VLK_F16, VLK_BF16, or VLK_DTYPES: each as it is.
- * VLK_EVALUE where a finite number does not fit into f16. Names must be valid UTF-8 and different from one another. */
+/* Writes dense tensors as one file that appears complete or not at all. The same arguments give the same bytes: tensors
+ * are ordered by decreasing size of type, then by name, so that each is aligned to its type (the header is padded to
+ * 8). `floats` is the type that float tensors are stored in: VLK_F32, VLK_F16, VLK_BF16, or VLK_DTYPES: each as it is.
+ * VLK_EVALUE if a finite number does not fit into f16. Names must be valid UTF-8 and distinct. */
 int vlk_safetensors_write(const char *path, const vlk_tensor *t, size_t n, vlk_dtype floats, const vlk_meta *meta,
                           size_t metas, vlk_err *err) VLK_MUST_USE;
 /* Appends the value of `key` in the file's __metadata__. 1; 0 there is none; -1. */
@@ -189,43 +190,43 @@ int vlk_safetensors_meta(const char *path, const char *key, vlk_buf *out, vlk_er
 
 /* ---- tar (tar.c, tar_sample.c, tar_write.c) --------------------------------------------- */
 
-/* One member: its raw header blocks (pax and GNU records that belong to it included) and its data. */
+/* One member: its raw header blocks (including the pax and GNU records that belong to it) and its data. */
 typedef struct vlk_tar_member {
     const char *name;          /* long names resolved; bytes as stored */
-    char type;                 /* '0' a file, '5' a folder, '1' '2' links ... as ustar has them */
+    char type;                 /* '0' a file, '5' a folder, '1' '2' links ... as in ustar */
     size_t size;               /* bytes of data */
     const unsigned char *head; /* the raw header blocks */
     size_t head_size;
     const unsigned char *data; /* size bytes, then padding up to a block: data_padded in all */
     size_t data_padded;
-    size_t offset; /* of its first block in the (unpacked) archive */
+    size_t offset; /* of its first block in the (decompressed) archive */
 } vlk_tar_member;
 
 typedef struct vlk_tar vlk_tar;
 vlk_tar *vlk_tar_open(vlk_in *in, vlk_err *err) VLK_MUST_USE; /* borrows in */
 void vlk_tar_close(vlk_tar *t);
-/* The next member with its data in memory (at most 1 GiB a member). 1; 0 at the end mark; -1: a bad checksum, a cut
- * member, a missing end mark. */
+/* The next member with its data in memory (at most 1 GiB a member). 1; 0 at the end mark; -1: a bad checksum, a
+ * truncated member, a missing end mark. */
 int vlk_tar_next(vlk_tar *t, vlk_tar_member *m, vlk_err *err) VLK_MUST_USE;
 
-/* Whether bytes (512 of them) begin a tar, whole or damaged: ustar's magic, a right checksum, or an end mark. */
+/* Whether these 512 bytes begin a tar, intact or damaged: ustar's magic, a correct checksum, or an end mark. */
 int vlk_tar_probe(const unsigned char *p, size_t n);
 
-/* WebDataset: members with one key, adjacent. The key is the path up to the first dot of the basename, the
- * rest is the extension. Folders, hidden files and members without an extension belong to no sample; a few of
- * them between members of one key do not tear it apart. Links and sparse members with an extension are parts
- * of their sample, but are never found by vlk_sample_part_find: their bytes are not in the archive as they are. So a
- * image that is a link is an item that fails, not one that goes missing. */
+/* WebDataset: adjacent members with the same key. The key is the path up to the first dot of the basename, the
+ * rest is the extension. Folders, hidden files and members without an extension belong to no sample; a few of them
+ * between members with the same key do not split the sample. Links and sparse members with an extension are parts of
+ * their sample, but vlk_sample_part_find never finds them: their bytes are not in the archive as they are. So an image
+ * that is a link is an item that fails, not one that goes missing. */
 int vlk_tar_split(const char *name, size_t *key_len, const char **ext); /* 1, or 0 if it belongs to no sample */
 
 typedef struct vlk_sample_part {
-    char *name, *ext;           /* ext points behind the first dot of the basename; "" where there is none */
-    char type;                  /* '0' a file; '1' '2' links, 'S' sparse ... as vlk_tar_member has it */
-    unsigned char *head, *data; /* data has a NUL behind data_padded bytes */
+    char *name, *ext;           /* ext points past the first dot of the basename; "" if there is none */
+    char type;                  /* '0' a file; '1' '2' links, 'S' sparse ... as in vlk_tar_member */
+    unsigned char *head, *data; /* a NUL follows data_padded bytes of data */
     size_t head_size, size, data_padded;
-    size_t offset; /* of its data in the (unpacked) archive */
+    size_t offset; /* of its data in the (decompressed) archive */
 } vlk_sample_part;
-typedef struct vlk_sample { /* owned by the caller, re-used by each call; starts as {0} */
+typedef struct vlk_sample { /* owned by the caller, reused by each call; starts as {0} */
     char *key;              /* "" if keyless */
     vlk_sample_part *part;
     size_t parts, cap;
@@ -233,14 +234,14 @@ typedef struct vlk_sample { /* owned by the caller, re-used by each call; starts
     int keyless;   /* a folder, a hidden file, a member without extension: only to be passed on */
     vlk_buf store;
 } vlk_sample;
-/* The next sample in order. 1, 0, -1. At most 1024 members and 2 GiB a sample. Where the archive breaks behind whole
- * members of a sample, that sample is given first, the error by the next call. */
+/* The next sample in order. 1, 0, -1. At most 1024 members and 2 GiB per sample. If the archive is broken after
+ * complete members of a sample, that sample is returned first, and the error by the next call. */
 int vlk_tar_sample(vlk_tar *t, vlk_sample *s, vlk_err *err) VLK_MUST_USE;
 void vlk_sample_clear(vlk_sample *s);
 /* The file with that extension ("png", "clip.npy"), case-insensitive; NULL if there is none. */
 const vlk_sample_part *vlk_sample_part_find(const vlk_sample *s, const char *ext);
 
-/* Writing: given members byte for byte, and members of our own (ustar; pax for long names; mtime, owner 0). */
+/* Writing: existing members byte for byte, and members of our own (ustar; pax for long names; mtime, owner 0). */
 int vlk_tar_put_raw(vlk_out *o, const vlk_sample_part *p, vlk_err *err) VLK_MUST_USE;
 int vlk_tar_put(vlk_out *o, const char *name, const void *data, size_t n, vlk_err *err) VLK_MUST_USE;
 int vlk_tar_put_end(vlk_out *o, vlk_err *err) VLK_MUST_USE; /* two zero blocks, then to 10240 */
@@ -249,8 +250,8 @@ int vlk_tar_put_end(vlk_out *o, vlk_err *err) VLK_MUST_USE; /* two zero blocks, 
 
 /* Rows of path and caption(s): TSV (path<TAB>caption), CSV with a header (image|filepath|path|file_name,
  * caption|title|text; quoted fields), JSONL, and the JSON lists of ALBEF/BLIP ({"image","caption"}, caption a
- * string or a list), COCO ({"images","annotations"}) and LAION (url/path, caption). The kind is told by the
- * suffix, or by the bytes. Memory does not grow with the rows, except for COCO's images table. */
+ * string or a list), COCO ({"images","annotations"}) and LAION (url/path, caption). The kind is recognised by the
+ * suffix, or by the content. Memory does not grow with the number of rows, except for COCO's images table. */
 typedef enum vlk_list_kind {
     VLK_LIST_AUTO,
     VLK_LIST_TSV,
@@ -260,9 +261,9 @@ typedef enum vlk_list_kind {
     VLK_LIST_NAMES,
     VLK_LIST_NAMES0
 } vlk_list_kind;
-typedef struct vlk_row { /* owned by the caller, re-used; starts as {0} */
+typedef struct vlk_row { /* owned by the caller, reused; starts as {0} */
     vlk_buf path;        /* as written; relative to the list's folder */
-    vlk_buf text;        /* captions, each with a NUL behind it */
+    vlk_buf text;        /* captions, each followed by a NUL */
     size_t captions;
     size_t line; /* 1 is the first */
 } vlk_row;
@@ -270,8 +271,8 @@ typedef struct vlk_list vlk_list;
 vlk_list *vlk_list_open(const char *path, vlk_list_kind kind, vlk_err *err) VLK_MUST_USE; /* "-" is standard input */
 vlk_list *vlk_list_from(vlk_in *in, vlk_list_kind kind, vlk_err *err) VLK_MUST_USE;       /* borrows in */
 void vlk_list_close(vlk_list *l);
-/* 1 a row; 0 the end; -1 the list is broken; 2 a row that is not usable (err says which line and why): an item
- * that failed, go on. */
+/* 1 a row; 0 the end; -1 the list is broken; 2 a row that is not usable (err says which line and why): an item that
+ * failed; continue. */
 int vlk_list_next(vlk_list *l, vlk_row *row, vlk_err *err) VLK_MUST_USE;
 void vlk_row_clear(vlk_row *row);
 

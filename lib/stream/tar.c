@@ -1,12 +1,12 @@
 /* tar.c - reads tar archives member by member; the header's layout and sources stand in tar_head.c.
  *
- * What belongs to a member is kept as raw blocks, so that it can be written again byte for byte:
+ * A member's headers are kept as raw blocks, so that they can be written again byte for byte:
  *   head: [pax 'x' or GNU 'L' 'K' header and its data ...] the member's own header [old GNU sparse maps ...]
- * A pax 'g' header speaks of all that follow, and is given as a member of its own (type 'g', keyless).
+ * A pax 'g' header applies to all that follow, and is returned as a member of its own (type 'g', keyless).
  *
- * Strict where others are lenient: a header whose checksum is wrong, a member that is cut, bytes between members and
- * a missing end mark (two zero blocks) are errors, since a pipe does not tell that its writer died. What stands
- * behind the end mark is read to the end (so that a checksum of the packed stream is seen) and ignored. */
+ * Strict where others are lenient: a header whose checksum is wrong, a truncated member, bytes between members and a
+ * missing end mark (two zero blocks) are errors, since a pipe does not report that its writer died. What follows the
+ * end mark is read to the end (so that the checksum of a compressed stream is verified) and ignored. */
 #include "tar_internal.h"
 
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 
 struct vlk_tar {
     vlk_in *in;
-    size_t offset; /* of the next byte in the unpacked archive */
+    size_t offset; /* of the next byte in the decompressed archive */
     int ended, broken;
     tar_pax global, local;
     vlk_buf name, head, data;
@@ -59,7 +59,7 @@ int vlk_tar_probe(const unsigned char *p, size_t n)
     return n >= TAR_BLOCK && (tar_block_is_zero(p) || tar_checksum_ok(p));
 }
 
-/* Appends n bytes of the archive to `into`, which grows as they come: a header may lie. */
+/* Appends n bytes of the archive to `into`, which grows as they come, since a header may lie. */
 static int take(vlk_tar *t, vlk_buf *into, size_t n, size_t *got, vlk_err *err)
 {
     *got = 0;
@@ -78,7 +78,7 @@ static int take(vlk_tar *t, vlk_buf *into, size_t n, size_t *got, vlk_err *err)
     return 0;
 }
 
-/* One block behind t->head. 1; 0 at the end of the bytes; -1. */
+/* Appends one block to t->head. 1; 0 at the end of the bytes; -1. */
 static int take_block(vlk_tar *t, vlk_err *err)
 {
     size_t got, at = t->offset;
@@ -86,8 +86,8 @@ static int take_block(vlk_tar *t, vlk_err *err)
         return -1;
     if (got > 0 && got < TAR_BLOCK)
         return vlk_fail(err, VLK_EFORMAT,
-                        "%s: tar is cut inside the header at offset %zu: %d bytes expected, %zu found", tar_name(t), at,
-                        TAR_BLOCK, got);
+                        "%s: tar is truncated inside the header at offset %zu: expected %d bytes, found %zu",
+                        tar_name(t), at, TAR_BLOCK, got);
     return got > 0;
 }
 
@@ -96,26 +96,26 @@ static size_t padded(size_t n)
     return (n + TAR_BLOCK - 1) / TAR_BLOCK * TAR_BLOCK;
 }
 
-/* The data of a pax or long-name header, behind t->head; *at is where they begin in it. */
+/* Appends the data of a pax or long-name header to t->head; *at is where it begins there. */
 static int take_meta(vlk_tar *t, const tar_block *b, size_t *at, vlk_err *err)
 {
     size_t got, from = t->offset - TAR_BLOCK;
     *at = t->head.len;
     if (b->size > TAR_META_MAX || t->head.len > 4 * (size_t)TAR_META_MAX)
         return vlk_fail(err, VLK_ELIMIT,
-                        "%s: tar header of type '%c' at offset %zu has %llu bytes; at most %d are read", tar_name(t),
-                        b->type, from, (unsigned long long)b->size, TAR_META_MAX);
+                        "%s: tar header of type '%c' at offset %zu has %llu bytes; at most %d are supported",
+                        tar_name(t), b->type, from, (unsigned long long)b->size, TAR_META_MAX);
     size_t n = padded((size_t)b->size);
     if (take(t, &t->head, n, &got, err) != 0)
         return -1;
     if (got < n)
         return vlk_fail(err, VLK_EFORMAT,
-                        "%s: tar is cut inside the header at offset %zu: %zu bytes expected, %zu found", tar_name(t),
-                        from, n, got);
+                        "%s: tar is truncated inside the header at offset %zu: expected %zu bytes, found %zu",
+                        tar_name(t), from, n, got);
     return 0;
 }
 
-/* Reads everything that stands behind the end mark. */
+/* Reads everything after the end mark. */
 static int drain(vlk_tar *t, vlk_err *err)
 {
     size_t got;
@@ -139,10 +139,10 @@ static int end_mark(vlk_tar *t, size_t first, vlk_err *err)
         return -1;
     if (rc == 0)
         return vlk_fail(err, VLK_EFORMAT,
-                        "%s: tar has only half of its end mark: two zero blocks expected at offset %zu, one found",
+                        "%s: tar has only half of its end mark: expected two zero blocks at offset %zu, found one",
                         tar_name(t), first);
     if (!tar_block_is_zero((unsigned char *)t->head.data + TAR_BLOCK))
-        return vlk_fail(err, VLK_EFORMAT, "%s: tar has a single zero block at offset %zu, and more behind it",
+        return vlk_fail(err, VLK_EFORMAT, "%s: tar has a single zero block at offset %zu, followed by other data",
                         tar_name(t), first);
     if (drain(t, err) != 0)
         return -1;
@@ -165,7 +165,7 @@ static int bad(const vlk_tar *t, size_t offset, int rc, const char *why, vlk_err
                     offset == 0 ? " (is it a tar?)" : "");
 }
 
-/* A header that speaks of the next member: 'x' 'X' 'L' 'K', or 'g' for all. */
+/* A header that describes the next member: 'x' 'X' 'L' 'K', or 'g' for all. */
 static int meta(vlk_tar *t, const tar_block *b, vlk_err *err)
 {
     size_t at, from = t->offset - TAR_BLOCK;
@@ -203,7 +203,7 @@ static int settle(vlk_tar *t, const tar_block *b, vlk_tar_member *m, vlk_err *er
     if (m->type == '0' && (l->sparse || g->sparse))
         m->type = 'S';
     if (size > TAR_MEMBER_MAX)
-        return vlk_fail(err, VLK_ELIMIT, "%s: tar member at offset %zu has %llu bytes; at most %zu are read",
+        return vlk_fail(err, VLK_ELIMIT, "%s: tar member at offset %zu has %llu bytes; at most %zu are supported",
                         tar_name(t), from, (unsigned long long)size, TAR_MEMBER_MAX);
     t->name.len = 0;
     const char *name = l->has_path ? l->path.data : g->has_path ? g->path.data : b->name;
@@ -216,7 +216,7 @@ static int settle(vlk_tar *t, const tar_block *b, vlk_tar_member *m, vlk_err *er
                             from);
         int rc = take_block(t, err);
         if (rc <= 0)
-            return rc < 0 ? -1 : bad(t, from, 0, "sparse map cut", err);
+            return rc < 0 ? -1 : bad(t, from, 0, "truncated sparse map", err);
         more = tar_sparse_more((unsigned char *)t->head.data + t->head.len - TAR_BLOCK, 0);
     }
     m->name = t->name.data;
@@ -239,8 +239,8 @@ static int read_head(vlk_tar *t, vlk_tar_member *m, vlk_err *err)
         if (rc < 0)
             return -1;
         if (rc == 0)
-            return vlk_fail(err, VLK_EFORMAT, "%s: tar ends at offset %zu without its end mark: it is cut", tar_name(t),
-                            from);
+            return vlk_fail(err, VLK_EFORMAT, "%s: tar is truncated: it ends at offset %zu without its end mark",
+                            tar_name(t), from);
         const unsigned char *h = (unsigned char *)t->head.data + at;
         if (tar_block_is_zero(h))
             return end_mark(t, from, err);
@@ -289,8 +289,8 @@ int tar_take_body(vlk_tar *t, vlk_tar_member *m, vlk_buf *into, vlk_err *err)
         return 0;
     t->broken = 1;
     return vlk_fail(err, VLK_EFORMAT,
-                    "%s: tar is cut inside the member %s: %zu bytes expected at offset %zu, %zu found", tar_name(t),
-                    m->name, m->data_padded, from, got);
+                    "%s: tar is truncated inside the member %s: expected %zu bytes at offset %zu, found %zu",
+                    tar_name(t), m->name, m->data_padded, from, got);
 }
 
 int vlk_tar_next(vlk_tar *t, vlk_tar_member *m, vlk_err *err)

@@ -4,7 +4,7 @@
  *   157 link 100 | 257 magic 6 | 263 version 2 | 265 user 32 | 297 group 32 | 329 devices 16 | 345 prefix 155
  *
  * POSIX.1-2008 pax(1) for ustar and pax; the GNU tar manual, "Basic Tar Format", for long names, base-256 numbers and
- * sparse members. Numbers are octal text; the checksum is the sum of all bytes with its own field as blanks, and
+ * sparse members. Numbers are octal text; the checksum is the sum of all bytes with its own field as spaces, and
  * writers that took char as signed are accepted. */
 #include "tar_internal.h"
 
@@ -18,8 +18,8 @@ int tar_block_is_zero(const unsigned char *h)
     return 1;
 }
 
-/* Octal with blanks around it, ended by a blank, NUL or the field; an empty field is 0. Base 256 when the first bit
- * is set (GNU). */
+/* Octal with spaces around it, ended by a space, a NUL or the end of the field; an empty field is 0. Base 256 if the
+ * first bit is set (GNU). */
 static int number(const unsigned char *p, size_t n, uint64_t *out)
 {
     uint64_t v = 0;
@@ -79,7 +79,7 @@ int tar_block_parse(tar_block *b, const unsigned char *h, const char **why)
         *why = "bad size field";
         return -1;
     }
-    /* GNU's magic is "ustar  ": it keeps times where ustar has the prefix. Star keeps times behind byte 131 of it. */
+    /* GNU's magic is "ustar  ": it has times where ustar has the prefix. Star has times after byte 131 of it. */
     if (memcmp(h + 257, "ustar", 6) == 0)
         prefix = field_len(h + 345, memcmp(h + 508, "tar", 4) == 0 ? 131 : 155);
     if (prefix > 0) {
@@ -93,7 +93,7 @@ int tar_block_parse(tar_block *b, const unsigned char *h, const char **why)
     b->type = (char)h[156];
     if (b->type == 0) /* before POSIX: a file, or a folder by its slash */
         b->type = at > 0 && b->name[at - 1] == '/' ? '5' : '0';
-    if (b->type == '7') /* contiguous: a file, to everybody */
+    if (b->type == '7') /* contiguous: everybody treats it as a file */
         b->type = '0';
     if (b->type >= '1' && b->type <= '6') /* links, folders, devices: a size there means no data */
         b->size = 0;
@@ -134,7 +134,7 @@ static int pax_record(tar_pax *x, const char *key, size_t kn, const char *value,
             *why = "pax path holds a NUL";
             return -1;
         }
-        if (!is_sparse_name && x->has_sparse_name) /* the real name wins over the writer's stand-in */
+        if (!is_sparse_name && x->has_sparse_name) /* the real name replaces the writer's placeholder */
             return 0;
         x->path.len = 0;
         if (vlk_buf_add(&x->path, value, vn, NULL) != 0)

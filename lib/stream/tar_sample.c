@@ -1,12 +1,12 @@
-/* tar_sample.c - WebDataset samples: the members of a tar that stand together and have one key.
+/* tar_sample.c - WebDataset samples: adjacent members of a tar with the same key.
  *
- * All parts of a sample stand in one buffer, which is used again for the next:
- *   [name NUL][head][room up to 16][data, padded][NUL] ... [key NUL]
- * While it grows it may move, so pointers into it are set when the sample is whole (layout()).
+ * All parts of a sample are in one buffer, which is reused for the next:
+ *   [name NUL][head][padding to 16][data, padded][NUL] ... [key NUL]
+ * It may move while it grows, so pointers into it are set when the sample is complete (layout()).
  *
  * A sample ends where a member with another key begins, so that member's head is read ahead. Keyless members in between
- * (the "._name" files that macOS writes before each file) are kept within the sample if its key goes on behind them,
- * otherwise given one by one after it. */
+ * (the "._name" files that macOS writes before each file) are kept within the sample if its key continues after them,
+ * and otherwise returned one by one after it. */
 #include "tar_internal.h"
 
 #include <stdlib.h>
@@ -43,14 +43,14 @@ const vlk_sample_part *vlk_sample_part_find(const vlk_sample *s, const char *ext
     return NULL;
 }
 
-/* Makes room for data to begin at a multiple of 16. */
+/* Pads so that data begins at a multiple of 16. */
 static int align(vlk_buf *b, vlk_err *err)
 {
     static const char zeros[DATA_ALIGN];
     return vlk_buf_add(b, zeros, (DATA_ALIGN - b->len % DATA_ALIGN) % DATA_ALIGN, err);
 }
 
-/* Appends name and head of a part; its data come behind, by the caller, and then a NUL (close_part). */
+/* Appends name and head of a part; the caller then adds its data, and close_part a NUL. */
 static int open_part(vlk_sample *s, const char *name, const vlk_sample_part *p, vlk_err *err)
 {
     if (vlk_grow(&s->part, &s->cap, s->parts + 1, sizeof *s->part, err) != 0 ||
@@ -66,7 +66,7 @@ static int close_part(vlk_sample *s, vlk_err *err)
     return vlk_buf_add(&s->store, "", 1, err);
 }
 
-/* A part of one sample into another. */
+/* Copies a part of one sample into another. */
 static int copy_part(vlk_sample *to, const vlk_sample_part *p, vlk_err *err)
 {
     if (open_part(to, p->name, p, err) != 0 || vlk_buf_add(&to->store, p->data, p->data_padded, err) != 0)
@@ -94,7 +94,7 @@ static size_t layout(vlk_sample *s)
     return at;
 }
 
-/* The sample is whole: the last `trailing` parts, which are keyless, go to the held ones, the rest gets its key. */
+/* The sample is complete: the last `trailing` parts, which are keyless, are held back; the rest gets its key. */
 static int finish(vlk_tar *t, vlk_sample *s, size_t key_len, size_t trailing, vlk_err *err)
 {
     tar_held *h = tar_held_of(t);
@@ -146,8 +146,8 @@ static int add_member(vlk_tar *t, vlk_sample *s, vlk_tar_member *m, vlk_err *err
     } head = {m->head};
     p.head = head.out;
     if (s->parts == PARTS_MAX)
-        return vlk_fail(err, VLK_ELIMIT, "%s: more than %d members in a row have the key of %s", tar_name(t), PARTS_MAX,
-                        m->name);
+        return vlk_fail(err, VLK_ELIMIT, "%s: more than %d consecutive members have the key of %s", tar_name(t),
+                        PARTS_MAX, m->name);
     if (s->store.len + m->data_padded > SAMPLE_MAX)
         return vlk_fail(err, VLK_ELIMIT, "%s: the members with the key of %s have more than %zu bytes", tar_name(t),
                         m->name, SAMPLE_MAX);
@@ -183,7 +183,7 @@ int vlk_tar_sample(vlk_tar *t, vlk_sample *s, vlk_err *err)
         size_t n = 0;
         vlk_err *where = s->parts ? &h->err : err;
         int rc = h->failed ? -1 : next_head(t, &m, where);
-        if (rc < 0 && s->parts) { /* the sample is given first, then the error */
+        if (rc < 0 && s->parts) { /* the sample is returned first, then the error */
             h->failed = 1;
             break;
         }

@@ -1,6 +1,6 @@
-/* tar_write.c - writes tar: given members as they were, own members as ustar (the layout stands in tar_head.c).
+/* tar_write.c - writes tar: existing members as they were, our own members as ustar (tar_head.c describes the layout).
  * Names that do not fit 100 bytes are split at a slash into prefix and name; those that do not fit at all get a pax
- * header before theirs. Owner and times are 0, so that the same data give the same bytes. */
+ * header in front. Owner and times are 0, so that the same data gives the same bytes. */
 #include "tar_internal.h"
 
 #include <stdio.h>
@@ -8,7 +8,7 @@
 
 enum { RECORD = 10240, NAME = 100, PREFIX = 155 };
 
-/* Digits of octal and a NUL into a field of n bytes. */
+/* Writes octal digits and a NUL into a field of n bytes. */
 static void octal(unsigned char *p, size_t n, uint64_t v)
 {
     p[--n] = 0;
@@ -43,7 +43,7 @@ static void fill_block(unsigned char h[TAR_BLOCK], const char *prefix, size_t pr
     octal(h + 148, 7, sum);
 }
 
-/* The slash at which a name of n bytes is split, or NULL: at most 155 bytes before it, 1 to 100 behind it. */
+/* The slash at which a name of n bytes is split, or NULL: at most 155 bytes before it, 1 to 100 after it. */
 static const char *split(const char *name, size_t n)
 {
     for (size_t i = n < PREFIX + 1 ? n : PREFIX + 1; i-- > 1;)
@@ -85,7 +85,8 @@ int vlk_tar_put(vlk_out *o, const char *name, const void *data, size_t n, vlk_er
     size_t len = strlen(name);
     const char *slash = NULL;
     if (n > TAR_MEMBER_MAX)
-        return vlk_fail(err, VLK_ELIMIT, "%s: a member of %zu bytes; at most %zu are written", name, n, TAR_MEMBER_MAX);
+        return vlk_fail(err, VLK_ELIMIT, "%s: a member of %zu bytes; at most %zu can be written", name, n,
+                        TAR_MEMBER_MAX);
     if (len == 0)
         return vlk_fail(err, VLK_EUSAGE, "%s: a member without a name", vlk_out_name(o));
     if (len > NAME)

@@ -1,13 +1,13 @@
 /* torch.c - the tensors of PyTorch's files, as views of the map.
  *
  *     zip (since 1.6):     TOP/data.pkl  TOP/data/KEY (raw storages)  TOP/version  TOP/byteorder
- *     TorchScript archive: the same, with TOP/constants.pkl and code (which nobody runs); data.pkl is a tree of objects
- *     legacy:              pickles: magic, 1001, {little_endian}, the object, [KEY ...]; then for each KEY in order
+ *     TorchScript archive: the same, with TOP/constants.pkl and code (which is never run); data.pkl is a tree of
+ * objects legacy:              pickles: magic, 1001, {little_endian}, the object, [KEY ...]; then for each KEY in order
  *                          i64 elements and the raw storage
  *
  * The object is a dict of tensors, or a dict that has one under "state_dict" ("model" in the checkpoints of ALBEF and
  * BLIP), or the tree of a TorchScript module, in which the path of attributes is the name. A tensor is a storage, an
- * offset, sizes and strides in elements: it has to lie inside the storage, and no element may be reached twice. */
+ * offset, sizes and strides in elements: it must lie inside the storage, and no element may be reached twice. */
 #include "weights_internal.h"
 
 #include <stdio.h>
@@ -15,8 +15,8 @@
 #include <string.h>
 
 #define MAX_PICKLE ((size_t)64 << 20) /* bytes of data.pkl */
-#define MAX_LEVELS 64                 /* of modules in modules */
-#define MAX_VISITS 4000000            /* attributes looked at: shared objects could make a small tree endless */
+#define MAX_LEVELS 64                 /* nesting of modules */
+#define MAX_VISITS 4000000            /* attributes visited: shared objects could make a small tree endless */
 
 /* A storage of a legacy file. */
 typedef struct legacy_storage {
@@ -82,7 +82,7 @@ static legacy_storage *find_legacy(const reader *r, const vlk_pkl_value *s)
     return (legacy_storage *)bsearch(&key, r->storage, r->storages, sizeof *r->storage, by_key);
 }
 
-/* The bytes of the root storage; their number is known to be that of s. */
+/* The bytes of the root storage; their number is known to match s. */
 static int find_storage(const reader *r, const vlk_pkl_value *s, const unsigned char **data, const char *name, int n,
                         vlk_err *err)
 {
@@ -113,7 +113,7 @@ static int read_shape(vlk_tensor *t, const vlk_pkl_value *v, const reader *r, co
             (uint64_t)size->v->u.i > SIZE_MAX || (uint64_t)stride->v->u.i > SIZE_MAX) {
             char a[96], b[96];
             return vlk_fail(err, VLK_EFORMAT,
-                            "%s: tensor %.*s: expected a size and a stride that are 0 or more, found "
+                            "%s: tensor %.*s: expected a non-negative size and stride, found "
                             "%s and %s",
                             r->path, n, name, vlk_pkl_describe(size->v, a, sizeof a),
                             vlk_pkl_describe(stride->v, b, sizeof b));
@@ -127,7 +127,7 @@ static int read_shape(vlk_tensor *t, const vlk_pkl_value *v, const reader *r, co
     return 0;
 }
 
-/* The stride of a dimension of size 1 says nothing: give it the one of a dense tensor. */
+/* The stride of a dimension of size 1 means nothing: set it to that of a dense tensor. */
 static void tidy_strides(vlk_tensor *t)
 {
     size_t next = 1;
@@ -141,12 +141,12 @@ static void tidy_strides(vlk_tensor *t)
     }
 }
 
-/* Every element is reached once: from the smallest stride up, each steps over all below it. *reach is the distance
- * from the first element to the last. */
+/* Checks that every element is reached once: from the smallest stride up, each steps over all below it. *reach is the
+ * distance from the first element to the last. */
 static int check_strides(const vlk_tensor *t, size_t *reach)
 {
     int used[VLK_MAX_RANK] = {0};
-    size_t span = 1; /* elements up to here are taken */
+    size_t span = 1; /* elements up to here are in use */
     *reach = 0;
     for (int k = 0; k < t->rank; k++) {
         int best = 0;
@@ -212,7 +212,7 @@ static int read_dict(reader *r, const vlk_pkl_value *dict, vlk_err *err)
     return 0;
 }
 
-/* A TorchScript module: its tensors, then those of the modules in it, by the order of attributes. */
+/* A TorchScript module: its tensors, then those of its submodules, in the order of attributes. */
 static int read_module(reader *r, const vlk_pkl_value *object, vlk_buf *name, int level, vlk_err *err)
 {
     const vlk_pkl_value *state = object->u.state;
@@ -275,7 +275,7 @@ static int find_top(reader *r, vlk_err *err)
     const vlk_zip_member *m = r->zip->m;
     const char *slash = r->zip->count > 0 ? (const char *)memchr(m->name, '/', m->n) : NULL;
     if (!slash)
-        return vlk_fail(err, VLK_EFORMAT, "%s: expected PyTorch's zip archive, found another one", r->path);
+        return vlk_fail(err, VLK_EFORMAT, "%s: expected PyTorch's zip archive, found another zip archive", r->path);
     r->top = m->name;
     r->top_n = (size_t)(slash - m->name);
     for (size_t i = 1; i < r->zip->count; i++)
@@ -358,7 +358,7 @@ static int read_preamble(vlk_pkl *k, const char *path, vlk_err *err)
         return -1;
     v = v->kind == VLK_PKL_DICT ? dict_get(v, "little_endian") : NULL;
     if (!v || v->kind != VLK_PKL_BOOL || !v->u.i)
-        return vlk_fail(err, VLK_EUNSUPPORTED, "%s: expected a file of a little-endian machine, found another", path);
+        return vlk_fail(err, VLK_EUNSUPPORTED, "%s: expected a file from a little-endian machine, found another", path);
     return 0;
 }
 
@@ -414,7 +414,7 @@ static int place_storages(reader *r, const vlk_pkl *k, const vlk_pkl_value *keys
         p += 8 + bytes;
     }
     if (p != end)
-        return vlk_fail(err, VLK_EFORMAT, "%s: expected the end of the file behind the last storage, found %zu bytes",
+        return vlk_fail(err, VLK_EFORMAT, "%s: expected the end of the file after the last storage, found %zu bytes",
                         r->path, (size_t)(end - p));
     return 0;
 }
@@ -432,7 +432,7 @@ int vlk_torch_legacy_read(vlk_weights *w, const vlk_map *m, const char *path, vl
     if (read_preamble(&pkl, path, err) || vlk_pkl_run(&pkl, &root, err) || vlk_pkl_run(&pkl, &keys, err))
         goto out;
     if (keys->kind != VLK_PKL_LIST) {
-        vlk_fail(err, VLK_EFORMAT, "%s: expected a list of storages behind the object, found something else", path);
+        vlk_fail(err, VLK_EFORMAT, "%s: expected a list of storages after the object, found something else", path);
         goto out;
     }
     if (collect_storages(&r, &pkl, err) == 0 && place_storages(&r, &pkl, keys, err) == 0)

@@ -1,9 +1,9 @@
-/* weights.c - the named tensors of a checkpoint, whatever file holds them.
+/* weights.c - the named tensors of a checkpoint in any kind of file.
  *
- * A file is known by its first bytes, not by its name. An index names the shard of every tensor:
+ * A file is recognised by its first bytes, not by its name. An index names the shard of every tensor:
  *     {"metadata": {...}, "weight_map": {"TENSOR": "model-00001-of-00002.safetensors", ...}}
- * and has to agree with what the shards hold, both ways. Names are looked up by bisection in a sorted table, in which
- * a name that stands twice shows as well. */
+ * and has to agree with the content of the shards in both directions. Names are found by binary search in a sorted
+ * table, which also shows duplicate names. */
 #include "weights_internal.h"
 
 #include <stdio.h>
@@ -29,7 +29,7 @@ int vlk_weights_own(vlk_weights *w, void *p, vlk_err *err)
 static char *copy_name(vlk_weights *w, const char *s, size_t n, const char *path, vlk_err *err)
 {
     if (n >= MAX_NAMES - w->name_bytes) {
-        vlk_fail(err, VLK_ELIMIT, "%s: expected names of at most %zu MiB in all, found more", path, MAX_NAMES >> 20);
+        vlk_fail(err, VLK_ELIMIT, "%s: expected names of at most %zu MiB in total, found more", path, MAX_NAMES >> 20);
         return NULL;
     }
     if (n >= w->name_room) {
@@ -68,7 +68,7 @@ static int by_name(const void *a, const void *b)
     return strcmp((*(const vlk_tensor *const *)a)->name, (*(const vlk_tensor *const *)b)->name);
 }
 
-/* Distributed training puts "module." before every name; without it the order of names is the same. */
+/* Distributed training puts "module." before every name; removing it keeps the order of names. */
 static int cut_module(vlk_weights *w, vlk_err *err)
 {
     static const char prefix[] = "module.";
@@ -110,7 +110,7 @@ const vlk_tensor *vlk_weights_find(const vlk_weights *w, const char *name)
     return hit ? *hit : NULL;
 }
 
-/* ---- what is it? ------------------------------------------------------------------------------ */
+/* ---- kinds of file ------------------------------------------------------------------------------ */
 
 static int starts(const vlk_map *m, size_t at, const char *s)
 {
@@ -118,7 +118,7 @@ static int starts(const vlk_map *m, size_t at, const char *s)
     return m->size >= at + n && memcmp(m->data + at, s, n) == 0;
 }
 
-/* Files that are met under the names of checkpoints; NULL if it is none that we know. */
+/* Other files that are found under the names of checkpoints; NULL if it is none that we know. */
 static const char *known_stranger(const vlk_map *m)
 {
     size_t blank = 0;
@@ -127,7 +127,7 @@ static const char *known_stranger(const vlk_map *m)
     if (m->size == 0)
         return "an empty file";
     if (starts(m, 0, "version https://git-lfs"))
-        return "a git-lfs pointer: the weights themselves were not downloaded (git lfs pull)";
+        return "a git-lfs pointer: the weights were not downloaded (git lfs pull)";
     if (starts(m, blank, "<"))
         return "an HTML or XML page: the download went wrong";
     if (starts(m, 0, "GGUF"))
@@ -137,7 +137,7 @@ static const char *known_stranger(const vlk_map *m)
     if (starts(m, 0, "\x93NUMPY"))
         return "a .npy file";
     if (starts(m, 0, "\x1f\x8b") || starts(m, 0, "\x28\xb5\x2f\xfd"))
-        return "a compressed file: unpack it first";
+        return "a compressed file: decompress it first";
     if (starts(m, 257, "ustar"))
         return "a tar archive";
     return NULL;
@@ -171,7 +171,7 @@ static int read_file(vlk_weights *w, const char *path, vlk_err *err)
     if (starts(&m, 0, "\x80"))
         return vlk_torch_legacy_read(w, &m, path, err);
     const char *what = known_stranger(&m);
-    if (!what && ends(path, ".safetensors")) /* a broken one: its reader says what is broken */
+    if (!what && ends(path, ".safetensors")) /* a damaged one: its reader says what is wrong */
         return vlk_safetensors_read(w, &m, path, err);
     return vlk_fail(err, VLK_EFORMAT, "%s: expected a checkpoint (safetensors or PyTorch), found %s", path,
                     what ? what : "something else");
@@ -190,10 +190,10 @@ static int list_shards(const char ***out, size_t *count, const vlk_json *map, co
         size_t i = n;
         if (!s || *s == '\0' || strchr(s, '/') || strcmp(s, ".") == 0 || strcmp(s, "..") == 0) {
             vlk_fail(err, VLK_EFORMAT, "%s: tensor %s: expected the name of a file beside the index, found %s%s%s",
-                     path, key, s ? "\"" : "", s ? s : "no string", s ? "\"" : "");
+                     path, key, s ? "\"" : "", s ? s : "something that is not a string", s ? "\"" : "");
             goto fail;
         }
-        while (i > 0 && strcmp(shard[i - 1], s) != 0) /* the last one is nearly always the one */
+        while (i > 0 && strcmp(shard[i - 1], s) != 0) /* it is nearly always the last one */
             i--;
         if (i > 0)
             continue;
@@ -213,7 +213,7 @@ fail:
     return -1;
 }
 
-/* Tensors from `first` on come from the shard: the index must say so of each. */
+/* Tensors from `first` on come from the shard, and the index must agree for each of them. */
 static int check_shard(const vlk_weights *w, size_t first, const vlk_json *map, const char *shard, vlk_err *err)
 {
     for (size_t i = first; i < w->count; i++) {
@@ -222,8 +222,8 @@ static int check_shard(const vlk_weights *w, size_t first, const vlk_json *map, 
             return vlk_fail(err, VLK_EFORMAT, "%s: tensor %s of %s: expected in the weight_map, found nothing", w->path,
                             w->t[i].name, shard);
         if (strcmp(s, shard) != 0)
-            return vlk_fail(err, VLK_EFORMAT, "%s: tensor %s: expected in %s as the index says, found in %s", w->path,
-                            w->t[i].name, s, shard);
+            return vlk_fail(err, VLK_EFORMAT, "%s: tensor %s: expected in %s according to the index, found in %s",
+                            w->path, w->t[i].name, s, shard);
     }
     return 0;
 }
@@ -266,8 +266,8 @@ static int read_index(vlk_weights *w, vlk_err *err)
         goto out;
     for (const void *it = vlk_json_next(map, NULL, &key, &value); it; it = vlk_json_next(map, it, &key, &value)) {
         if (!vlk_weights_find(w, key)) {
-            vlk_fail(err, VLK_EFORMAT, "%s: tensor %s: expected in %s as the index says, found nothing", w->path, key,
-                     vlk_json_str(value, NULL));
+            vlk_fail(err, VLK_EFORMAT, "%s: tensor %s: expected in %s according to the index, found nothing", w->path,
+                     key, vlk_json_str(value, NULL));
             goto out;
         }
     }
@@ -279,7 +279,7 @@ out:
     return status;
 }
 
-/* ---- the face --------------------------------------------------------------------------------- */
+/* ---- interface --------------------------------------------------------------------------------- */
 
 vlk_weights *vlk_weights_open(const char *path, vlk_err *err)
 {

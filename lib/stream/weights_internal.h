@@ -20,7 +20,7 @@ struct vlk_weights {
     const vlk_tensor **sorted; /* by name; made at the end */
     vlk_weights_source *file;
     size_t files, file_cap;
-    void **owned; /* names and unpacked members */
+    void **owned; /* names and decompressed members */
     size_t owns, owned_cap;
     char *name_block;             /* where the next name goes; the last of owned */
     size_t name_room, name_bytes; /* left in the block; of all names */
@@ -28,27 +28,27 @@ struct vlk_weights {
 
 /* Appends a tensor; its name (copied) may not hold NUL. The data must stay as long as w. */
 int vlk_weights_add(vlk_weights *w, const vlk_tensor *t, const char *name, size_t n, const char *path, vlk_err *err);
-/* Gives p (from malloc) to w; frees it if that fails. */
+/* Passes ownership of p (from malloc) to w; frees it if that fails. */
 int vlk_weights_own(vlk_weights *w, void *p, vlk_err *err);
 
-/* Each appends the tensors of one file, of which m is the map, and sets the container. */
+/* Each appends the tensors of one file, mapped as m, and sets the container. */
 int vlk_safetensors_read(vlk_weights *w, const vlk_map *m, const char *path, vlk_err *err);
 int vlk_torch_zip_read(vlk_weights *w, const vlk_map *m, const char *path, vlk_err *err);
 int vlk_torch_legacy_read(vlk_weights *w, const vlk_map *m, const char *path, vlk_err *err);
 
-/* Is this the start of a safetensors file (a length that can be, then a brace)? */
+/* Whether this is the start of a safetensors file (a plausible length, then a brace). */
 int vlk_safetensors_is(const vlk_map *m);
 
 /* ---- zip (zip.c) ------------------------------------------------------------------------------ */
 
 typedef struct vlk_zip_member {
-    const char *name; /* n bytes in the map, no NUL behind them */
+    const char *name; /* n bytes in the map, without a NUL */
     size_t n;
-    const unsigned char *data; /* packed bytes in the map */
+    const unsigned char *data; /* compressed bytes in the map */
     size_t packed, size;
     size_t head;    /* offset of its local header */
     int method;     /* 0 stored, 8 deflated, others cannot be read */
-    void *unpacked; /* of a deflated member that was read; borrowed from who took it over */
+    void *unpacked; /* of a deflated member that was read; borrowed from the one who took it over */
 } vlk_zip_member;
 
 typedef struct vlk_zip {
@@ -57,12 +57,12 @@ typedef struct vlk_zip {
     const char *path; /* borrowed, for messages */
 } vlk_zip;
 
-/* Reads the central directory of a mapped archive. Every member lies inside the file, none twice, none over another,
- * no name leaves the folder. */
+/* Reads the central directory of a mapped archive. Every member lies inside the file, none occurs twice or overlaps
+ * another, and no name leaves the folder. */
 int vlk_zip_open(vlk_zip *z, const vlk_map *m, const char *path, vlk_err *err) VLK_MUST_USE;
 void vlk_zip_close(vlk_zip *z);
 vlk_zip_member *vlk_zip_find(const vlk_zip *z, const char *name, size_t n); /* NULL if there is none */
-/* Its m->size bytes: in the map if it is stored, else unpacked once, into memory that w owns. */
+/* Its m->size bytes: in the map if it is stored, else decompressed once, into memory owned by w. */
 int vlk_zip_data(const vlk_zip *z, vlk_zip_member *m, const unsigned char **out, vlk_weights *w,
                  vlk_err *err) VLK_MUST_USE;
 
@@ -83,7 +83,7 @@ typedef enum vlk_pkl_kind {
     VLK_PKL_OBJECT, /* of a TorchScript class: a dict of attributes, or NULL */
     VLK_PKL_STORAGE,
     VLK_PKL_TENSOR,
-    VLK_PKL_OPAQUE /* allowed, but nothing that we look into */
+    VLK_PKL_OPAQUE /* allowed, but never inspected */
 } vlk_pkl_kind;
 
 /* What an allowed global stands for. */
@@ -129,13 +129,13 @@ struct vlk_pkl_value {
     } u;
 };
 
-/* An interpreter that builds values and calls nothing: the few names that may be called are listed in pickle_call.c
- * and only make values. Memory is bounded by a limit, the stack of C does not grow with nesting. */
+/* An interpreter that builds values and calls nothing: the few names that may be called are listed in pickle_call.c and
+ * only make values. Memory is limited, and the C stack does not grow with nesting. */
 typedef struct vlk_pkl {
     const char *name; /* for messages, borrowed */
     const unsigned char *p;
-    size_t n, at; /* at: behind the last byte read */
-    size_t op;    /* where the present instruction began */
+    size_t n, at; /* at: after the last byte read */
+    size_t op;    /* where the current instruction began */
     struct vlk_pkl_block *block;
     size_t bytes; /* in blocks */
     vlk_pkl_value **stack, **memo;
@@ -148,17 +148,17 @@ typedef struct vlk_pkl {
 
 void vlk_pkl_init(vlk_pkl *k, const char *name, const unsigned char *p, size_t n);
 void vlk_pkl_clear(vlk_pkl *k);
-/* Runs to STOP, from k->at, and gives the one value. Values live until vlk_pkl_clear. */
+/* Runs from k->at to STOP, and returns the one value. Values live until vlk_pkl_clear. */
 int vlk_pkl_run(vlk_pkl *k, const vlk_pkl_value **out, vlk_err *err) VLK_MUST_USE;
 /* "the string "x"", "a list": for messages. Returns out. */
 const char *vlk_pkl_describe(const vlk_pkl_value *v, char *out, size_t size);
-int vlk_pkl_is(const vlk_pkl_value *v, const char *s); /* is it that string? */
+int vlk_pkl_is(const vlk_pkl_value *v, const char *s); /* whether it is that string */
 
 /* For pickle_call.c. */
 int vlk_pkl_bad(const vlk_pkl *k, vlk_err *err, const char *fmt, ...) VLK_PRINTF(3, 4);
 vlk_pkl_value *vlk_pkl_make(vlk_pkl *k, vlk_pkl_kind kind, vlk_err *err) VLK_MUST_USE;
 int vlk_pkl_append(vlk_pkl *k, vlk_pkl_value *seq, vlk_pkl_value *v, vlk_err *err) VLK_MUST_USE;
-const vlk_pkl_value *vlk_pkl_at(const vlk_pkl_value *seq, size_t i); /* NULL behind the end */
+const vlk_pkl_value *vlk_pkl_at(const vlk_pkl_value *seq, size_t i); /* NULL after the end */
 /* Each makes the value that the instruction leaves on the stack. */
 int vlk_pkl_global(vlk_pkl *k, const char *module, size_t m, const char *name, size_t n, vlk_pkl_value **out,
                    vlk_err *err) VLK_MUST_USE;

@@ -2,10 +2,10 @@
  *
  *     local header, data, local header, data ... | central directory | [ZIP64 end, its locator] | end record
  *
- * The central directory holds the truth about names and sizes; a local header only tells where its data begin (its
- * name and extra field may be longer: PyTorch aligns data to 64 bytes by padding there). Stricter than zip tools: the
- * directory must stand directly before the end record, members may not overlap, and a name may stand only once, so
- * that no two readers can see different files. CRCs are not checked: writers may leave them out. */
+ * Names and sizes are taken from the central directory; a local header only tells where its data begins (its name and
+ * extra field may be longer: PyTorch aligns data to 64 bytes by padding there). Stricter than zip tools: the directory
+ * must directly precede the end record, members may not overlap, and a name may occur only once, so that no two readers
+ * can see different files. CRCs are not checked: writers may leave them out. */
 #include "weights_internal.h"
 
 #include <stdlib.h>
@@ -16,7 +16,7 @@
 #define LOCATOR_SIZE 20u
 #define ENTRY_SIZE 46u
 #define LOCAL_SIZE 30u
-#define DEFLATE_RATIO 1032u /* deflate cannot pack better */
+#define DEFLATE_RATIO 1032u /* deflate cannot compress better */
 
 typedef struct directory {
     size_t offset, size, count;
@@ -30,7 +30,7 @@ static uint64_t le(const unsigned char *p, int n)
     return v;
 }
 
-/* The end record: the last place from which its comment reaches exactly to the end of the file. */
+/* The end record: the last position from which its comment reaches exactly to the end of the file. */
 static int find_end(const vlk_map *m, size_t *at, const char *path, vlk_err *err)
 {
     for (size_t back = END_SIZE; back <= m->size && back <= END_SIZE + 65535u; back++) {
@@ -40,7 +40,7 @@ static int find_end(const vlk_map *m, size_t *at, const char *path, vlk_err *err
             return 0;
         }
     }
-    return vlk_fail(err, VLK_EFORMAT, "%s: expected a zip archive, found no end record (a cut file?)", path);
+    return vlk_fail(err, VLK_EFORMAT, "%s: expected a zip archive, found no end record (is it truncated?)", path);
 }
 
 static int read_end(directory *d, const vlk_map *m, const char *path, vlk_err *err)
@@ -70,7 +70,7 @@ static int read_end(directory *d, const vlk_map *m, const char *path, vlk_err *e
         end = (size_t)at;
     }
     if (disk != 0 || here != count)
-        return vlk_fail(err, VLK_EUNSUPPORTED, "%s: zip: an archive of several parts", path);
+        return vlk_fail(err, VLK_EUNSUPPORTED, "%s: zip: archives in several parts are not supported", path);
     if (offset > end || end - offset != size)
         return vlk_fail(err, VLK_EFORMAT,
                         "%s: zip: expected the central directory to end at byte %zu, found offset %llu and size %llu",
@@ -100,7 +100,7 @@ static int name_ok(const char *s, size_t n)
     return 1;
 }
 
-/* Sizes and offset that did not fit into 32 bits stand in the extra field 1, in this order, each only if needed. */
+/* Sizes and offset that did not fit into 32 bits are in the extra field 1, in this order, each only if needed. */
 static int read_zip64(const unsigned char *extra, size_t n, uint64_t *size, uint64_t *packed, uint64_t *head)
 {
     uint64_t *field[3] = {size, packed, head};
@@ -127,7 +127,7 @@ static int read_zip64(const unsigned char *extra, size_t n, uint64_t *size, uint
     return *size == 0xffffffffu || *packed == 0xffffffffu || *head == 0xffffffffu ? -1 : 0;
 }
 
-/* Where a member's data begin, from its local header; everything has to lie before the directory at `end`. */
+/* Where a member's data begins, from its local header; everything must lie before the directory at `end`. */
 static int locate(vlk_zip_member *m, const vlk_map *map, size_t end, const char *path, vlk_err *err)
 {
     const char *name = m->name;
@@ -146,7 +146,7 @@ static int locate(vlk_zip_member *m, const vlk_map *map, size_t end, const char 
     return 0;
 }
 
-/* One entry of the directory at p, of at most `left` bytes. *used gets its length. */
+/* One entry of the directory at p, of at most `left` bytes. *used is its length. */
 static int read_entry(vlk_zip_member *m, size_t *used, const unsigned char *p, size_t left, const char *path,
                       vlk_err *err)
 {
@@ -164,12 +164,13 @@ static int read_entry(vlk_zip_member *m, size_t *used, const unsigned char *p, s
         return vlk_fail(err, VLK_EFORMAT, "%s: zip: expected names below the archive's folder, found \"%.*s\"", path,
                         (int)name_n, m->name);
     if (read_zip64(p + ENTRY_SIZE + name_n, extra_n, &size, &packed, &head))
-        return vlk_fail(err, VLK_EFORMAT, "%s: zip: %.*s: a ZIP64 field is missing or cut", path, (int)name_n, m->name);
+        return vlk_fail(err, VLK_EFORMAT, "%s: zip: %.*s: a ZIP64 field is missing or truncated", path, (int)name_n,
+                        m->name);
     if (flags & 1)
         return vlk_fail(err, VLK_EUNSUPPORTED, "%s: zip: %.*s is encrypted", path, (int)name_n, m->name);
     if (size > SIZE_MAX || packed > SIZE_MAX || head > SIZE_MAX || (m->method == 0 && size != packed) ||
         (m->method == 8 && size / DEFLATE_RATIO > packed))
-        return vlk_fail(err, VLK_EFORMAT, "%s: zip: %.*s: %llu bytes cannot come from %llu packed ones", path,
+        return vlk_fail(err, VLK_EFORMAT, "%s: zip: %.*s: %llu bytes cannot come from %llu compressed ones", path,
                         (int)name_n, m->name, (unsigned long long)size, (unsigned long long)packed);
     m->size = (size_t)size;
     m->packed = (size_t)packed;
@@ -267,8 +268,8 @@ int vlk_zip_data(const vlk_zip *z, vlk_zip_member *m, const unsigned char **out,
         return vlk_err_prefix(err, "%s: zip: %.*s", z->path, (int)m->n, m->name);
     }
     if (b.len != m->size) {
-        vlk_fail(err, VLK_EFORMAT, "%s: zip: %.*s: expected %zu bytes unpacked, found %zu", z->path, (int)m->n, m->name,
-                 m->size, b.len);
+        vlk_fail(err, VLK_EFORMAT, "%s: zip: %.*s: expected %zu bytes after decompression, found %zu", z->path,
+                 (int)m->n, m->name, m->size, b.len);
         vlk_buf_clear(&b);
         return -1;
     }

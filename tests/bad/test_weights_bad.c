@@ -91,7 +91,7 @@ static void test_sentences(void)
     static const char *const t[][2] = {
         {"st-duplicate-key", "found \"text_model.encoder.layers.0.layer_norm1.bias\" twice"},
         {"st-shape-product", "shape [5] of F32 takes 20 bytes, but data_offsets give 16"},
-        {"st-truncated", "a cut file?"},
+        {"st-truncated", "a truncated file?"},
         {"pkl-os-system", "posix.system"},
         {"pkl-torch-load", "torch.serialization.load"},
         {"bin-is-lfs-pointer", "git-lfs"},

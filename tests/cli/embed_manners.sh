@@ -75,7 +75,7 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 ln -s . empty/again
 run 1 "$E" empty
-has "a folder that leads back is named once" err "clip-embed: empty/again: leads back to a folder"
+has "a folder that leads back is named once" err "clip-embed: empty/again: is a loop: it leads back to a folder"
 rm empty/again
 run 0 "$E" --text </dev/null
 is "no text: no rows" "$(lines out)" 0

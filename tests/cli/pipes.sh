@@ -103,21 +103,21 @@ is "a batch of one has nothing to tell apart" "$(grep -c '"loss": 0, .*"grad_nor
 for c in "$E" "$E --format tar" "$R --query pear" "$R --labels samples/labels.txt"; do
     # shellcheck disable=SC2086
     cat cut.tar | $c >out 2>err
-    is "cut: ${c#"$BIN"/}" "$? $(grep -c 'tar is cut' err)" "2 1"
+    is "cut: ${c#"$BIN"/}" "$? $(grep -c 'tar is truncated' err)" "2 1"
     has "cut: before it: ${c#"$BIN"/}" out castle
 done
 for c in "$E --pairs" "$R --recall"; do
     # shellcheck disable=SC2086
     head -c 6000 "$tiny/pairs.tar" | $c >out 2>err
-    is "cut: ${c#"$BIN"/}" "$? $(grep -c 'tar is cut' err)" "2 1"
+    is "cut: ${c#"$BIN"/}" "$? $(grep -c 'tar is truncated' err)" "2 1"
 done
 head -c 6000 "$tiny/pairs.tar" >pairs.tar
 # shellcheck disable=SC2086
 {
     run 2 "$T" -q -m "$tiny/model" --train pairs.tar -b 1 --steps 1 -o e
-    has "cut: itc-train" err "pairs.tar: tar is cut"
+    has "cut: itc-train" err "pairs.tar: tar is truncated"
     run 2 "$T" $base --val pairs.tar -b 1 --steps 1 -o e
-    has "cut: --val" err "pairs.tar: tar is cut"
+    has "cut: --val" err "pairs.tar: tar is truncated"
     "$T" -q -m "$tiny/model" --train - -b 1 --steps 1 -o e <pairs.tar >out 2>err
     is "training data are read again and again" "$? $(grep -c 'cannot come from standard input' err)" "2 1"
 }

@@ -249,7 +249,7 @@ static void broken(void)
     expect_broken(&b, "at most");
     memcpy(h + 124, "00000777777", 11);
     seal(h);
-    expect_broken(&b, "cut inside the member a.txt");
+    expect_broken(&b, "truncated inside the member a.txt");
     memcpy(h + 124, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 12);
     seal(h);
     expect_broken(&b, "size field");
@@ -270,7 +270,7 @@ static void broken(void)
     h = member(&b, "s.png", 'S', "", 0);
     h[482] = 1;
     seal(h);
-    expect_broken(&b, "sparse map cut");
+    expect_broken(&b, "truncated sparse map");
     vlk_buf_clear(&b);
     vlk_buf_clear(&got);
 }
