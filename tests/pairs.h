@@ -168,7 +168,10 @@ static inline int in_turn(void *arg, uint64_t position, vlk_draw *d, vlk_err *e)
 
 static inline vlk_dataset *open_index(char *const *operand, size_t n, size_t cache)
 {
-    vlk_dataset_options o = {.operand = operand, .operands = n, .captions = 1, .negatives = 1, .cache_bytes = cache};
+    vlk_dataset_options o = {.operand = operand,
+                             .operands = n,
+                             .texts = {.lists = VLK_TEXTS_CAPTIONS | VLK_TEXTS_NEGATIVES},
+                             .cache_bytes = cache};
     memset(&err, 0, sizeof err);
     return vlk_dataset_open(&o, &err);
 }

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "feed_internal.h"
+#include "sample_internal.h"
 
 typedef enum vlk_place { VLK_IN_FILE, VLK_IN_TAR, VLK_IN_MEMORY, VLK_IN_SPILL, VLK_NOWHERE } vlk_place;
 
@@ -59,16 +60,16 @@ struct vlk_dataset {
  */
 
 /* index.c: a sample begins with its key; texts are added; it ends with its image, or with what is wrong with it. */
-int vlk_dataset_begin(vlk_dataset *ix, const char *key, size_t n, vlk_err *err) VLK_MUST_USE;
-int vlk_dataset_text(vlk_dataset *ix, const char *s, size_t n, vlk_err *err) VLK_MUST_USE;
-int vlk_dataset_end(vlk_dataset *ix, const vlk_entry *e, vlk_err *err) VLK_MUST_USE;
-int vlk_dataset_end_bad(vlk_dataset *ix, const char *stage, const vlk_err *why, vlk_err *err) VLK_MUST_USE;
+int vlk_dataset_begin(vlk_dataset *ds, const char *key, size_t n, vlk_err *err) VLK_MUST_USE;
+int vlk_dataset_text(vlk_dataset *ds, const char *s, size_t n, vlk_err *err) VLK_MUST_USE;
+int vlk_dataset_end(vlk_dataset *ds, const vlk_entry *e, vlk_err *err) VLK_MUST_USE;
+int vlk_dataset_end_bad(vlk_dataset *ds, const char *stage, const vlk_err *why, vlk_err *err) VLK_MUST_USE;
 /* A new shard; the path is copied. */
-int vlk_dataset_shard(vlk_dataset *ix, const char *path, vlk_err *err) VLK_MUST_USE;
-int vlk_dataset_new_source(vlk_dataset *ix, const char *name, size_t n, vlk_err *err) VLK_MUST_USE;
+int vlk_dataset_shard(vlk_dataset *ds, const char *path, vlk_err *err) VLK_MUST_USE;
+int vlk_dataset_new_source(vlk_dataset *ds, const char *name, size_t n, vlk_err *err) VLK_MUST_USE;
 
 /* A source was found broken: 0 if the caller allows that and was told, else 1. */
-int vlk_dataset_broken(vlk_dataset *ix, const char *name, vlk_err *err) VLK_MUST_USE;
+int vlk_dataset_broken(vlk_dataset *ds, const char *name, vlk_err *err) VLK_MUST_USE;
 
 /* index_names.c: every name that operand's part [s, s+n) stands for, in order; `each` returns 0 to go on. */
 int vlk_dataset_braces(const char *s, size_t n, int (*each)(void *arg, const char *name, vlk_err *err), void *arg,
@@ -77,19 +78,13 @@ int vlk_dataset_braces(const char *s, size_t n, int (*each)(void *arg, const cha
 size_t vlk_dataset_part(const char *s);
 
 /* index_source.c: a tar, folder, list or image by its name. */
-int vlk_dataset_add(vlk_dataset *ix, const char *name, vlk_err *err) VLK_MUST_USE;
+int vlk_dataset_add(vlk_dataset *ds, const char *name, vlk_err *err) VLK_MUST_USE;
 
 /* index_read.c */
-int vlk_dataset_hold(vlk_dataset *ix, const void *p, size_t n, vlk_entry *e, vlk_err *err) VLK_MUST_USE;
+int vlk_dataset_hold(vlk_dataset *ds, const void *p, size_t n, vlk_entry *e, vlk_err *err) VLK_MUST_USE;
 /* The bytes of a sample's image, in `buf` or borrowed. 0; 1: the sample is bad (stage, err); -1: its shard is gone,
  * or no memory. Any number of threads. */
-int vlk_dataset_read(const vlk_dataset *ix, size_t sample, vlk_buf *buf, const void **p, size_t *n, const char **stage,
+int vlk_dataset_read(const vlk_dataset *ds, size_t sample, vlk_buf *buf, const void **p, size_t *n, const char **stage,
                      vlk_err *err) VLK_MUST_USE;
-
-/* slot.c */
-const vlk_sample_part *vlk_feed_image_part(const vlk_sample *s);
-int vlk_feed_is_image_file(const char *path);
-void vlk_feed_trim_text(const char **p, size_t *n); /* of a .txt: no byte order mark, no line ends behind it */
-const char *vlk_feed_stage(const vlk_err *err);
 
 #endif

@@ -21,47 +21,47 @@ static const char *temporary_folder(void)
 }
 
 /* A file without a name. */
-static int open_spill(vlk_dataset *ix, vlk_err *err)
+static int open_spill(vlk_dataset *ds, vlk_err *err)
 {
     char *path = vlk_path_join(temporary_folder(), "vlk-held-XXXXXX", err);
     if (!path)
         return -1;
-    ix->spill = mkstemp(path);
-    int rc = ix->spill < 0 ? vlk_fail_errno(err, "%s: cannot make a file for images of packed tars", path) : 0;
-    if (rc == 0 && (unlink(path) != 0 || fcntl(ix->spill, F_SETFD, FD_CLOEXEC) != 0))
+    ds->spill = mkstemp(path);
+    int rc = ds->spill < 0 ? vlk_fail_errno(err, "%s: cannot make a file for images of packed tars", path) : 0;
+    if (rc == 0 && (unlink(path) != 0 || fcntl(ds->spill, F_SETFD, FD_CLOEXEC) != 0))
         rc = vlk_fail_errno(err, "%s", path);
     free(path);
     return rc;
 }
 
-static int spill(vlk_dataset *ix, const char *p, size_t n, vlk_err *err)
+static int spill(vlk_dataset *ds, const char *p, size_t n, vlk_err *err)
 {
-    if (ix->spill < 0 && open_spill(ix, err) != 0)
+    if (ds->spill < 0 && open_spill(ds, err) != 0)
         return -1;
     for (size_t done = 0; done < n;) {
-        ssize_t r = pwrite(ix->spill, p + done, n - done, (off_t)(ix->spilled + done));
+        ssize_t r = pwrite(ds->spill, p + done, n - done, (off_t)(ds->spilled + done));
         if (r < 0 && errno != EINTR)
             return vlk_fail_errno(err,
                                   "%s: cannot write a temporary file of %llu bytes for images of packed tars "
                                   "(a larger cache holds them in memory; TMPDIR names another folder)",
-                                  temporary_folder(), (unsigned long long)(ix->spilled + n));
+                                  temporary_folder(), (unsigned long long)(ds->spilled + n));
         done += r > 0 ? (size_t)r : 0;
     }
     return 0;
 }
 
-int vlk_dataset_hold(vlk_dataset *ix, const void *p, size_t n, vlk_entry *e, vlk_err *err)
+int vlk_dataset_hold(vlk_dataset *ds, const void *p, size_t n, vlk_entry *e, vlk_err *err)
 {
-    if (n <= ix->opt.cache_bytes && ix->held.len <= ix->opt.cache_bytes - n) {
+    if (n <= ds->opt.cache_bytes && ds->held.len <= ds->opt.cache_bytes - n) {
         e->place = VLK_IN_MEMORY;
-        e->offset = ix->held.len;
-        return vlk_buf_add(&ix->held, p, n, err);
+        e->offset = ds->held.len;
+        return vlk_buf_add(&ds->held, p, n, err);
     }
     e->place = VLK_IN_SPILL;
-    e->offset = ix->spilled;
-    if (spill(ix, p, n, err) != 0)
+    e->offset = ds->spilled;
+    if (spill(ds, p, n, err) != 0)
         return -1;
-    ix->spilled += n;
+    ds->spilled += n;
     return 0;
 }
 
@@ -104,10 +104,10 @@ static int read_tar(const vlk_shard *s, vlk_buf *buf, const vlk_entry *e, vlk_er
     return rc;
 }
 
-static int read_file(const vlk_dataset *ix, const vlk_entry *e, size_t sample, vlk_buf *buf, vlk_err *err)
+static int read_file(const vlk_dataset *ds, const vlk_entry *e, size_t sample, vlk_buf *buf, vlk_err *err)
 {
-    const char *dir = ix->shard[e->shard].path;
-    vlk_span key = vlk_dataset_key(ix, sample);
+    const char *dir = ds->shard[e->shard].path;
+    vlk_span key = vlk_dataset_key(ds, sample);
     char *path = dir ? vlk_path_join(dir, key.s, err) : NULL;
     int rc = dir && !path ? -1 : vlk_read_file(buf, path ? path : key.s, VLK_FEED_FILE_MAX, err);
     free(path);
@@ -115,34 +115,34 @@ static int read_file(const vlk_dataset *ix, const vlk_entry *e, size_t sample, v
 }
 
 /* What the index says of a bad sample. */
-static int told(const vlk_dataset *ix, size_t sample, const char **stage, vlk_err *err)
+static int told(const vlk_dataset *ds, size_t sample, const char **stage, vlk_err *err)
 {
-    vlk_span s = vlk_dataset_caption(ix, sample, 0), why = vlk_dataset_caption(ix, sample, 1);
+    vlk_span s = vlk_dataset_caption(ds, sample, 0), why = vlk_dataset_caption(ds, sample, 1);
     *stage = s.s;
-    vlk_fail(err, (vlk_code)ix->entry[sample].offset, "%s", why.s);
+    vlk_fail(err, (vlk_code)ds->entry[sample].offset, "%s", why.s);
     return 1;
 }
 
-int vlk_dataset_read(const vlk_dataset *ix, size_t sample, vlk_buf *buf, const void **p, size_t *n, const char **stage,
+int vlk_dataset_read(const vlk_dataset *ds, size_t sample, vlk_buf *buf, const void **p, size_t *n, const char **stage,
                      vlk_err *err)
 {
-    const vlk_entry *e = &ix->entry[sample];
+    const vlk_entry *e = &ds->entry[sample];
     int rc = 0;
     switch ((vlk_place)e->place) {
     case VLK_NOWHERE:
-        return told(ix, sample, stage, err);
+        return told(ds, sample, stage, err);
     case VLK_IN_MEMORY:
-        *p = ix->held.data + e->offset;
+        *p = ds->held.data + e->offset;
         *n = e->size;
         return 0;
     case VLK_IN_SPILL:
-        rc = read_at(ix->spill, buf, e, "temporary file", err);
+        rc = read_at(ds->spill, buf, e, "temporary file", err);
         break;
     case VLK_IN_TAR:
-        rc = read_tar(&ix->shard[e->shard], buf, e, err);
+        rc = read_tar(&ds->shard[e->shard], buf, e, err);
         break;
     case VLK_IN_FILE:
-        rc = read_file(ix, e, sample, buf, err);
+        rc = read_file(ds, e, sample, buf, err);
         *stage = vlk_feed_stage(err);
         rc = rc == 0 ? 0 : err->code == VLK_EMEM ? -1 : 1;
     }

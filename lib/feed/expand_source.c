@@ -210,7 +210,7 @@ static int put_bad_line(vlk_walk *w, const vlk_source *src, vlk_item_kind kind, 
 
 static int add_caption(void *slot, const char *s, size_t n, vlk_err *err)
 {
-    return vlk_slot_caption(slot, s, n, err);
+    return vlk_slot_text(slot, s, n, err);
 }
 
 /* The row in hand and all neighbours with its path are one item. */

@@ -66,6 +66,8 @@ typedef struct vlk_item {
     size_t row; /* IMAGE, good: its row in the batch's pixels; TEXT: its row among the texts; else SIZE_MAX */
     const vlk_span *caption; /* pairs: captions of the item, at least one when good */
     size_t captions;
+    const vlk_span *negative; /* pairs: false captions, if they are wanted */
+    size_t negatives;
     const vlk_sample *sample; /* keep_samples, from a tar: all its members, raw; else NULL */
     int seen;                 /* what `want` answered was VLK_WANT_SEEN */
 } vlk_item;
@@ -77,6 +79,20 @@ typedef struct vlk_batch {
     size_t rows;           /* good images, or texts */
     const size_t *item_of; /* (rows): the item of each row */
 } vlk_batch;
+
+/* Which texts of a sample are read (sample.c): members KEY.NAME of a tar, or files beside the image, whose last suffix
+ * is replaced by .NAME. Rows of lists bring their captions and have nothing else. An empty text, and one of white space
+ * alone, counts as none; one that is not UTF-8 makes the item a bad one. */
+typedef struct vlk_texts_wanted {
+    const char *text; /* NAME of the caption; NULL: "txt" */
+    const char *json; /* NAME of the lists; NULL: "json" */
+    unsigned lists;   /* VLK_TEXTS_...; 0: KEY.json is not read */
+} vlk_texts_wanted;
+enum {
+    VLK_TEXTS_CAPTIONS = 1,  /* its list "captions": further captions */
+    VLK_TEXTS_NEGATIVES = 2, /* its list "negatives": false captions */
+    VLK_TEXTS_LABEL = 4      /* KEY.cls, else its "label": the class (training sets alone) */
+};
 
 typedef enum vlk_feed_mode { VLK_FEED_IMAGES, VLK_FEED_PAIRS, VLK_FEED_TEXTS } vlk_feed_mode;
 typedef enum vlk_want {
@@ -91,7 +107,7 @@ typedef struct vlk_feed_options {
     size_t operands;
     const char *files_from;    /* -T, or NULL */
     int null;                  /* -0: names end in NUL */
-    int all_captions;          /* --captions: also the list "captions" of KEY.json */
+    vlk_texts_wanted texts;    /* pairs */
     int keep_samples;          /* tar to tar */
     uint64_t shard, shards;    /* shards = 0: all items */
     vlk_preprocess preprocess; /* images */
@@ -132,10 +148,8 @@ void vlk_feed_close(vlk_feed *f);
 typedef struct vlk_dataset_options {
     char *const *operand;
     size_t operands;
-    int captions;       /* also the list "captions" of KEY.json */
-    int negatives;      /* the list "negatives" of KEY.json */
-    int labels;         /* KEY.cls, or "label" of KEY.json; a sample with one needs no caption */
-    size_t cache_bytes; /* for members of packed tars */
+    vlk_texts_wanted texts; /* a sample with a class needs no caption */
+    size_t cache_bytes;     /* for members of packed tars */
     /* A broken source (tar, list, folder; `why` names it) is an error, unless this is given: it is then told, the
      * samples before the break are kept. */
     void (*broken)(void *arg, const vlk_err *why);
@@ -146,29 +160,29 @@ typedef struct vlk_dataset_options {
 typedef struct vlk_dataset vlk_dataset;
 /* Copies what it needs of the options. */
 vlk_dataset *vlk_dataset_open(const vlk_dataset_options *o, vlk_err *err) VLK_MUST_USE;
-void vlk_dataset_close(vlk_dataset *ix);
+void vlk_dataset_close(vlk_dataset *ds);
 
-size_t vlk_dataset_count(const vlk_dataset *ix);
-size_t vlk_dataset_sources(const vlk_dataset *ix);
+size_t vlk_dataset_count(const vlk_dataset *ds);
+size_t vlk_dataset_sources(const vlk_dataset *ds);
 /* Source i: its samples are [*first, *first + *n); *shard: the number of samples of each of *shards shards (tars; else
  * one), lent. Any pointer may be NULL. Returns its name as written. */
-const char *vlk_dataset_source(const vlk_dataset *ix, size_t i, size_t *first, size_t *n, const size_t **shard,
+const char *vlk_dataset_source(const vlk_dataset *ds, size_t i, size_t *first, size_t *n, const size_t **shard,
                                size_t *shards);
-vlk_span vlk_dataset_key(const vlk_dataset *ix, size_t sample);
+vlk_span vlk_dataset_key(const vlk_dataset *ds, size_t sample);
 /* Captions (the one of KEY.txt first) and negatives; none where a sample is bad. */
-size_t vlk_dataset_captions(const vlk_dataset *ix, size_t sample);
-size_t vlk_dataset_negatives(const vlk_dataset *ix, size_t sample);
-vlk_span vlk_dataset_caption(const vlk_dataset *ix, size_t sample, size_t i);
-vlk_span vlk_dataset_negative(const vlk_dataset *ix, size_t sample, size_t i);
+size_t vlk_dataset_captions(const vlk_dataset *ds, size_t sample);
+size_t vlk_dataset_negatives(const vlk_dataset *ds, size_t sample);
+vlk_span vlk_dataset_caption(const vlk_dataset *ds, size_t sample, size_t i);
+vlk_span vlk_dataset_negative(const vlk_dataset *ds, size_t sample, size_t i);
 /* The class of a sample (options.labels): KEY.cls, else "label" of KEY.json. Decimal digits and a whole number are a
  * number, anything else is a name. */
 typedef struct vlk_label {
     int64_t number; /* -1: there is a name, or none */
     vlk_span name;  /* s NULL: there is none */
 } vlk_label;
-vlk_label vlk_dataset_label(const vlk_dataset *ix, size_t sample);
+vlk_label vlk_dataset_label(const vlk_dataset *ds, size_t sample);
 /* SHA-256 of keys, sizes of images, captions, negatives and labels, in order; not of where they lie. */
-void vlk_dataset_hash(const vlk_dataset *ix, char out[65]);
+void vlk_dataset_hash(const vlk_dataset *ds, char out[65]);
 
 typedef struct vlk_dataset_sizes { /* bytes */
     size_t index, texts;           /* in memory: places; keys and captions */
@@ -176,7 +190,7 @@ typedef struct vlk_dataset_sizes { /* bytes */
     size_t images;                 /* of all encoded images */
     size_t with_negatives;         /* samples, not bytes */
 } vlk_dataset_sizes;
-vlk_dataset_sizes vlk_dataset_size(const vlk_dataset *ix);
+vlk_dataset_sizes vlk_dataset_size(const vlk_dataset *ds);
 
 /* ---- training: batches of samples in a given order (loader*.c) --------------------------------- */
 

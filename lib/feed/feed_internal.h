@@ -32,7 +32,7 @@ typedef struct vlk_slot {
     vlk_buf file; /* bytes of an image that came through a pipe */
     vlk_sample sample;
     int sample_used;  /* `sample` holds this item */
-    vlk_buf text;     /* captions, behind one another */
+    vlk_buf text;     /* captions, then negatives, each with a NUL after it */
     size_t *text_end; /* where each one ends */
     size_t texts, text_cap;
     vlk_span *span;
@@ -118,10 +118,6 @@ int vlk_feed_is_list(const char *path);
 int vlk_feed_is_side_name(const char *path); /* what stands beside an image: never one itself */
 int vlk_feed_is_tar_name(const char *path);
 
-/* The bytes of the file beside an image: PATH with the last suffix of its basename, if it has one, replaced by
- * `suffix`. 1; 0 there is none; -1: it cannot be read (VLK_EMEM: no memory). */
-int vlk_feed_side_file(vlk_buf *bytes, const char *path, const char *suffix, vlk_err *err) VLK_MUST_USE;
-
 /* rows.c: the rows of a list, with one read ahead. */
 typedef struct vlk_rows {
     vlk_list *list;
@@ -139,12 +135,16 @@ int vlk_rows_next(vlk_rows *l);
 int vlk_rows_captions(const vlk_row *row, int (*add)(void *arg, const char *s, size_t n, vlk_err *err), void *arg,
                       vlk_err *err) VLK_MUST_USE;
 
-/* slot.c: reads and decodes the image of a slot, and its captions. */
+/* slot.c: reads and decodes the image of a slot, and its texts. */
 void vlk_slot_decode(vlk_feed *f, vlk_slot *s, vlk_decoder *d);
+/* Whether the first bytes of a file that is not named like an image are one. */
+int vlk_feed_is_image_file(const char *path);
+/* The stage of an image that could not be had. */
+const char *vlk_feed_stage(const vlk_err *err);
 /* Marks the item as failed: the reason is in s->item.err. */
 void vlk_slot_fail(vlk_slot *s, const char *stage);
-/* Appends a caption. */
-int vlk_slot_caption(vlk_slot *s, const char *text, size_t n, vlk_err *err) VLK_MUST_USE;
+/* Appends a text. */
+int vlk_slot_text(vlk_slot *s, const char *text, size_t n, vlk_err *err) VLK_MUST_USE;
 void vlk_slot_clear(vlk_slot *s);
 void vlk_slot_reset(vlk_slot *s);
 

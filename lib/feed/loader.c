@@ -39,17 +39,17 @@ static int pick_negatives(vlk_loader *l, const vlk_draw *d, vlk_load_row *row, v
 /* A row; its pixels, where they are ours. */
 static int take_good(vlk_loader *l, const load_slot *s, size_t at, vlk_err *err)
 {
-    const vlk_dataset *ix = l->opt.index;
+    const vlk_dataset *ds = l->opt.index;
     const vlk_draw *d = &s->draw;
     vlk_load_row *row = &l->row[at];
     uint64_t key[4];
     vlk_load_key(key, d, VLK_RANDOM_CAPTION);
-    size_t n = vlk_dataset_captions(ix, d->sample),
+    size_t n = vlk_dataset_captions(ds, d->sample),
            c = l->opt.first_caption || n == 0 ? 0 : (size_t)vlk_random_below(key, 0, n);
     *row = (vlk_load_row){.sample = d->sample,
                           .position = s->position,
-                          .key = vlk_dataset_key(ix, d->sample),
-                          .caption = n ? vlk_dataset_caption(ix, d->sample, c) : (vlk_span){"", 0}};
+                          .key = vlk_dataset_key(ds, d->sample),
+                          .caption = n ? vlk_dataset_caption(ds, d->sample, c) : (vlk_span){"", 0}};
     if (vlk_load_mine(l, s->position)) {
         if (vlk_grow(&l->batch_pixels, &l->pixels_cap, l->owns + 1, l->bytes, err) != 0)
             return -1;

@@ -1,8 +1,9 @@
-/* slot.c - one item in the making: its buffers, its captions, the reading and decoding of its image.
+/* slot.c - one item in the making: its buffers, its texts, the reading and decoding of its image.
  *
- * In pairs, an item's captions are KEY.txt and, if asked for, the list "captions" of KEY.json: members of the sample in
- * a tar, files beside the image otherwise (the last suffix of its name replaced). Rows of lists bring their own. */
-#include "dataset_internal.h"
+ * In pairs, an item has the texts of its sample (sample.c); rows of lists bring their captions. */
+#include "sample_internal.h"
+
+#include "feed_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,27 +14,12 @@ void vlk_slot_fail(vlk_slot *s, const char *stage)
     s->item.stage = stage;
 }
 
-int vlk_slot_caption(vlk_slot *s, const char *text, size_t n, vlk_err *err)
+int vlk_slot_text(vlk_slot *s, const char *text, size_t n, vlk_err *err)
 {
-    if (vlk_grow(&s->text_end, &s->text_cap, s->texts + 1, sizeof *s->text_end, err) != 0 ||
-        vlk_buf_add(&s->text, text, n, err) != 0 || vlk_buf_add(&s->text, "", 1, err) != 0)
+    if (vlk_grow(&s->text_end, &s->text_cap, s->texts + 1, sizeof *s->text_end, err) ||
+        vlk_buf_add(&s->text, text, n, err) || vlk_buf_add(&s->text, "", 1, err))
         return -1;
     s->text_end[s->texts++] = s->text.len - 1;
-    return 0;
-}
-
-/* The spans that the caller sees; made when the text buffer does not move any more. */
-static int make_spans(vlk_slot *s, vlk_err *err)
-{
-    if (vlk_grow(&s->span, &s->span_cap, s->texts, sizeof *s->span, err) != 0)
-        return -1;
-    size_t start = 0;
-    for (size_t i = 0; i < s->texts; i++) {
-        s->span[i] = (vlk_span){s->text.data + start, s->text_end[i] - start};
-        start = s->text_end[i] + 1;
-    }
-    s->item.caption = s->span;
-    s->item.captions = s->texts;
     return 0;
 }
 
@@ -70,97 +56,72 @@ void vlk_slot_clear(vlk_slot *s)
     free(s->pixels);
 }
 
-/* ---- captions ------------------------------------------------------------------------------ */
+/* ---- texts --------------------------------------------------------------------------------- */
 
-void vlk_feed_trim_text(const char **p, size_t *n)
+static int add_text(void *slot, vlk_text_kind kind, const char *text, size_t n, vlk_err *err)
 {
-    if (*n >= 3 && memcmp(*p, "\xef\xbb\xbf", 3) == 0) {
-        *p += 3;
-        *n -= 3;
-    }
-    while (*n > 0 && ((*p)[*n - 1] == '\n' || (*p)[*n - 1] == '\r'))
-        --*n;
+    vlk_slot *s = slot;
+    if (kind != VLK_TEXT_CAPTION && kind != VLK_TEXT_NEGATIVE)
+        return 0; /* classes are for training sets */
+    s->item.captions += kind == VLK_TEXT_CAPTION;
+    s->item.negatives += kind == VLK_TEXT_NEGATIVE;
+    return vlk_slot_text(s, text, n, err);
 }
 
-/* One caption from the bytes of a .txt. */
-static int add_txt(vlk_slot *s, const char *p, size_t n, vlk_err *err)
+/* The spans that the caller sees; made when the text buffer does not move any more. */
+static int make_spans(vlk_slot *s, vlk_err *err)
 {
-    vlk_feed_trim_text(&p, &n);
-    return vlk_slot_caption(s, p, n, err);
-}
-
-static int add_json(vlk_slot *s, const char *p, size_t n, vlk_err *err)
-{
-    vlk_json *j = vlk_json_parse(p, n, "KEY.json", err);
-    int rc = j ? 0 : -1;
-    const vlk_json *list = vlk_json_get(j, "captions");
-    for (size_t i = 0; i < vlk_json_len(list) && rc == 0; i++) {
-        size_t len = 0;
-        const char *text = vlk_json_str(vlk_json_at(list, i), &len);
-        rc = text ? vlk_slot_caption(s, text, len, err)
-                  : vlk_fail(err, VLK_EFORMAT, "KEY.json: captions[%zu] is no string", i);
-    }
-    vlk_json_free(j);
-    return rc;
-}
-
-static int sample_captions(vlk_feed *f, vlk_slot *s, vlk_err *err)
-{
-    const vlk_sample_part *p = vlk_sample_part_find(&s->sample, "txt");
-    if (p && add_txt(s, (const char *)p->data, p->size, err) != 0)
+    size_t start = 0;
+    if (vlk_grow(&s->span, &s->span_cap, s->texts, sizeof *s->span, err))
         return -1;
-    p = f->opt.all_captions ? vlk_sample_part_find(&s->sample, "json") : NULL;
-    return p ? add_json(s, (const char *)p->data, p->size, err) : 0;
-}
-
-/* 0 also when there is no such file. */
-static int side_file(vlk_slot *s, vlk_decoder *d, const char *suffix,
-                     int (*add)(vlk_slot *, const char *, size_t, vlk_err *), vlk_err *err)
-{
-    int rc = vlk_feed_side_file(&d->side, s->path.data, suffix, err);
-    return rc <= 0 ? rc : add(s, d->side.data, d->side.len, err);
-}
-
-static void captions(vlk_feed *f, vlk_slot *s, vlk_decoder *d)
-{
-    vlk_err *err = &s->item.err;
-    int rc = 0;
-    if (s->sample_used)
-        rc = sample_captions(f, s, err);
-    else if (s->item.source->kind != VLK_SOURCE_LIST && s->path.len) {
-        rc = side_file(s, d, ".txt", add_txt, err);
-        if (rc == 0 && f->opt.all_captions)
-            rc = side_file(s, d, ".json", add_json, err);
+    for (size_t i = 0; i < s->texts; i++) {
+        s->span[i] = (vlk_span){s->text.data + start, s->text_end[i] - start};
+        start = s->text_end[i] + 1;
     }
-    if (rc == 0 && s->texts == 0)
-        rc = vlk_fail(err, VLK_EFORMAT,
-                      s->item.source->kind == VLK_SOURCE_LIST ? "no caption in the list" : "no caption (KEY.txt)");
+    s->item.caption = s->span;
+    s->item.negative = s->span + s->item.captions;
+    return 0;
+}
+
+/* Captions of a list's rows, which came with the item: those that are texts. */
+static int list_texts(vlk_slot *s, vlk_err *err)
+{
+    if (make_spans(s, err))
+        return -1;
+    for (size_t i = 0; i < s->texts; i++) {
+        int is = vlk_text_check(s->span[i].s, s->span[i].n, err);
+        if (is < 0)
+            return 1;
+        if (is)
+            s->span[s->item.captions++] = s->span[i];
+    }
+    return s->item.captions ? 0 : (vlk_fail(err, VLK_EFORMAT, "no caption in the list"), 1);
+}
+
+static int sample_texts(const vlk_feed *f, vlk_slot *s, vlk_decoder *d, const char **stage, vlk_err *err)
+{
+    const vlk_text_sink out = {add_text, s};
+    const vlk_texts_wanted *w = &f->opt.texts;
+    int rc = 0;
+    if (s->sample_used || s->path.len)
+        rc = vlk_sample_texts(w, s->sample_used ? &s->sample : NULL, s->path.data, &d->side, &out, stage, err);
+    if (rc == 0 && s->item.captions == 0)
+        rc = vlk_no_caption(w, err);
+    return rc ? rc : make_spans(s, err);
+}
+
+static void texts(const vlk_feed *f, vlk_slot *s, vlk_decoder *d)
+{
+    const char *stage = "caption";
+    int rc = s->item.source->kind == VLK_SOURCE_LIST ? list_texts(s, &s->item.err)
+                                                     : sample_texts(f, s, d, &stage, &s->item.err);
     if (rc == 0)
-        rc = make_spans(s, err);
-    if (rc != 0)
-        vlk_slot_fail(s, "caption");
+        return;
+    s->item.captions = s->item.negatives = 0;
+    vlk_slot_fail(s, stage);
 }
 
 /* ---- the image --------------------------------------------------------------------------- */
-
-/* jpg, jpeg, png, webp in this order; else the first member whose last suffix is an image's; else one whose bytes are.
- */
-const vlk_sample_part *vlk_feed_image_part(const vlk_sample *s)
-{
-    static const char *const first[] = {"jpg", "jpeg", "png", "webp"};
-    for (size_t i = 0; i < sizeof first / sizeof *first; i++) {
-        const vlk_sample_part *p = vlk_sample_part_find(s, first[i]);
-        if (p)
-            return p;
-    }
-    for (size_t i = 0; i < s->parts; i++)
-        if (vlk_is_image_name(s->part[i].name))
-            return &s->part[i];
-    for (size_t i = 0; i < s->parts; i++)
-        if (vlk_image_kind(s->part[i].data, s->part[i].size))
-            return &s->part[i];
-    return NULL;
-}
 
 /* A file that is not named like an image: 1 if its first bytes are one. */
 int vlk_feed_is_image_file(const char *path)
@@ -185,15 +146,8 @@ static int image_bytes(vlk_slot *s, vlk_decoder *d, const void **p, size_t *n)
 {
     vlk_err *err = &s->item.err;
     if (s->sample_used) {
-        const vlk_sample_part *part = vlk_feed_image_part(&s->sample);
+        const vlk_sample_part *part = vlk_sample_image(&s->sample, err);
         if (!part) {
-            vlk_fail(err, VLK_EFORMAT, "no image in the sample");
-            vlk_slot_fail(s, "image");
-            return -1;
-        }
-        if (part->type != '0') { /* the bytes of the image are elsewhere, or have holes */
-            vlk_fail(err, VLK_EUNSUPPORTED, "%s is a %s in the tar, not a file", part->name,
-                     part->type == 'S' ? "sparse member" : "link");
             vlk_slot_fail(s, "image");
             return -1;
         }
@@ -235,7 +189,7 @@ void vlk_slot_decode(vlk_feed *f, vlk_slot *s, vlk_decoder *d)
         return;
     }
     if (f->opt.mode == VLK_FEED_PAIRS)
-        captions(f, s, d);
+        texts(f, s, d);
     if (d->file.cap > (size_t)VLK_FEED_KEEP * 8)
         vlk_buf_clear(&d->file);
 }

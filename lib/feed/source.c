@@ -1,11 +1,9 @@
 /* source.c - what names and first bytes say: images, lists, tars; and the names of sources. */
 #include "feed_internal.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 
 static int has_suffix(const char *path, const char *const *suffix)
 {
@@ -48,24 +46,6 @@ int vlk_feed_is_list(const char *path)
 int vlk_feed_is_tar_name(const char *path)
 {
     return has_suffix(path, tar_suffix);
-}
-
-static int side_path(vlk_buf *out, const char *path, const char *suffix, vlk_err *err)
-{
-    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path, *dot = strrchr(base, '.');
-    size_t stem = dot && dot != base ? (size_t)(dot - path) : strlen(path); /* ".png" is a name, not a suffix */
-    return vlk_buf_add(out, path, stem, err) != 0 || vlk_buf_adds(out, suffix, err) != 0 ? -1 : 0;
-}
-
-int vlk_feed_side_file(vlk_buf *bytes, const char *path, const char *suffix, vlk_err *err)
-{
-    struct stat st;
-    vlk_buf name = {0};
-    int rc = side_path(&name, path, suffix, err);
-    if (rc == 0 && (stat(name.data, &st) == 0 || (errno != ENOENT && errno != ENAMETOOLONG)))
-        rc = vlk_read_file(bytes, name.data, VLK_FEED_CAPTION_MAX, err) == 0 ? 1 : -1;
-    vlk_buf_clear(&name);
-    return rc;
 }
 
 /* "x/emoji-0001.tar.gz" to "emoji-0001"; NULL without memory. */

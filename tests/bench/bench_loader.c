@@ -75,8 +75,10 @@ static int load(bench *b, vlk_err *err)
 
 static int run(bench *b, char *const *operand, size_t operands, vlk_err *err)
 {
-    vlk_dataset_options o = {
-        .operand = operand, .operands = operands, .captions = 1, .cache_bytes = (size_t)b->cache_mb << 20};
+    vlk_dataset_options o = {.operand = operand,
+                             .operands = operands,
+                             .texts.lists = VLK_TEXTS_CAPTIONS,
+                             .cache_bytes = (size_t)b->cache_mb << 20};
     const uint64_t key[4] = {1, 0, 0, vlk_random_for(VLK_RANDOM_ORDER, 0)};
     double start = now();
     int rc = -1;

@@ -171,7 +171,7 @@ static void test_sources(void)
                 "B l|../a.png+|\"one\"\"two\"c.PNG+|\"three\"E l|B sub|sub/c.PNG+|\"a c\"sub/d-caption|E sub|"
                 "B files|a.png-caption|E files|",
                 "captions");
-    o.all_captions = 1;
+    o.texts.lists = VLK_TEXTS_CAPTIONS;
     o.operand = argv_of(pairs + 1);
     o.operands = 1;
     check_trace(&o, "B sub|sub/c.PNG+|\"a c\"\"see\"\"sea\"sub/d-caption|E sub|", "captions of KEY.json");

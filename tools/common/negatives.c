@@ -12,24 +12,12 @@ int negatives_add(engine *e, negatives *n, const char *s, size_t len, size_t ima
     return engine_ids_add(e, &n->ids, s, len, 0, err) < 0 ? -1 : 0;
 }
 
-int negatives_add_sample(engine *e, negatives *n, const vlk_sample *s, size_t image, size_t text, vlk_err *err)
+int negatives_add_item(engine *e, negatives *n, const vlk_item *it, size_t image, size_t text, vlk_err *err)
 {
-    vlk_err skip = {0};
-    int rc = 0;
-    const vlk_sample_part *part = s ? vlk_sample_part_find(s, "json") : NULL;
-    vlk_json *j = part ? vlk_json_parse((const char *)part->data, part->size, part->name, &skip) : NULL;
-    const vlk_json *list = vlk_json_get(j, "negatives");
-    for (size_t i = 0; i < vlk_json_len(list) && rc == 0; i++) {
-        size_t len = 0;
-        const char *one = vlk_json_str(vlk_json_at(list, i), &len);
-        skip.code = VLK_OK;
-        if (one && negatives_add(e, n, one, len, image, text, &skip) != 0 && skip.code != VLK_EFORMAT) {
-            *err = skip;
-            rc = -1;
-        }
-    }
-    vlk_json_free(j);
-    return rc;
+    for (size_t i = 0; i < it->negatives; i++)
+        if (negatives_add(e, n, it->negative[i].s, it->negative[i].n, image, text, err))
+            return vlk_err_prefix(err, "%s", it->key.s);
+    return 0;
 }
 
 static double dot(const float *a, const float *b, size_t n)

@@ -17,11 +17,9 @@ typedef struct negatives { /* starts as {0} */
 /* A false caption. -1: it cannot be encoded, or no memory. */
 int negatives_add(engine *e, negatives *n, const char *s, size_t len, size_t image, size_t text,
                   vlk_err *err) VLK_MUST_USE;
-/* Those of a tar's sample, none if it has none. One that cannot be encoded, and a KEY.json that is broken, do not
- * count.
- */
-int negatives_add_sample(engine *e, negatives *n, const vlk_sample *s, size_t image, size_t text,
-                         vlk_err *err) VLK_MUST_USE;
+/* Those of an item. */
+int negatives_add_item(engine *e, negatives *n, const vlk_item *it, size_t image, size_t text,
+                       vlk_err *err) VLK_MUST_USE;
 /* Encodes and counts what was added, against rows of unit length (any, E). */
 int negatives_count(engine *e, negatives *n, const float *image, const float *text, vlk_err *err) VLK_MUST_USE;
 void negatives_clear(negatives *n);

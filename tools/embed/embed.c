@@ -231,7 +231,7 @@ void embed_run(embed_job *j)
     j->loop = (loop){.c = j->c, .run = j->run, .batch = batch, .item = item, .arg = j};
     plan(j);
     loop_feed(f, j->c, text ? VLK_FEED_TEXTS : j->mode == EMBED_PAIRS ? VLK_FEED_PAIRS : VLK_FEED_IMAGES);
-    f->all_captions = j->o->captions;
+    f->texts.lists = j->o->captions ? VLK_TEXTS_CAPTIONS : 0;
     f->preprocess = j->e.info->preprocess;
     f->batch = text ? engine_text_batch(j->c) : engine_image_batch(&j->e, j->c);
     loop_run(&j->loop);

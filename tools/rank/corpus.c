@@ -176,7 +176,6 @@ void rank_feed_options(const rank_job *j, vlk_feed_options *f, vlk_feed_mode mod
     f->operands = operands;
     if (operands)
         f->files_from = NULL;
-    f->all_captions = j->o->all_captions;
     if (j->e.model) {
         f->preprocess = j->e.info->preprocess;
         f->batch = engine_image_batch(&j->e, j->c);

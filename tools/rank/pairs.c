@@ -125,7 +125,7 @@ static int add_captions(rank_job *j, pairs *p, const vlk_item *it, vlk_err *err)
         return -1;
     for (size_t c = 0; c < it->captions; c++)
         p->truth[p->truths++] = (recall_pair){.text = first + c, .image = image};
-    if (negatives_add_sample(&j->e, &p->neg, it->sample, image, first, err))
+    if (negatives_add_item(&j->e, &p->neg, it, image, first, err))
         return -1;
     cli_item_good(j->run);
     return 0;
@@ -174,7 +174,7 @@ int rank_recall_pairs(rank_job *j, rank_writer *w, vlk_err *err)
     int r = -1;
     rank_feed_options(j, &f, VLK_FEED_PAIRS, j->c->operand, j->c->operands);
     f.files_from = j->c->files_from;
-    f.keep_samples = 1; /* false captions stand in their KEY.json */
+    f.texts.lists = VLK_TEXTS_NEGATIVES | (j->o->all_captions ? VLK_TEXTS_CAPTIONS : 0u);
     if (!(feed = vlk_feed_open(&f, err)))
         goto out;
     while ((r = vlk_feed_next(feed, &b, err)) == 1)

@@ -74,8 +74,8 @@ static int open_index(train_job *j, vlk_err *err)
         return -1;
     vlk_dataset_options io = {.operand = names,
                               .operands = j->o->train.n,
-                              .captions = j->o->captions,
-                              .negatives = j->o->negatives > 0,
+                              .texts.lists = (j->o->captions ? VLK_TEXTS_CAPTIONS : 0u) |
+                                             (j->o->negatives ? VLK_TEXTS_NEGATIVES : 0u),
                               .cache_bytes = cache_bytes(j),
                               .stop = &cli_stop};
     j->index = vlk_dataset_open(&io, err);
@@ -101,8 +101,7 @@ static int open_sets(train_job *j, vlk_err *err)
         char *name[] = {(char *)(uintptr_t)val->s[i], NULL};
         vlk_dataset_options io = {.operand = name,
                                   .operands = 1,
-                                  .negatives = 1,
-                                  .labels = j->o->val_labels != NULL,
+                                  .texts.lists = VLK_TEXTS_NEGATIVES | (j->o->val_labels ? VLK_TEXTS_LABEL : 0u),
                                   .cache_bytes = cache_bytes(j),
                                   .stop = &cli_stop};
         const char *slash = strrchr(val->s[i], '/');

@@ -1,0 +1,272 @@
+/* sample.c - what a sample holds: its image, its texts, its class. The only place that reads them, for the feed, for
+ * training sets and so for all programs.
+ *
+ *   caption     member KEY.txt of a tar, or the file beside the image: its last suffix replaced by .txt
+ *   lists       "captions" and "negatives" of KEY.json, as far as they are asked for
+ *   class       KEY.cls, else "label" of KEY.json: decimal digits and a whole number are a number, all else is a name
+ *
+ * A byte order mark at the start and line ends at the end of a file do not belong to its text. A text that is empty or
+ * holds nothing but white space is no text: it would train and be compared as if it said something, and usually is a
+ * caption that somebody failed to get. What is not UTF-8, a list that is none, a file that cannot be read and a
+ * text that is a link in a tar make the sample a bad one, since leaving them out would pass silently. */
+#include "sample_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include "feed_internal.h"
+
+/* ---- a text ------------------------------------------------------------------------------------- */
+
+/* Unicode's White_Space. */
+static int is_space(uint32_t c)
+{
+    return (c >= 9 && c <= 13) || c == ' ' || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
+           c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+}
+
+static int is_blank(const char *s, size_t n)
+{
+    uint32_t c;
+    for (size_t i = 0; i < n;) {
+        int len = vlk_utf8_next(s + i, n - i, &c);
+        if (len == 0 || !is_space(c))
+            return 0;
+        i += (size_t)len;
+    }
+    return 1;
+}
+
+int vlk_text_check(const char *s, size_t n, vlk_err *err)
+{
+    size_t valid = vlk_utf8_valid(s, n);
+    if (valid != n)
+        return vlk_fail(err, VLK_EFORMAT, "a caption is not UTF-8 at byte %zu", valid);
+    return !is_blank(s, n);
+}
+
+/* Without byte order mark and line ends. */
+static vlk_span text_of_file(const char *s, size_t n)
+{
+    if (n >= 3 && memcmp(s, "\xef\xbb\xbf", 3) == 0) {
+        s += 3;
+        n -= 3;
+    }
+    while (n > 0 && (s[n - 1] == '\n' || s[n - 1] == '\r'))
+        n--;
+    return (vlk_span){s, n};
+}
+
+int vlk_no_caption(const vlk_texts_wanted *w, vlk_err *err)
+{
+    return vlk_fail(err, VLK_EFORMAT, "no caption (KEY.%s)", vlk_text_name(w));
+}
+
+/* ---- members and files -------------------------------------------------------------------------- */
+
+typedef struct reader {
+    const vlk_texts_wanted *w;
+    const vlk_sample *sample; /* a tar's, or NULL */
+    const char *path;         /* of the image in a file, or NULL */
+    vlk_buf *scratch;
+    const vlk_text_sink *out;
+    int labels; /* found so far */
+    const char *stage;
+} reader;
+
+/* Links and sparse members have their bytes elsewhere, or holes in them. */
+static int check_member(const vlk_sample_part *p, vlk_err *err)
+{
+    if (p->type == '0')
+        return 0;
+    return vlk_fail(err, VLK_EUNSUPPORTED, "%s is a %s in the tar, not a file", p->name,
+                    p->type == 'S' ? "sparse member" : "link");
+}
+
+static int member(const vlk_sample *s, const char *name, vlk_span *out, vlk_err *err)
+{
+    const vlk_sample_part *p = vlk_sample_part_find(s, name);
+    for (size_t i = 0; !p && i < s->parts; i++)
+        if (strcasecmp(s->part[i].ext, name) == 0)
+            return check_member(&s->part[i], err);
+    if (!p)
+        return 0;
+    *out = (vlk_span){(const char *)p->data, p->size};
+    return 1;
+}
+
+/* PATH with the last suffix of its basename, if it has one, replaced by .NAME (".png" is a name, not a suffix). */
+static int side_path(vlk_buf *out, const char *path, const char *name, vlk_err *err)
+{
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path, *dot = strrchr(base, '.');
+    size_t stem = dot && dot != base ? (size_t)(dot - path) : strlen(path);
+    return vlk_buf_add(out, path, stem, err) || vlk_buf_addf(out, err, ".%s", name) ? -1 : 0;
+}
+
+static int side_file(const reader *r, const char *name, vlk_span *out, vlk_err *err)
+{
+    struct stat st;
+    vlk_buf path = {0};
+    int found = side_path(&path, r->path, name, err);
+    if (found == 0 && (stat(path.data, &st) == 0 || (errno != ENOENT && errno != ENAMETOOLONG)))
+        found = vlk_read_file(r->scratch, path.data, VLK_FEED_CAPTION_MAX, err) ? -1 : 1;
+    vlk_buf_clear(&path);
+    *out = (vlk_span){r->scratch->data ? r->scratch->data : "", r->scratch->len};
+    return found;
+}
+
+/* The bytes of KEY.name. 1; 0 there is none; -1: it cannot be read. */
+static int find(const reader *r, const char *name, vlk_span *out, vlk_err *err)
+{
+    return r->sample ? member(r->sample, name, out, err) : side_file(r, name, out, err);
+}
+
+/* ---- texts and lists ------------------------------------------------------------------------------ */
+
+/* All of these give 0, or -1 with err: the sample is bad, or there is no memory. */
+
+static int give(const reader *r, vlk_text_kind kind, const char *s, size_t n, vlk_err *err)
+{
+    int is = vlk_text_check(s, n, err);
+    return is > 0 ? r->out->add(r->out->arg, kind, s, n, err) : is;
+}
+
+static int read_caption(reader *r, vlk_err *err)
+{
+    vlk_span bytes;
+    int found = find(r, vlk_text_name(r->w), &bytes, err);
+    if (found <= 0)
+        return found;
+    vlk_span text = text_of_file(bytes.s, bytes.n);
+    return give(r, VLK_TEXT_CAPTION, text.s, text.n, err);
+}
+
+static int read_list(reader *r, const vlk_json *j, const char *name, vlk_text_kind kind, vlk_err *err)
+{
+    const vlk_json *list = vlk_json_get(j, name);
+    if (list && vlk_json_type(list) != VLK_JSON_NULL && vlk_json_type(list) != VLK_JSON_ARRAY)
+        return vlk_fail(err, VLK_EFORMAT, "KEY.%s: %s is no list", vlk_json_name(r->w), name);
+    for (size_t i = 0; i < vlk_json_len(list); i++) {
+        size_t n = 0;
+        const char *text = vlk_json_str(vlk_json_at(list, i), &n);
+        if (!text)
+            return vlk_fail(err, VLK_EFORMAT, "KEY.%s: %s[%zu] is no string", vlk_json_name(r->w), name, i);
+        if (give(r, kind, text, n, err))
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- the class ------------------------------------------------------------------------------------- */
+
+static int give_label(reader *r, vlk_text_kind kind, const char *s, size_t n, const char *from, vlk_err *err)
+{
+    r->stage = "label";
+    if (n == 0 || n > VLK_LABEL_MAX || vlk_utf8_valid(s, n) != n)
+        return vlk_fail(err, VLK_EFORMAT, "KEY.%s: expected a class: a number or a name of at most %d bytes of UTF-8",
+                        from, VLK_LABEL_MAX);
+    r->labels++;
+    return r->out->add(r->out->arg, kind, s, n, err);
+}
+
+static int read_cls(reader *r, vlk_err *err)
+{
+    vlk_span bytes;
+    r->stage = "caption";
+    int found = find(r, "cls", &bytes, err);
+    if (found <= 0)
+        return found;
+    vlk_span text = text_of_file(bytes.s, bytes.n);
+    int digits = text.n > 0 && text.n < 18;
+    for (size_t i = 0; i < text.n; i++)
+        digits &= text.s[i] >= '0' && text.s[i] <= '9';
+    return give_label(r, digits ? VLK_TEXT_CLASS_NUMBER : VLK_TEXT_CLASS_NAME, text.s, text.n, "cls", err);
+}
+
+static int read_json_label(reader *r, const vlk_json *j, vlk_err *err)
+{
+    const vlk_json *v = vlk_json_get(j, "label");
+    char digits[32], from[64];
+    int64_t number = 0;
+    size_t n = 0;
+    const char *name = vlk_json_str(v, &n);
+    if (r->labels || !v || vlk_json_type(v) == VLK_JSON_NULL)
+        return 0;
+    if (!name && !vlk_json_int(v, 0, INT64_MAX, &number, "label", err))
+        n = (size_t)snprintf(digits, sizeof digits, "%lld", (long long)number);
+    snprintf(from, sizeof from, "%s: label", vlk_json_name(r->w));
+    return give_label(r, name ? VLK_TEXT_CLASS_NAME : VLK_TEXT_CLASS_NUMBER, name ? name : digits, n, from, err);
+}
+
+/* ---- all -------------------------------------------------------------------------------------------- */
+
+static int read_json_fields(reader *r, const vlk_json *j, vlk_err *err)
+{
+    if (r->w->lists & VLK_TEXTS_CAPTIONS && read_list(r, j, "captions", VLK_TEXT_CAPTION, err))
+        return -1;
+    if (r->w->lists & VLK_TEXTS_NEGATIVES && read_list(r, j, "negatives", VLK_TEXT_NEGATIVE, err))
+        return -1;
+    return r->w->lists & VLK_TEXTS_LABEL ? read_json_label(r, j, err) : 0;
+}
+
+static int read_json(reader *r, vlk_err *err)
+{
+    char name[64];
+    vlk_span bytes;
+    r->stage = "caption";
+    int found = find(r, vlk_json_name(r->w), &bytes, err);
+    if (found <= 0)
+        return found;
+    snprintf(name, sizeof name, "KEY.%s", vlk_json_name(r->w));
+    vlk_json *j = vlk_json_parse(bytes.s, bytes.n, name, err);
+    if (!j)
+        return -1;
+    int rc = read_json_fields(r, j, err);
+    vlk_json_free(j);
+    return rc;
+}
+
+int vlk_sample_texts(const vlk_texts_wanted *w, const vlk_sample *sample, const char *path, vlk_buf *scratch,
+                     const vlk_text_sink *out, const char **stage, vlk_err *err)
+{
+    reader r = {.w = w, .sample = sample, .path = path, .scratch = scratch, .out = out, .stage = "caption"};
+    int rc = read_caption(&r, err);
+    if (rc == 0 && w->lists & VLK_TEXTS_LABEL)
+        rc = read_cls(&r, err);
+    if (rc == 0 && w->lists)
+        rc = read_json(&r, err);
+    *stage = r.stage;
+    return rc == 0 ? 0 : err->code == VLK_EMEM ? -1 : 1;
+}
+
+/* ---- the image ---------------------------------------------------------------------------------------- */
+
+/* jpg, jpeg, png, webp in this order; else the first member whose last suffix is an image's; else one whose bytes are
+ * an image. */
+static const vlk_sample_part *find_image(const vlk_sample *s)
+{
+    static const char *const first[] = {"jpg", "jpeg", "png", "webp"};
+    for (size_t i = 0; i < sizeof first / sizeof *first; i++) {
+        const vlk_sample_part *p = vlk_sample_part_find(s, first[i]);
+        if (p)
+            return p;
+    }
+    for (size_t i = 0; i < s->parts; i++)
+        if (vlk_is_image_name(s->part[i].name))
+            return &s->part[i];
+    for (size_t i = 0; i < s->parts; i++)
+        if (vlk_image_kind(s->part[i].data, s->part[i].size))
+            return &s->part[i];
+    return NULL;
+}
+
+const vlk_sample_part *vlk_sample_image(const vlk_sample *s, vlk_err *err)
+{
+    const vlk_sample_part *p = find_image(s);
+    if (!p)
+        vlk_fail(err, VLK_EFORMAT, "no image in the sample");
+    return p && !check_member(p, err) ? p : NULL;
+}
