@@ -9,10 +9,8 @@
 #ifndef VLK_GRADIENT_H
 #define VLK_GRADIENT_H
 
-#include "tap.h"
+#include "near.h"
 #include "../lib/ops/ops.h"
-
-#include <math.h>
 
 enum { MOST = 64 }; /* inputs and parameters of a case */
 
@@ -163,11 +161,7 @@ static inline double moved(struct graph *g, double h, const float *r)
 static inline void same_bits(const struct graph *g, const char *what, size_t slot, const float *got, const float *want,
                              size_t n)
 {
-    size_t j = 0;
-    while (j < n && memcmp(&got[j], &want[j], sizeof *got) == 0)
-        j++;
-    CHECK(j == n, "%s: %s: slot %zu, element %zu: %.9g, expected %.9g to the bit", g->c->name, what, slot, j,
-          j < n ? (double)got[j] : 0, j < n ? (double)want[j] : 0);
+    CHECK_BITS(got, want, n, "%s: %s: slot %zu", g->c->name, what, slot);
 }
 
 /* Gradients in the slots against differences; size: sum |r y|. */
@@ -195,8 +189,7 @@ static inline void differences(struct graph *g, const float *r, double size)
     double got = (4 * narrow - wide) / 3;
     /* what rounding of y leaves, and a part of the gradient's length */
     double limit = 1e-6 * size / h + 5e-4 * sqrt(by);
-    CHECK(fabs(got - want) <= limit, "%s: differences %.7g, gradient %.7g (allowed %.2g)", g->c->name, got, want,
-          limit);
+    CHECK_CLOSE(got, want, limit, "%s: slope by differences against the gradient's", g->c->name);
     CHECK(by > 0, "%s: no gradient", g->c->name);
     for (size_t s = 0; s < g->slots; s++)
         memcpy(g->slot[s].value, g->slot[s].kept, g->slot[s].n * sizeof(float));
@@ -207,11 +200,11 @@ static inline void check_second_pass(struct graph *g, const float *r)
     gradients(g, r, NULL);
     for (size_t s = 0; s < g->slots; s++) {
         const struct slot *x = &g->slot[s];
-        size_t j = 0;
-        while (j < x->n && fabsf(x->grad[j] - 2 * x->first[j]) <= 4e-6f * (fabsf(x->first[j]) + 1))
-            j++;
-        CHECK(j == x->n, "%s: a second pass does not add: slot %zu, element %zu: %.9g, expected 2 * %.9g within 4e-6",
-              g->c->name, s, j, j < x->n ? (double)x->grad[j] : 0, j < x->n ? (double)x->first[j] : 0);
+        near c = {0};
+        for (size_t j = 0; j < x->n; j++)
+            near_add_unit(&c, j, (double)x->grad[j], 2 * (double)x->first[j], fabs((double)x->first[j]) + 1);
+        if (x->n)
+            CHECK_NEAR(&c, 4e-6, "%s: a second pass adds: slot %zu", g->c->name, s);
     }
 }
 

@@ -2,11 +2,10 @@
 #ifndef VLK_NUMBERS_H
 #define VLK_NUMBERS_H
 
-#include <math.h>
-#include <stdint.h>
-
 #include "../lib/kernel/kernel.h"
-#include "tap.h"
+#include "near.h"
+
+#include <stdint.h>
 
 static uint32_t numbers_seed = 1;
 
@@ -16,7 +15,7 @@ static inline float rnd(void) /* [-1, 1) */
     return (float)(numbers_seed >> 8) / 8388608.0f - 1.0f;
 }
 
-/* n random floats and nothing behind them, so that AddressSanitizer sees what is read too far. */
+/* n random floats and nothing after them, so that AddressSanitizer sees what is read too far. */
 static inline float *floats(size_t n)
 {
     float *p = malloc(n ? n * sizeof *p : 1);

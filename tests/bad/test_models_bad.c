@@ -1,7 +1,7 @@
 /* test_models_bad.c - the cases of tests/data/clip-bad opened as models: what is refused says why in one sentence that
  * names a file of the folder, and takes no large memory; what is accepted gives the reference's embeddings of
  * ids 516 320 400 517 and of pixels that rise from -1 to 1. */
-#include "../tap.h"
+#include "../near.h"
 
 #include "../../lib/model/model.h"
 #include "clip_bad.h"
@@ -34,13 +34,14 @@ static int expected(const char *kind, double out[E])
 }
 
 /* 5e-6: the reference's float32 is off by up to 1e-6 itself; the smallest wrong choice (eps) moves values by 6e-5. */
-static void near(const float *got, const char *kind, const char *name)
+static void check_embedding(const float *got, const char *kind, const char *name)
 {
-    double want[E], worst = 0;
+    double want[E];
+    near c = {0};
     CHECK(expected(kind, want), "ok.tsv: %s", kind);
-    for (int i = 0; i < E; i++)
-        worst = fmax(worst, fabs(want[i] - (double)got[i]));
-    CHECK(worst <= 5e-6, "%s: %s: off by %g", name, kind, worst);
+    for (size_t i = 0; i < E; i++)
+        near_add(&c, i, (double)got[i], want[i]);
+    CHECK_NEAR(&c, 5e-6, "%s: %s", name, kind);
 }
 
 static void check_good(vlk_model *m, vlk_kernel *k, const char *name)
@@ -55,10 +56,10 @@ static void check_good(vlk_model *m, vlk_kernel *k, const char *name)
     if (!CHECK(t && vlk_model_describe(m)->embed_dim == E, "%s: %s", name, err.msg))
         return;
     if (CHECK(vlk_model_encode_pixels(m, &(vlk_pass){.t = t}, out, pixels, 1, 1, &err) == 0, "%s: %s", name, err.msg))
-        near(out, "pixels", name);
+        check_embedding(out, "pixels", name);
     if (CHECK(vlk_model_encode_texts(m, &(vlk_pass){.t = t}, out, ids, start, 1, 1, &err) == 0, "%s: %s", name,
               err.msg))
-        near(out, "ids", name);
+        check_embedding(out, "ids", name);
     vlk_tape_free(t);
 }
 

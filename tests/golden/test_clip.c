@@ -6,11 +6,10 @@
  *
  * Tolerance: 1e-5 of a tensor's largest value (float32 of the references is itself off by up to 2e-6 of it); embeddings
  * 5e-6, of norm 1. A wrong eps moves them by 6e-5, the other GELU by 7e-3. */
-#include "../tap.h"
+#include "../near.h"
 #include "../../lib/head/head.h"
 #include "../../lib/model/model.h"
 
-#include <math.h>
 #include <strings.h>
 #include <sys/stat.h>
 
@@ -48,18 +47,12 @@ static struct array load(const char *dir, const char *name, const char *suffix)
     return a;
 }
 
-/* The largest difference, over the largest value (or absolute). */
+/* Within limit, of the largest value (or absolute). */
 static void compare(const char *run, const char *what, const float *got, const float *want, size_t n, double limit,
                     int absolute)
 {
-    double worst = 0, top = 0;
-    for (size_t i = 0; i < n; i++) {
-        double d = fabs((double)got[i] - want[i]);
-        worst = d > worst || isnan(d) ? d : worst;
-        top = fabs((double)want[i]) > top ? fabs((double)want[i]) : top;
-    }
-    double x = absolute ? worst : worst / (top > 0 ? top : 1);
-    CHECK(x <= limit, "%s: %s: off by %.2g, allowed %.2g", run, what, x, limit);
+    near c = near_floats(got, want, n);
+    CHECK_NEAR(&c, absolute ? limit : limit * c.top, "%s: %s", run, what);
 }
 
 struct run {

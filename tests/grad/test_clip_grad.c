@@ -6,11 +6,9 @@
  * Tolerance: 2e-5 of each tensor's largest value, ResNet 2e-4: the reference's own float32 run is off by 2e-6 and 5e-5.
  * Losses on given features: 2e-7 of the loss (measured 2e-8), gradients 5e-7 of the largest (measured 3e-7).
  * The bias of the keys has a gradient of zero (softmax does not see it): left out. */
-#include "../tap.h"
+#include "../near.h"
 #include "../../lib/head/head.h"
 #include "../../lib/model/model.h"
-
-#include <math.h>
 
 struct array {
     vlk_npy npy;
@@ -153,11 +151,10 @@ static void compare(const char *dir, const char *file, const struct run *r, cons
     vlk_weights *w = vlk_weights_open(path, &err);
     if (!w)
         bail(&err);
-    CHECK(fabs(got->loss - loss) <= 1e-5 * fmax(1, loss) * (limit > 1e-4 ? 10 : 1), "%s: loss %.7f, expected %.7f",
-          r->name, got->loss, loss);
+    CHECK_CLOSE(got->loss, loss, 1e-5 * fmax(1, loss) * (limit > 1e-4 ? 10 : 1), "%s: loss", r->name);
     for (size_t i = 0; i < got->refs; i++) {
         const vlk_param_ref *p = &got->ref[i];
-        double worst = 0, top = 1e-30;
+        near c = {0};
         if (p->statistic || is_zero(p->name))
             continue;
         const vlk_tensor *t = vlk_weights_find(w, p->name);
@@ -170,11 +167,9 @@ static void compare(const char *dir, const char *file, const struct run *r, cons
             vlk_to_f32(&want, (const float *)t->data + j, VLK_F32, 1);
             if (skipped(p->name, j, p->count))
                 continue;
-            double d = fabs((double)p->grad[j] - want);
-            worst = d > worst || isnan(d) ? d : worst;
-            top = fabs((double)want) > top ? fabs((double)want) : top;
+            near_add(&c, j, (double)p->grad[j], (double)want);
         }
-        CHECK(worst <= limit * top, "%s: %s: off by %.2g of %.2g", r->name, p->name, worst, top);
+        CHECK_NEAR(&c, limit * c.top, "%s: gradient of %s", r->name, p->name);
     }
     CHECK(seen > 20, "%s: %zu tensors compared", r->name, seen);
     vlk_weights_close(w);
@@ -182,8 +177,8 @@ static void compare(const char *dir, const char *file, const struct run *r, cons
 
 static void same(const struct result *a, const struct result *b, const char *what)
 {
-    CHECK(a->n == b->n && a->loss == b->loss && memcmp(a->grad, b->grad, a->n * sizeof *a->grad) == 0,
-          "%s change the gradients", what);
+    if (CHECK(a->n == b->n && a->loss == b->loss, "%s: loss %.9g, expected %.9g to the bit", what, b->loss, a->loss))
+        CHECK_BITS(b->grad, a->grad, a->n, "%s: gradients", what);
 }
 
 /* ---- the losses on given features ------------------------------------------------------------------
@@ -193,13 +188,8 @@ static void same(const struct result *a, const struct result *b, const char *wha
 
 static void close_to(const float *got, const struct array *want, const char *what)
 {
-    double worst = 0, top = 0;
-    const float *w = want->npy.t.data;
-    for (size_t i = 0; i < want->n; i++) {
-        worst = fmax(worst, fabs((double)got[i] - w[i]));
-        top = fmax(top, fabs((double)w[i]));
-    }
-    CHECK(worst <= 3.5e-7 * top, "%s: off by %.2g of %.2g", what, worst, top);
+    near c = near_floats(got, want->npy.t.data, want->n);
+    CHECK_NEAR(&c, 3.5e-7 * c.top, "%s", what);
 }
 
 static void test_losses(const char *dir)
@@ -222,11 +212,10 @@ static void test_losses(const char *dir)
         vlk_itc_batch b = {image.npy.t.data, text.npy.t.data, n, 0, e, 2.3f, cases[i].bias};
         if (vlk_itc_loss(k, cases[i].kind, &b, &g, &err) != 0)
             bail(&err);
-        CHECK(fabs(g.loss - cases[i].loss) <= 2e-7 * cases[i].loss, "%s: loss %.9f", cases[i].name, g.loss);
-        CHECK(fabs(g.log_scale - cases[i].log_scale) <= 2e-7 * fabs(cases[i].log_scale), "%s: d log scale %.9f",
-              cases[i].name, g.log_scale);
+        CHECK_CLOSE(g.loss, cases[i].loss, 2e-7 * cases[i].loss, "%s: loss", cases[i].name);
+        CHECK_CLOSE(g.log_scale, cases[i].log_scale, 2e-7 * fabs(cases[i].log_scale), "%s: d log scale", cases[i].name);
         if (cases[i].kind == VLK_ITC_SIGLIP)
-            CHECK(fabs(g.bias - cases[i].d_bias) <= 2e-7 * fabs(cases[i].d_bias), "d bias %.9f", g.bias);
+            CHECK_CLOSE(g.bias, cases[i].d_bias, 2e-7 * fabs(cases[i].d_bias), "d bias");
         for (int j = 0; j < 2; j++) {
             snprintf(name, sizeof name, "%s_d_%s.npy", cases[i].name, j ? "text" : "image");
             struct array want = load(dir, name);
@@ -293,14 +282,15 @@ static void test_lock(const char *dir)
 }
 
 /* The first values of running statistics after one pass. */
-static void near(const struct result *r, const char *name, const float *want, size_t n)
+static void check_statistics(const struct result *r, const char *name, const float *want, size_t n)
 {
     for (size_t i = 0; i < r->refs; i++) {
+        near c = {0};
         if (strcmp(r->ref[i].name, name) != 0)
             continue;
         for (size_t j = 0; j < n; j++)
-            CHECK(fabsf(r->ref[i].value[j] - want[j]) <= 1e-4f * fabsf(want[j]), "%s[%zu]: %.8g, expected %.8g", name,
-                  j, (double)r->ref[i].value[j], (double)want[j]);
+            near_add_unit(&c, j, (double)r->ref[i].value[j], (double)want[j], (double)fabsf(want[j]));
+        CHECK_NEAR(&c, 1e-4, "%s", name);
         return;
     }
     CHECK(0, "%s is not in the list", name);
@@ -318,9 +308,10 @@ static void test_more(const char *dir)
         VLK_F32};
     g = pass(dir, &r);
     compare(dir, "rn/gradients.safetensors", &r, &g, 2.4937055695815697, 2e-4);
-    near(&g, "visual.bn1.running_mean", (const float[]){0.15418355f, 0.01310591f}, 2);
-    near(&g, "visual.bn1.running_var", (const float[]){1.16778082f, 0.64261942f}, 2);
-    near(&g, "visual.layer4.0.bn3.running_var", (const float[]){0.7020953f, 1.15595774f, 1.0598338f, 0.92468901f}, 4);
+    check_statistics(&g, "visual.bn1.running_mean", (const float[]){0.15418355f, 0.01310591f}, 2);
+    check_statistics(&g, "visual.bn1.running_var", (const float[]){1.16778082f, 0.64261942f}, 2);
+    check_statistics(&g, "visual.layer4.0.bn3.running_var",
+                     (const float[]){0.7020953f, 1.15595774f, 1.0598338f, 0.92468901f}, 4);
     drop(&g);
 }
 

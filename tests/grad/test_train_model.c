@@ -1,7 +1,7 @@
 /* test_train_model.c - what training asks of models and losses beside gradients: weights moved to copies of ours give
  * the same embeddings, in every dialect; new models; another size of image; patch dropout by sample; losses of many
  * rows, with negatives that belong to no image. */
-#include "../tap.h"
+#include "../near.h"
 #include "../../lib/head/head.h"
 #include "../../lib/model/model.h"
 
@@ -145,8 +145,7 @@ static void test_new(void)
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
         const vlk_param_ref *r = find(ref[0], n[0], rules[i].name);
         if (CHECK(r, "%s is missing", rules[i].name))
-            CHECK(fabs(deviation(r) - rules[i].hf) <= 0.06 * rules[i].hf, "%s: deviation %.4f, expected %.4f",
-                  rules[i].name, deviation(r), rules[i].hf);
+            CHECK_CLOSE(deviation(r), rules[i].hf, 0.06 * rules[i].hf, "%s: deviation", rules[i].name);
     }
     const char *q = "text_model.encoder.layers.1.self_attn.q_proj.weight";
     const float *a = find(ref[0], n[0], q)->value, *b = find(ref[1], n[1], q)->value, *c = find(ref[2], n[2], q)->value;
@@ -189,7 +188,7 @@ static void test_resize(void)
         sa += a->value[i];
     for (size_t i = 36; i < b->count; i++)
         sb += b->value[i];
-    CHECK(fabs(sa / 16 - sb / 64) < 0.05, "the mean of the table moves from %g to %g", sa / 16, sb / 64);
+    CHECK_CLOSE(sb / 64, sa / 16, 0.05, "the mean of the table");
     CHECK(vlk_model_describe(large)->image_w == 64 && vlk_model_describe(large)->image.tokens == 65, "still %zu",
           vlk_model_describe(large)->image_w);
     embed(large, e);
@@ -222,9 +221,8 @@ static void test_resize_resnet(void)
             a += pos[0]->value[r * width + i] / (double)(before * before);
         for (size_t r = 1; r < 10; r++)
             b += pos[1]->value[r * width + i] / 9;
-        CHECK(fabs(a - b) < 1e-6, "column %zu: the mean moves from %g to %g", i, a, b);
-        CHECK(fabs(a - pos[1]->value[5 * width + i]) < 1e-6, "column %zu: %g in the middle of %g", i,
-              pos[1]->value[5 * width + i], a);
+        CHECK_CLOSE(b, a, 1e-6, "column %zu: the mean", i);
+        CHECK_CLOSE(pos[1]->value[5 * width + i], a, 1e-6, "column %zu: the middle", i);
     }
     float e[2048];
     CHECK(vlk_model_describe(m[1])->image_w == 96, "still %zu", vlk_model_describe(m[1])->image_w);
@@ -309,12 +307,11 @@ static void test_loss(vlk_itc_kind kind, size_t n, size_t extra)
     if (vlk_itc_loss(kernel, kind, &b, &out, &err) != 0)
         bail(&err);
     const double want = plain_loss(kind, f, g, n, m, E, exp(t), bias);
-    CHECK(fabs(out.loss - want) <= 2e-6 * fabs(want), "%zu+%zu: loss %.9f, expected %.9f", n, extra, out.loss, want);
+    CHECK_CLOSE(out.loss, want, 2e-6 * fabs(want), "%zu+%zu: loss", n, extra);
     const double h = 1e-4, dt = (plain_loss(kind, f, g, n, m, E, exp(t + h), bias) -
                                  plain_loss(kind, f, g, n, m, E, exp(t - h), bias)) /
                                 (2 * h);
-    CHECK(fabs(out.log_scale - dt) <= 2e-5 * fabs(dt) + 1e-7, "%zu+%zu: d log scale %.9f, expected %.9f", n, extra,
-          out.log_scale, dt);
+    CHECK_CLOSE(out.log_scale, dt, 2e-5 * fabs(dt) + 1e-7, "%zu+%zu: d log scale", n, extra);
     for (size_t k = 0; k < 3; k++) { /* an image, a text, the last negative */
         const size_t at = k == 0 ? n / 2 * E : (k == 1 ? n + n / 3 : n + m - 1) * E;
         const float old = f[at];
@@ -323,8 +320,7 @@ static void test_loss(vlk_itc_kind kind, size_t n, size_t extra)
         f[at] = old - 1e-2f;
         up -= plain_loss(kind, f, g, n, m, E, exp(t), bias), by -= (double)f[at];
         f[at] = old;
-        CHECK(fabs(up / by - d[at]) <= 2e-3 * fabs(up / by) + 2e-7, "%zu+%zu: feature %zu: %.3g, expected %.3g", n,
-              extra, k, (double)d[at], up / by);
+        CHECK_CLOSE(d[at], up / by, 2e-3 * fabs(up / by) + 2e-7, "%zu+%zu: feature %zu", n, extra, k);
     }
     free(f);
     free(d);

@@ -1,7 +1,7 @@
 /* test_adamw.c - the optimiser against the same formulas in double, clipping, schedule, running mean; the same bits for
  * any number of threads and any cut. */
 #include "../../lib/train/train.h"
-#include "../tap.h"
+#include "../near.h"
 
 #include <math.h>
 
@@ -93,7 +93,7 @@ static void against_double(void)
     for (uint64_t t = 1; t <= STEPS; t++) {
         set_grad(&l, t);
         double norm = vlk_adamw_grad_norm(a), want = reference_norm(&l), clip = t % 2 ? 0.5 : 0;
-        CHECK(fabs(norm - want) <= 1e-12 * want, "norm %.17g, expected %.17g", norm, want);
+        CHECK_CLOSE(norm, want, 1e-12 * want, "step %llu: norm", (unsigned long long)t);
         double factor = vlk_clip_factor(norm, clip);
         CHECK(clip > 0 ? fabs(factor * (norm + 1e-6) - clip) < 1e-12 : factor == 1, "factor %g", factor);
         vlk_adamw_step(a, rates, factor);
@@ -102,11 +102,12 @@ static void against_double(void)
                 reference_step(&r[i], &l.p[i], t, rates[l.p[i].group], factor);
     }
     for (size_t i = 0; i < PARAMS; i++) { /* a dozen float roundings of numbers up to 4, each half of 2^-22 */
-        double worst = 0;
+        near c = {0};
         for (size_t j = 0; j < l.p[i].count; j++)
-            worst = fmax(worst, fabs((double)l.p[i].value[j] - r[i].p[j]));
-        CHECK(worst < 3e-6, "parameter %zu differs by %g from the one in double", i, worst);
-        CHECK(frozen[i] ? worst == 0 : fabs((double)l.p[i].value[0] - draw(0, i, 0)) > 1e-4, "parameter %zu moved", i);
+            near_add(&c, j, (double)l.p[i].value[j], r[i].p[j]);
+        CHECK_NEAR(&c, 3e-6, "parameter %zu against the one in double", i);
+        CHECK(frozen[i] ? c.ratio == 0 : fabs((double)l.p[i].value[0] - draw(0, i, 0)) > 1e-4, "parameter %zu moved",
+              i);
         free(r[i].p);
     }
     vlk_adamw_free(a);
@@ -221,10 +222,10 @@ static void schedules(void)
     CHECK(vlk_schedule(VLK_SCHEDULE_COSINE, 0, 3, 10) == 1.0 / 3, "first step of a warm-up");
     CHECK(vlk_schedule(VLK_SCHEDULE_COSINE, 2, 3, 10) == 1, "last step of a warm-up");
     CHECK(vlk_schedule(VLK_SCHEDULE_COSINE, 3, 3, 10) == 1, "the cosine begins at its top");
-    CHECK(fabs(vlk_schedule(VLK_SCHEDULE_COSINE, 9, 3, 10) - 0.5 * (1 + cos(acos(-1) * 6 / 7))) < 1e-15, "last step");
+    CHECK_CLOSE(vlk_schedule(VLK_SCHEDULE_COSINE, 9, 3, 10), 0.5 * (1 + cos(acos(-1) * 6 / 7)), 1e-15, "last step");
     for (uint64_t s = 0; s < 100; s++)
         sum += vlk_schedule(VLK_SCHEDULE_COSINE, s, 0, 100);
-    CHECK(fabs(sum - 50.5) < 1e-9, "mean of a cosine: %g", sum);
+    CHECK_CLOSE(sum, 50.5, 1e-9, "sum of a cosine");
     CHECK(vlk_schedule(VLK_SCHEDULE_CONSTANT, 7, 3, 0) == 1, "flat");
     CHECK(vlk_schedule(VLK_SCHEDULE_COSINE, 10, 3, 10) == 0 && vlk_schedule(VLK_SCHEDULE_COSINE, 9, 9, 9) == 0,
           "nothing is divided by zero");
@@ -247,8 +248,7 @@ static void running_mean(void)
             double d = ramp ? fmin(0.75, (1.0 + t) / (10 + t)) : 0.75;
             want = d * want + (1 - d) * t;
         }
-        CHECK(fabs((double)vlk_ema_value(e, 2)[17] - want) < 1e-4, "mean %g, expected %g",
-              (double)vlk_ema_value(e, 2)[17], want);
+        CHECK_CLOSE((double)vlk_ema_value(e, 2)[17], want, 1e-4, "mean");
         CHECK(vlk_ema_value(e, 5) == l.p[5].value, "a frozen parameter is its own mean");
         vlk_ema_swap(e);
         CHECK(fabs((double)l.p[2].value[17] - want) < 1e-4 && vlk_ema_value(e, 2)[17] == 39.0f, "exchanged");

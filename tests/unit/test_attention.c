@@ -35,11 +35,11 @@ static void drop(set *s)
     free(s->q), free(s->k), free(s->v), free(s->out);
 }
 
-/* The worst error of out over all sequences; *prob that of the probabilities. */
-static double worst(const set *s, const vlk_seq *seq, size_t nseq, const vlk_attn *a, const float *probs, double *prob)
+/* The worst element of out over all sequences, and of the probabilities. */
+static void compare(near *out, near *prob, const set *s, const vlk_seq *seq, size_t nseq, const vlk_attn *a,
+                    const float *probs)
 {
-    double most = 0, *p = malloc(1000 * sizeof *p);
-    *prob = 0;
+    double *p = malloc(1000 * sizeof *p);
     for (size_t n = 0; n < nseq; n++) {
         for (size_t h = 0; h < a->heads; h++)
             for (size_t i = 0; i < seq[n].tq; i++) {
@@ -57,22 +57,20 @@ static double worst(const set *s, const vlk_seq *seq, size_t nseq, const vlk_att
                 for (size_t j = 0; j < keys; j++)
                     sum += p[j] = exp(p[j] - max);
                 for (size_t j = 0; probs && j < seq[n].tk[0]; j++) {
-                    double d = fabs((j < keys ? p[j] / sum : 0) - probs[(h * seq[n].tq + i) * seq[n].tk[0] + j]);
-                    *prob = d > *prob || d != d ? d : *prob;
+                    const size_t at = (h * seq[n].tq + i) * seq[n].tk[0] + j;
+                    near_add(prob, at, probs[at], j < keys ? p[j] / sum : 0);
                 }
                 for (size_t d = 0; d < a->dim; d++) {
                     double y = 0;
                     for (size_t j = 0; j < keys; j++)
                         y += p[j] / sum * s->v[(seq[n].k[0] + j) * s->ld + h * a->dim + d];
-                    double e = fabs(y - o[d]);
-                    most = e > most || e != e ? e : most;
+                    near_add(out, (size_t)(o - s->out) + d, o[d], y);
                 }
             }
         if (probs)
             probs += a->heads * seq[n].tq * seq[n].tk[0];
     }
     free(p);
-    return most;
 }
 
 static void test_values(vlk_cpu cpu)
@@ -90,11 +88,11 @@ static void test_values(vlk_cpu cpu)
         for (int causal = 0; causal < 2; causal++) {
             vlk_attn a = {
                 .heads = heads, .dim = dim, .scale = 3.0f / sqrtf((float)dim), .causal = causal, .probs = probs};
-            double p;
+            near out = {0}, prob = {0};
             CHECK(attend(kn, s.out, &s, seqs, nseq, &a, &err) == 0, "%s", err.msg);
-            double d = worst(&s, seqs, nseq, &a, probs, &p);
-            CHECK(d < 3e-6 && p < 3e-6, "cpu %d, dim %zu, causal %d: off by %g, probabilities %g", cpu, dim, causal, d,
-                  p);
+            compare(&out, &prob, &s, seqs, nseq, &a, probs);
+            CHECK_NEAR(&out, 3e-6, "cpu %d, dim %zu, causal %d", cpu, dim, causal);
+            CHECK_NEAR(&prob, 3e-6, "cpu %d, dim %zu, causal %d: probabilities", cpu, dim, causal);
             float *kept = malloc(83 * s.ld * sizeof *kept);
             memcpy(kept, s.out, 83 * s.ld * sizeof *kept);
             a.probs = NULL;
@@ -122,7 +120,7 @@ static void test_bits(vlk_cpu cpu, size_t dim, size_t heads, size_t tokens)
         CHECK(attend(kn, threads == 1 ? y : z, &s, &all, 1, &a, &err) == 0, "%s", err.msg);
         CHECK(threads == 1 || memcmp(y, z, tokens * bytes) == 0, "threads change no bit");
         size_t wrong = 0;
-        for (size_t t = 0; t < tokens; t++) { /* keys behind t are not even there */
+        for (size_t t = 0; t < tokens; t++) { /* keys after t are not even there */
             vlk_seq one = seq_of(t, 1, 0, t + 1);
             wrong += attend(kn, z, &s, &one, 1, &a, &err) != 0;
             wrong += memcmp(y + t * ld, z + t * ld, bytes) != 0;

@@ -1,18 +1,20 @@
-/* test_gemm_grad.c - products of the way back: dx = dy W, dw += dy^T x, sums of rows and of channels, against double
- * references; their bits: a row of dx alone and among others; dw with any number of threads, and in pieces of whole
- * chunks.
+/* test_gemm_grad.c - products of the backward pass: dx = dy W, dw += dy^T x, sums of rows and of channels, against
+ * double references; their bits: a row of dx alone and among others; dw with any number of threads, and in pieces of
+ * whole chunks.
  *
  * Tolerance: 2^-24 * 8 of the sum of the magnitudes, as in test_gemm.c. */
 #include "../numbers.h"
+
+static const double UNIT = 8 / 16777216.0;
 
 static double rounded(float f, vlk_dtype arith)
 {
     return arith == VLK_BF16 ? vlk_bf16_to_f32(vlk_f32_to_bf16(f)) : f;
 }
 
-/* sum over i < count of a[i * da] b[i * db] + start, against got: the error in units of the tolerance. */
-static double off(float got, float start, const float *a, size_t da, const float *b, size_t db, size_t count,
-                  vlk_dtype arith)
+/* Element `at`: got, against start + the sum over i < count of a[i * da] b[i * db]; 1 is the tolerance. */
+static void add(near *c, size_t at, float got, float start, const float *a, size_t da, const float *b, size_t db,
+                size_t count, vlk_dtype arith)
 {
     double sum = start, size = 1 + fabs((double)start);
     for (size_t i = 0; i < count; i++) {
@@ -20,7 +22,7 @@ static double off(float got, float start, const float *a, size_t da, const float
         sum += p;
         size += fabs(p);
     }
-    return fabs(sum - got) / (size * 8 / 16777216.0);
+    near_add_unit(c, at, got, sum, size * UNIT);
 }
 
 static void test_nn(vlk_kernel *one, vlk_kernel *two, vlk_dtype arith, size_t m, size_t n, size_t k, int transposed)
@@ -29,15 +31,16 @@ static void test_nn(vlk_kernel *one, vlk_kernel *two, vlk_dtype arith, size_t m,
     float *dy = floats(m * n), *w = floats(n * k), *dx = floats(m * k), *z = floats(m * k), *kept = floats(m * k);
     const vlk_weight weight = {
         .name = "w", .data = w, .n = n, .k = k, .stride = transposed ? n : k, .transposed = transposed};
-    double most = 0;
+    near c = {0};
     memcpy(kept, dx, m * k * sizeof *dx);
     memcpy(z, dx, m * k * sizeof *dx);
     CHECK(vlk_gemm_nn(one, dx, dy, m, &weight, 1, &err) == 0, "%s", err.msg);
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < k; j++)
-            most = fmax(most, off(dx[i * k + j], kept[i * k + j], dy + i * n, 1, transposed ? w + j * n : w + j,
-                                  transposed ? 1 : k, n, arith));
-    CHECK(most <= 1, "dx %zux%zux%zu: %g of the tolerance", m, n, k, most);
+            add(&c, i * k + j, dx[i * k + j], kept[i * k + j], dy + i * n, 1, transposed ? w + j * n : w + j,
+                transposed ? 1 : k, n, arith);
+    if (m)
+        CHECK_NEAR(&c, 1, "dx %zux%zux%zu", m, n, k);
     CHECK(vlk_gemm_nn(two, z, dy, m, &weight, 1, &err) == 0 && memcmp(z, dx, m * k * sizeof *z) == 0,
           "dx %zux%zux%zu: threads change bits", m, n, k);
     CHECK(vlk_gemm_nn(one, dx, dy, m, &weight, 0, &err) == 0, "%s", err.msg);
@@ -55,13 +58,13 @@ static void test_tn(vlk_kernel *one, vlk_kernel *two, vlk_dtype arith, size_t m,
 {
     vlk_err err = {0};
     float *dy = floats(m * n), *x = floats(m * k), *dw = floats(n * k), *z = floats(n * k), *kept = floats(n * k);
-    double most = 0;
+    near c = {0};
     memcpy(kept, dw, n * k * sizeof *dw);
     CHECK(vlk_gemm_tn(one, dw, dy, x, m, n, k, &err) == 0, "%s", err.msg);
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < k; j++)
-            most = fmax(most, off(dw[i * k + j], kept[i * k + j], dy + i, n, x + j, k, m, arith));
-    CHECK(most <= 1, "dw %zux%zux%zu: %g of the tolerance", m, n, k, most);
+            add(&c, i * k + j, dw[i * k + j], kept[i * k + j], dy + i, n, x + j, k, m, arith);
+    CHECK_NEAR(&c, 1, "dw %zux%zux%zu", m, n, k);
     memcpy(z, kept, n * k * sizeof *dw);
     CHECK(vlk_gemm_tn(two, z, dy, x, m, n, k, &err) == 0 && memcmp(z, dw, n * k * sizeof *z) == 0,
           "dw %zux%zux%zu: threads change bits", m, n, k);
@@ -78,7 +81,7 @@ static void test_sums(vlk_kernel *one, vlk_kernel *two, size_t m, size_t n)
 {
     vlk_err err = {0};
     float *x = floats(m * n), *sum = floats(n), *z = floats(n), *kept = floats(n);
-    double most = 0;
+    near c = {0};
     memcpy(kept, sum, n * sizeof *sum);
     memcpy(z, sum, n * sizeof *sum);
     CHECK(vlk_sum_rows(one, sum, x, m, n, &err) == 0, "%s", err.msg);
@@ -88,9 +91,9 @@ static void test_sums(vlk_kernel *one, vlk_kernel *two, size_t m, size_t n)
             s += x[i * n + j];
             size += fabs((double)x[i * n + j]);
         }
-        most = fmax(most, fabs(s - sum[j]) / (size * 8 / 16777216.0));
+        near_add_unit(&c, j, sum[j], s, size * UNIT);
     }
-    CHECK(most <= 1, "sums of %zux%zu: %g of the tolerance", m, n, most);
+    CHECK_NEAR(&c, 1, "sums of %zux%zu", m, n);
     CHECK(vlk_sum_rows(two, z, x, m, n, &err) == 0 && memcmp(z, sum, n * sizeof *z) == 0,
           "sums of %zux%zu: threads change bits", m, n);
     free(x), free(sum), free(z), free(kept);
@@ -101,8 +104,9 @@ static void test_channels(vlk_kernel *one, vlk_kernel *two, size_t m, size_t n)
 {
     vlk_err err = {0};
     float *x = floats(m * n), *a = floats(m * n), *mean = floats(n);
-    double *got = calloc(4 * n, sizeof *got), *again = got + 2 * n, most = 0;
+    double *got = calloc(4 * n, sizeof *got), *again = got + 2 * n;
     for (int kind = 0; kind < 3; kind++) {
+        near c = {0};
         const float *from = kind == 1 ? NULL : a;
         CHECK(vlk_channel_sums(one, got, kind == 2 ? NULL : got + n, from, x, mean, m, n, &err) == 0, "%s", err.msg);
         for (size_t j = 0; j < n; j++) {
@@ -112,11 +116,11 @@ static void test_channels(vlk_kernel *one, vlk_kernel *two, size_t m, size_t n)
                 s += v, ssize += fabs(v) + (from ? 0 : fabs((double)mean[j]));
                 p += v * d, psize += fabs(v * d) + fabs(v * mean[j]);
             }
-            most = fmax(most, fabs(s - got[j]) / (ssize * 8 / 16777216.0));
+            near_add_unit(&c, j, got[j], s, ssize * UNIT);
             if (kind != 2)
-                most = fmax(most, fabs(p - got[n + j]) / (psize * 8 / 16777216.0));
+                near_add_unit(&c, n + j, got[n + j], p, psize * UNIT);
         }
-        CHECK(most <= 1, "channels of %zux%zu, kind %d: %g of the tolerance", m, n, kind, most);
+        CHECK_NEAR(&c, 1, "channels of %zux%zu, kind %d", m, n, kind);
         memcpy(again, got, 2 * n * sizeof *got);
         CHECK(vlk_channel_sums(two, again, kind == 2 ? NULL : again + n, from, x, mean, m, n, &err) == 0 &&
                   memcmp(again, got, 2 * n * sizeof *got) == 0,

@@ -1,7 +1,7 @@
 /* test_gradcache.c - a batch in chunks has the loss and the gradients of the batch at once, and those of central
  * differences; in the memory of a chunk. */
 #include "../../lib/train/train.h"
-#include "../tap.h"
+#include "../near.h"
 
 #include <math.h>
 
@@ -152,8 +152,8 @@ static void against_differences(vlk_gradcache *g, towers *t)
         for (size_t j = 0; j < 4; j++) {
             float *x = &t->data[i][at[i][j]];
             double slope = (loss_at(g, t, x, 0.01f) - loss_at(g, t, x, -0.01f)) / 0.02;
-            CHECK(fabs(slope - (double)want[i][j]) < 5e-3 * top[i], "parameter %zu: %g, by differences %g", i,
-                  (double)want[i][j], slope);
+            CHECK_CLOSE((double)want[i][j], slope, 5e-3 * top[i],
+                        "parameter %zu, element %zu: gradient against differences", i, at[i][j]);
         }
     vlk_weight_clear(&t->w1.w);
     vlk_weight_clear(&t->both.w);
@@ -171,14 +171,10 @@ static void keep(const towers *t, float *want[PARAMS])
 /* Value and gradients of a run are those of another: to rounding. */
 static void same(const towers *t, double value, double at_once, float *const want[PARAMS], const char *what)
 {
-    CHECK(fabs(value - at_once) <= 1e-6 * fabs(at_once), "%s: loss %.9g, at once %.9g", what, value, at_once);
+    CHECK_CLOSE(value, at_once, 1e-6 * fabs(at_once), "%s: loss", what);
     for (size_t i = 0; i < PARAMS; i++) {
-        double worst = 0, top = 0;
-        for (size_t j = 0; j < t->count[i]; j++) {
-            worst = fmax(worst, fabs((double)t->grad[i][j] - (double)want[i][j]));
-            top = fmax(top, fabs((double)want[i][j]));
-        }
-        CHECK(worst <= 1e-5 * top, "%s: parameter %zu: off by %g of %g", what, i, worst, top);
+        near c = near_floats(t->grad[i], want[i], t->count[i]);
+        CHECK_NEAR(&c, 1e-5 * c.top, "%s: gradient of parameter %zu", what, i);
     }
 }
 
@@ -190,7 +186,7 @@ static void chunks_are_the_batch(vlk_gradcache *g, towers *t)
     float scale = t->scale_grad;
     keep(t, want);
     same(t, run(g, t, chunks), at_once, want, "chunks");
-    CHECK(fabsf(scale - t->scale_grad) <= 1e-6f * scale, "the loss's own gradient is taken once");
+    CHECK_CLOSE((double)t->scale_grad, (double)scale, 1e-6 * (double)scale, "the loss's own gradient is taken once");
     CHECK(t->rows[0] == IMAGES + 20 && t->rows[1] == TEXTS + 10, "all but the last chunks are encoded twice");
     same(t, run(g, t, pieces), at_once, want, "pieces");
     CHECK(t->rows[0] == IMAGES && t->calls[0] == (IMAGES + 4) / 5, "pieces of one chunk are encoded once: %d calls",
@@ -290,30 +286,25 @@ static double run_half(vlk_gradcache *g, half *h, size_t first, size_t of, vlk_e
 static void shares(vlk_gradcache *g, towers *t)
 {
     static half h;
-    float *want[PARAMS], top[PARAMS] = {0};
+    float *want[PARAMS];
     vlk_err err = {0};
     double value = run(g, t, chunks);
     for (size_t i = 0; i < PARAMS; i++) {
         want[i] = malloc(t->count[i] * sizeof(float));
         memcpy(want[i], t->grad[i], t->count[i] * sizeof(float));
         memset(t->grad[i], 0, t->count[i] * sizeof(float));
-        for (size_t j = 0; j < t->count[i]; j++)
-            top[i] = fmaxf(top[i], fabsf(want[i][j]));
     }
     h.t = t;
-    CHECK(fabs(run_half(g, &h, 0, 1, &err) - value) <= 1e-6 * value, "all rows in one: %s", err.msg);
+    CHECK_CLOSE(run_half(g, &h, 0, 1, &err), value, 1e-6 * value, "all rows in one: loss %s", err.msg);
     for (size_t i = 0; i < PARAMS; i++)
         memset(t->grad[i], 0, t->count[i] * sizeof(float));
     for (size_t first = 0; first < 3; first++) {
         double got = run_half(g, &h, first == 2 ? IMAGES : first, 2, &err);
-        CHECK(fabs(got - value) <= 1e-6 * value, "process %zu: loss %.9g, expected %.9g %s", first, got, value,
-              err.msg);
+        CHECK_CLOSE(got, value, 1e-6 * value, "process %zu: loss %s", first, err.msg);
     }
     for (size_t i = 0; i < PARAMS; i++) {
-        double worst = 0;
-        for (size_t j = 0; j < t->count[i]; j++)
-            worst = fmax(worst, fabs((double)t->grad[i][j] - want[i][j]));
-        CHECK(worst <= 1e-5 * top[i], "parameter %zu: off by %g of %g", i, worst, top[i]);
+        near c = near_floats(t->grad[i], want[i], t->count[i]);
+        CHECK_NEAR(&c, 1e-5 * c.top, "three processes: gradient of parameter %zu", i);
         free(want[i]);
     }
     h.lost = 1;

@@ -3,7 +3,7 @@
 #include "../scratch.h"
 
 #include "../model_file.h"
-#include "../tap.h"
+#include "../near.h"
 #include "../../lib/model/model.h"
 
 #include <math.h>
@@ -495,7 +495,7 @@ static void test_larger_table(void)
     if (CHECK(b && golden && ids.t.dtype == VLK_I32 && vectors.t.dtype == VLK_F32, "%s", err.msg))
         for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
             vlk_ids got = {0};
-            float v[32], worst = 0;
+            float v[32];
             const int32_t *want = (const int32_t *)ids.t.data + texts[i].row * ids.t.dim[1];
             const float *row = (const float *)vectors.t.data + texts[i].row * 32;
             CHECK(vlk_bpe_encode(b, &got, texts[i].text, strlen(texts[i].text), &err) == 0 && got.len >= 2 &&
@@ -504,9 +504,8 @@ static void test_larger_table(void)
             CHECK(vlk_model_encode_texts(m, &(vlk_pass){.t = t}, v, got.id, (const size_t[]){0, got.len}, 1, 1, &err) ==
                       0,
                   "%s", err.msg);
-            for (size_t j = 0; j < 32; j++)
-                worst = fmaxf(worst, fabsf(v[j] - row[j]));
-            CHECK(worst < 5e-6F, "\"%s\": off by %g", texts[i].text, (double)worst);
+            near c = near_floats(v, row, 32);
+            CHECK_NEAR(&c, 5e-6, "embedding of \"%s\"", texts[i].text);
             free(got.id);
         }
     if (golden) {

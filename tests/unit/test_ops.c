@@ -1,5 +1,5 @@
 /* test_ops.c - every op against plain loops, at odd shapes; what it refuses; what the tape records and gives back. */
-#include "../tap.h"
+#include "../near.h"
 #include "../../lib/ops/ops.h"
 
 #include <math.h>
@@ -39,15 +39,13 @@ static void drop(vlk_param *p)
 
 static void close_to(const vlk_var *got, const double *want, const char *what)
 {
-    double worst = 0, top = 1e-30;
+    near c = {0};
     vlk_err err = {0};
     if (!CHECK(got && vlk_tape_failed(tape, &err) == 0, "%s: %s", what, err.msg))
         return;
-    for (size_t i = 0; i < got->rows * got->cols; i++) {
-        worst = fmax(worst, fabs(got->data[i] - want[i]));
-        top = fmax(top, fabs(want[i]));
-    }
-    CHECK(worst <= 2e-6 * top, "%s: off by %.2g of %.2g", what, worst, top);
+    for (size_t i = 0; i < got->rows * got->cols; i++)
+        near_add(&c, i, got->data[i], want[i]);
+    CHECK_NEAR(&c, 2e-6 * c.top, "%s", what);
 }
 
 static void fails(const void *got, const char *want)

@@ -1,6 +1,6 @@
 /* test_recall.c - recall at 1, 5, 10 on vectors whose ranks are known: several captions an image, ties, images
  * without a caption. Vectors are points of a circle, so the nearest are those with the nearest angle. */
-#include "../tap.h"
+#include "../near.h"
 
 #include <math.h>
 
@@ -20,7 +20,7 @@ static vector_rows circle(vlk_tensor *t, float *v, const double *angle, size_t n
 static void check_values(const double *got, const double *want, const char *what)
 {
     for (int i = 0; i < 6; i++)
-        CHECK(fabs(got[i] - want[i]) < 1e-12, "%s: value %d is %g, expected %g", what, i, got[i], want[i]);
+        CHECK_CLOSE(got[i], want[i], 1e-12, "%s: value %d", what, i);
 }
 
 /* 3 images; texts 0,1 belong to image 0, text 2 to image 1, text 3 to image 2 but lies at image 0. */

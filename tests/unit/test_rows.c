@@ -10,20 +10,18 @@ static void test_act(vlk_kernel *kn)
     for (size_t i = 0; i < N; i++)
         x[i] = (float)(-12.0 + (double)i / 2000);
     for (int a = VLK_ACT_NONE; a <= VLK_ACT_RELU; a++) {
-        double most = 0, at = 0;
+        near c = {0};
         size_t differ = 0;
         vlk_act_apply(kn, y, x, N, (vlk_act)a);
         for (size_t i = 0; i < N; i++) {
-            double t = exact_act(x[i], (vlk_act)a), d = fabs(y[i] - t);
-            d /= fabs(t) / 4194304 + fabs((double)x[i]) / 16777216 + 1e-30;
-            if (d > most || d != d)
-                most = d, at = x[i];
+            double t = exact_act(x[i], (vlk_act)a);
+            near_add_unit(&c, i, y[i], t, fabs(t) / 4194304 + fabs((double)x[i]) / 16777216 + 1e-30);
             if (i % 7 == 0) {
                 vlk_act_apply(kn, &one, x + i, 1, (vlk_act)a);
                 differ += memcmp(&one, y + i, sizeof one) != 0;
             }
         }
-        CHECK(most <= 1, "activation %d: %g of the tolerance at %g", a, most, at);
+        CHECK_NEAR(&c, 1, "activation %d at %g", a, (double)x[c.at]);
         CHECK(differ == 0, "activation %d: %zu elements differ alone", a, differ);
         x[5] = NAN;
         vlk_act_apply(kn, y, x, N, (vlk_act)a);
@@ -42,7 +40,7 @@ static void test_act(vlk_kernel *kn)
 static void test_norms(vlk_kernel *kn, size_t m, size_t d)
 {
     float *x = floats(m * d), *y = floats(m * d), *z = floats(d), *g = floats(d), *b = floats(d), *st = floats(2 * m);
-    double norm_off = 0, l2_off = 0, soft_off = 0, stat_off = 0;
+    near norm = {0}, l2 = {0}, soft = {0}, stat = {0};
     size_t differ = 0;
     for (size_t i = 0; i < m * d; i++)
         x[i] = x[i] * 3 + 1;
@@ -56,22 +54,25 @@ static void test_norms(vlk_kernel *kn, size_t m, size_t d)
         for (size_t i = 0; i < d; i++)
             var += (x[r * d + i] - mean) * (x[r * d + i] - mean) / (double)d;
         double rs = 1 / sqrt(var + 1e-5f);
-        stat_off = fmax(stat_off, fabs(st[2 * r] - mean) + fabs(st[2 * r + 1] / rs - 1));
+        near_add(&stat, 2 * r, st[2 * r], mean);
+        near_add(&stat, 2 * r + 1, st[2 * r + 1] / rs, 1);
         for (size_t i = 0; i < d; i++)
-            norm_off = fmax(norm_off, fabs((x[r * d + i] - mean) * rs * g[i] + b[i] - y[r * d + i]) / (1 + rs * top));
+            near_add_unit(&norm, r * d + i, y[r * d + i], (x[r * d + i] - mean) * rs * g[i] + b[i], 1 + rs * top);
         vlk_layer_norm_rows(kn, z, x + r * d, 1, d, g, b, 1e-5f, NULL);
         differ += memcmp(z, y + r * d, d * sizeof *z) != 0;
     }
     /* in units of what the rounding of the mean becomes: where the deviation is small, 1/sqrt(var) makes it larger */
-    CHECK(norm_off < 2e-7, "%zux%zu: layer norm is off by %g", m, d, norm_off);
-    CHECK(stat_off < 1e-6, "%zux%zu: its statistics by %g", m, d, stat_off);
+    CHECK_NEAR(&norm, 2e-7, "%zux%zu: layer norm", m, d);
+    CHECK_NEAR(&stat, 5e-7, "%zux%zu: mean and 1/deviation of rows", m, d);
     vlk_l2_normalize_rows(kn, y, x, m, d, st);
+    stat = (near){0};
     for (size_t r = 0; r < m; r++) {
         double n = 0;
         for (size_t i = 0; i < d; i++)
             n += (double)x[r * d + i] * x[r * d + i];
+        near_add(&stat, r, st[r] / sqrt(n), 1);
         for (size_t i = 0; i < d; i++)
-            l2_off = fmax(l2_off, fabs(x[r * d + i] / sqrt(n) - y[r * d + i]) + fabs(st[r] / sqrt(n) - 1));
+            near_add(&l2, r * d + i, y[r * d + i], x[r * d + i] / sqrt(n));
         vlk_l2_normalize_rows(kn, z, x + r * d, 1, d, NULL);
         differ += memcmp(z, y + r * d, d * sizeof *z) != 0;
     }
@@ -81,13 +82,14 @@ static void test_norms(vlk_kernel *kn, size_t m, size_t d)
         for (size_t i = 0; i < d; i++)
             s += exp(x[r * d + i]);
         for (size_t i = 0; i < d; i++)
-            soft_off = fmax(soft_off, fabs(exp(x[r * d + i]) / s - y[r * d + i]) / (exp(x[r * d + i]) / s));
+            near_add_unit(&soft, r * d + i, y[r * d + i], exp(x[r * d + i]) / s, exp(x[r * d + i]) / s);
         memcpy(z, x + r * d, d * sizeof *z);
         vlk_softmax_rows(kn, z, z, 1, d);
         differ += memcmp(z, y + r * d, d * sizeof *z) != 0;
     }
-    CHECK(l2_off < 1e-6, "%zux%zu: l2 is off by %g", m, d, l2_off);
-    CHECK(soft_off < 2e-6, "%zux%zu: softmax is off by %g, relative", m, d, soft_off);
+    CHECK_NEAR(&l2, 5e-7, "%zux%zu: l2 norm", m, d);
+    CHECK_NEAR(&stat, 5e-7, "%zux%zu: lengths of rows", m, d);
+    CHECK_NEAR(&soft, 2e-6, "%zux%zu: softmax", m, d);
     CHECK(differ == 0, "%zux%zu: %zu rows differ alone", m, d, differ);
     free(x), free(y), free(z), free(g), free(b), free(st);
 }
@@ -95,9 +97,9 @@ static void test_norms(vlk_kernel *kn, size_t m, size_t d)
 static void test_dot(vlk_kernel *kn, vlk_dtype type, size_t m, size_t d, size_t gap)
 {
     size_t stride = d + gap, size = vlk_dtype_size(type), bytes = ((m - 1) * stride + d) * size;
-    unsigned char *c = malloc(bytes + 1); /* ends with the last row: a read behind it is seen under ASan */
+    unsigned char *c = malloc(bytes + 1); /* ends with the last row: a read after it is seen under ASan */
     float *q = floats(d), *s = floats(m), one;
-    double most = 0;
+    near dot = {0};
     size_t differ = 0;
     memset(c, 0, bytes + 1);
     for (size_t i = 0; i < m; i++)
@@ -115,7 +117,7 @@ static void test_dot(vlk_kernel *kn, vlk_dtype type, size_t m, size_t d, size_t 
             sum += (double)f * q[j];
             abs += fabs((double)f * q[j]);
         }
-        most = fmax(most, fabs(sum - s[i]) / (abs + 1));
+        near_add_unit(&dot, i, s[i], sum, abs + 1);
         vlk_dot_rows(kn, &one, q, c + 1 + i * stride * size, type, stride, 1, d);
         differ += memcmp(&one, s + i, sizeof one) != 0;
     }
@@ -128,7 +130,8 @@ static void test_dot(vlk_kernel *kn, vlk_dtype type, size_t m, size_t d, size_t 
         }
     }
     free(qs), free(all);
-    CHECK(most < 3e-7 && differ == 0, "dot of %zu: off by %g, %zu differ alone", d, most, differ);
+    CHECK_NEAR(&dot, 3e-7, "dot of %zu", d);
+    CHECK(differ == 0, "dot of %zu: %zu differ alone", d, differ);
     free(c), free(q), free(s);
 }
 
