@@ -1,15 +1,15 @@
-/* augment.c - chance in the images of a training run.
+/* augment.c - random augmentation of training images.
  *
- *   none             the preprocess's image
- *   crop:M           shortest side to S+M, centre square of S+M, of it S x S at (y, x) uniform in 0..M
+ *   none             the image as preprocessed
+ *   crop:M           shortest side to S+M, centre square of S+M, then S x S at (y, x) uniform in 0..M
  *   resized-crop     torchvision's RandomResizedCrop, as open_clip trains with: up to ten tries of
  *                      area = W H U(lo, hi)   r = exp(U(ln 3/4, ln 4/3))
  *                      w = round(sqrt(area r))   h = round(sqrt(area / r))
- *                    the first with w <= W and h <= H is taken, at a uniform place; else the largest centred part whose
- *                    ratio lies in 3/4..4/3. It is cut out first and resized then: no pixel outside has a part in it.
+ *                    the first with w <= W and h <= H is taken, at a uniform position; else the largest centred part
+ * whose ratio lies in 3/4..4/3. It is cut out before it is resized, so no pixel outside contributes.
  *
- * Nothing here draws a number: uniforms in [0,1) are the caller's, each with its own use, so that an image's are a
- * function of its key alone. round is Python's: halves to even. */
+ * Nothing here draws a random number: the caller passes uniforms in [0,1), each with its own use, so that those of an
+ * image depend on its key alone. round is Python's: halves to even. */
 #include "image_internal.h"
 
 #include <math.h>
@@ -18,13 +18,13 @@
 
 enum { U_FLIP = 0, U_TOP = 1, U_LEFT = 2, U_TRY = 3, TRIES = 10, PIXELS_MAX = 1 << 15 };
 
-/* ---- the option's text ------------------------------------------------------------------------ */
+/* ---- parsing the option ------------------------------------------------------------------------ */
 
 static int misspelt(const char *s, vlk_err *err)
 {
     return vlk_fail(err, VLK_EUSAGE,
                     "augmentation \"%s\": expected none, crop[:M] or resized-crop[:LO,HI] (0 < LO <= HI <= 1), each "
-                    "with ,flip behind it or not",
+                    "optionally followed by ,flip",
                     s);
 }
 
@@ -125,7 +125,7 @@ static size_t below(double u, size_t n)
     return i < n ? i : n;
 }
 
-/* Left becomes right, in place. */
+/* Mirrors left and right, in place. */
 static void mirror(uint8_t *p, size_t w, size_t h)
 {
     for (size_t y = 0; y < h; y++, p += 3 * w)

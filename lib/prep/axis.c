@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* More weights than this (half a gigabyte) would be for a side of millions of pixels. */
+/* More weights than this (half a gigabyte) would mean a side of millions of pixels. */
 #define MAX_WEIGHTS ((size_t)1 << 24)
 
 static double sinc(double x)
@@ -44,7 +44,7 @@ static double filter_hamming(double x)
     if (x >= 1.0)
         return 0.0;
     x *= pi;
-    return sin(x) / x * ((double)0.54f + (double)0.46f * cos(x)); /* floats there, so floats here */
+    return sin(x) / x * ((double)0.54f + (double)0.46f * cos(x)); /* floats in Pillow, so floats here */
 }
 
 static double filter_bicubic(double x)

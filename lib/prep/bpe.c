@@ -1,16 +1,16 @@
-/* bpe.c - a text to token ids: cut into words by CLIP's pattern, each word's bytes merged pair by pair.
- * Pattern (Radford et al. 2021, simple_tokenizer.py), tried in this order at each place, white space dropped:
+/* bpe.c - a text to token ids: split into words by CLIP's pattern, then each word's bytes are merged pair by pair.
+ * Pattern (Radford et al. 2021, simple_tokenizer.py), tried in this order at each position, white space dropped:
  *   specials | 's | 't | 're | 've | 'm | 'll | 'd | [\p{L}]+ | [\p{N}] | [^\s\p{L}\p{N}]+
  * Merging (Sennrich et al. 2016): the adjacent pair with the lowest rank, from left to right. A heap of (rank,
- * place) finds it, so that a word of n bytes costs n log n: words have no length limit. */
+ * position) finds it, so that a word of n bytes costs n log n: words have no length limit. */
 #include "bpe_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define CACHE_SLOTS 65536u  /* a power of two; at most half are used */
-#define CACHE_WORD 64       /* longer words are not kept */
-#define TEXT_MAX 0x10000000 /* bytes; cleaned it stays below 2^32 */
+#define CACHE_WORD 64       /* longer words are not cached */
+#define TEXT_MAX 0x10000000 /* bytes; the cleaned text then stays below 2^32 */
 
 /* ---- ids ---------------------------------------------------------------------------------- */
 
@@ -66,7 +66,7 @@ size_t vlk_bpe_slot(const vlk_bpe *b, uint32_t left, uint32_t right)
     return i;
 }
 
-/* The pair of the symbol at place i and the one behind it goes on the heap, if it has a rank. */
+/* Pushes the pair of the symbol at position i and the next one on the heap, if it has a rank. */
 static int consider(vlk_bpe *b, uint32_t i, vlk_err *err)
 {
     const vlk_bpe_symbol *s = b->symbol;
@@ -76,7 +76,7 @@ static int consider(vlk_bpe *b, uint32_t i, vlk_err *err)
     return rank == VLK_BPE_NONE ? 0 : heap_push(b, (uint64_t)rank << 32 | i, err);
 }
 
-/* Merges the word's n > 0 bytes and appends what is left to out. */
+/* Merges the word's n > 0 bytes and appends the resulting symbols to out. */
 static int merge_word(vlk_bpe *b, vlk_ids *out, const unsigned char *word, size_t n, vlk_err *err)
 {
     if (b->symbol_cap < n && vlk_grow(&b->symbol, &b->symbol_cap, n, sizeof *b->symbol, err))
@@ -92,10 +92,10 @@ static int merge_word(vlk_bpe *b, vlk_ids *out, const unsigned char *word, size_
         uint64_t key = heap_pop(b);
         uint32_t left = (uint32_t)key, right = s[left].next;
         if (s[left].id == VLK_BPE_NONE || right == VLK_BPE_NONE)
-            continue; /* one of the two is gone */
+            continue; /* one of the two is merged already */
         const vlk_bpe_pair *p = &b->pair[vlk_bpe_slot(b, s[left].id, s[right].id)];
         if (p->rank != (uint32_t)(key >> 32))
-            continue; /* another pair by now */
+            continue; /* a different pair by now */
         s[left].id = p->id;
         s[left].next = s[right].next;
         s[right].id = VLK_BPE_NONE;
@@ -152,8 +152,8 @@ static int encode_word(vlk_bpe *b, vlk_ids *out, const char *s, size_t n, vlk_er
 
 /* ---- the pattern -------------------------------------------------------------------------- */
 
-/* U+0345, alone of all, is dropped by Python's pattern: it is no letter, and its upper case U+0399 is one, so that
- * the negated class does not take it either when case is ignored. */
+/* U+0345, and no other, is dropped by Python's pattern: it is not a letter but its upper case U+0399 is, so that the
+ * negated class does not match it either when case is ignored. */
 static vlk_char_class class_at(const vlk_bpe *b, const char *s, size_t n, size_t *len)
 {
     uint32_t cp = (unsigned char)*s;
@@ -166,7 +166,7 @@ static vlk_char_class class_at(const vlk_bpe *b, const char *s, size_t n, size_t
     return kind;
 }
 
-/* Does `what` stand at s? Python's patterns ignore case, by which U+017F is an s too: *exact is then 0. */
+/* Whether `what` is at s. Python's patterns ignore case, so that U+017F is an s, too: *exact is then 0. */
 static size_t match(const char *s, size_t n, const char *what, int python, int *exact)
 {
     size_t i = 0;
@@ -184,7 +184,7 @@ static size_t match(const char *s, size_t n, const char *what, int python, int *
     return i;
 }
 
-/* A special token at s: its length and id; id -1 where only its spelling matches, which makes it a word. */
+/* A special token at s: its length and id; id -1 if only its spelling matches, which makes it a word. */
 static size_t special(const vlk_bpe *b, const char *s, size_t n, int32_t *id)
 {
     int clip = b->dialect == VLK_BPE_OPEN_CLIP, python = b->dialect != VLK_BPE_HF, exact;
@@ -211,7 +211,7 @@ static size_t contraction(const char *s, size_t n, int python)
     return 0;
 }
 
-/* The match at s, which is no space: its length; *id the special token that it is, or -1. */
+/* The match at s, which is not a space: its length; *id is the special token it is, or -1. */
 static size_t next_word(const vlk_bpe *b, const char *s, size_t n, int32_t *id)
 {
     int hf = b->dialect == VLK_BPE_HF;
@@ -228,7 +228,7 @@ static size_t next_word(const vlk_bpe *b, const char *s, size_t n, int32_t *id)
         int32_t other;
         if (class_at(b, s + i, n - i, &k) != kind)
             break;
-        if (hf && s[i] == '<' && special(b, s + i, n - i, &other)) /* Rust cuts these out before the pattern */
+        if (hf && s[i] == '<' && special(b, s + i, n - i, &other)) /* Rust extracts these before the pattern */
             break;
     }
     return len;
@@ -238,7 +238,7 @@ int vlk_bpe_encode(vlk_bpe *b, vlk_ids *out, const char *text, size_t n, vlk_err
 {
     out->len = 0;
     if (n > TEXT_MAX)
-        return vlk_fail(err, VLK_ELIMIT, "a text of %zu bytes, more than %d", n, TEXT_MAX);
+        return vlk_fail(err, VLK_ELIMIT, "a text of %zu bytes; at most %d are supported", n, TEXT_MAX);
     if (vlk_clean_text(&b->text, text, n, b->dialect, &b->clean, err) || ids_add(out, &b->start, 1, err))
         return -1;
     const char *s = b->text.data;

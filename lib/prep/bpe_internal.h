@@ -1,18 +1,18 @@
-/* bpe_internal.h - CLIP's byte-pair encoder from the inside: bpe_vocab.c fills it, bpe.c works with it. */
+/* bpe_internal.h - the inside of CLIP's byte-pair encoder: bpe_vocab.c fills it, bpe.c uses it. */
 #ifndef VLK_BPE_INTERNAL_H
 #define VLK_BPE_INTERNAL_H
 
 #include "text_internal.h"
 
-#define VLK_BPE_BASE 512 /* 256 byte symbols, and 256 that end a word */
+#define VLK_BPE_BASE 512 /* 256 byte symbols, and 256 byte symbols that end a word */
 #define VLK_BPE_NONE UINT32_MAX
 
-/* Symbols left and right become the symbol `id`; of all pairs in a word the lowest rank goes first. */
+/* Symbols left and right become the symbol `id`; in a word the pair with the lowest rank is merged first. */
 typedef struct vlk_bpe_pair {
     uint32_t left, right, rank, id; /* rank VLK_BPE_NONE: an empty slot */
 } vlk_bpe_pair;
 
-/* FNV-1a (32 bits), mixed: of words in the cache and of token texts. */
+/* FNV-1a (32 bits), mixed: for words in the cache and for token texts. */
 static inline uint32_t vlk_bpe_hash(const char *s, size_t n)
 {
     uint32_t h = 2166136261u;
@@ -21,7 +21,7 @@ static inline uint32_t vlk_bpe_hash(const char *s, size_t n)
     return h ^ h >> 15;
 }
 
-/* Words seen before: open addressing, emptied when it is full. */
+/* Words seen before: open addressing, cleared when full. */
 typedef struct vlk_bpe_word {
     uint32_t hash, len; /* len 0: an empty slot */
     uint32_t text, ids; /* offsets into the two stores */
@@ -49,11 +49,11 @@ struct vlk_bpe {
     vlk_clean clean; /* scratch */
     vlk_buf text;
     vlk_bpe_symbol *symbol;
-    uint64_t *heap; /* rank << 32 | place of the left symbol */
+    uint64_t *heap; /* rank << 32 | position of the left symbol */
     size_t symbol_cap, heap_len, heap_cap;
 };
 
-/* Token texts while an encoder is being opened: in a pool, found by text and by id. */
+/* Token texts while an encoder is being opened: kept in a pool, found by text and by id. */
 typedef struct vlk_vocab {
     vlk_buf pool;
     struct vlk_vocab_token {
@@ -63,13 +63,13 @@ typedef struct vlk_vocab {
         uint32_t id, hash;  /* id + 1; 0 is empty */
     } * slot;
     size_t mask, size, count;
-    int given;        /* the file gives the ids; else they follow from the order of the merges */
+    int given;        /* the file gives the ids; otherwise the order of the merges does */
     const char *name; /* the file, for messages */
 } vlk_vocab;
 
 int vlk_vocab_init(vlk_vocab *v, size_t size, const char *name, vlk_err *err) VLK_MUST_USE;
 void vlk_vocab_clear(vlk_vocab *v);
-/* VLK_EMODEL for a text or an id that is there already, an id not below size, an empty text. */
+/* VLK_EMODEL for a duplicate text or id, an id that is not below size, or an empty text. */
 int vlk_vocab_add(vlk_vocab *v, const char *text, size_t n, uint64_t id, vlk_err *err) VLK_MUST_USE;
 uint32_t vlk_vocab_find(const vlk_vocab *v, const char *text, size_t n); /* the id, or VLK_BPE_NONE */
 
@@ -77,7 +77,7 @@ uint32_t vlk_vocab_find(const vlk_vocab *v, const char *text, size_t n); /* the 
 
 /* vocab.json: {"token": id, ...} into v. */
 int vlk_vocab_read_json(vlk_vocab *v, const char *path, vlk_err *err) VLK_MUST_USE;
-/* tokenizer.json: its tokens into v, its merges into `merges`, "left right" a line. */
+/* tokenizer.json: its tokens into v, its merges into `merges`, one "left right" per line. */
 int vlk_vocab_read_tokenizer(vlk_vocab *v, vlk_buf *merges, const char *path, vlk_err *err) VLK_MUST_USE;
 
 /* ---- bpe.c -------------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /* bpe_json.c - the token tables of Hugging Face: vocab.json and tokenizer.json.
- * vocab.json is one flat object of 49,408 members. The general reader takes longer to build its tree than all the
- * rest of a start, so the common form is scanned here; whatever this scan does not know (surrogates, fractions,
- * mistakes) is given to the general reader, whose verdict and message count. */
+ * vocab.json is one flat object of 49,408 members. The general reader takes longer to build its tree than the rest of
+ * the start-up, so the common form is scanned here; whatever this scan does not handle (surrogates, fractions,
+ * mistakes) is left to the general reader, whose result and message count. */
 #include "bpe_internal.h"
 
 #include <string.h>
@@ -31,7 +31,7 @@ static int take(scan *c, char ch)
     return 1;
 }
 
-/* The escape behind a backslash: 1 and its code point; 0 for what is left to the general reader. */
+/* The escape after a backslash: 1 and its code point; 0 for what is left to the general reader. */
 static int escape(scan *c, uint32_t *cp)
 {
     static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
@@ -176,23 +176,23 @@ static int says(const vlk_json *j, const char *what)
     return s && strcmp(s, what) == 0;
 }
 
-/* Is this CLIP's tokenizer: NFC, white space, lower case; the pattern; BPE with "</w>"? */
+/* Checks that this is CLIP's tokenizer: NFC, white space, lower case; the pattern; BPE with "</w>". */
 static int check_kind(const vlk_json *root, const char *path, vlk_err *err)
 {
     static const char pattern[] = "'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+";
     static const char *const steps[] = {"NFC", "Replace", "Lowercase"};
     const vlk_json *model = vlk_json_get(root, "model");
     if (!says(vlk_json_get(model, "type"), "BPE") || !says(vlk_json_get(model, "end_of_word_suffix"), "</w>"))
-        return vlk_fail(err, VLK_EUNSUPPORTED, "%s: no CLIP tokenizer: its model is not BPE with \"</w>\"", path);
+        return vlk_fail(err, VLK_EUNSUPPORTED, "%s: not a CLIP tokenizer: its model is not BPE with \"</w>\"", path);
     const vlk_json *norm = vlk_json_get(vlk_json_get(root, "normalizer"), "normalizers");
     for (size_t i = 0; i < 3; i++)
         if (vlk_json_len(norm) != 3 || !says(vlk_json_get(vlk_json_at(norm, i), "type"), steps[i]))
-            return vlk_fail(err, VLK_EUNSUPPORTED, "%s: no CLIP tokenizer: expected NFC, Replace, Lowercase", path);
+            return vlk_fail(err, VLK_EUNSUPPORTED, "%s: not a CLIP tokenizer: expected NFC, Replace, Lowercase", path);
     const vlk_json *split = vlk_json_at(vlk_json_get(vlk_json_get(root, "pre_tokenizer"), "pretokenizers"), 0);
     size_t n, tail = sizeof pattern - 1;
     const char *s = vlk_json_str(vlk_json_get(vlk_json_get(split, "pattern"), "Regex"), &n);
     if (!s || n < tail || strcmp(s + n - tail, pattern) != 0)
-        return vlk_fail(err, VLK_EUNSUPPORTED, "%s: no CLIP tokenizer: another pattern", path);
+        return vlk_fail(err, VLK_EUNSUPPORTED, "%s: not a CLIP tokenizer: its pattern differs", path);
     return 0;
 }
 
@@ -212,7 +212,7 @@ static int merge_line(vlk_buf *out, const vlk_json *merge, vlk_err *err)
                : 0;
 }
 
-/* The two specials may stand beside the model's vocabulary only. */
+/* The two special tokens may be missing from the model's vocabulary and listed beside it. */
 static int add_specials(vlk_vocab *v, const vlk_json *added, vlk_err *err)
 {
     for (size_t i = 0; i < vlk_json_len(added); i++) {
@@ -228,8 +228,8 @@ static int add_specials(vlk_vocab *v, const vlk_json *added, vlk_err *err)
         if (known == VLK_BPE_NONE ? vlk_vocab_add(v, text, n, (uint64_t)id, err) : 0)
             return -1;
         if (known != VLK_BPE_NONE && known != id)
-            return vlk_fail(err, VLK_EMODEL, "%s: added token \"%s\" has id %lld, in the vocabulary %u", v->name, text,
-                            (long long)id, known);
+            return vlk_fail(err, VLK_EMODEL, "%s: added token \"%s\" has id %lld, but %u in the vocabulary", v->name,
+                            text, (long long)id, known);
     }
     return 0;
 }

@@ -1,8 +1,8 @@
-/* bpe_vocab.c - opens an encoder from what lies beside a checkpoint.
- * The vocabulary is always 512 + M + 2: the 256 byte symbols, the same with "</w>" behind them, the result of each
- * of the M merges, and two special tokens. OpenAI numbers them in this order (byte symbols: 33..126, 161..172,
- * 174..255, then the other bytes as U+0100 and up); Hugging Face writes the numbers into vocab.json.
- * merges: a version line, then "left right" a line; the rank of a merge is its place. */
+/* bpe_vocab.c - opens an encoder from the files beside a checkpoint.
+ * The vocabulary is always 512 + M + 2: the 256 byte symbols, the same followed by "</w>", the result of each of the M
+ * merges, and two special tokens. OpenAI numbers them in this order (byte symbols: 33..126, 161..172, 174..255, then
+ * the other bytes as U+0100 and up); Hugging Face writes the numbers into vocab.json. merges: a version line, then one
+ * "left right" per line; the rank of a merge is its position. */
 #include "bpe_internal.h"
 
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define VOCAB_MAX (1u << 24)
-#define MERGES_MAX (64u << 20) /* bytes of a merges file, unpacked */
+#define MERGES_MAX (64u << 20) /* bytes of a merges file, decompressed */
 
 /* ---- token texts -------------------------------------------------------------------------- */
 
@@ -66,7 +66,7 @@ int vlk_vocab_add(vlk_vocab *v, const char *text, size_t n, uint64_t id, vlk_err
     uint32_t hash = vlk_bpe_hash(text, n);
     size_t i = text_slot(v, text, n, hash);
     if (v->slot[i].id)
-        return vlk_fail(err, VLK_EMODEL, "%s: token \"%.*s\" stands twice", v->name, show, text);
+        return vlk_fail(err, VLK_EMODEL, "%s: token \"%.*s\" is repeated", v->name, show, text);
     struct vlk_vocab_token *t = &v->token[id];
     if (t->len)
         return vlk_fail(err, VLK_EMODEL, "%s: tokens \"%.*s\" and \"%.*s\" both have id %llu", v->name,
@@ -84,7 +84,7 @@ int vlk_vocab_add(vlk_vocab *v, const char *text, size_t n, uint64_t id, vlk_err
 
 /* ---- bytes and merges --------------------------------------------------------------------- */
 
-/* The symbols of the bytes in OpenAI's order: byte[i] shows as code point cp[i]. */
+/* The symbols of the bytes in OpenAI's order: byte[i] is written as code point cp[i]. */
 static void byte_symbols(unsigned char byte[256], uint32_t cp[256])
 {
     int n = 0;
@@ -101,7 +101,7 @@ static void byte_symbols(unsigned char byte[256], uint32_t cp[256])
         }
 }
 
-/* Finds (ids are given) or adds (ids follow from the order) the 512 base symbols. made[id] tells which tokens a merge
+/* Finds (ids are given) or adds (ids follow from the order) the 512 base symbols. made[id] says which tokens a merge
  * may use. */
 static int base_symbols(vlk_bpe *b, vlk_vocab *v, unsigned char *made, vlk_err *err)
 {
@@ -136,11 +136,11 @@ static int add_merge(vlk_bpe *b, vlk_vocab *v, unsigned char *made, const char *
     const char *blank = memchr(line, ' ', n);
     size_t left_len = blank ? (size_t)(blank - line) : 0, right_len = blank ? n - left_len - 1 : 0;
     if (left_len == 0 || right_len == 0 || memchr(blank + 1, ' ', right_len))
-        return vlk_fail(err, VLK_EMODEL, "merge %u is \"%.*s\"; expected two tokens and a blank between them", rank + 1,
+        return vlk_fail(err, VLK_EMODEL, "merge %u is \"%.*s\"; expected two tokens separated by a space", rank + 1,
                         (int)(n < 60 ? n : 60), line);
     uint32_t left = vlk_vocab_find(v, line, left_len), right = vlk_vocab_find(v, blank + 1, right_len), id;
     if (left == VLK_BPE_NONE || right == VLK_BPE_NONE || !made[left] || !made[right])
-        return vlk_fail(err, VLK_EMODEL, "merge %u, \"%.*s\", uses a token that no merge before it makes", rank + 1,
+        return vlk_fail(err, VLK_EMODEL, "merge %u, \"%.*s\", uses a token that no earlier merge makes", rank + 1,
                         (int)(n < 60 ? n : 60), line);
     joined->len = 0;
     if (vlk_buf_add(joined, line, left_len, err) || vlk_buf_add(joined, blank + 1, right_len, err))
@@ -156,15 +156,15 @@ static int add_merge(vlk_bpe *b, vlk_vocab *v, unsigned char *made, const char *
             return -1;
     }
     if (made[id])
-        return vlk_fail(err, VLK_EMODEL, "merge %u, \"%.*s\", makes a token that was made before", rank + 1,
+        return vlk_fail(err, VLK_EMODEL, "merge %u, \"%.*s\", makes a token that an earlier merge makes", rank + 1,
                         (int)(n < 60 ? n : 60), line);
     made[id] = 1;
     b->pair[vlk_bpe_slot(b, left, right)] = (vlk_bpe_pair){left, right, rank, id};
     return 0;
 }
 
-/* Builds b from the text of merges (no version line), of which there must be vocab - 514; OpenAI's file holds more,
- * which do not count. `path` names the merges in messages. */
+/* Builds b from the text of merges (no version line), of which there must be vocab - 514; OpenAI's file has more, which
+ * are ignored. `path` names the merges in messages. */
 static int build(vlk_bpe *b, vlk_vocab *v, const char *text, size_t n, const char *path, vlk_err *err)
 {
     int rc = -1;
@@ -196,7 +196,7 @@ static int build(vlk_bpe *b, vlk_vocab *v, const char *text, size_t n, const cha
         i = next;
     }
     if (rank != merges) {
-        vlk_fail(err, VLK_EMODEL, "%s: %zu merges, but a vocabulary of %zu tokens takes %zu (512 + merges + 2)", path,
+        vlk_fail(err, VLK_EMODEL, "%s: %zu merges, but a vocabulary of %zu tokens needs %zu (512 + merges + 2)", path,
                  rank, b->vocab, merges);
         goto out;
     }
@@ -209,7 +209,7 @@ out:
 
 /* ---- files -------------------------------------------------------------------------------- */
 
-/* The merges of a file, plain or packed, without the version line; lines 0: all. */
+/* The merges of a file, plain or compressed, without the version line; lines 0: all. */
 static int read_merges(vlk_buf *out, const char *path, size_t lines, vlk_err *err)
 {
     int rc = -1;
@@ -227,12 +227,12 @@ static int read_merges(vlk_buf *out, const char *path, size_t lines, vlk_err *er
         for (const char *p = out->data + out->len, *end = p + got; lines && (p = memchr(p, '\n', (size_t)(end - p)));)
             seen += p++ != NULL;
         out->len += got;
-    } while (got && !(lines && seen > lines)); /* the rest of OpenAI's file, four fifths, need not be unpacked */
+    } while (got && !(lines && seen > lines)); /* the rest of OpenAI's file, four fifths, need not be decompressed */
     const char *first = out->len ? memchr(out->data, '\n', out->len) : NULL;
     size_t head = first ? (size_t)(first - out->data) : out->len;
     out->data[head] = 0;
     if (!first || !strstr(out->data, "#version")) {
-        vlk_fail(err, VLK_EMODEL, "%s: no list of merges: the first line is no \"#version\"", path);
+        vlk_fail(err, VLK_EMODEL, "%s: not a list of merges: the first line is not \"#version\"", path);
         goto out;
     }
     memmove(out->data, first + 1, out->len - head - 1);
@@ -324,8 +324,8 @@ out:
     return rc;
 }
 
-/* The ids are 0 to count - 1, none left out. The model's table may have rows behind them, which no text reaches (tables
- * are padded to a round size, or leave room for tokens to come). */
+/* The ids are 0 to count - 1, without gaps. The model's table may have further rows, which no text reaches (tables are
+ * padded to a round size, or reserve room for future tokens). */
 static int whole(const vlk_vocab *v, vlk_err *err)
 {
     if (v->count < VLK_BPE_BASE + 2)
@@ -338,7 +338,7 @@ static int whole(const vlk_vocab *v, vlk_err *err)
     return 0;
 }
 
-/* The specials of a Hugging Face vocabulary: the last two, by name. */
+/* The special tokens of a Hugging Face vocabulary: the last two, by name. */
 static int hf_specials(const vlk_vocab *v, vlk_err *err)
 {
     const char *const *name = specials;
@@ -365,7 +365,7 @@ vlk_bpe *vlk_bpe_open_hf(const char *folder, size_t vocab_size, vlk_err *err)
         goto out;
     int flat = access(vocab, F_OK) == 0;
     if (!flat && access(both, F_OK) != 0) {
-        vlk_fail(err, VLK_EIO, "%s: neither vocab.json nor tokenizer.json is there", folder);
+        vlk_fail(err, VLK_EIO, "%s: has neither vocab.json nor tokenizer.json", folder);
         goto out;
     }
     if (vlk_vocab_init(&v, vocab_size, flat ? vocab : both, err))

@@ -1,17 +1,17 @@
-/* clean.c - a text as CLIP's pattern sees it.
- * OpenAI and open_clip: ftfy.fix_text (6.3), html.unescape twice, lower(). Of ftfy all is here but the
- * repair of text that was decoded with a wrong encoding, which is a statistical guess; in order: entities, C1
- * controls, Latin ligatures, width, quotes, line ends, terminal escapes, control characters, NFC, line by line
- * and again until nothing changes. Hugging Face's fast tokenizer: NFC, lower letter by letter.
- * White space is left alone: the pattern drops it, and nothing else looks at it. */
+/* clean.c - cleaning of a text before CLIP's pattern.
+ * OpenAI and open_clip: ftfy.fix_text (6.3), html.unescape twice, lower(). Everything of ftfy is here except the repair
+ * of text decoded with the wrong encoding, which is a statistical guess; in order: entities, C1 controls, Latin
+ * ligatures, width, quotes, line ends, terminal escapes, control characters, NFC; line by line, repeated until nothing
+ * changes. Hugging Face's fast tokenizer: NFC, lower case letter by letter. White space is left alone: the pattern
+ * drops it, and nothing else uses it. */
 #include "text_internal.h"
 
 #include <string.h>
 
-#define SEGMENT 1000000 /* code points that ftfy takes at once */
-#define PASSES 1000     /* honest texts need two; each level of nested references one more */
+#define SEGMENT 1000000 /* code points that ftfy processes at once */
+#define PASSES 1000     /* ordinary texts need two; each level of nested references one more */
 
-/* ---- one to some -------------------------------------------------------------------------- */
+/* ---- replacements -------------------------------------------------------------------------- */
 
 static size_t ligature(uint32_t cp, uint32_t out[4])
 {
@@ -42,7 +42,7 @@ static uint32_t straight_quote(uint32_t cp)
     return cp;
 }
 
-/* C1 controls, ligatures, width and quotes, which look at one character each. */
+/* C1 controls, ligatures, width and quotes, which depend on one character each. */
 static size_t map_char(uint32_t cp, uint32_t out[4])
 {
     size_t n;
@@ -66,7 +66,7 @@ static size_t map_char(uint32_t cp, uint32_t out[4])
     return n;
 }
 
-/* ---- what is taken out -------------------------------------------------------------------- */
+/* ---- removals -------------------------------------------------------------------- */
 
 static int is_dropped(uint32_t cp)
 {
@@ -85,11 +85,11 @@ static size_t terminal_escape(const uint32_t *s, size_t n)
     return i < n && s[i] < 0x80 && vlk_char_classify(s[i]) == VLK_CHAR_LETTER ? i + 1 : 0;
 }
 
-/* Line ends to \n, terminal escapes and control characters away: t from `from` on, in place. */
+/* Converts line ends to \n and removes terminal escapes and control characters: t from `from` on, in place. */
 static void take_out(vlk_cps *t, size_t from)
 {
     size_t o = from;
-    for (size_t i = from; i < t->len;) { /* first the line ends: an escape does not reach over them */
+    for (size_t i = from; i < t->len;) { /* line ends first: an escape does not extend over them */
         uint32_t cp = t->at[i++];
         if (cp == '\r') {
             i += i < t->len && t->at[i] == '\n';
@@ -188,7 +188,7 @@ static int has_ampersand(const vlk_cps *t)
     return 0;
 }
 
-/* html.unescape of t, by way of spare. */
+/* html.unescape of t, using spare as scratch. */
 static int unescape(vlk_cps *t, vlk_cps *spare, vlk_err *err)
 {
     if (!has_ampersand(t))
@@ -202,9 +202,9 @@ static int unescape(vlk_cps *t, vlk_cps *spare, vlk_err *err)
     return 0;
 }
 
-/* ---- all ---------------------------------------------------------------------------------- */
+/* ---- everything ---------------------------------------------------------------------------------- */
 
-/* ASCII that no dialect changes but for its case: nearly all captions. Returns 1 if it was that. */
+/* ASCII text that every dialect only lower-cases: nearly all captions. Returns 1 if it was such a text. */
 static int clean_ascii(vlk_buf *out, const char *s, size_t n, int hf)
 {
     for (size_t i = 0; i < n; i++) {

@@ -3,7 +3,7 @@
  *   1, L       (l, l, l)                      LA, RGBA   alpha is dropped
  *   P          the palette's colour           I16        min(v, 255): clipped, not scaled
  *   CMYK       nk = 255 - K;  R = nk - vlk_div255(C * nk), and so on: no colour profiles
- * Compositing on a ground g of 255 or 0: vlk_div255(c * a + g * (255 - a)). */
+ * Compositing on a background g of 255 or 0: vlk_div255(c * a + g * (255 - a)). */
 #include "image_internal.h"
 
 #include <string.h>
@@ -89,7 +89,8 @@ int vlk_image_to_rgb(vlk_image *img, vlk_err *err)
 
 int vlk_image_composite(vlk_image *img, vlk_alpha alpha, vlk_err *err)
 {
-    if (alpha <= VLK_ALPHA_DROP || !img->has_alpha) /* AUTO has been resolved by who knows the preprocess */
+    if (alpha <= VLK_ALPHA_DROP ||
+        !img->has_alpha) /* AUTO has been resolved by the caller, who knows the preprocessing */
         return vlk_image_to_rgb(img, err);
     return convert(img, alpha, err);
 }

@@ -1,12 +1,12 @@
 /* entities.c - HTML character references to characters, in the two ways of CLIP's cleaning.
- * html.unescape (Python's standard library, after WHATWG 13.2.5.72): numbers and names, the semicolon may be
- * missing, names without one by the longest prefix. ftfy's unescape_html: "&#?[0-9A-Za-z]{1,24};" only, and
- * names of lower-case letters also in capitals (&EACUTE;), as long as HTML gives those no meaning. */
+ * html.unescape (Python's standard library, after WHATWG 13.2.5.72): numbers and names; the semicolon may be missing; a
+ * name without one matches by the longest prefix. ftfy's unescape_html: "&#?[0-9A-Za-z]{1,24};" only, and names of
+ * lower-case letters also in capitals (&EACUTE;), unless HTML defines those. */
 #include "text_internal.h"
 
 #include <string.h>
 
-#define NAME_MAX_HTML 32 /* html.unescape looks at no more characters behind the & */
+#define NAME_MAX_HTML 32 /* html.unescape looks at no more characters after the & */
 #define NAME_MAX_FTFY 24
 
 /* ---- names -------------------------------------------------------------------------------- */
@@ -32,7 +32,7 @@ static int emit(vlk_cps *out, const vlk_entity *e, vlk_err *err)
     return vlk_cps_add(out, e->cp, e->cp[1] ? 2 : 1, err);
 }
 
-/* The longest bare name (2 characters or more) that name begins with; *used is its length. */
+/* The longest name valid without a semicolon (2 characters or more) that `name` begins with; *used is its length. */
 static const vlk_entity *find_prefix(const char *name, size_t n, size_t *used)
 {
     char part[NAME_MAX_HTML + 1];
@@ -59,7 +59,7 @@ uint32_t vlk_cp1252(uint32_t cp)
     return cp >= 0x80 && cp < 0xA0 ? table[cp - 0x80] : cp;
 }
 
-/* "#123" or "#x7B" at s: how many characters, 0 if there is no number; its value, at most 0x110000. */
+/* "#123" or "#x7B" at s: the number of characters, 0 if there is no number; its value, at most 0x110000. */
 static size_t number(const uint32_t *s, size_t n, uint32_t *value)
 {
     size_t i = 1;
@@ -102,7 +102,7 @@ static size_t number_to_char(uint32_t v, uint32_t *cp)
     return 1;
 }
 
-/* Copies s up to its next & and steps *i behind that. 1; 0 there is none left; -1. */
+/* Copies s up to its next & and moves *i past it. 1; 0 if there is none left; -1. */
 static int next_ampersand(vlk_cps *out, const uint32_t *s, size_t n, size_t *i, vlk_err *err)
 {
     size_t run = *i, end = run;
@@ -114,7 +114,7 @@ static int next_ampersand(vlk_cps *out, const uint32_t *s, size_t n, size_t *i, 
 
 /* ---- html.unescape ------------------------------------------------------------------------ */
 
-/* A named reference behind an &, s[0..n-1]: appends what it stands for. *used: the characters taken. */
+/* A named reference after an &, s[0..n-1]: appends what it stands for. *used: the characters consumed. */
 static int named_html(vlk_cps *out, const uint32_t *s, size_t n, size_t *used, vlk_err *err)
 {
     char name[NAME_MAX_HTML + 1];
@@ -162,10 +162,10 @@ int vlk_unescape_html(vlk_cps *out, const uint32_t *s, size_t n, vlk_err *err)
 
 /* ---- ftfy --------------------------------------------------------------------------------- */
 
-/* &NTILDE; for &ntilde;: the name in small letters, its value in capitals (up to 3 code points). */
+/* &NTILDE; for &ntilde;: the name in lower case, its value in upper case (up to 3 code points). */
 static size_t find_capitals(const char *name, size_t n, uint32_t cp[3])
 {
-    static const struct { /* those that grow */
+    static const struct { /* those that become longer */
         uint32_t cp;
         char up[4];
     } longer[] = {{0xDF, "SS"}, {0xFB00, "FF"}, {0xFB01, "FI"}, {0xFB02, "FL"}, {0xFB03, "FFI"}, {0xFB04, "FFL"}};
@@ -197,7 +197,8 @@ static size_t find_capitals(const char *name, size_t n, uint32_t cp[3])
     return e->cp[1] ? 2 : 1;
 }
 
-/* The reference behind an &, s[0..n-1]: how many characters it takes (0: it is none); *count code points in cp. */
+/* The reference after an &, s[0..n-1]: the number of characters it consumes (0: not a reference); *count code points in
+ * cp. */
 static size_t reference_ftfy(const uint32_t *s, size_t n, uint32_t cp[3], size_t *count)
 {
     char name[NAME_MAX_HTML + 1];
@@ -233,8 +234,8 @@ int vlk_unescape_ftfy(vlk_cps *out, const uint32_t *s, size_t n, vlk_err *err)
     size_t i = 0;
     int rc;
     while ((rc = next_ampersand(out, s, n, &i, err)) > 0) {
-        /* ftfy repeats until nothing changes. A reference to & in front of "amp;" would cost a pass for each of
-         * &amp;amp;amp;...; such a chain is followed here, and ends where the next one is no &. */
+        /* ftfy repeats until nothing changes. A reference to & before "amp;" would cost a pass for each of
+         * &amp;amp;amp;...; such a chain is resolved here, up to the first one that is not an &. */
         uint32_t cp[3] = {'&', 0, 0}, next[3];
         size_t count = 1, k, next_count;
         int chain = 0;

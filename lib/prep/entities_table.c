@@ -1,12 +1,10 @@
 /* entities_table.c - the named character references of HTML5 (WHATWG, section 13.5), sorted by the bytes of
- * the name: {name, {code points}, 1 if the name also counts without its semicolon}.
+ * the name: {name, {code points}, 1 if the name is also valid without its semicolon}.
  *
- * Made from Python's copy of the specification's list, html.entities.html5, in which a name that also counts without
- * its semicolon stands twice. This gives the rows again, one a line; the table packs as many as fit:
- *     from html.entities import html5
- *     for name in sorted(k[:-1] for k in html5 if k.endswith(";")):
- *         points = ", ".join("0x%X" % ord(c) for c in html5[name + ";"])
- *         print('{"%s", {%s}, %d},' % (name, points, name in html5)) */
+ * Made from Python's copy of the specification's list, html.entities.html5, in which a name that is also valid without
+ * its semicolon occurs twice. This prints the rows, one per line; the table has as many per line as fit: from
+ * html.entities import html5 for name in sorted(k[:-1] for k in html5 if k.endswith(";")): points = ", ".join("0x%X" %
+ * ord(c) for c in html5[name + ";"]) print('{"%s", {%s}, %d},' % (name, points, name in html5)) */
 #include "text_internal.h"
 
 // clang-format off

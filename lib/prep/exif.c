@@ -2,11 +2,11 @@
  *
  * EXIF is a small TIFF file: "II" or "MM" (the byte order), 42, the offset of the first directory; a directory
  * is a count and entries of 12 bytes: tag, type, number of values, value or offset. Orientation is tag 0x0112.
- * Where the block lies:
+ * Where the block is:
  *   JPEG   the first APP1 segment that begins with "Exif\0\0"
- *   PNG    the chunk eXIf, before or behind the pixels
+ *   PNG    the chunk eXIf, before or after the pixels
  *   WebP   the RIFF chunk EXIF, with or without "Exif\0\0" in front
- * A block that makes no sense is as none: it is never an error. */
+ * A block that makes no sense is ignored: it is never an error. */
 #include "image_internal.h"
 
 #include <string.h>
@@ -75,7 +75,7 @@ static int orientation_of(const uint8_t *p, size_t n)
     return 1;
 }
 
-/* Segments are FF marker length(2, with itself) data, up to the first scan (FFDA). */
+/* Segments are FF marker length(2, including itself) data, up to the first scan (FFDA). */
 static int from_jpeg(const uint8_t *p, size_t n)
 {
     size_t at = 2;

@@ -1,6 +1,6 @@
-/* image.c - an image in memory: which kind of file it is, its room, turning it upright.
+/* image.c - an image in memory: recognising the kind of file, allocation, turning it upright.
  *
- * The kind is told by the first bytes, never by the name. Turning follows TIFF 6.0's orientation tag, as
+ * The kind is recognised by the first bytes, never by the name. Turning follows TIFF 6.0's orientation tag, as
  * Pillow's exif_transpose does: 2 mirrored, 3 half a turn, 4 upside down mirrored, 5 transposed, 6 a quarter
  * clockwise, 7 transposed over the other diagonal, 8 a quarter counter-clockwise. */
 #include "image_internal.h"
@@ -40,7 +40,7 @@ int vlk_image_head(vlk_image *img, vlk_mode mode, size_t w, size_t h, size_t max
     if (w == 0 || h == 0)
         return vlk_fail(err, VLK_EFORMAT, "%s: an image of %zu x %zu", kind, w, h);
     if (vlk_mul(w, h, &n) || n > limit || vlk_mul(n, vlk_mode_bytes(mode), &bytes))
-        return vlk_fail(err, VLK_ELIMIT, "%s: %zu x %zu pixels are more than the limit of %zu", kind, w, h, limit);
+        return vlk_fail(err, VLK_ELIMIT, "%s: %zu x %zu pixels exceed the limit of %zu", kind, w, h, limit);
     img->mode = mode;
     img->width = w;
     img->height = h;
@@ -155,7 +155,7 @@ int vlk_image_decode_to(vlk_image *img, const void *bytes, size_t n, const vlk_p
     else if (strcmp(kind, "webp") == 0)
         ret = vlk_webp_decode(img, bytes, n, opt, err);
     else
-        vlk_fail(err, VLK_EUNSUPPORTED, "a %s image: png, jpeg and webp are read", kind);
+        vlk_fail(err, VLK_EUNSUPPORTED, "a %s image: only png, jpeg and webp are supported", kind);
     if (ret == 0 && !opt->no_exif)
         img->orientation = vlk_exif_orientation(kind, bytes, n);
     return ret;

@@ -1,15 +1,15 @@
-/* image_internal.h - what the files of the images half of this folder share.
+/* image_internal.h - shared by the image files of this folder.
  *
- * The way of an image: png.c, jpeg.c and webp.c fill a vlk_image in the mode that Pillow would open the
+ * The path of an image: png.c, jpeg.c and webp.c fill a vlk_image in the mode that Pillow would open the
  * file in; image.c chooses among them and turns; convert.c changes modes; resize.c resamples a window of the
- * resized image; pixels.c puts the steps in the order of the preprocess. */
+ * resized image; pixels.c runs the steps in the order of the preprocessing. */
 #ifndef VLK_IMAGE_INTERNAL_H
 #define VLK_IMAGE_INTERNAL_H
 
 #include "prep.h"
 
 #define VLK_MAX_PIXELS 100000000 /* the default of vlk_pixel_options.max_pixels */
-/* Bytes behind the pixels that may be read (not used): wide loads run over the last pixel. */
+/* Bytes after the pixels that may be read (but not used): wide loads reach past the last pixel. */
 #define VLK_PIXEL_SLACK 64
 
 size_t vlk_mode_bytes(vlk_mode mode); /* of one pixel */
@@ -21,20 +21,20 @@ static inline uint8_t vlk_div255(unsigned t)
     return (uint8_t)(((t >> 8) + t) >> 8);
 }
 
-/* Gives img its mode and size and room for its pixels, after width * height was checked against the limit.
- * What an earlier image left (palette, alpha, orientation) is reset. `kind` is for the message. */
+/* Sets the mode and size of img and allocates its pixels, after checking width * height against the limit. Resets what
+ * an earlier image left (palette, alpha, orientation). `kind` is for the message. */
 int vlk_image_start(vlk_image *img, vlk_mode mode, size_t w, size_t h, size_t max_pixels, const char *kind,
                     vlk_err *err) VLK_MUST_USE;
-/* The same without the room. */
+/* The same without the allocation. */
 int vlk_image_head(vlk_image *img, vlk_mode mode, size_t w, size_t h, size_t max_pixels, const char *kind,
                    vlk_err *err) VLK_MUST_USE;
-/* Room for n bytes and the slack in *p; what was there stays. */
+/* Room for n bytes and the slack in *p; the content is kept. */
 int vlk_pixel_room(uint8_t **p, size_t *cap, size_t n, vlk_err *err) VLK_MUST_USE;
 void vlk_image_swap(vlk_image *img); /* exchanges data and spare */
 
-/* Somebody who may want the rows as they come, so that the image never lies in memory as a whole. `start` is
- * called when the header is known (mode, size, transparency): 1 to have the rows, 0 to have the whole image,
- * -1 with err. `rows` then gets n whole rows from row y on, in order. */
+/* A receiver of rows as they are decoded, so that the whole image is never in memory. `start` is called when the header
+ * is known (mode, size, transparency): 1 to receive the rows, 0 to get the whole image, -1 with err. `rows` then gets n
+ * complete rows from row y on, in order. */
 typedef struct vlk_sink {
     int (*start)(void *arg, const vlk_image *img, vlk_err *err);
     void (*rows)(void *arg, const uint8_t *rows, size_t y, size_t n);
@@ -57,17 +57,17 @@ int vlk_webp_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_
 /* vlk_image_decode with a sink. */
 int vlk_image_decode_to(vlk_image *img, const void *bytes, size_t n, const vlk_pixel_options *opt, vlk_sink *sink,
                         vlk_err *err) VLK_MUST_USE;
-/* The data of the first chunk of that name in a RIFF file of n >= 12 bytes ("WEBP" is not looked at); *len is their
- * length. NULL if no whole one is there. */
+/* The data of the first chunk of that name in a RIFF file of n >= 12 bytes ("WEBP" is not checked); *len is its length.
+ * NULL if there is no complete one. */
 const uint8_t *vlk_riff_chunk(const uint8_t *p, size_t n, const char name[4], size_t *len);
-/* Orientation 1..8 that a whole PNG, JPEG or WebP file carries; 1 when there is none or it makes no sense. */
+/* The orientation 1..8 in a complete PNG, JPEG or WebP file; 1 if there is none or it makes no sense. */
 int vlk_exif_orientation(const char *kind, const uint8_t *p, size_t n);
 
 /* One axis of a resize from `in` to `out` pixels, of which the window first .. first+count-1 is wanted. Output
  * i of the window is sum over j < taps[i] of k[i * stride + j] * source[lo[i] + j]. */
 typedef struct vlk_axis {
     size_t in, out, first, count;
-    size_t stride;         /* a multiple of 4; weights behind taps[i] are 0 */
+    size_t stride;         /* a multiple of 4; weights after taps[i] are 0 */
     size_t src_lo, src_hi; /* source positions that the window touches: [src_lo, src_hi) */
     uint32_t *lo, *taps;
     double *w;    /* the weights before they were rounded: 16-bit images */
@@ -78,13 +78,13 @@ typedef struct vlk_axis {
 
 #define VLK_WEIGHT_BITS 22
 
-/* What is kept of an image after it was resized to w x h: the part (x, y, cw, ch). */
+/* The part of an image that is kept after it was resized to w x h: the part (x, y, cw, ch). */
 typedef struct vlk_part {
     size_t w, h;         /* of the whole resized image */
     size_t x, y, cw, ch; /* inside it */
 } vlk_part;
 
-/* A resize on its way, and its memory, which is kept between images. Starts with vlk_resizer_init. */
+/* The state of a resize, and its memory, which is kept between images. Starts with vlk_resizer_init. */
 typedef struct vlk_resizer {
     vlk_axis x, y;
     vlk_part part;
@@ -99,21 +99,21 @@ typedef struct vlk_resizer {
 void vlk_resizer_init(vlk_resizer *rz);  /* chooses the loops: the CPU's, capped by the variable VLK_CPU */
 void vlk_resizer_clear(vlk_resizer *rz); /* frees its memory; it can be used again */
 
-/* The part of what `src` becomes when it is resized, in its own mode, into dst (mode, palette and pixels). A
- * resize to the size of src is a copy of the part. The same values as the whole resize gives. src's pixels may
- * change (alpha is multiplied in). */
+/* Resizes `src` in its own mode, and writes `part` of the result into dst (mode, palette and pixels), with the same
+ * values as in the whole result. A resize to the size of src copies the part. The pixels of src may change (alpha is
+ * multiplied in). */
 int vlk_resize_part(vlk_image *dst, vlk_image *src, const vlk_part *part, vlk_filter filter, vlk_resizer *rz,
                     vlk_err *err) VLK_MUST_USE;
 
 /* The same for a w x h image of c 8-bit channels without alpha, whose rows come in order: start; rows until all
- * of [row_lo, row_hi) were given (others are passed over); end writes cw * ch pixels. Not for VLK_NEAREST. */
+ * of [row_lo, row_hi) were given (others are ignored); end writes cw * ch pixels. Not for VLK_NEAREST. */
 int vlk_resize_start(vlk_resizer *rz, size_t w, size_t h, size_t c, const vlk_part *part, vlk_filter filter,
                      vlk_err *err) VLK_MUST_USE;
 void vlk_resize_rows(vlk_resizer *rz, const uint8_t *rows, size_t y, size_t n);
 void vlk_resize_end(vlk_resizer *rz, uint8_t *dst);
 
-/* Decodes, turns and changes modes as vlk_pixels; of the image the box {x, y, w, h} that `box` answers is cut out and
- * resized to (out_h, out_w, 3), as RGB. */
+/* Decodes, turns and changes modes as vlk_pixels does; then cuts out the box {x, y, w, h} chosen by `box` and resizes
+ * it to (out_h, out_w, 3), as RGB. */
 int vlk_pixels_of_box(uint8_t *out, size_t out_w, size_t out_h, const void *bytes, size_t n, const vlk_preprocess *r,
                       const vlk_pixel_options *opt, void (*box)(void *arg, size_t w, size_t h, size_t box[4]),
                       void *arg, vlk_pixel_scratch *s, vlk_err *err) VLK_MUST_USE;

@@ -5,9 +5,9 @@
  * RGB (the library decides by JFIF and Adobe markers whether they are stored as YCbCr), four as CMYK, which
  * Pillow inverts whatever the markers say (Adobe's programs store it so).
  *
- * Broken files follow Pillow: the library's warnings (bad Huffman codes, an early end mark, whose rows are
- * made up) pass; its errors do not; and a file that ends before its end-of-image mark is cut, even when all
- * rows were there. */
+ * Broken files are treated as by Pillow: the library's warnings (bad Huffman codes, an early end mark, whose missing
+ * rows are filled in) are ignored; its errors are not; and a file that ends before its end-of-image mark is truncated,
+ * even if all rows were there. */
 #include "image_internal.h"
 
 #include <stdio.h>
@@ -51,7 +51,7 @@ static void source_init(j_decompress_ptr c)
     (void)c;
 }
 
-/* All bytes were given at the start: to be asked for more means that the file is cut. */
+/* All bytes were passed at the start: a request for more means that the file is truncated. */
 static boolean source_fill(j_decompress_ptr c)
 {
     decoder *d = c->client_data;
@@ -105,7 +105,7 @@ static void read_rows(vlk_image *img, decoder *d, vlk_sink *sink)
         uint8_t *to = img->data + (pass_on ? 0 : y * row);
         for (size_t i = 0; i < n; i++)
             rows[i] = to + i * row;
-        /* The library gives a few rows a call. */
+        /* The library returns a few rows per call. */
         while (d->cinfo.output_scanline < y + n) {
             size_t done = d->cinfo.output_scanline - y;
             jpeg_read_scanlines(&d->cinfo, rows + done, (JDIMENSION)(n - done));
@@ -115,7 +115,7 @@ static void read_rows(vlk_image *img, decoder *d, vlk_sink *sink)
     }
 }
 
-/* Everything that may jump out. */
+/* Everything that may call longjmp. */
 static int decode(vlk_image *img, decoder *d, const vlk_pixel_options *opt, vlk_sink *sink, vlk_err *err)
 {
     struct jpeg_decompress_struct *c = &d->cinfo;
@@ -147,7 +147,7 @@ static int decode(vlk_image *img, decoder *d, const vlk_pixel_options *opt, vlk_
     return 0;
 }
 
-/* The only frame that jumps come back to; nothing local to it changes after setjmp. -2: the library gave up. */
+/* The only frame that longjmp returns to; nothing local to it changes after setjmp. -2: the library gave up. */
 static int guarded(vlk_image *img, decoder *d, const vlk_pixel_options *opt, vlk_sink *sink, vlk_err *err)
 {
     if (setjmp(d->jump))

@@ -1,14 +1,14 @@
-/* pixels.c - the whole way from the bytes of a file to the grey levels that a tower sees.
+/* pixels.c - the whole path from the bytes of a file to the pixels that a tower sees.
  *
  *   decode - turn by EXIF - composite - [to RGB] - resize - crop or pad - [to RGB] - (H,W,3)
  * Hugging Face changes to RGB before the resize, transparent pixels onto white (its processors since version 5;
  * earlier ones dropped alpha); OpenAI and open_clip resize and pad in the file's own mode, change to RGB at the
- * end and drop alpha. A ground that the user asks for comes before the resize in every dialect.
+ * end and drop alpha. A background requested by the user is applied before the resize in every dialect.
  *
- * Sizes: SHORTEST the short side to S, the long one S * long / short, cut to an integer; SHORTEST to a rectangle
- * (open_clip only) and LONGEST: round(side / ratio), half to even, ratio the smaller or larger of the sides'
- * ratios. Crop of d superfluous pixels: d / 2 at the start (Hugging Face), or d / 2 rounded half to even. Where the
- * image is smaller than the crop it is padded: (d + 1) / 2 at the start (Hugging Face), or d / 2. */
+ * Sizes: SHORTEST the short side to S, the long one to S * long / short, truncated to an integer; SHORTEST to a
+ * rectangle (open_clip only) and LONGEST: round(side / ratio), half to even, ratio the smaller or larger of the sides'
+ * ratios. Cropping d extra pixels: d / 2 at the start (Hugging Face), or d / 2 rounded half to even. An image smaller
+ * than the crop is padded: (d + 1) / 2 at the start (Hugging Face), or d / 2. */
 #include "image_internal.h"
 
 #include <math.h>
@@ -17,7 +17,7 @@
 
 #define KEEP_BYTES ((size_t)16 << 20)
 
-/* Where the image goes: the part that is kept of the resized one, and its place on the preprocess's canvas. */
+/* Geometry: the part that is kept of the resized image, and its position on the canvas. */
 typedef struct layout {
     vlk_part part;
     size_t w, h, place_x, place_y;
@@ -26,7 +26,7 @@ typedef struct layout {
 struct vlk_pixel_scratch {
     vlk_image img, part, canvas;
     vlk_resizer rz;
-    const vlk_preprocess *preprocess; /* of the call under way */
+    const vlk_preprocess *preprocess; /* of the current call */
     int keep_trns;                    /* a transparent colour is composited, so the whole image is needed */
     layout at;
 };
@@ -85,12 +85,12 @@ static int target_size(const vlk_preprocess *r, const vlk_image *img, vlk_part *
         by_ratio(r, img, part);
     }
     if (part->w < 1 || part->h < 1)
-        return vlk_fail(err, VLK_EFORMAT, "an image of %zu x %zu has no pixels left when it is fitted into %zu x %zu",
-                        w, h, r->size_w, r->size_h);
+        return vlk_fail(err, VLK_EFORMAT, "an image of %zu x %zu has no pixels left after fitting into %zu x %zu", w, h,
+                        r->size_w, r->size_h);
     return 0;
 }
 
-/* One axis: which part of `size` pixels is kept, and where it lies in `crop` pixels. */
+/* One axis: which part of `size` pixels is kept, and its position in `crop` pixels. */
 static void crop_axis(const vlk_preprocess *r, size_t size, size_t crop, size_t *first, size_t *count, size_t *place)
 {
     *first = *place = 0;
@@ -124,7 +124,7 @@ static int fill_canvas(vlk_image *canvas, const vlk_image *like, size_t w, size_
     return 0;
 }
 
-/* Everything about sizes that follows from the preprocess and the image's own. */
+/* All sizes that follow from the preprocessing and the size of the image. */
 static int lay_out(layout *at, const vlk_preprocess *r, const vlk_image *img, vlk_err *err)
 {
     if (target_size(r, img, &at->part, err))
@@ -139,8 +139,8 @@ static int lay_out(layout *at, const vlk_preprocess *r, const vlk_image *img, vl
     return 0;
 }
 
-/* RGB and grey images, most of all, go through the first pass while their rows come from the decoder. A grey one
- * becomes RGB at the end in either dialect: three equal channels are resized as one. */
+/* RGB and grey images, the most common ones, go through the first pass while their rows come from the decoder. A grey
+ * one becomes RGB at the end in either dialect: three equal channels are resized as one. */
 static int sink_start(void *arg, const vlk_image *img, vlk_err *err)
 {
     vlk_pixel_scratch *s = arg;
@@ -160,7 +160,7 @@ static void sink_rows(void *arg, const uint8_t *rows, size_t y, size_t n)
     vlk_resize_rows(&s->rz, rows, y, n);
 }
 
-/* What comes before sizes: turned, on a ground, in the mode that is resized. */
+/* The steps before the resize: turned, on a background, in the mode that is resized. */
 static int settle(vlk_pixel_scratch *s, const vlk_preprocess *r, vlk_alpha alpha, vlk_err *err)
 {
     if (vlk_image_orient(&s->img, err))
@@ -170,7 +170,7 @@ static int settle(vlk_pixel_scratch *s, const vlk_preprocess *r, vlk_alpha alpha
     return r->rgb_first ? vlk_image_to_rgb(&s->img, err) : 0;
 }
 
-/* The way of a whole image: s->img to s->part. */
+/* The path of a whole image: s->img to s->part. */
 static int shape(vlk_pixel_scratch *s, const vlk_preprocess *r, vlk_alpha alpha, vlk_err *err)
 {
     if (settle(s, r, alpha, err) || lay_out(&s->at, r, &s->img, err))
@@ -178,7 +178,7 @@ static int shape(vlk_pixel_scratch *s, const vlk_preprocess *r, vlk_alpha alpha,
     return vlk_resize_part(&s->part, &s->img, &s->at.part, r->filter, &s->rz, err);
 }
 
-/* s->part on the canvas, if it does not fill it; *result is what counts. */
+/* s->part on the canvas, if it does not fill it; *result points at the result. */
 static int pad(vlk_pixel_scratch *s, const vlk_preprocess *r, vlk_image **result, vlk_err *err)
 {
     const layout *at = &s->at;
@@ -231,13 +231,13 @@ static int pixels(uint8_t *out, const void *bytes, size_t n, const vlk_preproces
     if (pad(s, r, &result, err) || vlk_image_to_rgb(result, err))
         return -1;
     if (result->width != w || result->height != h)
-        return vlk_fail(err, VLK_EMODEL, "the preprocess gives %zu x %zu pixels, expected %zu x %zu", result->width,
+        return vlk_fail(err, VLK_EMODEL, "preprocessing gives %zu x %zu pixels, expected %zu x %zu", result->width,
                         result->height, w, h);
     memcpy(out, result->data, w * h * 3);
     return 0;
 }
 
-/* The user's options, and what the preprocess asks for where they are silent. */
+/* The user's options, with the preprocessing's own values where they are not set. */
 static vlk_pixel_options options(const vlk_preprocess *r, const vlk_pixel_options *opt)
 {
     vlk_pixel_options o = opt ? *opt : (vlk_pixel_options){0};

@@ -6,9 +6,9 @@
  *   3 palette  1, 2, 4, 8 -> P
  *   4 grey+a   8 -> LA;  16 -> RGBA (high bytes)
  *   6 RGBA     8 -> RGBA;  16 -> RGBA (high bytes)
- * Of the ancillary chunks only tRNS is looked at: gamma, profiles, texts are skipped unread (but their CRC
- * counts), so a text chunk that unpacks to gigabytes costs nothing. Reading stops behind the pixels, as
- * Pillow's does: a missing IEND is no error. A wrong CRC of any chunk up to there is one. */
+ * Of the ancillary chunks only tRNS is used: gamma, profiles and texts are skipped unread (but their CRC is checked),
+ * so a text chunk that decompresses to gigabytes costs nothing. Reading stops after the pixels, as in Pillow: a missing
+ * IEND is not an error, but a wrong CRC of any chunk up to there is. */
 #include "image_internal.h"
 
 #include <png.h>
@@ -19,9 +19,9 @@
 typedef struct source {
     const uint8_t *p;
     size_t left;
-    int cut;        /* libpng asked for more than there is */
-    char what[160]; /* libpng's last words */
-    int broken;     /* a warning that Pillow would call an error */
+    int cut;        /* libpng requested more bytes than there are */
+    char what[160]; /* libpng's last message */
+    int broken;     /* a warning that Pillow treats as an error */
 } source;
 
 static void on_error(png_structp png, png_const_charp msg)
@@ -32,7 +32,7 @@ static void on_error(png_structp png, png_const_charp msg)
     longjmp(png_jmpbuf(png), 1);
 }
 
-/* zlib's checksum of the pixels: libpng only warns, when the rows are already there. */
+/* zlib's checksum of the pixels: libpng only warns, after all rows were delivered. */
 static void on_warning(png_structp png, png_const_charp msg)
 {
     source *s = png_get_error_ptr(png);
@@ -52,7 +52,7 @@ static void read_bytes(png_structp png, png_bytep out, size_t n)
     s->left -= n;
 }
 
-/* Which mode the header asks for, and the transforms that lead there. */
+/* The mode that the header implies, and the transforms that lead to it. */
 static vlk_mode choose_mode(png_structp png, png_infop info, const vlk_pixel_options *opt)
 {
     int bits = png_get_bit_depth(png, info), type = png_get_color_type(png, info);
@@ -80,7 +80,7 @@ static vlk_mode choose_mode(png_structp png, png_infop info, const vlk_pixel_opt
     case PNG_COLOR_TYPE_RGB:
         if (bits == 16) {
             png_set_strip_16(png);
-            /* The transparent colour has 16 bits a channel: it can only be compared before they are cut. */
+            /* The transparent colour has 16 bits a channel: it can only be compared before they are reduced. */
             if (opt->alpha > VLK_ALPHA_DROP && png_get_valid(png, info, PNG_INFO_tRNS)) {
                 png_set_tRNS_to_alpha(png);
                 return VLK_MODE_RGBA;
@@ -114,7 +114,7 @@ static void read_palette(vlk_image *img, png_structp png, png_infop info)
     }
 }
 
-/* The one transparent level of an image without an alpha channel, in the levels of data. */
+/* The single transparent level of an image without an alpha channel, on the scale of data. */
 static void read_transparent(vlk_image *img, png_structp png, png_infop info, int bits)
 {
     png_color_16p c = NULL;
@@ -153,7 +153,7 @@ static void read_rows(vlk_image *img, png_structp png, int passes)
     }
 }
 
-/* Everything that may jump out. `code` is already in err when it returns -1 by itself. */
+/* Everything that may call longjmp. If it returns -1 by itself, err is already set. */
 static int decode(vlk_image *img, png_structp png, png_infop info, const vlk_pixel_options *opt, vlk_sink *sink,
                   vlk_err *err)
 {
@@ -184,7 +184,7 @@ static int decode(vlk_image *img, png_structp png, png_infop info, const vlk_pix
     return 0;
 }
 
-/* The only frame of reading that jumps come back to; nothing local to it changes after setjmp. -2: libpng gave up. */
+/* The only frame of reading that longjmp returns to; nothing local to it changes after setjmp. -2: libpng gave up. */
 static int guarded(vlk_image *img, png_structp png, png_infop info, const vlk_pixel_options *opt, vlk_sink *sink,
                    vlk_err *err)
 {

@@ -1,6 +1,5 @@
-/* prep.h - the world's files to what a tower sees: images to u8 pixels, texts to token ids.
- * Equal to the reference implementations to the last bit: Pillow 11.3 for images, OpenAI's,
- * open_clip's and the Hugging Face (fast) tokenizers for texts. */
+/* prep.h - from files to what a tower sees: images to u8 pixels, texts to token ids. Bit-identical to the reference
+ * implementations: Pillow 11.3 for images, OpenAI's, open_clip's and the Hugging Face (fast) tokenizers for texts. */
 #ifndef VLK_PREP_H
 #define VLK_PREP_H
 
@@ -24,15 +23,15 @@ typedef enum vlk_mode {
 typedef struct vlk_image {
     vlk_mode mode;
     size_t width, height;
-    uint8_t *data; /* rows behind one another; owned, re-used by the next decode */
+    uint8_t *data; /* consecutive rows; owned, reused by the next decode */
     size_t cap;
-    uint8_t *spare; /* what turning and resizing need beside data; kept for the next time */
+    uint8_t *spare; /* scratch for turning and resizing; kept for the next image */
     size_t spare_cap;
-    uint8_t palette[256][4]; /* VLK_MODE_P: r g b alpha; entries that the file lacks are black */
+    uint8_t palette[256][4]; /* VLK_MODE_P: r g b alpha; entries missing from the file are black */
     int has_alpha;           /* an alpha channel, transparent palette entries, or trns_set */
     int orientation;         /* EXIF, 1..8; 1 if none */
     int trns_set;            /* a single transparent grey or RGB value (tRNS of colour types 0 and 2) */
-    uint16_t trns[3];        /* in the levels of data; trns[0] alone for 1, L and I16 */
+    uint16_t trns[3];        /* on the scale of data; only trns[0] for 1, L and I16 */
 } vlk_image;
 
 typedef enum vlk_filter { /* Pillow's numbers, as preprocessor_config.json spells them */
@@ -46,7 +45,7 @@ typedef enum vlk_filter { /* Pillow's numbers, as preprocessor_config.json spell
 
 typedef enum vlk_resize_mode {
     VLK_RESIZE_NONE,     /* do_resize false */
-    VLK_RESIZE_SHORTEST, /* the short side to size, the long one int(size * long / short) */
+    VLK_RESIZE_SHORTEST, /* the short side to size, the long one to int(size * long / short) */
     VLK_RESIZE_LONGEST,  /* fit inside size, centre, fill the rest */
     VLK_RESIZE_SQUASH    /* both sides forced */
 } vlk_resize_mode;
@@ -57,7 +56,7 @@ typedef struct vlk_preprocess {
     int crop_floor; /* 1 Hugging Face: d / 2; 0 torchvision: half to even */
     int on_white;   /* 1 Hugging Face (5.x): transparent pixels on white before the rest; 0: alpha is dropped */
     vlk_resize_mode resize;
-    size_t size_w, size_h; /* SHORTEST: size_h = size_w = the short side */
+    size_t size_w, size_h; /* for SHORTEST, size_h = size_w = the short side */
     vlk_filter filter;
     int crop; /* centre crop to crop_w x crop_h */
     size_t crop_w, crop_h;
@@ -66,52 +65,52 @@ typedef struct vlk_preprocess {
     double mean[3], std[3]; /* 0 and 1 when do_normalize is false */
 } vlk_preprocess;
 
-/* AUTO is what the dialect's reference does by itself: see vlk_preprocess.on_white. */
+/* AUTO is what the dialect's reference does by default: see vlk_preprocess.on_white. */
 typedef enum vlk_alpha { VLK_ALPHA_AUTO, VLK_ALPHA_DROP, VLK_ALPHA_WHITE, VLK_ALPHA_BLACK } vlk_alpha;
 
-typedef struct vlk_pixel_options { /* what a user decides */
+typedef struct vlk_pixel_options { /* the user's choices */
     int no_exif;
     vlk_alpha alpha;
-    size_t max_pixels; /* width * height, from the header, before memory is taken; 0: 100 million */
+    size_t max_pixels; /* width * height, from the header, before memory is allocated; 0: 100 million */
 } vlk_pixel_options;
 
-/* The preprocess of a Hugging Face folder's preprocessor_config.json (old and new spellings). `path`
- * names it in messages. VLK_EMODEL for anything that makes no sense: size 0, std 0, resample 9. */
+/* The preprocessing in a Hugging Face folder's preprocessor_config.json (old and new spellings). `path` names it in
+ * messages. VLK_EMODEL for values that make no sense: size 0, std 0, resample 9. */
 int vlk_preprocess_from_hf(vlk_preprocess *r, const vlk_json *config, const char *path, vlk_err *err) VLK_MUST_USE;
-/* open_clip's preprocess_cfg; image_size is the model's, the default of `size`. */
+/* open_clip's preprocess_cfg; image_size is the model's, and the default of `size`. */
 int vlk_preprocess_from_open_clip(vlk_preprocess *r, const vlk_json *preprocess_cfg, size_t image_size,
                                   const char *path, vlk_err *err) VLK_MUST_USE;
-/* OpenAI's own: shortest, bicubic, centre crop, CLIP's mean and deviation. */
+/* OpenAI's own: shortest side, bicubic, centre crop, CLIP's mean and standard deviation. */
 void vlk_preprocess_openai(vlk_preprocess *r, size_t image_size);
-/* Width and height of what the preprocess gives (they do not depend on the image), or VLK_EMODEL when
- * they would (no crop after SHORTEST). */
+/* Width and height of the preprocessed image, which do not depend on the input; VLK_EMODEL if they would (no crop after
+ * SHORTEST). */
 int vlk_preprocess_output(const vlk_preprocess *r, size_t *w, size_t *h, vlk_err *err) VLK_MUST_USE;
-/* One line that tells two recipes apart: "hf shortest 64 bicubic crop 64x64 mean ... std ...". Returns out. */
+/* One line that identifies the preprocessing: "hf shortest 64 bicubic crop 64x64 mean ... std ...". Returns out. */
 const char *vlk_preprocess_text(const vlk_preprocess *r, char *out, size_t size);
-/* The 3 x 256 floats that a grey level becomes, as the dialect computes them: table[c][level]. */
+/* The 3 x 256 floats that pixel levels are mapped to, as the dialect computes them: table[c][level]. */
 void vlk_preprocess_levels(const vlk_preprocess *r, float table[3][256]);
 
-/* Decodes by content, not by name: PNG, JPEG, WebP where built in; GIF, BMP and others are refused by
- * name. The first frame of animations. err->code: VLK_EFORMAT broken, VLK_ELIMIT too large,
- * VLK_EUNSUPPORTED a kind that is not read. `img` starts as {0} and may be re-used. */
+/* Recognises the kind by content, not by name: PNG, JPEG, and WebP if built in; GIF, BMP and others are refused, naming
+ * the kind. Of animations the first frame is read. err->code: VLK_EFORMAT broken, VLK_ELIMIT too large,
+ * VLK_EUNSUPPORTED an unsupported kind. `img` starts as {0} and may be reused. */
 int vlk_image_decode(vlk_image *img, const void *bytes, size_t n, const vlk_pixel_options *opt,
                      vlk_err *err) VLK_MUST_USE;
 void vlk_image_clear(vlk_image *img);
-/* The kind that these first bytes show (32 are enough): "png", "jpeg", "webp", which are read; "gif", "bmp", "tiff"
- * ... for kinds that are known and not read; NULL if it is no image. */
+/* The kind of file by its first bytes (32 are enough): "png", "jpeg", "webp", which are supported; "gif", "bmp", "tiff"
+ * ... for kinds that are known but not supported; NULL if it is not an image. */
 const char *vlk_image_kind(const void *bytes, size_t n);
 /* Pillow's convert("RGB"), in place: alpha is dropped, 16-bit grey is clipped at 255, CMYK without profiles. */
 int vlk_image_to_rgb(vlk_image *img, vlk_err *err) VLK_MUST_USE;
 /* Turns by img->orientation, which becomes 1 (Pillow's exif_transpose, in the image's own mode). */
 int vlk_image_orient(vlk_image *img, vlk_err *err) VLK_MUST_USE;
-/* To RGB on a white or black ground: (c * a + ground * (255 - a)) / 255, rounded to nearest. VLK_ALPHA_DROP is
+/* To RGB on a white or black background: (c * a + ground * (255 - a)) / 255, rounded to nearest. VLK_ALPHA_DROP is
  * vlk_image_to_rgb. */
 int vlk_image_composite(vlk_image *img, vlk_alpha alpha, vlk_err *err) VLK_MUST_USE;
 /* Pillow 11's resize in the image's own mode (1 and P: nearest; RGBA, LA: premultiplied). */
 int vlk_image_resize(vlk_image *img, size_t w, size_t h, vlk_filter filter, vlk_err *err) VLK_MUST_USE;
 
-/* The whole way: bytes of a file to (H,W,3) u8 as the preprocess says. `scratch` keeps its memory between
- * calls; one per thread. */
+/* The whole path: bytes of a file to (H,W,3) u8 according to the preprocessing. `scratch` keeps its memory between
+ * calls; use one per thread. */
 typedef struct vlk_pixel_scratch vlk_pixel_scratch;
 vlk_pixel_scratch *vlk_pixel_scratch_new(vlk_err *err) VLK_MUST_USE;
 void vlk_pixel_scratch_free(vlk_pixel_scratch *s);
@@ -121,38 +120,40 @@ int vlk_pixels(uint8_t *out, const void *bytes, size_t n, const vlk_preprocess *
 /* ---- augmentation (augment.c): training only ------------------------------------------------- */
 
 typedef enum vlk_augment_kind {
-    VLK_AUGMENT_NONE,        /* the preprocess's image */
-    VLK_AUGMENT_CROP,        /* shortest side to S+M, the centre square of S+M, of it a square of S at 0..M both ways */
+    VLK_AUGMENT_NONE,        /* the image as preprocessed */
+    VLK_AUGMENT_CROP,        /* shortest side to S+M, centre square of S+M, then a square of S at offset 0..M in both
+                                directions */
     VLK_AUGMENT_RESIZED_CROP /* torchvision's RandomResizedCrop: a part of lo..hi of the area, ratio 3/4..4/3, to S */
 } vlk_augment_kind;
 typedef struct vlk_augment {
     vlk_augment_kind kind;
     size_t margin; /* M; VLK_AUGMENT_EIGHTH: S/8 */
     double lo, hi; /* 0 < lo <= hi <= 1 */
-    int flip;      /* left becomes right in half of the images */
+    int flip;      /* mirror half of the images */
 } vlk_augment;
 #define VLK_AUGMENT_EIGHTH SIZE_MAX
 
-/* Numbers in [0,1) that one image takes: [0] flip; [1] [2] place from the top, from the left; [3+2t] [4+2t] area and
+/* The numbers in [0,1) for one image: [0] flip; [1] [2] position from the top and from the left; [3+2t] [4+2t] area and
  * ratio of try t = 0..9. Which of them are used depends on the kind; none depends on what was used before. */
 enum { VLK_AUGMENT_UNIFORMS = 23 };
 
-/* "none", "crop", "crop:M", "resized-crop", "resized-crop:LO,HI" (0.9,1), each with ",flip" behind it. VLK_EUSAGE. */
+/* "none", "crop", "crop:M", "resized-crop", "resized-crop:LO,HI" (0.9,1), each optionally followed by ",flip".
+ * VLK_EUSAGE. */
 int vlk_augment_parse(vlk_augment *a, const char *s, vlk_err *err) VLK_MUST_USE;
-/* The spelling that parses to the same. Returns out. */
+/* The canonical spelling, which parses to the same. Returns out. */
 const char *vlk_augment_text(const vlk_augment *a, char *out, size_t size);
-/* For a model's preprocess: `base` becomes the preprocess of the image that is made before chance comes in ((S+M) x
- * (S+M) for crop), which may be kept; the margin of `a` is set. VLK_EUSAGE where kind and preprocess do not go
- * together. 1; 0 where there is no such image (resized-crop), base is then the model's. */
+/* For a model's preprocessing: `base` becomes the preprocessing of the image before the random part ((S+M) x (S+M) for
+ * crop), which may be cached; the margin of `a` is set. VLK_EUSAGE if kind and preprocessing do not fit together. 1; 0
+ * if there is no such image (resized-crop), and base is then the model's. */
 int vlk_augment_base(vlk_preprocess *base, vlk_augment *a, const vlk_preprocess *model, vlk_err *err) VLK_MUST_USE;
 /* From the base image (base_h, base_w, 3) to out (h, w, 3): none and crop. */
 void vlk_augment_cut(uint8_t *out, size_t w, size_t h, const uint8_t *base, size_t base_w, size_t base_h,
                      const vlk_augment *a, const double u[VLK_AUGMENT_UNIFORMS]);
-/* The part that resized-crop takes of a width x height image: box = {x, y, w, h}. */
+/* The part that resized-crop takes from a width x height image: box = {x, y, w, h}. */
 void vlk_augment_box(size_t box[4], const vlk_augment *a, size_t width, size_t height,
                      const double u[VLK_AUGMENT_UNIFORMS]);
-/* The whole way from a file's bytes to out (H,W,3) of the model's preprocess, for resized-crop: decode, turn, to RGB
- * before or after as the preprocess says, cut the box, resize it (no pixels from outside of it), flip. */
+/* The whole path from a file's bytes to out (H,W,3) of the model's preprocessing, for resized-crop: decode, turn, to
+ * RGB before or after as the preprocessing says, cut out the box, resize it (without pixels from outside it), flip. */
 int vlk_augment_resized(uint8_t *out, const void *bytes, size_t n, const vlk_augment *a, const vlk_preprocess *model,
                         const vlk_pixel_options *opt, const double u[VLK_AUGMENT_UNIFORMS], vlk_pixel_scratch *scratch,
                         vlk_err *err) VLK_MUST_USE;
@@ -169,17 +170,18 @@ typedef enum vlk_bpe_dialect { VLK_BPE_OPENAI, VLK_BPE_OPEN_CLIP, VLK_BPE_HF } v
 typedef struct vlk_bpe vlk_bpe;
 
 /* From a Hugging Face folder: vocab.json and merges.txt, or tokenizer.json. `vocab_size` is the number of rows of the
- * model's table: every id must be below it; the vocabulary may end earlier, but may leave out no id. */
+ * model's table: every id must be below it; the vocabulary may end earlier, but must have no gaps. */
 vlk_bpe *vlk_bpe_open_hf(const char *folder, size_t vocab_size, vlk_err *err) VLK_MUST_USE;
-/* From OpenAI's merges file (bpe_simple_vocab_16e6.txt[.gz], or a merges.txt); the first
- * vocab_size - 514 merges count. */
+/* From OpenAI's merges file (bpe_simple_vocab_16e6.txt[.gz], or a merges.txt); the first vocab_size - 514 merges are
+ * used. */
 vlk_bpe *vlk_bpe_open_merges(const char *path, size_t vocab_size, vlk_bpe_dialect dialect, vlk_err *err) VLK_MUST_USE;
-/* What vlk_bpe_open_hf reads, from such a file of merges: vocab.json and merges.txt are appended; either may be NULL.
+/* Writes what vlk_bpe_open_hf reads, from such a file of merges: appends to vocab.json and merges.txt; either may be
+ * NULL.
  */
 int vlk_bpe_write_hf(const char *path, size_t vocab_size, vlk_buf *vocab, vlk_buf *merges, vlk_err *err) VLK_MUST_USE;
 void vlk_bpe_free(vlk_bpe *b);
 
-/* Token ids of one text (n bytes), begin and end token included, not padded, not cut. Bytes that are
+/* Token ids of one text (n bytes), including begin and end token, neither padded nor truncated. Bytes that are
  * not UTF-8: VLK_EFORMAT, with the offset. `ids` grows; *len is the number of ids. Not thread-safe
  * on one vlk_bpe (it keeps a cache of words). */
 typedef struct vlk_ids {
@@ -187,7 +189,7 @@ typedef struct vlk_ids {
     size_t len, cap;
 } vlk_ids;
 int vlk_bpe_encode(vlk_bpe *b, vlk_ids *out, const char *text, size_t n, vlk_err *err) VLK_MUST_USE;
-/* Cuts to `context` ids as the reference does (the last one becomes the end token). 1 if it was cut. */
+/* Truncates to `context` ids as the reference does (the last one becomes the end token). 1 if it was truncated. */
 int vlk_bpe_truncate(const vlk_bpe *b, vlk_ids *ids, size_t context);
 
 #endif

@@ -1,7 +1,7 @@
 /* preprocess.c - how a checkpoint wants its images: preprocessor_config.json (Hugging Face), preprocess_cfg
- * (open_clip), and the table of floats that a grey level becomes.
+ * (open_clip), and the table of floats that pixel levels are mapped to.
  *
- * Hugging Face, absent keys as the named processor class has them (CLIP's where the class is unknown):
+ * Hugging Face, absent keys as in the named processor class (CLIP's if the class is unknown):
  *   size       {"shortest_edge"} | {"height","width"} | integer (BLIP: square; others: the shortest edge)
  *   resample   Pillow's number; null is bilinear, as in the reference;   crop_size  {"height","width"} | integer
  *   do_resize, do_center_crop, do_rescale, do_normalize (null is false), rescale_factor, image_mean, image_std
@@ -25,7 +25,7 @@ static const char *const filter_names[] = {
     [VLK_BICUBIC] = "bicubic", [VLK_BOX] = "box",         [VLK_HAMMING] = "hamming"};
 #define FILTERS (sizeof filter_names / sizeof filter_names[0])
 
-/* What a key names in messages: the file, and the key in it. */
+/* How messages name a key: the file, and the key in it. */
 typedef struct place {
     const char *path;
     char text[512];
@@ -42,7 +42,7 @@ static int absent(const vlk_json *j)
     return !j || vlk_json_type(j) == VLK_JSON_NULL;
 }
 
-/* The JSON reader has found the mistake; it is one of the model. */
+/* The JSON reader found a mistake; it counts as one of the model. */
 static int not_a_model(vlk_err *err)
 {
     if (err)
@@ -107,7 +107,7 @@ static int read_rectangle(const vlk_json *j, const char *key, size_t *w, size_t 
     return read_side(vlk_json_get(j, "width"), w, at(p, name), err);
 }
 
-/* Does the name of the processor's class begin so? */
+/* Whether the name of the processor's class begins with this. */
 static int is_class(const vlk_json *config, const char *prefix)
 {
     const char *name = vlk_json_str(vlk_json_get(config, "image_processor_type"), NULL);
@@ -216,7 +216,7 @@ static void hf_defaults(vlk_preprocess *r, const vlk_json *config)
         r->mean[c] = r->std[c] = 0.5;
 }
 
-/* One word of a few: its index, -1 if it is another one, -2 if the key is absent. */
+/* One of a few words: its index, -1 if it is another word, -2 if the key is absent. */
 static int read_word(const vlk_json *cfg, const char *key, const char *const *words, int n, place *p, vlk_err *err)
 {
     const vlk_json *j = vlk_json_get(cfg, key);
@@ -231,11 +231,12 @@ static int read_word(const vlk_json *cfg, const char *key, const char *const *wo
         snprintf(all + len, sizeof all - len, "%s%s", i ? ", " : "", words[i]);
     }
     return vlk_fail(err, VLK_EMODEL, "%s: expected %s, found %s%s%s", at(p, key), all, s ? "\"" : "",
-                    s ? s : "something that is no text", s ? "\"" : "");
+                    s ? s : "something that is not a string", s ? "\"" : "");
 }
 
-/* "alpha": "drop" or "white". No key of the transformers library: its version 5 puts transparent pixels on white, older
- * ones dropped alpha, and nothing in a folder tells which of them a model was trained with. A folder may say it. */
+/* "alpha": "drop" or "white". Not a key of the transformers library: its version 5 composes transparent pixels on
+ * white, older ones dropped alpha, and nothing in a folder says which one a model was trained with. This key can say
+ * it. */
 static int hf_alpha(vlk_preprocess *r, const vlk_json *config, place *p, vlk_err *err)
 {
     static const char *const words[] = {"drop", "white"};
@@ -316,7 +317,7 @@ int vlk_preprocess_from_open_clip(vlk_preprocess *r, const vlk_json *cfg, size_t
         return -1;
     if (!absent(colour) && vlk_json_int(colour, 0, 255, &fill, at(&p, "fill_color"), err))
         return not_a_model(err);
-    /* A rectangle's shortest side is resized with bicubic there, whatever interpolation says. */
+    /* open_clip resizes a rectangle's shortest side with bicubic, whatever interpolation says. */
     if (r->resize == VLK_RESIZE_SHORTEST && r->size_w != r->size_h)
         r->filter = VLK_BICUBIC;
     r->fill = (int)fill;
@@ -340,13 +341,13 @@ void vlk_preprocess_openai(vlk_preprocess *r, size_t image_size)
     memcpy(r->std, clip_std, sizeof r->std);
 }
 
-/* ---- what a preprocess gives ------------------------------------------------------------------ */
+/* ---- the preprocessed image ------------------------------------------------------------------ */
 
 int vlk_preprocess_output(const vlk_preprocess *r, size_t *w, size_t *h, vlk_err *err)
 {
     if (!r->crop && r->resize != VLK_RESIZE_SQUASH)
         return vlk_fail(err, VLK_EMODEL,
-                        "the images would keep their own size or shape: expected a centre crop, or a size with height "
+                        "images would keep their own size or shape: expected a centre crop, or a size with height "
                         "and width");
     *w = r->crop ? r->crop_w : r->size_w;
     *h = r->crop ? r->crop_h : r->size_h;

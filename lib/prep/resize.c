@@ -1,9 +1,9 @@
 /* resize.c - Pillow 11's Image.resize, or a part of its result.
  *
- * Two passes, rows first, always (Pillow 12 and 13 sometimes take columns first, with other roundings). Each
+ * Always two passes, rows first (Pillow 12 and 13 sometimes process columns first, with different rounding). Each
  * pass of an 8-bit channel is
  *   out = clamp((2^21 + sum k[j] * in[lo + j]) >> 22, 0, 255)      in int32, weights as in axis.c
- * and is left out when the axis keeps its length. Only source rows that the second pass reads go through the
+ * and is skipped if the axis keeps its length. Only source rows that the second pass reads go through the
  * first, and only the columns of the part, which changes no value.
  *
  * 1 and P take the nearest pixel, whatever the filter. LA and RGBA are multiplied by alpha, resized and divided
@@ -21,7 +21,7 @@ void vlk_resizer_init(vlk_resizer *rz)
 {
     *rz = (vlk_resizer){0};
 #ifdef __x86_64__
-    const char *cap = getenv("VLK_CPU"); /* the results are the same: a switch for tests and measurements */
+    const char *cap = getenv("VLK_CPU"); /* results are the same: a switch for tests and measurements */
     rz->wide = __builtin_cpu_supports("avx2") && !(cap && strcmp(cap, "generic") == 0);
 #endif
 }
@@ -119,7 +119,7 @@ static void vpass(uint8_t *dst, const uint8_t *src, size_t stride, size_t n, con
     }
 }
 
-/* Pillow's 16 bits: the low and the high byte of the rounded sum are clamped each by itself. */
+/* As in Pillow, 16 bits: the low and the high byte of the rounded sum are clamped separately. */
 static uint16_t round16(double sum)
 {
     int32_t v = (int32_t)(sum >= 0.0 ? floor(sum + 0.5) : -floor(fabs(sum) + 0.5));
@@ -168,8 +168,8 @@ static void divide_alpha(vlk_image *img)
     }
 }
 
-/* Source positions of the nearest pixels into a->lo: trunc of scale / 2, advanced by repeated addition. One
- * behind the end (rounding) is marked with `in`: Pillow leaves such pixels 0. */
+/* Source positions of the nearest pixels into a->lo: trunc of scale / 2, advanced by repeated addition. A position past
+ * the end (by rounding) is marked with `in`: Pillow leaves such pixels 0. */
 static int plan_nearest(vlk_axis *a, size_t in, size_t out, size_t first, size_t count, vlk_err *err)
 {
     if (vlk_grow(&a->lo, &a->cap_lo, count, sizeof *a->lo, err))

@@ -2,13 +2,13 @@
  *
  * A weight k of 22 fraction bits is too wide for vpmaddwd (16 bits), so it is split: k = high * 2^15 + low,
  * low in [0, 2^15). Both sums are exact modulo 2^32, and so is (sum of highs << 15) + sum of lows: the same int32
- * as that of the plain loop, whatever wraps on the way.
+ * as that of the plain loop, even if intermediate values wrap.
  *
  * Rows pass: 4 source pixels at once, as words
  *   lane 0: r0 r1 g0 g1 b0 b1 a0 a1     lane 1: r2 r3 g2 g3 b2 b3 a2 a3
  * times the weights k0 k1 (four times) | k2 k3 (four times), which k15 holds in this order: 16 lows, 16 highs
- * for each group of four taps. Four rows share each load of weights. Loads take 16 bytes at the first pixel of
- * a group and so reach behind the last pixel: VLK_PIXEL_SLACK. */
+ * for each group of four taps. Four rows share each load of weights. Loads take 16 bytes at the first pixel of a group
+ * and so reach past the last pixel: VLK_PIXEL_SLACK. */
 #include "image_internal.h"
 
 #ifdef __x86_64__
@@ -54,7 +54,7 @@ static inline void add_taps(__m256i *low, __m256i *high, const uint8_t *p, __m25
 
 static inline void put(uint8_t *dst, int32_t v, size_t c, int last)
 {
-    memcpy(dst, &v, last ? c : 4); /* a byte too many is written over by the next pixel */
+    memcpy(dst, &v, last ? c : 4); /* one byte too many, overwritten by the next pixel */
 }
 
 static inline __m256i pick_of(size_t c)
@@ -66,8 +66,8 @@ static inline __m256i pick_of(size_t c)
     return c == 3 ? pick3 : pick4;
 }
 
-/* Four rows; c is a constant where this is inlined. Sums stand in variables of their own, not in arrays, so that
- * they stay in registers without any unrolling by the compiler. */
+/* Four rows; c is a constant where this is inlined. Sums are separate variables, not arrays, so that they stay in
+ * registers without any unrolling by the compiler. */
 static inline void hpass4(uint8_t *dst, size_t dst_stride, const uint8_t *src, size_t src_stride, const vlk_axis *a,
                           const size_t c)
 {

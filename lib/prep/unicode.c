@@ -1,7 +1,6 @@
-/* unicode.c - what is known about characters: classes, case, normal forms. Properties come from utf8proc
- * (the only place that knows it) and, for what came after it, from unicode_table.h.
- * Python's str.lower() is Unicode's full lower-casing (SpecialCasing.txt): only U+0130 becomes two code
- * points, and only U+03A3 looks at its neighbours (Final_Sigma, Unicode 3.13 table 3-17). */
+/* unicode.c - properties of characters: classes, case, normal forms. They come from utf8proc (used only here) and, for
+ * newer characters, from unicode_table.h. Python's str.lower() is Unicode's full lower-casing (SpecialCasing.txt): only
+ * U+0130 becomes two code points, and only U+03A3 depends on its neighbours (Final_Sigma, Unicode 3.13 table 3-17). */
 #include "text_internal.h"
 #include "unicode_table.h"
 
@@ -57,7 +56,7 @@ int vlk_cps_encode(vlk_buf *out, const vlk_cps *t, vlk_err *err)
 
 /* ---- classes ------------------------------------------------------------------------------ */
 
-/* White_Space of PropList.txt: what \s is in both regular expression engines. */
+/* White_Space of PropList.txt: what \s means in both regular expression engines. */
 static int is_space(uint32_t cp)
 {
     if (cp < 0x80)
@@ -152,15 +151,15 @@ static int is_cased(uint32_t cp)
     }
 }
 
-/* Is the sigma at t->at[i] the last letter of a word? `before`: the nearest character before it that is not
- * case-ignorable is cased. *run_end remembers how far the ignorable ones behind were walked, so that a long
- * run of sigmas and marks stays linear. */
+/* Whether the sigma at t->at[i] is the last letter of a word. `before`: the nearest character before it that is not
+ * case-ignorable is cased. *run_end remembers how far the ignorable ones after it were scanned, so that a long run of
+ * sigmas and marks stays linear. */
 static int ends_word(const vlk_cps *t, size_t i, int before, size_t *run_end)
 {
     if (!before)
         return 0;
     size_t j = i + 1;
-    if (j < *run_end) /* the ignorable run behind was walked before */
+    if (j < *run_end) /* the ignorable run after it was scanned already */
         j = *run_end;
     while (j < t->len && is_case_ignorable(t->at[j]))
         j++;
@@ -240,8 +239,8 @@ static int combining_class(uint32_t cp)
     return cp < 0x300 ? 0 : (int)utf8proc_get_property((utf8proc_int32_t)cp)->combining_class;
 }
 
-/* Canonical order of a run of combining marks: stable by class. Runs are short in honest texts; long ones are
- * sorted by counting, so that no text costs more than its length (utf8proc's own loop is quadratic). */
+/* Canonical order of a run of combining marks: stable by class. Runs are short in ordinary texts; long ones are sorted
+ * by counting, so that the cost of any text is linear (utf8proc's own loop is quadratic). */
 static int order_marks(uint32_t *run, size_t n, vlk_cps *spare, vlk_err *err)
 {
     if (n <= 32) {
@@ -294,7 +293,7 @@ static int compose(vlk_cps *out, const uint32_t *cp, size_t n, vlk_cps *spare, v
     }
     if (out->len == from)
         return 0;
-    /* A signed type of the same width may alias: utf8proc speaks int32_t. */
+    /* A signed type of the same width may alias: utf8proc uses int32_t. */
     utf8proc_ssize_t k =
         utf8proc_normalize_utf32((utf8proc_int32_t *)(out->at + from), (utf8proc_ssize_t)(out->len - from), form);
     if (k < 0)
@@ -303,7 +302,7 @@ static int compose(vlk_cps *out, const uint32_t *cp, size_t n, vlk_cps *spare, v
     return 0;
 }
 
-/* Combining marks that came after Unicode 9.0, and the second half of U+11938. */
+/* Combining marks added after Unicode 9.0, and the second half of U+11938. */
 static int is_after_unicode9(uint32_t cp)
 {
     static const uint32_t range[][2] = {
@@ -341,7 +340,7 @@ int vlk_cps_nfc(vlk_cps *t, int unicode9, vlk_err *err)
             j++;
         if (compose(&out, t->at + i, j - i, &spare, err))
             goto out;
-        if (j < t->len && vlk_cps_add(&out, t->at + j, 1, err)) /* to Unicode 9.0 it is a stranger: it stays, and */
+        if (j < t->len && vlk_cps_add(&out, t->at + j, 1, err)) /* Unicode 9.0 does not know it: it stays, and */
             goto out;                                           /* nothing moves past it */
         i = j;
     }

@@ -1,6 +1,6 @@
-/* unicode_table.h - letters and numbers that came after Unicode 15.0, which is all that the utf8proc of Debian 12
- * knows: {first, last, letter (1) or number (0), since}. since 16: up to Unicode 16.0, as the regular expressions of
- * Hugging Face's tokenizers know them; 18: later ones, as Python's regex of November 2026 does. */
+/* unicode_table.h - letters and numbers added after Unicode 15.0, up to which Debian 12's utf8proc goes: {first, last,
+ * letter (1) or number (0), since}. since 16: up to Unicode 16.0, as in the regular expressions of Hugging Face's
+ * tokenizers; 18: later ones, as in Python's regex of November 2026. */
 #ifndef VLK_UNICODE_TABLE_H
 #define VLK_UNICODE_TABLE_H
 
@@ -34,7 +34,7 @@ static const struct vlk_newer {
     {0x3D000, 0x3FC3F, 1, 18},
 };
 
-/* Capitals among them, and what is added to reach their small letters (Hugging Face only). */
+/* Capitals among them, and the offset to their lower-case letters (Hugging Face only). */
 static const struct vlk_newer_case {
     uint32_t first, last;
     int32_t delta;

@@ -1,10 +1,9 @@
-/* webp.c - WebP files to images: the only user of libwebp, and without it the answer that there is none.
+/* webp.c - WebP files to images: the only user of libwebp; without the library, an error that says so.
  *
- * As Pillow: RGBA when the file says that it has alpha, else RGB; of an animation the first frame on its
- * canvas, which is transparent black where the frame does not reach. The container: "RIFF" size "WEBP", then
- * chunks name(4) length(4) data; an animated file begins with VP8X (flags; width - 1 and height - 1 in 3 bytes
- * each) and keeps its frames in ANMF chunks (x / 2, y / 2, width - 1, height - 1, duration: 3 bytes each; 1 byte
- * of flags; then the chunks of a still image). */
+ * As Pillow: RGBA if the file says that it has alpha, else RGB; of an animation, the first frame on its canvas, which
+ * is transparent black outside the frame. The container: "RIFF" size "WEBP", then chunks name(4) length(4) data; an
+ * animated file begins with VP8X (flags; width - 1 and height - 1 in 3 bytes each) and keeps its frames in ANMF chunks
+ * (x / 2, y / 2, width - 1, height - 1, duration: 3 bytes each; 1 byte of flags; then the chunks of a still image). */
 #include "image_internal.h"
 
 #ifdef VLK_HAVE_WEBP
@@ -31,7 +30,7 @@ static const char *status_text(VP8StatusCode s)
     case VP8_STATUS_SUSPENDED:
         return "the file ends inside the image";
     case VP8_STATUS_UNSUPPORTED_FEATURE:
-        return "a feature that the library does not know";
+        return "a feature unknown to the library";
     default:
         return "broken data";
     }
@@ -45,7 +44,7 @@ static int fail(VP8StatusCode s, vlk_err *err)
     return vlk_fail(err, code, "WebP: %s", status_text(s));
 }
 
-/* Decodes one bitstream to (x, y) of the image that img already is. */
+/* Decodes one bitstream into img, which exists already, at (x, y). */
 static int decode_at(vlk_image *img, const uint8_t *p, size_t n, size_t x, size_t y, vlk_err *err)
 {
     WebPDecoderConfig cfg;
@@ -74,7 +73,7 @@ int vlk_webp_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_
     VP8StatusCode s = WebPGetFeatures(p, n, &f);
     if (s != VP8_STATUS_OK)
         return fail(s, err);
-    /* The library reads what is there of a cut file; the container says how much there should be. */
+    /* Of a truncated file the library reads what is there; the container says how much there should be. */
     if (n < 12 || le32(p + 4) > n - 8)
         return vlk_fail(err, VLK_EFORMAT, "WebP: the file ends after %zu bytes: its header says %zu", n,
                         n < 12 ? 12 : le32(p + 4) + 8);
@@ -88,7 +87,7 @@ int vlk_webp_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_
     size_t len = 0;
     const uint8_t *frame = n < 12 ? NULL : vlk_riff_chunk(p, n, "ANMF", &len);
     if (!frame || len <= 16)
-        return vlk_fail(err, VLK_EFORMAT, "WebP: an animation without a whole first frame");
+        return vlk_fail(err, VLK_EFORMAT, "WebP: an animation without a complete first frame");
     memset(img->data, 0, img->width * img->height * vlk_mode_bytes(mode));
     return decode_at(img, frame + 16, len - 16, le24(frame) * 2, le24(frame + 3) * 2, err);
 }
@@ -101,7 +100,7 @@ int vlk_webp_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_
     (void)p;
     (void)n;
     (void)opt;
-    return vlk_fail(err, VLK_EUNSUPPORTED, "a webp image: this build has no libwebp; png and jpeg are read");
+    return vlk_fail(err, VLK_EUNSUPPORTED, "a webp image: this build has no libwebp; only png and jpeg are supported");
 }
 
 #endif

@@ -110,8 +110,8 @@ static void flat_cases(void)
     flat("no version line", NULL, NULL, MERGES, 518, "#version");
     flat("empty merges", NULL, NULL, "", 518, "#version");
     flat("merge without vocabulary", NULL, NULL, HEAD "i n\nt h\na n\nq z\n", 518, "not in");
-    flat("merge of a later token", NULL, NULL, HEAD "in g</w>\ni n\nt h\na n\n", 518, "no merge before");
-    flat("merge twice", NULL, NULL, HEAD "i n\nt h\na n\na n\n", 518, "made before");
+    flat("merge of a later token", NULL, NULL, HEAD "in g</w>\ni n\nt h\na n\n", 518, "no earlier merge");
+    flat("merge twice", NULL, NULL, HEAD "i n\nt h\na n\na n\n", 518, "an earlier merge makes");
     flat("merge of one", NULL, NULL, HEAD "i n\nth\na n\nin g</w>\n", 518, "merge 2");
     flat("merge of three", NULL, NULL, HEAD "i n\nt h e\na n\nin g</w>\n", 518, "merge 2");
     flat("empty line inside", NULL, NULL, HEAD "i n\n\nt h\na n\nin g</w>\n", 518, "merge 2");
@@ -179,10 +179,10 @@ static void tokenizer_cases(void)
     tokenizer("specials in added_tokens only", ", \"<|endoftext|>\": 517", "", NULL);
     tokenizer("specials disagree", "\"id\": 517", "\"id\": 516", "517");
     tokenizer("not JSON", "\"model\": {", "\"model\": [", "not valid JSON");
-    tokenizer("another model", "\"BPE\"", "\"WordPiece\"", "no CLIP tokenizer");
-    tokenizer("another suffix", "\"</w>\", \"merges", "\"\", \"merges", "no CLIP tokenizer");
-    tokenizer("no lower-casing", "Lowercase", "Strip", "no CLIP tokenizer");
-    tokenizer("another pattern", "'ll|", "", "another pattern");
+    tokenizer("another model", "\"BPE\"", "\"WordPiece\"", "not a CLIP tokenizer");
+    tokenizer("another suffix", "\"</w>\", \"merges", "\"\", \"merges", "not a CLIP tokenizer");
+    tokenizer("no lower-casing", "Lowercase", "Strip", "not a CLIP tokenizer");
+    tokenizer("another pattern", "'ll|", "", "its pattern differs");
     tokenizer("a number for a merge", "\"a n\"", "3", "neither");
     tokenizer("a merge of three", "[\"t\", \"h\"]", "[\"t\", \"h\", \"e\"]", "neither");
     tokenizer("two merges in one", "\"a n\"", "\"a n\\nt o\"", "merge");
@@ -216,8 +216,8 @@ static void merges_cases(void)
     merges("too few", HEAD MERGES, 519, "4 merges");
     merges("an empty file", "", 518, "#version");
     merges("text without an end", "#version: 0.2", 518, "#version");
-    merges("a token of the future", HEAD "in g</w>\ni n\n", 516, "no merge before");
-    merges("the same token in two ways", HEAD "i n\nin g\nn g\ni ng\n", 518, "stands twice");
+    merges("a token of the future", HEAD "in g</w>\ni n\n", 516, "no earlier merge");
+    merges("the same token in two ways", HEAD "i n\nin g\nn g\ni ng\n", 518, "is repeated");
     merges("HTML", "<!doctype html>\n<html>\n", 518, "#version");
     merges("size 10", HEAD MERGES, 10, "vocabulary of 10");
     (void)!remove(path("merges.txt"));

@@ -101,7 +101,7 @@ static const struct nonsense {
       {"{\"size\":[1,2,3]}", "x.json: size", "3"},
       {"{\"size\":[64,0]}", "x.json: size", "0"},
       {"{\"interpolation\":\"nearest\"}", "x.json: interpolation", "nearest"},
-      {"{\"interpolation\":3}", "x.json: interpolation", "no text"},
+      {"{\"interpolation\":3}", "x.json: interpolation", "not a string"},
       {"{\"resize_mode\":\"fit\"}", "x.json: resize_mode", "fit"},
       {"{\"mode\":\"L\"}", "x.json: mode", "L"},
       {"{\"std\":[1,1,0]}", "x.json: std", "0"},
