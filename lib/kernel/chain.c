@@ -1,8 +1,8 @@
-/* chain.c - may our own loop (chain_internal.h) multiply? Only if it gives the backend's bits.
+/* chain.c - decides whether our own loop (chain_internal.h) multiplies: only if it gives the backend's bits.
  *
  * The backend's kernels sum in chunks whose length depends on the depth and the version (oneDNN 2.6.3: 512 at depth
  * 768, 1024 at 3072; OpenBLAS: GEMM_Q, the end halved). So at the first use of a depth the likely lengths are tried on
- * one row, and the one that fits is confirmed on all rows of the test. Where none fits the backend multiplies
+ * one row, and the one that matches is confirmed on all rows of the test. If none matches, the backend multiplies
  * everything. */
 #include "kernel_internal.h"
 
@@ -55,7 +55,7 @@ static int same(const trial *t, vlk_chunks c)
     return memcmp(t->y, t->want, t->m * VLK_PANEL * sizeof *t->y) == 0;
 }
 
-/* The chunks with which our loop gives what is wanted, or size 0. `step`: inputs in a step. */
+/* The chunks with which our loop gives the wanted bits, or size 0. `step`: inputs per step. */
 static vlk_chunks try_chunks(const trial *t, size_t step)
 {
     static const size_t sizes[] = {SIZE_MAX, 512, 1024, 384, 320, 256, 640, 768, 448, 192, 128, 64, 2048};
@@ -84,7 +84,7 @@ static int find_chunks(vlk_kernel *kn, vlk_dtype type, size_t k, vlk_chain_fn *o
           *panel = y + rows * VLK_PANEL, *x = panel + VLK_PANEL * k;
     fill(x, m * k, 1);
     fill(panel, VLK_PANEL * k, 2);
-    if (type == VLK_BF16) { /* in place: the halves lie before what is still to be read */
+    if (type == VLK_BF16) { /* in place: the halves are written before what is still to be read */
         kn->loops->to_bf16((uint16_t *)(void *)x, m * k, x, 1, m * k);
         kn->loops->to_bf16((uint16_t *)(void *)panel, VLK_PANEL * k, panel, 1, VLK_PANEL * k);
     }

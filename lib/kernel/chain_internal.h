@@ -1,11 +1,11 @@
 /* chain_internal.h - our own product of rows and a panel, with the bits of the backend: y (m,64) = x (m,k) panel.
  *
  * The libraries' kernels compute an element as a sum of chunks, each a chain of fused multiply-adds over its inputs in
- * order, from zero. This is that sum. gemm.c uses it only for products where a test found the very same bits (chain.c).
- * What it has over a call of the library: rows in any number cost the same, a single one needs no padding; a tile can
- * be small enough for its epilogue to find it in the first cache; and each step also fetches a line of the panel that
- * comes next, so that the panel is in the second-level cache when its turn comes. Tiles of 6 rows by 64 columns (AVX2:
- * 6 by 16) run at 98-100 % of the peak.
+ * order, from zero. This is that sum. gemm.c uses it only for products for which a test found identical bits (chain.c).
+ * Its advantages over a library call: rows cost the same whatever their number, and a single row needs no padding; a
+ * tile can be small enough to be in the first-level cache for its epilogue; and each step also prefetches a line of the
+ * next panel, which is then in the second-level cache when it is needed. Tiles of 6 rows by 64 columns (AVX2: 6 by 16)
+ * run at 98-100 % of the peak.
  *
  * f32 in AVX2 and AVX-512; bf16, where VLK_CHAIN_BF16 is set, in pairs by AVX512_BF16's dot product. */
 #include "loops_internal.h"
@@ -50,7 +50,7 @@ ALWAYS_INLINE void steps(vf acc[RMAX][VMAX], int nr, const chain_x *x, size_t ld
     }
 }
 
-/* Steps d0..d1 of a chain; `lines` of what comes next are fetched in every `every` of them (1 or 2). */
+/* Steps d0..d1 of a chain; `lines` of what comes next are prefetched, one every `every` steps (1 or 2). */
 ALWAYS_INLINE void chain(vf acc[RMAX][VMAX], int nr, const chain_x *x, size_t ldx, const chain_x *b, size_t d0,
                          size_t d1, const char *next, int lines, int every)
 {
@@ -101,8 +101,8 @@ static void NAME(chain)(float *y, const void *xp, size_t ldx, size_t m, size_t k
                         const void *next, size_t lines)
 {
     const chain_x *x = xp, *b = panel;
-    ahead a = {next ? next : panel, lines}; /* a pointer that is never null: lines may be 0 */
-    const size_t blocks = m / 6;            /* to spread the fetches over: a panel has four lines a step */
+    ahead a = {next ? next : panel, lines}; /* never a null pointer: lines may be 0 */
+    const size_t blocks = m / 6;            /* to spread the prefetches over: a panel has four lines per step */
     for (size_t r = 0; r < m;) {
         size_t left = m - r, nr = left >= 6 ? 6 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
         for (size_t c = 0; c < VLK_PANEL; c += VMAX * VW) {

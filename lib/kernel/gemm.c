@@ -2,25 +2,25 @@
  *
  * W is cut into panels of 64 outputs, x into tiles of rows; a task is one panel and one tile:
  *
- *     the panel:  f32 (K,64) or bf16 (K/2,64,2): packed before, or made now in the thread's scratch
+ *     the panel:  f32 (K,64) or bf16 (K/2,64,2): packed earlier, or made now in the thread's scratch
  *     for some rows of the tile:  acc (rows,64) = x panel        by our own loop or by the backend
  *                                 y = act(acc + bias) + res      while acc is in the cache
  *
- * The cut of columns depends on the weight alone, and a row's product has the same bits whatever stands beside it, so
- * the bits of y depend on x's row and W only. They are the backend's: our own loop is used where a test found that it
- * gives the same (chain.c); else the backend's calls multiply.
+ * The split of columns depends on the weight alone, and a row's product has the same bits whatever rows are beside it,
+ * so the bits of y depend only on x's row and W. They are the backend's: our own loop is used if a test found that it
+ * gives the same bits (chain.c); otherwise the backend multiplies.
  *
- * The arithmetic bf16 rounds both factors to nearest even and sums in f32. A backend that cannot gets the rounded
+ * The arithmetic bf16 rounds both factors to nearest even and sums in f32. A backend without bf16 gets the rounded
  * numbers as f32. */
 #include "kernel_internal.h"
 
 #include <stdatomic.h>
 
 enum {
-    TILE_ROWS = 272, /* of a task, at most; an image's 257 tokens are one tile */
-    SHARE_ROWS = 64, /* with so many for each thread, threads share the rows, else the panels */
-    OWN_ROWS = 48,   /* of acc with our own loop: it stays in the first cache */
-    PACK_ROWS = 512  /* a weight that has seen more is packed */
+    TILE_ROWS = 272, /* per task, at most; an image's 257 tokens are one tile */
+    SHARE_ROWS = 64, /* with this many per thread, threads split the rows, else the panels */
+    OWN_ROWS = 48,   /* of acc with our own loop: it stays in the first-level cache */
+    PACK_ROWS = 512  /* a weight used with more rows is packed */
 };
 
 typedef struct job {
@@ -32,14 +32,14 @@ typedef struct job {
     float *y;
     const unsigned char *x; /* rows of kp floats or bf16 */
     vlk_epilogue ep;
-    const struct vlk_pack *pack;      /* NULL: panels are made on the way */
-    vlk_chunks chunks;                /* of our own loop, in steps; size 0: it has other bits */
+    const struct vlk_pack *pack;      /* NULL: panels are made as needed */
+    vlk_chunks chunks;                /* of our own loop, in steps; size 0: its bits differ */
     size_t panels, tile_rows;         /* task = tile * panels + panel */
     size_t backend_bytes, tile_bytes; /* parts of the thread's scratch */
     atomic_int bad_value, bad_call;
 } job;
 
-/* The panel that will be wanted after p, to be fetched from memory. Pages of a mapped file are touched: fetching does
+/* The panel needed after p, to be prefetched from memory. Pages of a mapped file are touched, since prefetching does
  * not map them. */
 static const void *what_is_next(const job *j, size_t p, size_t *lines)
 {
@@ -70,7 +70,8 @@ static void finish(const job *j, const float *acc, size_t r, size_t n, size_t p)
                            e->residual ? e->residual + at : NULL);
 }
 
-/* The lines of y and of the residual that finish will want: they lie in rows far apart, which no hardware foresees. */
+/* Prefetches the lines of y and of the residual that finish needs: they are in rows far apart, which the hardware
+ * prefetcher does not see. */
 static void fetch_rows(const job *j, size_t r, size_t n, size_t p)
 {
     const size_t col = p * VLK_PANEL, left = j->w->n - col, cols = left < VLK_PANEL ? left : VLK_PANEL;
@@ -83,7 +84,7 @@ static void fetch_rows(const job *j, size_t r, size_t n, size_t p)
         }
 }
 
-/* Rows from .. to of panel p by our own loop. The panel that comes next is fetched on the way. */
+/* Rows from .. to of panel p by our own loop. The next panel is prefetched meanwhile. */
 static void own_rows(const job *j, float *acc, size_t from, size_t to, size_t p, const void *panel)
 {
     const size_t step = j->kind == VLK_PANEL_BF16 ? 2 : 1, row = j->kp * (step == 2 ? 2 : 4), k = j->kp / step;
@@ -142,7 +143,7 @@ static void convert_task(void *arg, size_t task, int thread)
     }
 }
 
-/* x as the product wants it. */
+/* x in the form that the product needs. */
 static int convert_x(job *j, vlk_err *err)
 {
     size_t bytes;
@@ -162,13 +163,13 @@ int vlk_panel_kind_of(const vlk_kernel *kn, vlk_panel_kind *kind, vlk_err *err)
     return bf16 < 0 ? -1 : 0;
 }
 
-/* A run takes the memory of its arithmetic: pages stored wider than that do not stay. */
+/* A run takes the memory of its arithmetic: pages stored wider than that are dropped. */
 static int stored_wider(const job *j)
 {
     return j->kind == VLK_PANEL_BF16 && vlk_dtype_size(j->w->dtype) > 2;
 }
 
-/* The packed form to use, made if it is time: at the second use, where pages do not stay. */
+/* The packed form to use, made if it is due: at the second use, if pages are dropped. */
 static int choose_pack(job *j, vlk_err *err)
 {
     vlk_weight *w = j->w;
@@ -181,9 +182,9 @@ static int choose_pack(job *j, vlk_err *err)
     return 0;
 }
 
-/* The pool gives each thread a run of neighbouring tasks. With few rows these are panels: each comes from memory once.
- * With many they are tiles of rows, the same in each operation, so that a thread finds in its cache what it wrote
- * there; then each thread reads all panels. Which cut is used shows in no bit. */
+/* The pool gives each thread a range of adjacent tasks. With few rows these are panels, and each is read from memory
+ * once. With many rows they are tiles of rows, the same in each operation, so that a thread finds in its cache what it
+ * wrote; each thread then reads all panels. No bit depends on the choice. */
 static void cut(job *j)
 {
     const size_t threads = (size_t)j->kn->threads;
@@ -198,12 +199,12 @@ static void cut(job *j)
     j->tile_rows = tiles == 1 ? j->m : ((j->m + tiles - 1) / tiles + 5) / 6 * 6;
 }
 
-/* The backend's product, ready for the numbers of rows that tasks will pass. */
+/* The backend's product, ready for all numbers of rows that tasks pass. */
 static int prepare_backend(job *j, vlk_dtype type, vlk_err *err)
 {
     const vlk_gemm_ops *g = j->kn->gemm;
     const size_t last = j->m % j->tile_rows;
-    /* whole calls; what remains of all rows, of a tile, of the last tile */
+    /* full calls; the remainder of all rows, of a tile, of the last tile */
     const size_t calls[] = {j->m < TILE_ROWS ? j->m : TILE_ROWS, j->m % TILE_ROWS, j->tile_rows % TILE_ROWS,
                             last % TILE_ROWS};
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)

@@ -1,12 +1,12 @@
 /* gemm_blas.c - products by OpenBLAS: the only user of cblas.h.
  *
- * Its kernels give a row other bits when the number of rows or the row's place in a block of the kernel changes.
+ * Its kernels give a row other bits if the number of rows or the row's position in a block of the kernel changes.
  * So every call has one shape: a tile of H rows by a panel of 64 columns; fewer rows are padded with zeros. H is the
- * largest height at which a row's place does not matter, found by multiplying a tile of equal rows at the first use
+ * largest height at which a row's position does not matter, found by multiplying a tile of equal rows at the first use
  * of a depth (64 with the SkylakeX kernels, 8 with Haswell's).
  *
- * Where oneDNN is the first choice the library is opened when it is asked for: at its start it makes threads that spin
- * for 28 ms on the cores that we have other work for. Where it is the only one it is linked. */
+ * If oneDNN is the first choice, the library is opened only when needed: at its start it creates threads that spin for
+ * 28 ms on cores that we need for other work. If it is the only backend, it is linked. */
 #include "kernel_internal.h"
 
 #include <cblas.h>
@@ -29,7 +29,8 @@ typedef struct blas {
 } blas;
 
 #ifdef VLK_HAVE_DNNL
-/* One function. dlsym gives an object's pointer, which C does not convert; POSIX says that their bits are the same. */
+/* One function. dlsym returns an object pointer, which C does not convert to a function pointer; POSIX says that their
+ * bits are the same. */
 static int find(void *lib, const char *name, void *function, vlk_err *err)
 {
     void *at = dlsym(lib, name);
@@ -71,7 +72,7 @@ static void *blas_open(int threads, vlk_err *err)
         free(b);
         return NULL;
     }
-    b->set_threads(1); /* our pool cuts the work */
+    b->set_threads(1); /* our pool splits the work */
     return b;
 }
 
@@ -97,7 +98,7 @@ static const char *blas_text(void *state, char *out, size_t size)
     return out;
 }
 
-/* Versions before a CPU take the kernels of a far older one for it, several times slower. */
+/* Versions older than a CPU use the kernels of a much older one for it, several times slower. */
 static const char *blas_note(void *state, char *out, size_t size)
 {
     static const char *const old[] = {"Prescott", "Core2",   "Penryn",    "Dunnington", "Nehalem", "Atom",

@@ -3,14 +3,14 @@
  * What was measured with 2.6.3 (Zen 4, Emerald Rapids): its `brg:` kernels give a row the same bits for any number of
  * rows. They are chosen for dense operands of known sizes on CPUs with AVX-512. A panel of 64 columns is dense as
  * (K,64), and at M >= 24 one call with it runs at 99 % of the peak when the panel is in the second-level cache.
- * A primitive costs 0.3-0.5 ms and 50-100 kB to make. So a depth has primitives of few heights, and m rows are cut
- * into those: 50 = 48 + 2 costs what 50 does. Where our own loop gives these bits (chain.c; it does on AVX-512) only
- * the height of its test is ever made. 3.2 passes the same tests.
+ * A primitive takes 0.3-0.5 ms and 50-100 kB to create. So each depth has primitives of few heights, and m rows are
+ * split into those: 50 = 48 + 2 costs as much as 50. If our own loop gives these bits (chain.c; it does on AVX-512),
+ * only the height of its test is ever created. 3.2 passes the same tests.
  *
- * Any other implementation ("gemm:jit"), or a `brg:` of another version that fails the test below, gets calls of one
- * shape: a fixed height, padded, at which a row's place does not matter (48 under AVX2).
+ * Any other implementation ("gemm:jit"), or a `brg:` of another version that fails the test below, is called with one
+ * shape: a fixed height, padded, at which a row's position does not matter (48 under AVX2).
  *
- * oneDNN's own threads stay off: each of our threads tells OpenMP that it has one. Scratchpads are ours. */
+ * oneDNN's own threading stays off: each of our threads tells OpenMP to use one thread. Scratchpads are ours. */
 #include "kernel_internal.h"
 
 #ifdef VLK_HAVE_DNNL
@@ -35,9 +35,9 @@ typedef const dnnl_memory_desc_t *cdesc;
 
 enum { HEIGHTS = 8, ROWS_TOP = 192 };
 static const size_t heights[HEIGHTS] = {ROWS_TOP, 96, 48, 16, 8, 4, 2, 1};
-static const size_t fixed_heights[] = {48, 64, 32, 24, 16, 12, 8, 6, 4, 2, 1}; /* to be tried in this order */
+static const size_t fixed_heights[] = {48, 64, 32, 24, 16, 12, 8, 6, 4, 2, 1}; /* tried in this order */
 
-/* The operands of one call, a set for each thread: handles are set before each call. */
+/* The operands of one call, one set per thread: handles are set before each call. */
 typedef struct operands {
     dnnl_memory_t x, w, y, scratch;
 } operands;
@@ -52,16 +52,16 @@ typedef struct shape {
 struct vlk_product {
     vlk_dtype type;
     size_t k;
-    int independent;       /* rows are: any height will do */
-    shape shapes[HEIGHTS]; /* made when needed; [0] alone if not independent */
+    int independent;       /* rows are independent: any height will do */
+    shape shapes[HEIGHTS]; /* created when needed; only [0] if not independent */
     size_t scratch;
     char name[64];
-    float test[VLK_PANEL]; /* a row's result that every height must give */
+    float test[VLK_PANEL]; /* the result of a row, which every height must give */
     struct vlk_product *next;
 };
 
 typedef struct dnnl {
-    int threads, bf16; /* bf16: 1 it has kernels, -1 it has none, 0 not asked yet */
+    int threads, bf16; /* bf16: 1 it has kernels, -1 it has none, 0 not known yet */
     dnnl_engine_t engine;
     dnnl_stream_t *stream; /* a thread */
     struct vlk_product *first;
@@ -77,7 +77,7 @@ static int failed(dnnl_status_t s, const char *what, vlk_err *err)
 
 /* ---- primitives ------------------------------------------------------------------------------- */
 
-/* A matmul (m,k) x (k,64), made, and its operands for each thread. */
+/* Creates a matmul (m,k) x (k,64) and its operands for each thread. */
 static int make_operands(dnnl *d, shape *s, cdesc x, cdesc w, cdesc y, cdesc scratch, vlk_err *err)
 {
     s->of = vlk_calloc((size_t)d->threads, sizeof *s->of, err);
@@ -182,8 +182,8 @@ static int call(dnnl *d, const shape *s, int thread, float *y, const void *x, co
     union {
         const void *in;
         void *out;
-    } ux = {x}, uw = {panel}; /* the interface knows no const */
-    omp_set_num_threads(1);   /* counts for the calling thread only */
+    } ux = {x}, uw = {panel}; /* the interface has no const */
+    omp_set_num_threads(1);   /* applies to the calling thread only */
     if (dnnl_memory_set_data_handle(o->x, ux.out) || dnnl_memory_set_data_handle(o->w, uw.out) ||
         dnnl_memory_set_data_handle(o->y, y) || dnnl_memory_set_data_handle(o->scratch, scratch))
         return -1;
@@ -194,7 +194,7 @@ static int call(dnnl *d, const shape *s, int thread, float *y, const void *x, co
 
 /* ---- are rows independent? --------------------------------------------------------------------- */
 
-/* The version whose kernels were tested at every height, by name; others are tested as they are made. */
+/* The version whose kernels were tested at every height; others are tested when they are created. */
 static int trusted(const char *name)
 {
 #if DNNL_VERSION_MAJOR == 2 && DNNL_VERSION_MINOR == 6
@@ -205,7 +205,7 @@ static int trusted(const char *name)
 #endif
 }
 
-/* Multiplies equal rows: 1 if all results are equal, and equal to those of the heights before. */
+/* Multiplies equal rows: 1 if all results are equal, and equal to those of the earlier heights. */
 static int test_shape(dnnl *d, struct vlk_product *p, shape *s, vlk_err *err)
 {
     const size_t m = s->m, k = p->k, xs = m * k, ws = k * VLK_PANEL;
@@ -222,7 +222,7 @@ static int test_shape(dnnl *d, struct vlk_product *p, shape *s, vlk_err *err)
     }
     int rc = call(d, s, 0, y, x, w, scratch) < 0 ? vlk_fail(err, VLK_EUNSUPPORTED, "oneDNN: matmul failed") : 0;
     if (rc == 0) {
-        int first = p->test[0] == 0.0f; /* the fill makes no zeros */
+        int first = p->test[0] == 0.0f; /* the fill contains no zeros */
         if (first)
             memcpy(p->test, y, sizeof p->test);
         rc = vlk_same_rows(y, m) && memcmp(y, p->test, sizeof p->test) == 0;
@@ -231,8 +231,8 @@ static int test_shape(dnnl *d, struct vlk_product *p, shape *s, vlk_err *err)
     return rc;
 }
 
-/* The first height of fixed_heights at which rows of one tile are independent of their place. Where that fails no shape
- * is left, and the next call tries again. */
+/* The first height of fixed_heights at which rows of one tile are independent of their position. If there is none, no
+ * shape is left, and the next call tries again. */
 static int make_fixed(dnnl *d, struct vlk_product *p, vlk_err *err)
 {
     p->independent = 0;
@@ -249,10 +249,10 @@ static int make_fixed(dnnl *d, struct vlk_product *p, vlk_err *err)
         if (same < 0)
             return -1;
     }
-    return vlk_fail(err, VLK_EUNSUPPORTED, "oneDNN: no height of a tile makes rows independent");
+    return vlk_fail(err, VLK_EUNSUPPORTED, "oneDNN: no tile height makes rows independent");
 }
 
-/* Makes the heights that m rows are cut into. */
+/* Creates the heights that m rows are split into. */
 static int make_heights(dnnl *d, struct vlk_product *p, size_t m, vlk_err *err)
 {
     for (int i = 0; i < HEIGHTS && p->independent; i++) {
@@ -274,7 +274,7 @@ static int make_heights(dnnl *d, struct vlk_product *p, size_t m, vlk_err *err)
     return p->independent || p->shapes[0].prim ? 0 : make_fixed(d, p, err);
 }
 
-/* ---- the face ---------------------------------------------------------------------------------- */
+/* ---- interface ---------------------------------------------------------------------------------- */
 
 static void drop_product(struct vlk_product *p, int threads)
 {

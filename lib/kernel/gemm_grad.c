@@ -1,23 +1,23 @@
-/* gemm_grad.c - products of the way back:  dX (M,K) = dY (M,N) W  and  dW (N,K) += dY^T X.
+/* gemm_grad.c - products of the backward pass:  dX (M,K) = dY (M,N) W  and  dW (N,K) += dY^T X.
  *
- * dX is the product of the door with W read the other way round, so its rows are as independent as those of y.
+ * dX is the product of gemm.c with W transposed, so its rows are as independent as those of y.
  *
- * dW sums over rows. They are cut into chunks of VLK_TN_ROWS, the last one filled up with zeros, and
+ * dW sums over rows. They are split into chunks of VLK_TN_ROWS, the last one padded with zeros, and
  *
  *     for some chunks, by all threads:  dY^T (chunks, N, rows) and panels of 64 columns of X
- *         a task is a panel and some rows of dW:
+ *         a task is one panel and some rows of dW:
  *             for each of the chunks, in order:  acc = dY^T panel(X);  dW += acc
  *
- * The cut depends on the sizes alone, so the number of threads shows in no bit. The arithmetic is the door's: f32, or
- * both factors rounded to bf16 and sums in f32. */
+ * The split depends on the sizes alone, so no bit depends on the number of threads. The arithmetic is that of gemm.c:
+ * f32, or both factors rounded to bf16 and sums in f32. */
 #include "kernel_internal.h"
 
 #include <stdatomic.h>
 
 enum {
-    BLOCK_FLOATS = 1 << 21, /* of dY and X that are prepared at once: half of what a third-level cache holds */
-    GROUP_ROWS = 96,        /* of dW: one task */
-    OWN_ROWS = 48,          /* of our own loop: acc stays in the first cache */
+    BLOCK_FLOATS = 1 << 21, /* of dY and X prepared at once: half of a third-level cache */
+    GROUP_ROWS = 96,        /* of dW, per task */
+    OWN_ROWS = 48,          /* of our own loop: acc stays in the first-level cache */
     STRIP = 64
 };
 
@@ -40,7 +40,7 @@ typedef struct job {
     vlk_kernel *kn;
     vlk_panel_kind kind;
     const struct vlk_product *product;
-    vlk_chunks chunks; /* of our own loop; size 0: it has other bits */
+    vlk_chunks chunks; /* of our own loop; size 0: its bits differ */
     const float *dy, *x;
     float *dw;
     size_t m, n, k;
@@ -55,14 +55,14 @@ static size_t size_of(const job *j)
     return j->kind == VLK_PANEL_BF16 ? 2 : 4;
 }
 
-/* Rows of chunk c of all. */
+/* The number of rows in chunk c. */
 static size_t rows_of(const job *j, size_t c)
 {
     size_t left = j->m - c * VLK_TN_ROWS;
     return left < VLK_TN_ROWS ? left : VLK_TN_ROWS;
 }
 
-/* A strip of 64 columns of dY, one chunk: turned, zeros behind the last row. */
+/* A strip of 64 columns of dY, one chunk: transposed, zeros after the last row. */
 static void turn_strip(const job *j, size_t c, size_t strip)
 {
     const size_t col = strip * STRIP, cols = j->n - col < STRIP ? j->n - col : STRIP, size = size_of(j);
@@ -85,7 +85,7 @@ static unsigned char *panel_at(const job *j, size_t c, size_t p)
     return j->panel + (c * j->panels + p) * VLK_TN_ROWS * VLK_PANEL * size_of(j);
 }
 
-/* The panel of 64 columns of X, one chunk: (rows,64), zeros behind the last row. */
+/* The panel of 64 columns of X, one chunk: (rows,64), zeros after the last row. */
 static void make_panel(const job *j, size_t c, size_t p)
 {
     const size_t rows = rows_of(j, j->first + c), col = p * VLK_PANEL;

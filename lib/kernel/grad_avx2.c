@@ -1,4 +1,4 @@
-/* grad_avx2.c - the loops of the way back for AVX2, and their table. */
+/* grad_avx2.c - the backward loops for AVX2, and their table. */
 #include "loops_internal.h"
 
 #if VLK_X86

@@ -1,4 +1,4 @@
-/* grad_avx512.c - the loops of the way back for AVX-512, and their table. */
+/* grad_avx512.c - the backward loops for AVX-512, and their table. */
 #include "loops_internal.h"
 
 #if VLK_X86

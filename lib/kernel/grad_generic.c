@@ -1,4 +1,4 @@
-/* grad_generic.c - the loops of the way back in portable C, and their table. */
+/* grad_generic.c - the backward loops in portable C, and their table. */
 #include "loops_internal.h"
 
 #define VLK_VEC 4

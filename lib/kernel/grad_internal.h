@@ -8,11 +8,11 @@
  *   GELU        Phi(x) + x phi(x), Phi as vec_internal.h has it
  *   tanh GELU   s = 1 / (1 + exp(-2u)):  s + x s (1 - s) 2u',  2u' = 1.5957691 (1 + 0.134145 x^2)
  *
- * The order of a row's sums depends on its length alone; sums over rows are taken in order. */
+ * The order of a row's sums depends on its length alone; sums over rows are added in order. */
 #include "loops_internal.h"
 #include "vec_internal.h"
 
-/* The vector at p, of which n floats are there. */
+/* The vector at p, of which n floats exist. */
 ALWAYS_INLINE vf get(const float *p, size_t n)
 {
     return n >= VW ? v_load(p) : v_loadn(p, n);
@@ -50,7 +50,7 @@ static void grad_channel_sums(float *sum, float *product, const float *a, const 
         vf s[4] = {v_zero(), v_zero(), v_zero(), v_zero()}, p[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
         const vf mu = get(mean + j, n - j);
         size_t r = 0;
-        for (; r + 4 <= m; r += 4) { /* four sums, of every fourth row: exacter, and no addition waits */
+        for (; r + 4 <= m; r += 4) { /* four sums, each of every fourth row: more exact, and no addition waits */
             UNROLL
             for (size_t i = 0; i < 4; i++)
                 channel_row(&s[i], &p[i], a ? a + (r + i) * n + j : NULL, x + (r + i) * n + j, mu, n - j);
@@ -86,7 +86,7 @@ static void grad_layer_norm(float *dx, int add, float *dgamma, float *dbeta, con
             const size_t n = d - i;
             vf y = get(dy + i, n), g = v_mul(y, get(gamma + i, n));
             vf xh = v_mul(v_sub(get(x + i, n), mean), rstd);
-            sg = v_add(sg, g); /* lanes behind the row have gamma 0 */
+            sg = v_add(sg, g); /* lanes after the row have gamma 0 */
             sgx = v_fma(g, xh, sgx);
             if (dgamma)
                 put(dgamma + i, v_mul(y, xh), n, 1);

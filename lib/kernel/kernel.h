@@ -1,8 +1,8 @@
 /* kernel.h - loops on float pointers: matrix products (the only door to oneDNN and BLAS), attention,
  * rows. Knows no model and no tape.
  *
- * Every function gives a row the same bits whatever the number of rows, its place among them and the
- * number of threads. Size letters: M rows, N outputs, K inputs, D width, H heads, T tokens. */
+ * Every function gives a row the same bits whatever the number of rows, its position among them and the number of
+ * threads. Size letters: M rows, N outputs, K inputs, D width, H heads, T tokens. */
 #ifndef VLK_KERNEL_H
 #define VLK_KERNEL_H
 
@@ -15,7 +15,7 @@ typedef enum vlk_cpu { VLK_CPU_AUTO, VLK_CPU_GENERIC, VLK_CPU_AVX2, VLK_CPU_AVX5
 
 typedef struct vlk_kernel_options {
     int threads;         /* 0: vlk_cpu_count() */
-    vlk_backend backend; /* AUTO: oneDNN where built in, else OpenBLAS; the programs read VLK_GEMM */
+    vlk_backend backend; /* AUTO: oneDNN if built in, else OpenBLAS; the programs read VLK_GEMM */
     vlk_cpu cpu;         /* the most that our own loops may use; the programs read VLK_CPU */
     vlk_dtype arith;     /* of the linear layers: VLK_F32 or VLK_BF16 */
 } vlk_kernel_options;
@@ -28,7 +28,7 @@ vlk_pool *vlk_kernel_pool(const vlk_kernel *k);
 const char *vlk_kernel_text(const vlk_kernel *k, char *out, size_t size);
 /* Something the user should know ("OpenBLAS runs its kernels for Prescott ..."), or NULL. Returns out. */
 const char *vlk_kernel_note(const vlk_kernel *k, char *out, size_t size);
-/* Another arithmetic from now on (VLK_F32, VLK_BF16): losses stay in f32. Returns the one before. */
+/* Sets the arithmetic from now on (VLK_F32, VLK_BF16); losses stay in f32. Returns the previous one. */
 vlk_dtype vlk_kernel_set_arith(vlk_kernel *k, vlk_dtype arith);
 /* Which backends were built in: bit 1 << vlk_backend. */
 unsigned vlk_kernel_backends(void);
@@ -41,31 +41,30 @@ struct vlk_pack; /* private to gemm: blocks of columns in the backend's layout *
 typedef struct vlk_weight {
     const char *name;
     const void *data;
-    vlk_dtype dtype;       /* VLK_F32, VLK_F16, VLK_BF16 as stored */
-    size_t n, k;           /* outputs, inputs */
-    size_t stride;         /* elements between the rows of what is stored */
-    int transposed;        /* stored (K,N): OpenAI's proj and text_projection */
-    const void *map;       /* the read-only mapping of a file that data lies in: its pages may be given back after */
-    size_t map_bytes;      /* use, here and beside data; NULL and 0: memory of the caller's */
-    struct vlk_pack *pack; /* made on the way, owned; vlk_weight_clear frees it */
-    size_t rows_seen;      /* what decides when it pays to pack: behind 512 rows, which a few images bring */
-    int checked;           /* all values were found finite */
+    vlk_dtype dtype;           /* VLK_F32, VLK_F16, VLK_BF16 as stored */
+    size_t n, k;               /* outputs, inputs */
+    size_t stride;             /* elements between the rows of what is stored */
+    int transposed;            /* stored (K,N): OpenAI's proj and text_projection */
+    const void *map;           /* the read-only file mapping that contains data: its pages may be dropped after */
+    size_t map_bytes;          /* use, here and beside data; NULL and 0: memory of the caller's */
+    struct vlk_pack *pack;     /* made as needed, owned; vlk_weight_clear frees it */
+    size_t rows_seen;          /* decides when it pays to pack: after 512 rows, which a few images have */
+    int checked;               /* all values were found finite */
     struct vlk_weight *by_tap; /* made by vlk_weight_by_tap, owned; vlk_weight_clear frees it */
 } vlk_weight;
 
-/* There is no hint that a long run comes: it packs after its first images anyway, and a program that reads names from
- * a pipe does not know. The bits are the same either way. Ready to use after {name, data, dtype, n, k, stride,
- * transposed, map, map_bytes} are set and the rest is zero. Data that changes (training): vlk_weight_clear after each
- * change. */
-void vlk_weight_clear(vlk_weight *w); /* frees what was made; may be used again */
-/* A convolution's weight, whose inputs are stored as (C,taps), with inputs in the order (taps,C) in which pixels lie in
- * memory: a copy that belongs to w. For vlk_gemm alone (`forward`) it may be without data once it is packed, which
- * vlk_weight_keep_packed sees to. EVALUE: a value of w that is not finite, named; EMEM. */
+/* Weights pack themselves after 512 rows; callers need not announce a long run. The bits are the same either way. Ready
+ * to use after {name, data, dtype, n, k, stride, transposed, map, map_bytes} are set and the rest is zero. Data that
+ * changes (training): vlk_weight_clear after each change. */
+void vlk_weight_clear(vlk_weight *w); /* frees what was made; the weight can be used again */
+/* A convolution's weight, whose inputs are stored as (C,taps), with inputs in the order (taps,C) of pixels in memory: a
+ * copy owned by w. If only vlk_gemm uses it (`forward`), its data can go once it is packed; vlk_weight_keep_packed does
+ * this. EVALUE: names a value of w that is not finite; EMEM. */
 vlk_weight *vlk_weight_by_tap(vlk_kernel *kn, vlk_weight *w, size_t taps, int forward, vlk_err *err);
 void vlk_weight_keep_packed(vlk_weight *by_tap);
 /* 1 if all values are finite, 0 if not (*at: the index of the first that is not). Reads the data once. */
 int vlk_weight_finite(vlk_kernel *kn, const vlk_weight *w, size_t *at);
-/* Gives back the mapped pages of n weights and around them, by all threads: they come from the file again if needed. */
+/* Drops the mapped pages of n weights and around them, on all threads: they are read from the file again if needed. */
 void vlk_weight_release_pages(vlk_kernel *kn, vlk_weight *const *w, size_t n);
 
 typedef enum vlk_act { VLK_ACT_NONE, VLK_ACT_QUICK_GELU, VLK_ACT_GELU, VLK_ACT_GELU_TANH, VLK_ACT_RELU } vlk_act;
@@ -79,27 +78,27 @@ typedef struct vlk_epilogue {
     const float *residual; /* (M,N), may be y itself, or NULL */
 } vlk_epilogue;
 
-/* y (M,N) = epilogue(x (M,K) W^T). Dense rows; y is not x. ep may be NULL. The first product with a weight looks at all
- * its values on the way (no other pass is needed): VLK_EVALUE names the weight and the first value that is not finite,
- * at each call. VLK_EUSAGE: a depth of 0; VLK_ELIMIT: one of over 33 million (OpenBLAS); VLK_EMEM; VLK_EUNSUPPORTED:
- * the library fails. m = 0 does nothing. One caller at a time on a kernel. */
+/* y (M,N) = epilogue(x (M,K) W^T). Dense rows; y is not x. ep may be NULL. The first product with a weight checks all
+ * its values (without an extra pass): VLK_EVALUE names the weight and the first value that is not finite, at each call.
+ * VLK_EUSAGE: depth 0; VLK_ELIMIT: a depth over 33 million (OpenBLAS); VLK_EMEM; VLK_EUNSUPPORTED: the library failed.
+ * m = 0 does nothing. Only one caller at a time per kernel. */
 int vlk_gemm(vlk_kernel *kn, float *y, const float *x, size_t m, vlk_weight *w, const vlk_epilogue *ep,
              vlk_err *err) VLK_MUST_USE;
 
-/* Rows of a chunk of vlk_gemm_tn. */
+/* Rows per chunk of vlk_gemm_tn. */
 #define VLK_TN_ROWS 256
 
-/* dx (M,K) = dy (M,N) W, or += with add: what y = x W^T passes on. Same rule for bits as vlk_gemm. */
+/* dx (M,K) = dy (M,N) W, or += with add: the gradient of y = x W^T. Same rule for bits as vlk_gemm. */
 int vlk_gemm_nn(vlk_kernel *kn, float *dx, const float *dy, size_t m, const vlk_weight *w, int add,
                 vlk_err *err) VLK_MUST_USE;
 /* dw (N,K) += dy (M,N)^T x (M,K): the products of chunks of VLK_TN_ROWS rows are added one after the other, the last
- * one filled up with zeros. Values need not be finite. */
+ * one padded with zeros. Values need not be finite. */
 int vlk_gemm_tn(vlk_kernel *kn, float *dw, const float *dy, const float *x, size_t m, size_t n, size_t k,
                 vlk_err *err) VLK_MUST_USE;
 /* sum (N) += the sum of the rows of x (M,N), in chunks as above. */
 int vlk_sum_rows(vlk_kernel *kn, float *sum, const float *x, size_t m, size_t n, vlk_err *err) VLK_MUST_USE;
-/* sum (N) = the sum of the rows of a (M,N); product (N) = that of a (x - mean), x (M,N), mean (N). With a NULL, x -
- * mean stands for it; product may be NULL. In float within a chunk, the chunks in double and in order. */
+/* sum (N) = the sum of the rows of a (M,N); product (N) = that of a (x - mean), x (M,N), mean (N). If a is NULL, x -
+ * mean is used; product may be NULL. In float within a chunk; chunks are added in double and in order. */
 int vlk_channel_sums(vlk_kernel *kn, double *sum, double *product, const float *a, const float *x, const float *mean,
                      size_t m, size_t n, vlk_err *err) VLK_MUST_USE;
 
@@ -171,8 +170,8 @@ void vlk_dot_rows(vlk_kernel *kn, float *scores, const float *q, const void *c, 
 void vlk_dot_queries(vlk_kernel *kn, float *scores, const float *q, size_t nq, const void *c, vlk_dtype type,
                      size_t stride, size_t m, size_t d);
 /* Gradients of rows. Each writes dx, or adds to it with `add`; dx may be dy. */
-/* x and stats as the forward call had and gave them; dgamma, dbeta (D) are added to, in chunks of VLK_TN_ROWS rows, or
- * NULL; dx may be NULL. */
+/* x and stats are the input and result of the forward call; dgamma, dbeta (D) are added to, in chunks of VLK_TN_ROWS
+ * rows, or NULL; dx may be NULL. */
 int vlk_layer_norm_grad_rows(vlk_kernel *kn, float *dx, int add, float *dgamma, float *dbeta, const float *dy,
                              const float *x, size_t m, size_t d, const float *gamma, const float *stats,
                              vlk_err *err) VLK_MUST_USE;

@@ -1,4 +1,4 @@
-/* loops_internal.h - the loops that exist once for each kind of CPU, as a table that is chosen at start.
+/* loops_internal.h - the loops that exist once per kind of CPU, as a table chosen at start.
  * rows_internal.h, attention_internal.h, grad_internal.h and attention_grad_internal.h hold the code; rows_*.c,
  * attention_*.c and grad_*.c compile it for each. Panels are made in pack_generic.c and pack_avx2.c. */
 #ifndef VLK_LOOPS_INTERNAL_H
@@ -12,15 +12,15 @@
 #define VLK_X86 0
 #endif
 
-/* A helper becomes part of the loop that calls it, with the constants that the call gives; a short inner loop becomes
- * its steps, whose sums stay in registers. */
+/* A helper is inlined into the loop that calls it, with the constants of the call; a short inner loop is unrolled, so
+ * that its sums stay in registers. */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 8")
 
 /* Columns of a panel, the unit in which weights are packed: f32 (K,64), bf16 (K/2,64,2). */
 #define VLK_PANEL 64
 
-/* What a panel is made from: n <= 64 outputs of k inputs. */
+/* The source of a panel: n <= 64 outputs of k inputs. */
 typedef struct vlk_panel_src {
     const unsigned char *data; /* the first output's first input; any alignment */
     vlk_dtype dtype;           /* F32, F16, BF16 */
@@ -49,15 +49,15 @@ typedef struct vlk_attend {
     float *scratch; /* vlk_attend_scratch floats */
 } vlk_attend;
 
-/* How a sum over the depth is cut into chains: runs of `size`; with `round` set, what is left at the end, if more than
- * one run and less than two, is halved and rounded up to a multiple of `round` (OpenBLAS's rule). In steps of the
- * chain. */
+/* How a sum over the depth is cut into chains: runs of `size`; with `round` set, the remainder at the end, if between
+ * one run and two, is halved and rounded up to a multiple of `round` (OpenBLAS's rule). Counted in steps of the chain.
+ */
 typedef struct vlk_chunks {
     size_t size, round;
 } vlk_chunks;
 
 /* y (m,64) = x (m,k) panel, our own loop (chain_internal.h). ldx, k and c in steps (bf16: pairs of inputs). `lines` of
- * 64 bytes from `next` are fetched on the way. */
+ * 64 bytes from `next` are prefetched meanwhile. */
 typedef void vlk_chain_fn(float *y, const void *x, size_t ldx, size_t m, size_t k, vlk_chunks c, const void *panel,
                           const void *next, size_t lines);
 
@@ -76,16 +76,16 @@ typedef struct vlk_loops {
     void (*dot)(float *scores, size_t ld, const float *q, size_t nq, const unsigned char *c, vlk_dtype type,
                 size_t stride, size_t m, size_t d);
     void (*attend)(const vlk_attend *a);
-    /* dst (k,64) or bf16 (kp/2,64,2), kp >= k; what lies behind n and k is zero. 1 if all values are finite, else 0:
-     * the check costs nothing here, and no other pass over the weights is needed. */
+    /* dst (k,64) or bf16 (kp/2,64,2), kp >= k; padding after n and k is zero. 1 if all values are finite, else 0: the
+     * check costs nothing here, and no other pass over the weights is needed. */
     int (*pack_f32)(float *dst, const vlk_panel_src *s);
     int (*pack_bf16)(uint16_t *dst, size_t kp, const vlk_panel_src *s);
-    /* dst (m,kp) = x (m,k) rounded to nearest even; zeros behind k. */
+    /* dst (m,kp) = x (m,k) rounded to nearest even; zeros after k. */
     void (*to_bf16)(uint16_t *dst, size_t kp, const float *x, size_t m, size_t k);
-    /* to (n; ldt) = x (m,n; ldx) turned: columns become rows. bf16: rounded to nearest even. */
+    /* to (n; ldt) = x (m,n; ldx) transposed. bf16: rounded to nearest even. */
     void (*turn_f32)(float *to, size_t ldt, const float *x, size_t ldx, size_t m, size_t n);
     void (*turn_bf16)(uint16_t *to, size_t ldt, const float *x, size_t ldx, size_t m, size_t n);
-    /* NULL where there is none. */
+    /* NULL if there is none. */
     vlk_chain_fn *chain_f32, *chain_bf16;
 } vlk_loops;
 
@@ -129,7 +129,7 @@ extern const vlk_grad_loops vlk_grad_generic;
 extern const vlk_grad_loops vlk_grad_avx2, vlk_grad_avx512;
 #endif
 
-/* The parts of the tables that live in other files. */
+/* The parts of the tables that are in other files. */
 void vlk_attend_generic(const vlk_attend *a);
 void vlk_attend_avx2(const vlk_attend *a);
 void vlk_attend_avx512(const vlk_attend *a);
@@ -137,7 +137,7 @@ int vlk_pack_f32_generic(float *dst, const vlk_panel_src *s);
 int vlk_pack_f32_avx2(float *dst, const vlk_panel_src *s);
 int vlk_pack_bf16_generic(uint16_t *dst, size_t kp, const vlk_panel_src *s);
 int vlk_pack_bf16_avx2(uint16_t *dst, size_t kp, const vlk_panel_src *s);
-/* Outputs i0..i1 and inputs j0..j1 of the above, which is what the edges of the fast ones need. */
+/* Outputs i0..i1 and inputs j0..j1 of the above, for the edges of the fast versions. */
 int vlk_pack_f32_part(float *dst, const vlk_panel_src *s, size_t i0, size_t i1, size_t j0, size_t j1);
 int vlk_pack_bf16_part(uint16_t *dst, const vlk_panel_src *s, size_t i0, size_t i1, size_t j0, size_t j1);
 void vlk_to_bf16_generic(uint16_t *dst, size_t kp, const float *x, size_t m, size_t k);

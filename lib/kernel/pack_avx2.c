@@ -1,7 +1,8 @@
-/* pack_avx2.c - panels of weights, and matrices turned, with 8x8 transposes; see pack_generic.c for the layouts.
+/* pack_avx2.c - panels of weights, and transposed matrices, with 8x8 transposes; see pack_generic.c for the layouts.
  *
- * Weights stored as (n,k) are read in runs of 64 inputs of each output, so that the panel's lines stay in the first
- * cache while they fill; the next runs are fetched ahead, for 64 streams are too many for the hardware to follow. */
+ * Weights stored as (n,k) are read in runs of 64 inputs of each output, so that the panel's lines stay in the
+ * first-level cache while they fill; the next runs are prefetched, since 64 streams are too many for the hardware
+ * prefetcher. */
 #include "loops_internal.h"
 
 #if VLK_X86
@@ -24,7 +25,7 @@ ALWAYS_INLINE __m256 load8(const unsigned char *p, vlk_dtype t)
     }
 }
 
-/* The largest magnitude so far, as bits: those of a number that is not finite are the largest of all. */
+/* The largest magnitude so far, as bits: those of non-finite numbers are the largest of all. */
 ALWAYS_INLINE __m256i watch(__m256i most, __m256 x)
 {
     return _mm256_max_epi32(most, _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fffffff)));
@@ -35,7 +36,7 @@ ALWAYS_INLINE int finite(__m256i most)
     return _mm256_movemask_epi8(_mm256_cmpgt_epi32(most, _mm256_set1_epi32(0x7f7fffff))) == 0;
 }
 
-/* Rows of r become columns. */
+/* Transposes r. */
 ALWAYS_INLINE void transpose8(__m256 r[8])
 {
     __m256 t[8], u[8];
@@ -58,7 +59,7 @@ ALWAYS_INLINE void transpose8(__m256 r[8])
     }
 }
 
-/* Eight floats to eight bf16 in the low halves of 32 bits: nearest even, NaN stays one. */
+/* Eight floats to eight bf16 in the low halves of 32 bits: nearest even, NaN stays NaN. */
 ALWAYS_INLINE __m256i round_bf16(__m256 x)
 {
     __m256i u = _mm256_castps_si256(x), high = _mm256_srli_epi32(u, 16);
@@ -73,7 +74,7 @@ ALWAYS_INLINE __m256i pair_bf16(__m256 a, __m256 b)
     return _mm256_permute4x64_epi64(_mm256_packus_epi32(round_bf16(a), round_bf16(b)), 0xd8);
 }
 
-/* Eight outputs from i, eight inputs from j; of the last outputs there may be fewer than eight, the rest is zero. */
+/* Eight outputs from i, eight inputs from j; the last outputs may be fewer than eight, the rest is zero. */
 ALWAYS_INLINE __m256i block_f32(float *dst, const vlk_panel_src *s, vlk_dtype t, size_t i, size_t j, int rows,
                                 __m256i most)
 {
@@ -217,7 +218,7 @@ void vlk_to_bf16_avx2(uint16_t *dst, size_t kp, const float *x, size_t m, size_t
     }
 }
 
-/* Blocks of eight rows by eight columns; what is left over one by one. */
+/* Blocks of eight rows by eight columns; the remainder one by one. */
 void vlk_turn_f32_avx2(float *to, size_t ldt, const float *x, size_t ldx, size_t m, size_t n)
 {
     const size_t m8 = m / 8 * 8, n8 = n / 8 * 8;

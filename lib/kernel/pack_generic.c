@@ -1,15 +1,15 @@
-/* pack_generic.c - panels of weights, and matrices turned, in portable C.
+/* pack_generic.c - panels of weights, and transposed matrices, in portable C.
  *
- * A panel is 64 outputs. f32: (k,64), so that one input's weights for 64 outputs lie side by side. bf16: pairs of
- * inputs (kp/2,64,2), the order in which the dot-product instructions read them. f16 and bf16 as stored are widened
- * on the way, which is exact; f32 to bf16 rounds to nearest even. */
+ * A panel is 64 outputs. f32: (k,64), so that one input's weights for 64 outputs are adjacent. bf16: pairs of
+ * inputs (kp/2,64,2), the order in which the dot-product instructions read them. stored f16 and bf16 are widened, which
+ * is exact; f32 to bf16 rounds to nearest even. */
 #include "loops_internal.h"
 
 #include <string.h>
 
 enum { CHUNK = 64 };
 
-/* At most CHUNK elements of what is stored as row r, from element j. 0 if one is not finite. */
+/* At most CHUNK elements of stored row r, from element j. 0 if one is not finite. */
 static int widen(float *out, const vlk_panel_src *s, size_t r, size_t j, size_t n)
 {
     vlk_to_f32(out, s->data + (r * s->stride + j) * vlk_dtype_size(s->dtype), s->dtype, n);

@@ -1,10 +1,10 @@
-/* rows.c - row operations of the face: cut into runs of whole rows for the threads; the loops are in rows_internal.h.
- * The cut never shows in the bits, since no sum crosses a row. */
+/* rows.c - the row operations of kernel.h: split into runs of whole rows for the threads; the loops are in
+ * rows_internal.h. The split never changes a bit, since no sum crosses a row. */
 #include "kernel_internal.h"
 
 #include <math.h>
 
-/* Elements of one task: some microseconds; a long read. Rows, with several queries. */
+/* Elements per task: some microseconds; a long read. Rows per task, with several queries. */
 enum { GRAIN = 16384, LONG_GRAIN = 1 << 18, MIN_ROWS = 48 };
 
 typedef struct rows_job {
@@ -55,10 +55,10 @@ static void run(vlk_kernel *kn, rows_job *j)
         return;
     j->loops = kn->loops;
     j->step = j->d < GRAIN ? GRAIN / j->d : 1;
-    if (j->what == DOT && j->nq == 1) /* long runs of memory, for the hardware to fetch ahead */
+    if (j->what == DOT && j->nq == 1) /* long runs of memory, for the hardware prefetcher */
         while (j->step * j->d < LONG_GRAIN && j->m / j->step > 32)
             j->step *= 2;
-    if (j->nq > 1) /* more work a row: shorter runs, down to a few rows */
+    if (j->nq > 1) /* more work per row: shorter runs, down to a few rows */
         j->step = j->step / j->nq > MIN_ROWS ? j->step / j->nq : MIN_ROWS;
     vlk_pool_run(kn->pool, rows_task, j, (j->m + j->step - 1) / j->step);
 }

@@ -22,6 +22,6 @@ const vlk_loops vlk_loops_avx512 = {
     .turn_f32 = vlk_turn_f32_avx2,
     .turn_bf16 = vlk_turn_bf16_avx2,
     .chain_f32 = vlk_chain_f32_avx512,
-    .chain_bf16 = vlk_chain_bf16_avx512, /* kernel.c asks the CPU for AVX512_BF16 */
+    .chain_bf16 = vlk_chain_bf16_avx512, /* kernel.c checks the CPU for AVX512_BF16 */
 };
 #endif

@@ -1,5 +1,5 @@
-/* rows_grad.c - backward of row operations, cut for the threads. No sum crosses a row but those of
- * gains and biases, which are taken over chunks of VLK_TN_ROWS rows and added in order. */
+/* rows_grad.c - backward of row operations, split for the threads. No sum crosses a row except those of gains and
+ * biases, which are computed over chunks of VLK_TN_ROWS rows and added in order. */
 #include "kernel_internal.h"
 
 enum { GRAIN = 16384 }; /* elements of a task */
@@ -60,7 +60,7 @@ static void run(vlk_kernel *kn, job *j)
     vlk_pool_run(kn->pool, task, j, (j->m + j->step - 1) / j->step);
 }
 
-/* A job whose chunks leave `sums` rows of d each, zeroed. */
+/* A job whose chunks produce `sums` rows of d each, zeroed. */
 static int with_parts(vlk_kernel *kn, job *j, size_t sums, vlk_err *err)
 {
     const size_t chunks = (j->m + VLK_TN_ROWS - 1) / VLK_TN_ROWS, bytes = chunks * sums * j->d * sizeof(float);

@@ -227,17 +227,17 @@ static void softmax(float *y, const float *x, size_t m, size_t d)
     }
 }
 
-/* Sums that are held at once: 4 a query, in half of the registers. */
+/* Sums held at once: 4 per query, in half of the registers. */
 #define DOT_QUERIES (VW == 16 ? 4 : 2)
 #define DOT_ROWS 12
-#define DOT_AHEAD 1024 /* bytes that are fetched before their turn */
+#define DOT_AHEAD 1024 /* bytes prefetched ahead */
 
 ALWAYS_INLINE vf row_load(const unsigned char *c, size_t i, vlk_dtype type)
 {
     return type == VLK_F16 ? v_loadh(c + 2 * i) : v_load(c + 4 * i);
 }
 
-/* m rows against N queries that lie d apart; a row's score with a query is summed in the same order for any N. */
+/* m rows against N queries, d floats apart; a row's score with a query is summed in the same order for any N. */
 ALWAYS_INLINE void dot_loop(float *scores, size_t ld, const float *q, const size_t N, const unsigned char *c,
                             vlk_dtype type, size_t stride, size_t m, size_t d)
 {
@@ -257,7 +257,7 @@ ALWAYS_INLINE void dot_loop(float *scores, size_t ld, const float *q, const size
         }
         for (; i + VW <= d; i += VW)
             UNROLL for (size_t k = 0; k < N; k++) s[k][0] = v_fma(row_load(c, i, type), v_load(q + k * d + i), s[k][0]);
-        if (i < d) { /* no byte behind the row is read: it may end the file */
+        if (i < d) { /* no byte after the row is read: it may be the end of the file */
             float rest[VW];
             vlk_to_f32(rest, c + i * size, type, d - i);
             UNROLL for (size_t k = 0; k < N; k++) s[k][1] =
@@ -268,7 +268,7 @@ ALWAYS_INLINE void dot_loop(float *scores, size_t ld, const float *q, const size
     }
 }
 
-/* A few rows stay in the first cache while all queries pass, DOT_QUERIES at a time. */
+/* A few rows stay in the first-level cache while all queries pass, DOT_QUERIES at a time. */
 ALWAYS_INLINE void dot_queries(float *scores, size_t ld, const float *q, size_t nq, const unsigned char *c,
                                vlk_dtype type, size_t stride, size_t m, size_t d)
 {

@@ -1,12 +1,12 @@
 /* vec_internal.h - one vector of floats under three names, so that each loop is written once.
  *
  * A file defines VLK_VEC as 16 (AVX-512), 8 (AVX2 with FMA and F16C) or 4 (GCC's and clang's portable
- * vectors: SSE2, NEON or scalars) before it includes this. VW is the number of lanes. All loops that are
- * built on it give each element the same bits wherever it stands in a vector: a partial vector is loaded
- * with zeros behind its n elements and goes through the same instructions.
+ * vectors: SSE2, NEON or scalars) before it includes this. VW is the number of lanes. All loops built on it give each
+ * element the same bits at any position in a vector: a partial vector is loaded with zeros after its n elements and
+ * goes through the same instructions.
  *
- * v_max(a, b) and v_min(a, b) give b where either is NaN: a number that is no number passes through when it
- * stands second. v_fma(a, b, c) = a * b + c: fused in AVX, two roundings in the portable form. */
+ * v_max(a, b) and v_min(a, b) give b if either is NaN: a NaN passes through as the second argument. v_fma(a, b, c) = a
+ * * b + c: fused in AVX, two roundings in the portable form. */
 #ifndef VLK_VEC_INTERNAL_H
 #define VLK_VEC_INTERNAL_H
 
@@ -70,8 +70,8 @@ static inline vf v_min(vf a, vf b)
 }
 #endif
 
-/* What the widths do in ways of their own:
- *     v_loadn, v_storen   the first n < VW floats; zeros behind them
+/* What each width does in its own way:
+ *     v_loadn, v_storen   the first n < VW floats; zeros after them
  *     v_loadh             VW halves
  *     v_lt                x < y ? a : b
  *     v_scale             x * 2^n, n being the low part of the bits of t = n + 1.5 * 2^23 */
@@ -249,7 +249,7 @@ static inline float v_hmax(vf a)
 }
 
 /* exp(x), about 1 ulp for -86.9 <= x <= 88; 0 below, exp(88) above, NaN stays.
- * x = n ln2 + r, |r| <= ln2 / 2; exp(r) by its Taylor series to r^7, whose rest is below 2^-27 there;
+ * x = n ln2 + r, |r| <= ln2 / 2; exp(r) by its Taylor series to r^7, whose remainder is below 2^-27 there;
  * 2^n by adding n to the exponent. n is rounded by adding 1.5 * 2^23. */
 static inline vf v_exp(vf x0)
 {
@@ -270,8 +270,8 @@ static inline vf v_exp(vf x0)
 }
 
 /* What GELU and its slope are made from, of -|x|: Phi(-|x|), and *e = exp(-x^2/2).
- * Phi(-a) = exp(-a^2/2) t Q(t), t = 1 / (1 + 0.27 a): the form of Abramowitz and Stegun 26.2.17 with a polynomial of
- * our own fit, relative error 2.4e-8 for 0 <= a <= 14. */
+ * Phi(-a) = exp(-a^2/2) t Q(t), t = 1 / (1 + 0.27 a): the form of Abramowitz and Stegun 26.2.17 with a polynomial
+ * fitted by us, relative error 2.4e-8 for 0 <= a <= 14. */
 static inline vf v_normal_tail(vf neg, vf *e)
 {
     const vf one = v_set(1.0f);

@@ -1,9 +1,9 @@
-/* weight.c - weights: panels made from what is stored, the packed form, the search for values that are not finite.
+/* weight.c - weights: panels made from stored values, the packed form, the search for values that are not finite.
  *
- * A panel is the same whether it is kept or made anew for each product: packed = plain, bit for bit. Packing pays when
- * a weight is used often: it costs a pass over W and memory of its size; the pages of a mapped file that it was made
- * from are given back. An image from a cold process packs nothing. With f16 and bf16 weights the panel is what widens
- * them; a packed f16 weight in f32 arithmetic takes twice its stored size. */
+ * A panel is the same whether it is kept or made for each product: packed = plain, bit for bit. Packing pays if a
+ * weight is used often: it costs a pass over W and memory of its size; the pages of the mapped file that it was made
+ * from are dropped. A single image in a new process packs nothing. f16 and bf16 weights are widened in the panel; a
+ * packed f16 weight in f32 arithmetic takes twice its stored size. */
 #define _DEFAULT_SOURCE /* madvise: posix_madvise's DONTNEED keeps the pages of a file mapping */
 #include "kernel_internal.h"
 
@@ -71,9 +71,9 @@ static void pack_task(void *arg, size_t task, int thread)
         atomic_store(&j->bad, 1);
 }
 
-/* A fault maps whole folios of the page cache, up to 2 MiB each, so the neighbours of a weight have come with it, and a
- * later look at a small neighbour would bring back what was given back before. So the range is rounded outwards, as
- * far as the mapping goes. */
+/* A fault maps whole folios of the page cache, up to 2 MiB each, so the neighbours of a weight were mapped with it, and
+ * a later access to a small neighbour would map again what was dropped. So the range is rounded outwards, within the
+ * mapping. */
 void vlk_weight_release(const vlk_weight *w)
 {
     if (!w->map)
@@ -108,12 +108,12 @@ int vlk_weight_pack(vlk_kernel *kn, vlk_weight *w, vlk_panel_kind kind, size_t k
     p->data = aligned_alloc(align, (size + align - 1) / align * align);
     if (!p->data)
         goto out;
-    /* Whole large pages only: what lies behind `size` is never touched, so it takes no memory. */
+    /* Whole large pages only: what follows `size` is never touched, so it takes no memory. */
     if (size >= HUGE_PAGE)
         (void)madvise(p->data, size / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
     pack_job j = {.kn = kn, .w = w, .p = p, .kp = kp};
     vlk_pool_run(kn->pool, pack_task, &j, panels);
-    if (atomic_load(&j.bad)) { /* not kept: a product with it would not be looked at again */
+    if (atomic_load(&j.bad)) { /* not kept: later products with it would not be checked */
         pack_free(p);
         return -1;
     }
@@ -121,7 +121,7 @@ int vlk_weight_pack(vlk_kernel *kn, vlk_weight *w, vlk_panel_kind kind, size_t k
     w->pack = p;
     vlk_weight_release(w);
     return 0;
-out: /* without memory for it panels are made on the way */
+out: /* without memory for it, panels are made as needed */
     pack_free(p);
     return 0;
 }
@@ -193,7 +193,7 @@ void vlk_weight_keep_packed(vlk_weight *by_tap)
     by_tap->data = NULL;
 }
 
-/* ---- the face -------------------------------------------------------------------------------------- */
+/* ---- interface -------------------------------------------------------------------------------------- */
 
 void vlk_weight_clear(vlk_weight *w)
 {
