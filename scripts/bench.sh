@@ -1,10 +1,11 @@
 #!/bin/sh
-# bench.sh - speed and memory on this machine, beside its limit, and beside peers where a Python has them.
-# usage: B=build/release bench.sh [kernel] [train] [tower] [folder] [cold] [grow]       all without arguments
+# bench.sh - speed and memory on this machine, beside its limit, and beside peers if a Python has them.
+# usage: B=build/release bench.sh [kernel] [train] [tower] [folder] [cold] [grow]       without arguments: all of them
 #   MODELS="b32 b16 l14"   sizes, random weights, made in build/bench (2.6 GB for all three)
-#   IMAGES=DIR           JPEGs of your own for `folder` and `cold`; else the samples, many times
-#   PEERS=python3          a Python with torch, transformers, onnxruntime, openvino: measured in turn with vlkit
-#   ROUNDS=2  BF16=1       rounds of the interleaved runs; also bf16
+#   IMAGES=DIR             your own JPEGs for `folder` and `cold`; otherwise the samples, repeated
+#   PEERS=python3          a Python with torch, transformers, onnx, onnxruntime, openvino and pillow: measured in turn
+#                          with vlkit; a peer that cannot run is named with its reason
+#   ROUNDS=2  BF16=1       rounds of the interleaved runs; bf16 too
 # Run it on an idle machine: everything here uses all cores.
 cd "$(dirname "$0")/.." || exit 2
 B=${B:-build/release}
@@ -15,16 +16,38 @@ mkdir -p "$dir/one"
 threads=$(nproc)
 
 say() { printf '%s\n' "$*"; }
-peer() { [ -z "${PEERS-}" ] || "$PEERS" tests/bench/peers.py "$@" 2>/dev/null; }
-peers="ov-f32 ort-f32 torch-f32"
-[ -z "${BF16-1}" ] || peers="$peers ov-bf16 torch-bf16"
+all_peers="ov-f32 ort-f32 torch-f32"
+[ -z "${BF16-1}" ] || all_peers="$all_peers ov-bf16 torch-bf16"
+peers= # those that can run
 
-# What a run took: "seconds processor-seconds peak-kB".
+# A peer's measurement, or the last line of what went wrong.
+peer() { # tower|folder|cold|export MODEL PEER ...
+    "$PEERS" tests/bench/peers.py "$@" 2>"$dir/peer.err" && return
+    say "${3:-$1}: failed: $(tail -n 1 "$dir/peer.err")"
+    return 1
+}
+
+# Which peers can run, and why the others cannot.
+find_peers() {
+    if [ -z "${PEERS-}" ]; then
+        say "peers: none measured: PEERS names no Python (PEERS=python3, with torch, transformers, onnx, onnxruntime, openvino, pillow)"
+        return
+    fi
+    command -v "$PEERS" >/dev/null 2>&1 || { say "peers: none measured: $PEERS is not a command"; return; }
+    for p in $all_peers; do
+        if "$PEERS" tests/bench/peers.py check "$p" >"$dir/peer.err" 2>&1; then peers="$peers $p"; else
+            say "peers: $p cannot run: $(tail -n 1 "$dir/peer.err")"
+        fi
+    done
+    say "peers:${peers:- none}"
+}
+
+# What a run took: "seconds, processor seconds, peak kB".
 timed() { # COMMAND...
     "$B/tests/bench/timed" "$@" 2>&1 >"$dir/out" | tail -n 1
 }
 
-images() { # N: a folder of N images, links to what there is
+images() { # N: a folder of N images: links to the given ones
     to=$dir/images-$1
     [ -d "$to" ] || {
         mkdir "$to"
@@ -103,7 +126,7 @@ b_cold() {
 
 b_grow() {
     set -- $MODELS
-    say "== $1: how cost grows: images, batch, threads (images/s; the start is in it)"
+    say "== $1: how cost grows with images, batch and threads (images/s, start included)"
     for n in 1 10 100 1000; do
         timed "$B/clip-embed" -m "$dir/$1" "$(images $n)" -o "$dir/grow.npy" |
             awk -v n=$n '{ printf "%4d images: %.2f s, %.1f images/s, peak %.0f MB\n", n, $1, n / $1, $3 / 1024 }'
@@ -116,11 +139,22 @@ b_grow() {
     done
 }
 
+for part in "$@"; do
+    case $part in
+    kernel | train | tower | folder | cold | grow) ;;
+    *) say "bench.sh: kernel, train, tower, folder, cold or grow, not $part" >&2; exit 2 ;;
+    esac
+done
 say "CPU: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $threads cores; load $(cut -d' ' -f1 /proc/loadavg)"
 "$B/clip-embed" --version
+find_peers
 for m in $MODELS; do
     [ -f "$dir/$m/model.safetensors" ] || { mkdir -p "$dir/$m" && "$B/tests/bench/make_model" "$dir/$m" "$m" f32 || exit 2; }
-    [ -z "${PEERS-}" ] || [ -f "$dir/$m/vision.onnx" ] || peer export "$dir/$m"
+    case $peers in
+    *ov* | *ort*)
+        [ -f "$dir/$m/vision.onnx" ] || peer export "$dir/$m" || say "peers: without this export ONNX Runtime and OpenVINO cannot run $m"
+        ;;
+    esac
 done
 for part in ${*:-kernel train tower folder cold grow}; do
     "b_$part"

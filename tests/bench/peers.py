@@ -2,8 +2,9 @@
 """peers.py - what PyTorch, ONNX Runtime and OpenVINO reach with the same weights on this machine.
 
 Not needed to build, test or use vlkit: `make bench PEERS=python3` runs it where that Python has torch, transformers,
-onnx, onnxruntime, openvino and pillow. One process a measurement, so that nothing is warm by accident.
+onnx, onnxruntime, openvino and pillow. One process per measurement, so that nothing is warm by accident.
 
+  peers.py check PEER                   status 1 and the reason, if the peer's modules cannot be imported
   peers.py export MODEL                 writes MODEL/vision.onnx
   peers.py tower MODEL PEER B THREADS   images/s of the image tower alone (random pixels, best and median of 5 s)
   peers.py folder MODEL PEER DIR THREADS  images/s of a pipeline: decode with Pillow in threads, batches of 16
@@ -157,9 +158,21 @@ def cold(model, peer, image):
     print(f"{peer} cold: {time.time() - START:.2f} s to the first embedding, peak {peak():.0f} MB")
 
 
+def check(peer):
+    """Imports what the peer needs; the export to ONNX needs torch for all of them."""
+    needs = {"torch": ["torch", "transformers"], "ort": ["onnx", "onnxruntime"], "ov": ["openvino"]}
+    for module in ["numpy", "PIL", "torch", "transformers"] + needs[peer.split("-")[0]]:
+        try:
+            __import__(module)
+        except Exception as e:
+            sys.exit(f"no {module} in {sys.executable}: {e}")
+
+
 if __name__ == "__main__":
     a = sys.argv[1:]
-    if a[0] == "export":
+    if a[0] == "check":
+        check(a[1])
+    elif a[0] == "export":
         export(a[1])
     elif a[0] == "tower":
         tower(a[1], a[2], int(a[3]), int(a[4]))
