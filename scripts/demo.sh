@@ -1,5 +1,5 @@
 #!/bin/sh
-# demo.sh - the main job on what comes with vlkit: embed the sample images, search them, label them.
+# demo.sh - what the programs do, on the sample images: embed them, search them, label them.
 # usage: B=build/release demo.sh        results go to build/demo
 set -e
 cd "$(dirname "$0")/.."
@@ -7,20 +7,20 @@ B=${B:-build/release}
 out=build/demo
 mkdir -p "$out"
 
-"$B/clip-embed" share/samples -o "$out/samples.npy"
+"$B/clip-embed" -q share/samples -o "$out/samples.npy"
 
-echo "Three queries, the best three images of $(wc -l <"$out/samples.keys") each (query, rank, score, image):"
+echo "Three queries and their three best images of $(wc -l <"$out/samples.keys") (query, rank, score, image):"
 echo
-"$B/clip-rank" --query "a jack-o-lantern" --query "a giraffe" --query "a fox and an ambulance" -k 3 \
+"$B/clip-rank" -q --query "a jack-o-lantern" --query "a giraffe" --query "a fox and an ambulance" -k 3 \
     --sheet "$out/sheet.png" "$out/samples.npy"
 echo
-echo "Zero-shot labels, the first eight images (image, label, probability); a small model, so not all are right:"
+echo "Labels, of the first eight images (image, label, probability); the model is small, so not all are right:"
 echo
-"$B/clip-rank" --labels share/samples/labels.txt --templates share/samples/templates.txt "$out/samples.npy" |
-    tee "$out/labels.tsv" | head -n 8
+"$B/clip-rank" -q --labels share/samples/labels.txt --templates share/samples/templates.txt "$out/samples.npy" \
+    >"$out/labels.tsv"
+head -n 8 "$out/labels.tsv"
 echo "..."
 echo
-echo "embeddings      $out/samples.npy  (keys beside it in samples.keys, what made them in samples.json)"
+echo "embeddings      $out/samples.npy  (keys in samples.keys, how they were made in samples.json)"
 echo "contact sheet   $out/sheet.png"
 echo "all labels      $out/labels.tsv"
-echo "programs        $B/clip-embed, $B/clip-rank"
