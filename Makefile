@@ -1,5 +1,5 @@
 # vlkit: build, check, install. `make help` lists the targets.
-# CC CFLAGS CPPFLAGS LDFLAGS LDLIBS PREFIX DESTDIR belong to the user; ours are ALL_*.
+# CC CFLAGS CPPFLAGS LDFLAGS LDLIBS and the folders below belong to the user; ours are ALL_*.
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -8,7 +8,22 @@ V ?= 0
 CFLAGS ?= -O2 -g
 PKG_CONFIG ?= pkg-config
 CLANG ?= clang
-VERSION := $(shell sed -n 's/.*VLK_VERSION "\(.*\)"/\1/p' lib/base/base.h)
+INSTALL ?= install
+STRIP ?= strip
+VERSION = $(shell sed -n 's/.*VLK_VERSION "\(.*\)"/\1/p' lib/base/base.h)
+
+# GNU's names for where things go; `prefix` is PREFIX.
+prefix = $(PREFIX)
+exec_prefix = $(prefix)
+bindir = $(exec_prefix)/bin
+libdir = $(exec_prefix)/lib
+includedir = $(prefix)/include
+datarootdir = $(prefix)/share
+datadir = $(datarootdir)
+mandir = $(datarootdir)/man
+bashdir = $(datadir)/bash-completion/completions
+zshdir = $(datadir)/zsh/site-functions
+fishdir = $(datadir)/fish/vendor_completions.d
 
 B := build/$(MODE)
 OPT_release :=
@@ -20,29 +35,36 @@ ifeq ($(origin OPT_$(MODE)),undefined)
 $(error MODE is release, debug, asan, ubsan or tsan; not "$(MODE)")
 endif
 
-# ---- what is on this machine (scripts/deps.sh says what each is for) -------------------------------
-PKGS := libpng libjpeg zlib libzstd jansson libutf8proc openblas
-NO_LIBS := $(filter help deps clean dist uninstall quickstart,$(MAKECMDGOALS))
-ifeq ($(NO_LIBS),)
-MISSING := $(shell sh scripts/deps.sh missing)
-ifneq ($(MISSING),)
-$(shell sh scripts/deps.sh report >&2)
-$(error some packages are missing (above); `make deps` installs them)
+all:
+FORCE:
+quote = '$(subst ','\'',$1)'
+
+# A stamp holds a text and is rewritten only when the text changes: what is made with the text depends on it.
+differ = $(subst $1,,$2)$(subst $2,,$1)
+stamp = $(eval STAMP_$1 := $(strip $2))$(if $(call differ,$(file <$B/stamp.$1),$(STAMP_$1)),$(eval $B/stamp.$1: FORCE))
+$B/stamp.%:
+	@mkdir -p $(@D); printf '%s\n' $(call quote,$(STAMP_$*)) >$@
+
+# ---- what is on this machine: scripts/config.sh asks, $B/config.mk keeps the answers -----------------
+# It is made again when the compiler or the flags change, and when packages come or go (LOOKED_AT).
+# HAVE_DNNL= HAVE_WEBP= HAVE_MPI= build without that library.
+LOOKED_AT := $(wildcard /usr/include /usr/lib/pkgconfig /usr/lib/*/pkgconfig /usr/share/pkgconfig /usr/local/include \
+        /usr/local/lib/pkgconfig /usr/local/lib/*/pkgconfig $(subst :, ,$(PKG_CONFIG_PATH)))
+PROBE := $(foreach v,CC PKG_CONFIG PKG_CONFIG_PATH CPPFLAGS CFLAGS LDFLAGS,$v=$(call quote,$($v)))
+$B/config.mk: $B/stamp.probe scripts/config.sh scripts/deps.sh $(LOOKED_AT)
+	@$(PROBE) sh scripts/config.sh $@
+ifneq ($(filter-out help deps clean dist uninstall,$(or $(MAKECMDGOALS),all)),)
+$(call stamp,probe,$(PROBE))
+include $B/config.mk
 endif
-endif
-HAVE_WEBP := $(shell $(PKG_CONFIG) --exists libwebp 2>/dev/null && echo 1)
-HASH := \#
-HAVE_DNNL := $(shell printf '$(HASH)include <dnnl.h>\nint main(void){return dnnl_version()==0;}\n' | $(CC) -xc - -ldnnl -o /dev/null 2>/dev/null && echo 1)
-PKGS += $(if $(HAVE_WEBP),libwebp)
-# Open MPI is opened when a launcher has begun several ranks: it is needed to compile one file, and never linked.
-MPI := $(shell $(PKG_CONFIG) --exists ompi-c 2>/dev/null && echo 1)
-MPI_CFLAGS := $(if $(MPI),-DVLK_HAVE_MPI=1 $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags ompi-c)))
-PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
+
+PKGS := libpng libjpeg zlib libzstd jansson libutf8proc openblas $(if $(HAVE_WEBP),libwebp)
 # With oneDNN, OpenBLAS is opened when it is asked for: its start takes 4 ms and 28 ms of another core in every process.
-LATE := $(if $(HAVE_DNNL),openblas)
-LINKED := $(filter-out $(LATE),$(PKGS))
-DNNL_LIBS := $(if $(HAVE_DNNL),-ldnnl -lgomp) $(if $(HAVE_DNNL)$(MPI),-ldl)
-PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(LINKED) 2>/dev/null) $(DNNL_LIBS)
+LINKED := $(filter-out $(if $(HAVE_DNNL),openblas),$(PKGS))
+PKG_CFLAGS := $(foreach p,$(PKGS),$(CFLAGS_$p))
+# Open MPI is opened when mpirun started several ranks: one file is compiled with its header, nothing is linked with it.
+DNNL_LIBS := $(if $(HAVE_DNNL),-ldnnl -lgomp) $(if $(HAVE_DNNL)$(HAVE_MPI),-ldl)
+PKG_LIBS := $(foreach p,$(LINKED),$(LIBS_$p)) $(DNNL_LIBS)
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual \
         -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wno-format-nonliteral
@@ -53,7 +75,8 @@ ALL_LDFLAGS = $(OPT_$(MODE)) -pthread $(LDFLAGS)
 ALL_LIBS = $(PKG_LIBS) $(LDLIBS) -lm
 
 Q := $(if $(filter 1,$(V)),,@)
-say = $(if $(filter 1,$(V)),,@echo "  $(1)	$(2)")
+SILENT := $(findstring s,$(firstword -$(MAKEFLAGS)))
+say = $(if $(SILENT)$(filter 1,$(V)),,@echo "  $(1)	$(2)")
 
 # ---- what is built ---------------------------------------------------------------------------------
 LIB_OBJ := $(patsubst %.c,$B/%.o,$(wildcard lib/*/*.c))
@@ -62,56 +85,61 @@ TOOL_OBJ := $(patsubst %.c,$B/%.o,$(wildcard tools/*/*.c))
 TESTS := $(patsubst tests/%.c,$B/tests/%,$(wildcard tests/unit/*.c tests/golden/*.c tests/bad/*.c tests/grad/*.c))
 BENCHES := $(patsubst tests/%.c,$B/tests/%,$(wildcard tests/bench/*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
-COMPLETIONS := $(MAINS:%=$B/completions/%)
+COMPLETIONS := $(foreach p,$(MAINS),$B/completions/bash/$p $B/completions/zsh/_$p $B/completions/fish/$p.fish)
+OBJ := $(LIB_OBJ) $(TOOL_OBJ) $(MAINS:%=$B/tools/%.o) $(TESTS:%=%.o) $(BENCHES:%=%.o)
 
 all: $(MAINS:%=$B/%) $(COMPLETIONS)
 
+# Objects depend on their flags; two of them on more: where share/ is, and MPI's header.
+$(call stamp,flags,$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS))
+$(call stamp,link,$(CC) $(ALL_LDFLAGS) $(ALL_LIBS))
+$(call stamp,share,$(datadir)/vlkit)
+$(call stamp,mpi,$(if $(HAVE_MPI),-DVLK_HAVE_MPI=1 $(MPI_CFLAGS)))
+$(call stamp,lib,$(LIB_OBJ))
+$(call stamp,tools,$(TOOL_OBJ))
+$B/tools/cli/share.o: ALL_CPPFLAGS += -DVLK_SHARE='"$(STAMP_share)"'
+$B/tools/cli/share.o: $B/stamp.share
+$B/lib/train/dist.o: ALL_CPPFLAGS += $(STAMP_mpi)
+$B/lib/train/dist.o: $B/stamp.mpi
 # Loops that are dispatched by CPU are compiled with the flags that their names promise.
-ifneq ($(filter x86_64 amd64,$(shell uname -m)),)
+ifdef HAVE_X86
 $B/%_avx2.o: ISA := -mavx2 -mfma -mf16c
 $B/%_avx512.o: ISA := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c
 $B/%_avx512bf16.o: ISA := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mavx512bf16
 endif
-# A changed PREFIX rebuilds what holds it.
-$B/tools/cli/share.o: ALL_CPPFLAGS += -DVLK_PREFIX='"$(PREFIX)"'
-$B/tools/cli/share.o: $B/prefix
-$B/prefix: FORCE
-	@mkdir -p $(@D); echo '$(PREFIX)' | cmp -s - $@ || echo '$(PREFIX)' > $@
-# So does MPI that came or went (make MPI= builds without it).
-$B/lib/train/dist.o: ALL_CPPFLAGS += $(MPI_CFLAGS)
-$B/lib/train/dist.o: $B/mpi
-$B/mpi: FORCE
-	@mkdir -p $(@D); echo '$(MPI_CFLAGS)' | cmp -s - $@ || echo '$(MPI_CFLAGS)' > $@
 
-$B/%.o: %.c
+$B/%.o: %.c $B/stamp.flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ISA) -MMD -MP -c -o $@ $<
 
-$B/libvlk.a: $(LIB_OBJ)
-	$(call say,AR,$@)
-	$(Q)rm -f $@ && $(AR) rcs $@ $^
-
 # What programs share is an archive too, so that a test links only what it uses.
-$B/libtools.a: $(TOOL_OBJ)
+$B/libvlk.a: $(LIB_OBJ) $B/stamp.lib
+$B/libtools.a: $(TOOL_OBJ) $B/stamp.tools
+$B/libvlk.a $B/libtools.a:
 	$(call say,AR,$@)
-	$(Q)rm -f $@ && $(AR) rcs $@ $^
+	$(Q)rm -f $@ && $(AR) rcsD $@ $(filter %.o,$^)
 
-$(MAINS:%=$B/%): $B/%: $B/tools/%.o $B/libtools.a $B/libvlk.a
+LINK = $(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o %.a,$^) $(ALL_LIBS)
+$(MAINS:%=$B/%): $B/%: $B/tools/%.o $B/libtools.a $B/libvlk.a $B/stamp.link
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(ALL_LIBS)
+	$(Q)$(LINK)
 
-$B/tests/%: $B/tests/%.o $B/libtools.a $B/libvlk.a
-	@mkdir -p $(@D)
+$B/tests/%: $B/tests/%.o $B/libtools.a $B/libvlk.a $B/stamp.link
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(ALL_LIBS)
+	$(Q)$(LINK)
 
-$B/completions/%: $B/% scripts/completion.sh
-	@mkdir -p $(@D)
-	$(Q)sh scripts/completion.sh $B/$* > $@.tmp && mv $@.tmp $@
+# complete SHELL: the completion of the program that the pattern names
+complete = @mkdir -p $(@D); sh scripts/completion.sh $1 $B/$* >$@.tmp && mv $@.tmp $@
+$B/completions/bash/%: $B/% scripts/completion.sh
+	$(call complete,bash)
+$B/completions/zsh/_%: $B/% scripts/completion.sh
+	$(call complete,zsh)
+$B/completions/fish/%.fish: $B/% scripts/completion.sh
+	$(call complete,fish)
 
 # ---- what is run -----------------------------------------------------------------------------------
-objects: $(LIB_OBJ) $(TOOL_OBJ) $(MAINS:%=$B/tools/%.o) $(TESTS:%=%.o) $(BENCHES:%=%.o)
+objects: $(OBJ)
 tests: $(TESTS)
 check: all tests
 	$(Q)MODE=$(MODE) sh tests/run $(J:%=-j %) $(T)
@@ -124,38 +152,42 @@ bench: all $(BENCHES)
 demo: all
 	$(Q)B=$B sh scripts/demo.sh
 deps:
-	$(Q)sh scripts/deps.sh install
+	$(Q)sh scripts/deps.sh install all
 
+# Fuzzers link with a library of their own, made by clang.
 FUZZ_SECONDS ?= 600
-build/fuzz/%: tests/fuzz/%.c $(wildcard lib/*/*.[ch])
+FUZZ_LIB := build/fuzzlib/libvlk.a
+$(FUZZ_LIB): FORCE
+	$(Q)$(MAKE) -s B=build/fuzzlib CC=$(CLANG) $@ \
+	  CFLAGS='-O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all'
+build/fuzz/%: tests/fuzz/%.c $(FUZZ_LIB)
 	@mkdir -p $(@D)
-	$(Q)$(MAKE) -s B=build/fuzzlib CC=$(CLANG) CFLAGS='-O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' build/fuzzlib/libvlk.a
 	$(call say,FUZZ,$@)
-	$(Q)$(CLANG) $(ALL_CPPFLAGS) -std=c11 -g -fsanitize=fuzzer,address,undefined -o $@ $< build/fuzzlib/libvlk.a $(ALL_LIBS) -pthread
+	$(Q)$(CLANG) $(ALL_CPPFLAGS) -std=c11 -g -fsanitize=fuzzer,address,undefined -MMD -MP -o $@ $< $(FUZZ_LIB) \
+	  $(ALL_LIBS) -pthread
 fuzz: $(FUZZERS)
 	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) sh scripts/fuzz.sh $(FUZZERS)
 
-# ---- where it goes ---------------------------------------------------------------------------------
-D := $(DESTDIR)$(PREFIX)
-install: all
-	mkdir -p $D/bin $D/lib/pkgconfig $D/include/vlkit $D/share/vlkit $D/share/bash-completion/completions
-	mkdir -p $D/share/man/man1 $D/share/man/man5 $D/share/man/man7
-	cp $(MAINS:%=$B/%) $D/bin/
-	cp $B/libvlk.a $D/lib/
-	set -e; for h in lib/*/*.h; do case $$h in *_internal.h|*_table.h) ;; *) d=$D/include/vlkit/$$(basename $$(dirname $$h)); \
-	  mkdir -p $$d; cp $$h $$d/ ;; esac; done
-	sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@PKGS@|$(LINKED)|; s|@LIBS@|$(DNNL_LIBS) -pthread -lm|' \
-	  scripts/vlkit.pc.in > $D/lib/pkgconfig/vlkit.pc
-	cp -R share/* $D/share/vlkit/
-	cp $(COMPLETIONS) $D/share/bash-completion/completions/
-	set -e; for m in man/*.[157]; do cp $$m $D/share/man/man$${m##*.}/; done
+# ---- where it goes: scripts/install.sh has the list ---------------------------------------------------
+INSTALL_PROGRAM ?= $(INSTALL)
+INSTALL_DATA ?= $(INSTALL) -m 644
+PLACES = $(foreach v,B DESTDIR prefix bindir libdir includedir datadir mandir bashdir zshdir fishdir,$v=$(call quote,$($v)))
+install: all $B/vlkit.pc
+	$(Q)$(PLACES) INSTALL_PROGRAM=$(call quote,$(INSTALL_PROGRAM)) INSTALL_DATA=$(call quote,$(INSTALL_DATA)) \
+	  sh scripts/install.sh install
+install-strip: all $B/vlkit.pc
+	$(Q)$(PLACES) INSTALL_PROGRAM=$(call quote,$(INSTALL_PROGRAM) -s --strip-program=$(STRIP)) \
+	  INSTALL_DATA=$(call quote,$(INSTALL_DATA)) STRIP=$(call quote,$(STRIP)) sh scripts/install.sh install
 uninstall:
-	rm -f $(MAINS:%=$D/bin/%) $D/lib/libvlk.a $D/lib/pkgconfig/vlkit.pc
-	rm -f $(MAINS:%=$D/share/bash-completion/completions/%)
-	rm -f $(foreach m,$(wildcard man/*.[157]),$D/share/man/man$(patsubst .%,%,$(suffix $m))/$(notdir $m))
-	rm -rf $D/share/vlkit $D/include/vlkit
-	@rmdir $D/share/man/man[157] $D/share/bash-completion/completions $D/share/bash-completion $D/lib/pkgconfig 2>/dev/null; \
-	$(if $(filter-out /usr /usr/local,$D),rmdir $D/share/man $D/share $D/bin $D/lib $D/include $D 2>/dev/null;) :
+	$(Q)$(PLACES) sh scripts/install.sh uninstall
+# Folders below the prefix are written as ${prefix}/..., so that pkg-config can move them with it.
+$B/vlkit.pc: scripts/vlkit.pc.in lib/base/base.h $B/stamp.pc
+	$(Q)sed -e 's|@PREFIX@|$(prefix)|; s|@INCLUDEDIR@|$(includedir:$(prefix)/%=$${prefix}/%)|' \
+	  -e 's|@LIBDIR@|$(libdir:$(prefix)/%=$${prefix}/%)|; s|@VERSION@|$(VERSION)|; s|@PKGS@|$(LINKED)|' \
+	  -e 's|@LIBS@|$(strip $(DNNL_LIBS) -pthread -lm)|' scripts/vlkit.pc.in >$@
+$(call stamp,pc,$(prefix) $(includedir) $(libdir) $(LINKED) $(DNNL_LIBS))
+deb:
+	$(Q)MAKE=$(call quote,$(MAKE)) sh scripts/deb.sh make
 dist:
 	@git rev-parse --git-dir >/dev/null || { echo "make dist packs what git has at HEAD: it needs a clone" >&2; exit 1; }
 	git archive --prefix=vlkit-$(VERSION)/ -o vlkit-$(VERSION).tar.gz HEAD
@@ -170,11 +202,12 @@ help:
 ## bench        speed beside the machine's limit (and peers, with PEERS=a Python that has them)
 ## fuzz         every parser, FUZZ_SECONDS each (600)
 ## demo         search, labels and a contact sheet on the sample pictures
-## deps         installs the Debian packages that are missing
-## install      into DESTDIR/PREFIX (/usr/local);  uninstall takes it away again
-## dist clean   a source archive; an empty build
+## deps         installs the Debian packages that are missing, developers' tools included (quickstart: those for running)
+## install      into DESTDIR and PREFIX (/usr/local) or GNU's bindir, libdir ...; install-strip without debug symbols
+## uninstall    removes all that install put there
+## deb          two Debian packages in build/: vlkit, libvlk-dev
+## dist         a source archive;  clean: removes the build
 
-FORCE:
-.PHONY: all objects tests check conformance lint bench demo deps fuzz install uninstall dist clean help FORCE
+.PHONY: all objects tests check conformance lint bench demo deps fuzz install install-strip uninstall deb dist clean help FORCE
 .SECONDARY:
--include $(shell find $B -name '*.d' 2>/dev/null)
+-include $(wildcard $(OBJ:.o=.d) $(FUZZERS:%=%.d))

@@ -1,9 +1,9 @@
-/* cli_share.c - where things are, and what the system says: share/, time, memory.
+/* share.c - where installed files are, the clock, and the memory used.
  *
  * share/vlkit is looked for beside the program first, so that an installation can be moved as a whole:
  *   EXE/../share/vlkit          installed
  *   EXE/../../share             the build tree: EXE is build/MODE
- *   PREFIX/share/vlkit          as configured */
+ *   VLK_SHARE                   as configured: PREFIX/share/vlkit */
 #define _GNU_SOURCE /* readlink of /proc/self/exe, CLOCK_MONOTONIC under -std=c11 */
 #include "cli_internal.h"
 
@@ -21,7 +21,7 @@ static int is_dir(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* Cuts the last name off; 0 if there is none. */
+/* Removes the last name of a path; 0 if there is none to remove. */
 static int parent(char *path)
 {
     char *slash = strrchr(path, '/');
@@ -55,7 +55,7 @@ const char *cli_share(void)
     if (!looked) {
         looked = 1;
         if (!beside(path, sizeof path)) {
-            snprintf(path, sizeof path, "%s/share/vlkit", VLK_PREFIX);
+            snprintf(path, sizeof path, "%s", VLK_SHARE);
             if (!is_dir(path))
                 path[0] = 0;
         }
