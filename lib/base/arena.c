@@ -66,7 +66,7 @@ static int add_chunk(vlk_arena *a, size_t need, vlk_err *err)
 {
     size_t size = need > a->chunk_bytes ? need : a->chunk_bytes;
     size_t align = size >= HUGE_PAGE ? HUGE_PAGE : 4096;
-    if (vlk_grow(&a->chunk, &a->cap, a->chunks + 1, sizeof *a->chunk, err) != 0)
+    if (vlk_grow(&a->chunk, &a->cap, a->chunks + 1, sizeof *a->chunk, err))
         return -1;
     void *p;
     if (posix_memalign(&p, align, size) != 0)
@@ -89,7 +89,7 @@ void *vlk_arena_alloc(vlk_arena *a, size_t bytes, vlk_err *err)
         a->before += a->chunk[a->at].used;
         a->at++; /* chunks after `at` are empty */
     }
-    if (a->at == a->chunks && add_chunk(a, need, err) != 0)
+    if (a->at == a->chunks && add_chunk(a, need, err))
         return NULL;
     struct chunk *c = &a->chunk[a->at];
     void *p = c->base + c->used;

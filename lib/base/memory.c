@@ -58,7 +58,7 @@ int vlk_buf_reserve(vlk_buf *b, size_t more, vlk_err *err)
 {
     if (more > SIZE_MAX - 1 - b->len)
         return no_memory(err, more, 1);
-    if (vlk_grow(&b->data, &b->cap, b->len + more + 1, 1, err) != 0)
+    if (vlk_grow(&b->data, &b->cap, b->len + more + 1, 1, err))
         return -1;
     b->data[b->len] = 0;
     return 0;
@@ -66,7 +66,7 @@ int vlk_buf_reserve(vlk_buf *b, size_t more, vlk_err *err)
 
 int vlk_buf_add(vlk_buf *b, const void *p, size_t n, vlk_err *err)
 {
-    if (vlk_buf_reserve(b, n, err) != 0)
+    if (vlk_buf_reserve(b, n, err))
         return -1;
     if (n)
         memcpy(b->data + b->len, p, n);
@@ -88,7 +88,7 @@ int vlk_buf_addf(vlk_buf *b, vlk_err *err, const char *fmt, ...)
     va_end(ap);
     if (n < 0)
         return vlk_fail(err, VLK_EUSAGE, "printf refuses the format");
-    if (vlk_buf_reserve(b, (size_t)n, err) != 0)
+    if (vlk_buf_reserve(b, (size_t)n, err))
         return -1;
     va_start(ap, fmt);
     vsnprintf(b->data + b->len, (size_t)n + 1, fmt, ap);

@@ -31,7 +31,7 @@ typedef struct blas {
 #ifdef VLK_HAVE_DNNL
 /* One function. dlsym returns an object pointer, which C does not convert to a function pointer; POSIX says that their
  * bits are the same. */
-static int find(void *lib, const char *name, void *function, vlk_err *err)
+static int find_symbol(void *lib, const char *name, void *function, vlk_err *err)
 {
     void *at = dlsym(lib, name);
     if (!at)
@@ -46,9 +46,10 @@ static int load(blas *b, vlk_err *err)
     lib = lib ? lib : dlopen("libopenblas.so", RTLD_NOW | RTLD_LOCAL);
     if (!lib)
         return vlk_fail(err, VLK_EUNSUPPORTED, "OpenBLAS cannot be opened: %s", dlerror());
-    return find(lib, "cblas_sgemm", &b->sgemm, err) < 0 || find(lib, "openblas_get_config", &b->config, err) < 0 ||
-                   find(lib, "openblas_set_num_threads", &b->set_threads, err) < 0 ||
-                   find(lib, "openblas_get_corename", &b->core, err) < 0
+    return find_symbol(lib, "cblas_sgemm", &b->sgemm, err) < 0 ||
+                   find_symbol(lib, "openblas_get_config", &b->config, err) < 0 ||
+                   find_symbol(lib, "openblas_set_num_threads", &b->set_threads, err) < 0 ||
+                   find_symbol(lib, "openblas_get_corename", &b->core, err) < 0
                ? -1
                : 0;
 }

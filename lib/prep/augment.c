@@ -104,7 +104,7 @@ int vlk_augment_base(vlk_preprocess *base, vlk_augment *a, const vlk_preprocess 
 {
     size_t w, h;
     *base = *model;
-    if (vlk_preprocess_output(model, &w, &h, err) != 0)
+    if (vlk_preprocess_output(model, &w, &h, err))
         return -1;
     if (a->kind != VLK_AUGMENT_CROP)
         return a->kind == VLK_AUGMENT_NONE;
@@ -196,7 +196,7 @@ int vlk_augment_resized(uint8_t *out, const void *bytes, size_t n, const vlk_aug
 {
     size_t w, h;
     box_arg arg = {a, u};
-    if (vlk_preprocess_output(model, &w, &h, err) != 0 ||
+    if (vlk_preprocess_output(model, &w, &h, err) ||
         vlk_pixels_of_box(out, w, h, bytes, n, model, opt, box_of, &arg, scratch, err) != 0)
         return -1;
     if (a->flip && u[U_FLIP] < 0.5)

@@ -16,15 +16,15 @@ typedef struct scan {
     vlk_buf key;
 } scan;
 
-static void blanks(scan *c)
+static void skip_blanks(scan *c)
 {
     while (c->i < c->n && memchr(" \t\r\n", c->s[c->i], 4))
         c->i++;
 }
 
-static int take(scan *c, char ch)
+static int accept(scan *c, char ch)
 {
-    blanks(c);
+    skip_blanks(c);
     if (c->i == c->n || c->s[c->i] != ch)
         return 0;
     c->i++;
@@ -63,7 +63,7 @@ static int escape(scan *c, uint32_t *cp)
 static int string(scan *c, vlk_err *err)
 {
     c->key.len = 0;
-    if (!take(c, '"'))
+    if (!accept(c, '"'))
         return 0;
     for (;;) {
         size_t run = c->i;
@@ -87,7 +87,7 @@ static int string(scan *c, vlk_err *err)
 /* A whole number below 10^9 without sign, fraction or leading zero. */
 static int whole(scan *c, uint64_t *value)
 {
-    blanks(c);
+    skip_blanks(c);
     size_t first = c->i;
     *value = 0;
     while (c->i < c->n && c->i - first < 9 && c->s[c->i] >= '0' && c->s[c->i] <= '9')
@@ -102,19 +102,19 @@ static int scan_members(scan *c, vlk_vocab *v, vlk_err *err)
     uint64_t id;
     int rc;
     c->i = 0;
-    if (!take(c, '{'))
+    if (!accept(c, '{'))
         return 0;
     do {
         if ((rc = string(c, err)) <= 0)
             return rc;
-        if (!take(c, ':') || !whole(c, &id))
+        if (!accept(c, ':') || !whole(c, &id))
             return 0;
         if (vlk_vocab_add(v, c->key.data, c->key.len, id, err))
             return -1;
-    } while (take(c, ','));
-    if (!take(c, '}'))
+    } while (accept(c, ','));
+    if (!accept(c, '}'))
         return 0;
-    blanks(c);
+    skip_blanks(c);
     return c->i == c->n;
 }
 

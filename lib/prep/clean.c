@@ -86,7 +86,7 @@ static size_t terminal_escape(const uint32_t *s, size_t n)
 }
 
 /* Converts line ends to \n and removes terminal escapes and control characters: t from `from` on, in place. */
-static void take_out(vlk_cps *t, size_t from)
+static void remove_controls(vlk_cps *t, size_t from)
 {
     size_t o = from;
     for (size_t i = from; i < t->len;) { /* line ends first: an escape does not extend over them */
@@ -135,7 +135,7 @@ static int fix_once(vlk_clean *c, int entities, vlk_err *err)
         if (vlk_cps_add(&c->next, cp, map_char(in->at[i], cp), err))
             return -1;
     }
-    take_out(&c->next, 0);
+    remove_controls(&c->next, 0);
     return vlk_cps_nfc(&c->next, 0, err);
 }
 

@@ -11,7 +11,7 @@
 
 /* ---- names -------------------------------------------------------------------------------- */
 
-static const vlk_entity *find(const char *name)
+static const vlk_entity *entity_of(const char *name)
 {
     size_t lo = 0, hi = vlk_entity_count;
     while (lo < hi) {
@@ -39,7 +39,7 @@ static const vlk_entity *find_prefix(const char *name, size_t n, size_t *used)
     for (size_t k = n < NAME_MAX_HTML ? n : NAME_MAX_HTML; k > 1; k--) {
         memcpy(part, name, k);
         part[k] = 0;
-        const vlk_entity *e = find(part);
+        const vlk_entity *e = entity_of(part);
         if (e && e->bare) {
             *used = k;
             return e;
@@ -126,7 +126,7 @@ static int named_html(vlk_cps *out, const uint32_t *s, size_t n, size_t *used, v
         ascii++;
     }
     name[ascii] = 0;
-    const vlk_entity *e = ascii == len ? find(name) : NULL;
+    const vlk_entity *e = ascii == len ? entity_of(name) : NULL;
     int semicolon = len < n && s[len] == ';';
     *used = 0;
     if (e && (semicolon || e->bare)) {
@@ -177,7 +177,7 @@ static size_t find_capitals(const char *name, size_t n, uint32_t cp[3])
         small[i] = name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] + 32) : name[i];
     }
     small[n] = 0;
-    const vlk_entity *e = find(small);
+    const vlk_entity *e = entity_of(small);
     if (!e || find_prefix(name, n, &used))
         return 0;
     for (size_t k = 0; k < sizeof longer / sizeof *longer; k++)
@@ -218,7 +218,7 @@ static size_t reference_ftfy(const uint32_t *s, size_t n, uint32_t cp[3], size_t
         *count = number_to_char(v, cp);
         return *count && cp[0] == ';' ? 0 : len + 1;
     }
-    const vlk_entity *e = find(name);
+    const vlk_entity *e = entity_of(name);
     if (e) {
         cp[0] = e->cp[0];
         cp[1] = e->cp[1];

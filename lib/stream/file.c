@@ -73,7 +73,7 @@ static void *unconst(const void *p)
 
 void vlk_map_close(vlk_map *m)
 {
-    if (m->data != NULL)
+    if (m->data)
         munmap(unconst(m->data), m->size);
     m->data = NULL;
     m->size = 0;
@@ -110,7 +110,7 @@ int vlk_read_file(vlk_buf *out, const char *path, size_t max, vlk_err *err)
     for (;;) {
         /* One byte more than the file should have, so that its end is seen without allocating another block. */
         size_t step = out->len <= known && known > 0 ? known - out->len + 1 : 65536;
-        if (vlk_buf_reserve(out, step, err) != 0)
+        if (vlk_buf_reserve(out, step, err))
             goto out;
         ssize_t r = read(fd, out->data + out->len, step);
         if (r < 0 && errno == EINTR)
@@ -139,7 +139,7 @@ char *vlk_path_join(const char *dir, const char *name, vlk_err *err)
     size_t d = name[0] == '/' ? 0 : strlen(dir), n = strlen(name);
     int slash = d > 0 && dir[d - 1] != '/';
     char *p = vlk_calloc(d + n + 2, 1, err);
-    if (p == NULL)
+    if (!p)
         return NULL;
     memcpy(p, dir, d);
     if (slash)
@@ -151,7 +151,7 @@ char *vlk_path_join(const char *dir, const char *name, vlk_err *err)
 char *vlk_path_folder(const char *path, vlk_err *err)
 {
     const char *slash = strrchr(path, '/');
-    if (slash == NULL)
+    if (!slash)
         return vlk_strndup(".", 1, err);
     return vlk_strndup(path, slash == path ? 1 : (size_t)(slash - path), err);
 }

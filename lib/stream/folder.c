@@ -52,7 +52,7 @@ static int by_name(const void *a, const void *b)
 }
 
 /* What kind of node f->path is. */
-static node_kind look(const vlk_folder *f, int type, int *error)
+static node_kind kind_of(const vlk_folder *f, int type, int *error)
 {
     struct stat st;
     if (type == DT_REG)
@@ -70,18 +70,18 @@ static int add_node(vlk_folder *f, level *l, const struct dirent *d, vlk_err *er
 {
     if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
         return 0;
-    if (vlk_grow(&l->node, &l->cap, l->count + 1, sizeof *l->node, err) != 0)
+    if (vlk_grow(&l->node, &l->cap, l->count + 1, sizeof *l->node, err))
         return -1;
     node *n = &l->node[l->count];
     *n = (node){0};
     f->path.len = l->path_len;
-    if (vlk_buf_adds(&f->path, d->d_name, err) != 0)
+    if (vlk_buf_adds(&f->path, d->d_name, err))
         return -1;
-    n->kind = look(f, d->d_type, &n->error);
-    if (n->kind == IS_FOLDER && vlk_buf_adds(&f->path, "/", err) != 0)
+    n->kind = kind_of(f, d->d_type, &n->error);
+    if (n->kind == IS_FOLDER && vlk_buf_adds(&f->path, "/", err))
         return -1;
     n->name = vlk_strndup(f->path.data + l->path_len, f->path.len - l->path_len, err);
-    if (n->name == NULL)
+    if (!n->name)
         return -1;
     l->count++;
     return 0;
@@ -92,7 +92,7 @@ static int enter(vlk_folder *f, vlk_err *err)
 {
     struct stat st;
     int rc = -1;
-    if (vlk_grow(&f->level, &f->cap, f->depth + 1, sizeof *f->level, err) != 0)
+    if (vlk_grow(&f->level, &f->cap, f->depth + 1, sizeof *f->level, err))
         return -1;
     level *l = &f->level[f->depth];
     *l = (level){.path_len = f->path.len};
@@ -101,7 +101,7 @@ static int enter(vlk_folder *f, vlk_err *err)
         return 2;
     }
     DIR *dir = opendir(f->path.data);
-    if (dir == NULL || fstat(dirfd(dir), &st) != 0) {
+    if (!dir || fstat(dirfd(dir), &st) != 0) {
         vlk_fail_errno(err, "cannot read the folder");
         rc = 2;
         goto out;
@@ -118,15 +118,15 @@ static int enter(vlk_folder *f, vlk_err *err)
     for (;;) {
         errno = 0;
         const struct dirent *d = readdir(dir);
-        if (d == NULL && errno != 0) {
+        if (!d && errno != 0) {
             f->path.data[l->path_len] = 0;
             vlk_fail_errno(err, "cannot read the folder");
             rc = 2;
             goto out;
         }
-        if (d == NULL)
+        if (!d)
             break;
-        if (add_node(f, l, d, err) != 0)
+        if (add_node(f, l, d, err))
             goto out;
     }
     if (l->count > 1)
@@ -134,7 +134,7 @@ static int enter(vlk_folder *f, vlk_err *err)
     f->depth++;
     rc = 0;
 out:
-    if (dir != NULL)
+    if (dir)
         closedir(dir);
     if (rc != 0)
         level_clear(l);
@@ -144,7 +144,7 @@ out:
 vlk_folder *vlk_folder_open(const char *path, vlk_err *err)
 {
     vlk_folder *f = vlk_calloc(1, sizeof *f, err);
-    if (f == NULL)
+    if (!f)
         return NULL;
     size_t n = strlen(path);
     if (vlk_buf_add(&f->path, path, n, err) == 0 &&
@@ -156,7 +156,7 @@ vlk_folder *vlk_folder_open(const char *path, vlk_err *err)
 
 void vlk_folder_close(vlk_folder *f)
 {
-    if (f == NULL)
+    if (!f)
         return;
     while (f->depth > 0)
         level_clear(&f->level[--f->depth]);

@@ -40,7 +40,7 @@ int vlk_unpack_kind(const unsigned char *p, size_t n)
 vlk_unpack *vlk_unpack_new(int kind, vlk_pull_fn *pull, void *arg, const char *name, vlk_err *err)
 {
     vlk_unpack *u = vlk_calloc(1, sizeof *u, err);
-    if (u == NULL)
+    if (!u)
         return NULL;
     u->kind = kind;
     u->pull = pull;
@@ -63,7 +63,7 @@ vlk_unpack *vlk_unpack_new(int kind, vlk_pull_fn *pull, void *arg, const char *n
 
 void vlk_unpack_free(vlk_unpack *u)
 {
-    if (u == NULL)
+    if (!u)
         return;
     if (u->kind == 'g')
         inflateEnd(&u->z);
@@ -76,7 +76,7 @@ static int gzip_more(vlk_unpack *u, vlk_err *err)
 {
     const unsigned char *p;
     size_t n;
-    if (u->pull(u->arg, &p, &n, err) != 0)
+    if (u->pull(u->arg, &p, &n, err))
         return -1;
     if (n == 0 && !u->between)
         return vlk_fail(err, VLK_EFORMAT, "%s: gzip stream is truncated: it ends before its checksum", u->name);
@@ -146,7 +146,7 @@ static int zstd_read(vlk_unpack *u, unsigned char *p, size_t n, size_t *got, vlk
             continue;
         const unsigned char *q;
         size_t more;
-        if (u->pull(u->arg, &q, &more, err) != 0)
+        if (u->pull(u->arg, &q, &more, err))
             return -1;
         if (more == 0 && !u->between)
             return vlk_fail(err, VLK_EFORMAT, "%s: zstd stream is truncated: it ends inside a frame", u->name);
@@ -187,7 +187,7 @@ int vlk_inflate_raw(vlk_buf *out, const void *p, size_t n, size_t max, vlk_err *
         }
         /* One byte more than allowed is accepted, to tell too much from just enough. */
         size_t room = max - out->len < 262144 ? max - out->len + 1 : 262144;
-        if (vlk_buf_reserve(out, room, err) != 0)
+        if (vlk_buf_reserve(out, room, err))
             goto out;
         z.next_out = (Bytef *)out->data + out->len;
         z.avail_out = (uInt)room;

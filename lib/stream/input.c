@@ -35,12 +35,12 @@ struct vlk_in {
 static vlk_in *in_new(const char *name, vlk_err *err)
 {
     vlk_in *in = vlk_calloc(1, sizeof *in, err);
-    if (in == NULL)
+    if (!in)
         return NULL;
     in->fd = -1;
     in->name = vlk_strndup(name, strlen(name), err);
     in->buf = vlk_calloc(1, BUF_SIZE, err);
-    if (in->name == NULL || in->buf == NULL) {
+    if (!in->name || !in->buf) {
         vlk_in_close(in);
         return NULL;
     }
@@ -52,7 +52,7 @@ vlk_in *vlk_in_open(const char *path, vlk_err *err)
     int std = strcmp(path, "-") == 0;
     struct stat st;
     vlk_in *in = in_new(std ? "standard input" : path, err);
-    if (in == NULL)
+    if (!in)
         return NULL;
     do {
         in->fd = std ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
@@ -79,7 +79,7 @@ out:
 vlk_in *vlk_in_memory(const void *p, size_t n, const char *name, vlk_err *err)
 {
     vlk_in *in = in_new(name, err);
-    if (in == NULL)
+    if (!in)
         return NULL;
     in->mem = p;
     in->mem_left = n;
@@ -88,7 +88,7 @@ vlk_in *vlk_in_memory(const void *p, size_t n, const char *name, vlk_err *err)
 
 void vlk_in_close(vlk_in *in)
 {
-    if (in == NULL)
+    if (!in)
         return;
     if (in->own)
         close(in->fd);
@@ -151,7 +151,7 @@ static int start(vlk_in *in, vlk_err *err)
 {
     while (in->len < 4 && !in->eof) {
         size_t got;
-        if (source_read(in, in->buf + in->len, BUF_SIZE - in->len, &got, err) != 0)
+        if (source_read(in, in->buf + in->len, BUF_SIZE - in->len, &got, err))
             return -1;
         in->len += got;
         in->eof = got == 0;
@@ -160,7 +160,7 @@ static int start(vlk_in *in, vlk_err *err)
     if (kind != 0) {
         unsigned char *fresh = vlk_calloc(1, BUF_SIZE, err);
         in->z = fresh ? vlk_unpack_new(kind, pull_raw, in, in->name, err) : NULL;
-        if (in->z == NULL) {
+        if (!in->z) {
             free(fresh);
             return -1;
         }
@@ -182,7 +182,7 @@ static int unpacked(vlk_in *in, void *p, size_t n, size_t *got, vlk_err *err)
 /* Fills buf with at least `need` bytes, or with all there are. */
 static int fill(vlk_in *in, size_t need, vlk_err *err)
 {
-    if (!in->started && start(in, err) != 0)
+    if (!in->started && start(in, err))
         return -1;
     if (in->at > 0 && in->len - in->at < need) {
         memmove(in->buf, in->buf + in->at, in->len - in->at);
@@ -191,7 +191,7 @@ static int fill(vlk_in *in, size_t need, vlk_err *err)
     }
     while (in->len - in->at < need && !in->eof) {
         size_t got;
-        if (unpacked(in, in->buf + in->len, BUF_SIZE - in->len, &got, err) != 0)
+        if (unpacked(in, in->buf + in->len, BUF_SIZE - in->len, &got, err))
             return -1;
         in->len += got;
         in->eof = got == 0;
@@ -206,12 +206,12 @@ int vlk_in_read(vlk_in *in, void *p, size_t n, size_t *got, vlk_err *err)
         return 0;
     in->begun = 1;
     if (in->at == in->len && in->started && n >= BUF_SIZE && !in->eof) { /* large reads need no copy */
-        if (unpacked(in, p, n, got, err) != 0)
+        if (unpacked(in, p, n, got, err))
             return -1;
         in->eof = *got == 0;
         return 0;
     }
-    if (fill(in, 1, err) != 0)
+    if (fill(in, 1, err))
         return -1;
     *got = in->len - in->at < n ? in->len - in->at : n;
     memcpy(p, in->buf + in->at, *got);
@@ -224,7 +224,7 @@ int vlk_in_peek(vlk_in *in, const unsigned char **p, size_t n, size_t *got, vlk_
     *got = 0;
     if (n > PEEK_MAX)
         n = PEEK_MAX;
-    if (fill(in, n, err) != 0)
+    if (fill(in, n, err))
         return -1;
     *p = in->buf + in->at;
     *got = in->len - in->at < n ? in->len - in->at : n;
@@ -235,7 +235,7 @@ static int drop_bom(vlk_in *in, vlk_err *err)
 {
     const unsigned char *p;
     size_t got;
-    if (vlk_in_peek(in, &p, 3, &got, err) != 0)
+    if (vlk_in_peek(in, &p, 3, &got, err))
         return -1;
     if (got == 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0)
         in->at += 3;
@@ -247,10 +247,10 @@ int vlk_in_line(vlk_in *in, vlk_buf *line, int end, vlk_err *err)
 {
     int too_long = 0;
     line->len = 0;
-    if (!in->begun && drop_bom(in, err) != 0)
+    if (!in->begun && drop_bom(in, err))
         return -1;
     for (size_t taken = 0;; taken++) {
-        if (fill(in, 1, err) != 0)
+        if (fill(in, 1, err))
             return -1;
         size_t have = in->len - in->at;
         if (have == 0 && taken == 0)
@@ -259,9 +259,9 @@ int vlk_in_line(vlk_in *in, vlk_buf *line, int end, vlk_err *err)
         size_t n = stop ? (size_t)(stop - p) : have;
         in->at += n + (stop != NULL);
         too_long |= line->len + n > LINE_MAX_BYTES;
-        if (!too_long && vlk_buf_add(line, p, n, err) != 0)
+        if (!too_long && vlk_buf_add(line, p, n, err))
             return -1;
-        if (stop != NULL || have == 0)
+        if (stop || have == 0)
             break;
     }
     if (too_long) /* its rest was discarded, so the next call gives the next line */

@@ -164,7 +164,7 @@ const char *vlk_json_str(const vlk_json *j, size_t *len)
 }
 
 /* The value in words, for messages. */
-static void found(const vlk_json *j, char *out, size_t size)
+static void describe(const vlk_json *j, char *out, size_t size)
 {
     json_t *v = raw(j);
     if (!v)
@@ -195,7 +195,7 @@ int vlk_json_int(const vlk_json *j, int64_t min, int64_t max, int64_t *out, cons
     }
     if (!ok || i < min || i > max) {
         char text[80];
-        found(j, text, sizeof text);
+        describe(j, text, sizeof text);
         return vlk_fail(err, VLK_EFORMAT, "%s: expected an integer from %lld to %lld, found %s", what, (long long)min,
                         (long long)max, text);
     }
@@ -207,7 +207,7 @@ int vlk_json_num(const vlk_json *j, double *out, const char *what, vlk_err *err)
 {
     if (!json_is_number(raw(j))) {
         char text[80];
-        found(j, text, sizeof text);
+        describe(j, text, sizeof text);
         return vlk_fail(err, VLK_EFORMAT, "%s: expected a number, found %s", what, text);
     }
     *out = json_number_value(raw(j));
@@ -218,7 +218,7 @@ int vlk_json_bool(const vlk_json *j, int *out, const char *what, vlk_err *err)
 {
     if (!json_is_boolean(raw(j))) {
         char text[80];
-        found(j, text, sizeof text);
+        describe(j, text, sizeof text);
         return vlk_fail(err, VLK_EFORMAT, "%s: expected true or false, found %s", what, text);
     }
     *out = json_is_true(raw(j));

@@ -20,10 +20,10 @@ int vlk_escape(vlk_buf *out, const char *s, size_t n, vlk_err *err)
     size_t from = 0;
     for (size_t i = 0; i < n; i++) {
         const char *p = s[i] ? strchr(raw, s[i]) : NULL;
-        if (p == NULL)
+        if (!p)
             continue;
         char pair[2] = {'\\', letter[p - raw]};
-        if (vlk_buf_add(out, s + from, i - from, err) != 0 || vlk_buf_add(out, pair, 2, err) != 0)
+        if (vlk_buf_add(out, s + from, i - from, err) || vlk_buf_add(out, pair, 2, err))
             return -1;
         from = i + 1;
     }
@@ -37,9 +37,9 @@ int vlk_unescape(vlk_buf *out, const char *s, size_t n, vlk_err *err)
         if (s[i] != '\\')
             continue;
         const char *p = s[i + 1] ? strchr(letter, s[i + 1]) : NULL;
-        if (p == NULL)
+        if (!p)
             continue;
-        if (vlk_buf_add(out, s + from, i - from, err) != 0 || vlk_buf_add(out, &raw[p - letter], 1, err) != 0)
+        if (vlk_buf_add(out, s + from, i - from, err) || vlk_buf_add(out, &raw[p - letter], 1, err))
             return -1;
         from = i + 2;
         i++;
@@ -51,13 +51,13 @@ vlk_keys *vlk_keys_open(const char *path, vlk_err *err)
 {
     size_t cap = 0, at = 0;
     vlk_keys *k = vlk_calloc(1, sizeof *k, err);
-    if (k == NULL)
+    if (!k)
         return NULL;
-    if (vlk_map_open(&k->map, path, err) != 0)
+    if (vlk_map_open(&k->map, path, err))
         goto out;
     while (at < k->map.size) {
         const unsigned char *p = k->map.data + at, *stop = memchr(p, '\n', k->map.size - at);
-        if (vlk_grow(&k->start, &cap, k->count + 2, sizeof *k->start, err) != 0)
+        if (vlk_grow(&k->start, &cap, k->count + 2, sizeof *k->start, err))
             goto out;
         k->start[k->count++] = at;
         at = stop ? (size_t)(stop - k->map.data) + 1 : k->map.size + 1;
@@ -71,7 +71,7 @@ out:
 
 void vlk_keys_close(vlk_keys *k)
 {
-    if (k == NULL)
+    if (!k)
         return;
     vlk_map_close(&k->map);
     free(k->start);

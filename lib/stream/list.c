@@ -55,7 +55,7 @@ int list_row_path(const vlk_list *l, vlk_row *row, size_t line, const char *p, s
     row->line = line;
     if (n == 0)
         return list_fail(l, err, 2, VLK_EFORMAT, "the path is empty");
-    if (memchr(p, 0, n) != NULL)
+    if (memchr(p, 0, n))
         return list_fail(l, err, 2, VLK_EFORMAT, "the path holds a NUL");
     return vlk_buf_add(&row->path, p, n, err) == 0 ? 1 : -1;
 }
@@ -66,9 +66,9 @@ int list_row_caption(const vlk_list *l, vlk_row *row, const char *p, size_t n, v
     if (valid < n)
         return list_fail(l, err, 2, VLK_EFORMAT, "the caption is not UTF-8: byte %zu is 0x%02x", valid + 1,
                          (unsigned char)p[valid]);
-    if (n > 0 && memchr(p, 0, n) != NULL)
+    if (n > 0 && memchr(p, 0, n))
         return list_fail(l, err, 2, VLK_EFORMAT, "the caption holds a NUL");
-    if (vlk_buf_add(&row->text, p, n, err) != 0 || vlk_buf_add(&row->text, "", 1, err) != 0)
+    if (vlk_buf_add(&row->text, p, n, err) || vlk_buf_add(&row->text, "", 1, err))
         return -1;
     row->captions++;
     return 1;
@@ -109,7 +109,7 @@ static const char *column(const vlk_list *l, size_t want, size_t *n)
         *n = (size_t)((tab ? tab : end) - p);
         if (i == want)
             return p;
-        if (tab == NULL)
+        if (!tab)
             return NULL;
         p = tab + 1;
     }
@@ -126,13 +126,13 @@ static int tsv_next(vlk_list *l, vlk_row *row, vlk_err *err)
     if (rc != 1)
         return rc;
     const char *p = column(l, l->columns ? l->path_col : 0, &n);
-    if (p == NULL)
+    if (!p)
         return list_fail(l, err, 2, VLK_EFORMAT, "expected %zu columns, found fewer", l->columns);
     rc = list_row_path(l, row, l->line, p, n, err);
     if (rc != 1)
         return rc;
     p = column(l, l->columns ? l->text_col : 1, &n);
-    if (p == NULL && l->columns)
+    if (!p && l->columns)
         return list_fail(l, err, 2, VLK_EFORMAT, "expected %zu columns, found fewer", l->columns);
     return p ? list_row_caption(l, row, p, n, err) : 1;
 }
@@ -178,9 +178,9 @@ static vlk_list_kind kind_of_bytes(vlk_list *l, const unsigned char *p, size_t n
         return VLK_LIST_JSON;
     if (a < n && b < n && p[a] == '{' && (p[b] == '"' || p[b] == '}'))
         return VLK_LIST_JSON;
-    if (nul != NULL && (size_t)(nul - p) <= line)
+    if (nul && (size_t)(nul - p) <= line)
         return VLK_LIST_NAMES0;
-    if (n > 0 && memchr(p, '\t', line) != NULL)
+    if (n > 0 && memchr(p, '\t', line))
         return VLK_LIST_TSV;
     if (list_header(l, (const char *)p, line, ',', 1) && l->text_col < l->columns)
         return VLK_LIST_CSV;
@@ -217,7 +217,7 @@ static int start(vlk_list *l, vlk_err *err)
     const unsigned char *p = NULL;
     size_t n;
     /* If the kind is known, a few bytes are enough: a slow writer's first name must not wait for the next ones. */
-    if (vlk_in_peek(l->in, &p, l->kind == VLK_LIST_AUTO || l->kind == VLK_LIST_JSON ? 4096 : 4, &n, err) != 0)
+    if (vlk_in_peek(l->in, &p, l->kind == VLK_LIST_AUTO || l->kind == VLK_LIST_JSON ? 4096 : 4, &n, err))
         return -1;
     size_t bom = n >= 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
     if (n > bom + 1 && ((p[0] == 0xff && p[1] == 0xfe) || (p[0] == 0xfe && p[1] == 0xff)))
@@ -250,7 +250,7 @@ static int start(vlk_list *l, vlk_err *err)
 vlk_list *vlk_list_from(vlk_in *in, vlk_list_kind kind, vlk_err *err)
 {
     vlk_list *l = vlk_calloc(1, sizeof *l, err);
-    if (l == NULL)
+    if (!l)
         return NULL;
     l->in = in;
     l->kind = kind != VLK_LIST_AUTO ? kind : kind_of_name(vlk_in_name(in));
@@ -260,10 +260,10 @@ vlk_list *vlk_list_from(vlk_in *in, vlk_list_kind kind, vlk_err *err)
 vlk_list *vlk_list_open(const char *path, vlk_list_kind kind, vlk_err *err)
 {
     vlk_in *in = vlk_in_open(path, err);
-    if (in == NULL)
+    if (!in)
         return NULL;
     vlk_list *l = vlk_list_from(in, kind, err);
-    if (l == NULL)
+    if (!l)
         vlk_in_close(in);
     else
         l->own = 1;
@@ -272,7 +272,7 @@ vlk_list *vlk_list_open(const char *path, vlk_list_kind kind, vlk_err *err)
 
 void vlk_list_close(vlk_list *l)
 {
-    if (l == NULL)
+    if (!l)
         return;
     if (l->own)
         vlk_in_close(l->in);
@@ -287,11 +287,11 @@ int vlk_list_next(vlk_list *l, vlk_row *row, vlk_err *err)
 {
     vlk_err scratch; /* the readers check the error code */
     int rc = 0;
-    if (err == NULL)
+    if (!err)
         err = &scratch;
     if (l->broken)
         return vlk_fail(err, VLK_EFORMAT, "%s: the list is broken", vlk_in_name(l->in));
-    if (!l->ended && l->next == NULL)
+    if (!l->ended && !l->next)
         rc = start(l, err);
     if (!l->ended && rc == 0)
         rc = l->next(l, row, err);

@@ -37,8 +37,7 @@ int list_bytes_hide(vlk_buf *text, vlk_buf *scratch, vlk_err *err)
         int u = unit(p, n - i), lone = u >= 0xdc80 && u <= 0xdcff && !high;
         high = u >= 0xd800 && u <= 0xdbff && !high;
         if (lone) {
-            if (vlk_buf_add(scratch, text->data + from, i - from, err) != 0 ||
-                vlk_buf_adds(scratch, "\\udbff", err) != 0)
+            if (vlk_buf_add(scratch, text->data + from, i - from, err) || vlk_buf_adds(scratch, "\\udbff", err) != 0)
                 return -1;
             from = i;
             count++;
@@ -47,7 +46,7 @@ int list_bytes_hide(vlk_buf *text, vlk_buf *scratch, vlk_err *err)
     }
     if (count == 0)
         return 0;
-    if (vlk_buf_add(scratch, text->data + from, n - from, err) != 0)
+    if (vlk_buf_add(scratch, text->data + from, n - from, err))
         return -1;
     vlk_buf swap = *text;
     *text = *scratch;
@@ -72,7 +71,7 @@ void list_bytes_show(vlk_buf *path)
         i += byte >= 0 ? 4 : 1;
     }
     path->len = to;
-    if (path->data != NULL)
+    if (path->data)
         path->data[to] = 0;
 }
 

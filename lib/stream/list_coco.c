@@ -37,7 +37,7 @@ struct list_coco {
 
 void list_coco_free(list_coco *c)
 {
-    if (c == NULL)
+    if (!c)
         return;
     vlk_buf_clear(&c->names);
     vlk_buf_clear(&c->held);
@@ -55,7 +55,7 @@ static int read_id(const vlk_list *l, const vlk_json *v, const char *what, vlk_e
     int64_t number;
     const char *s = vlk_json_str(v, NULL);
     c->id.len = 0;
-    if (s != NULL)
+    if (s)
         return vlk_buf_addf(&c->id, err, "\"%s", s) == 0 ? 1 : -1;
     if (vlk_json_int(v, INT64_MIN, INT64_MAX, &number, what, NULL) != 0)
         return list_fail(l, err, 2, VLK_EFORMAT, "%s: expected a whole number or a string", what);
@@ -63,7 +63,7 @@ static int read_id(const vlk_list *l, const vlk_json *v, const char *what, vlk_e
 }
 
 /* The slot of c->id: that of the entry, or a free one. */
-static size_t find(const list_coco *c, const char *id)
+static size_t slot_of(const list_coco *c, const char *id)
 {
     size_t i = (size_t)vlk_fnv1a64(id, strlen(id)) & (c->slots - 1);
     while (c->slot[i] != 0 && strcmp(c->names.data + c->entry[c->slot[i] - 1].id, id) != 0)
@@ -77,13 +77,13 @@ static int grow(list_coco *c, vlk_err *err)
         return 0;
     size_t slots = c->slots ? c->slots * 2 : 1024;
     size_t *fresh = vlk_calloc(slots, sizeof *fresh, err);
-    if (fresh == NULL)
+    if (!fresh)
         return -1;
     free(c->slot);
     c->slot = fresh;
     c->slots = slots;
     for (size_t i = 0; i < c->count; i++)
-        c->slot[find(c, c->names.data + c->entry[i].id)] = i + 1;
+        c->slot[slot_of(c, c->names.data + c->entry[i].id)] = i + 1;
     return 0;
 }
 
@@ -100,18 +100,18 @@ static int image(vlk_list *l, vlk_row *row, size_t line, int bytes, const vlk_js
     rc = read_id(l, vlk_json_get(v, "id"), "id of an image", err);
     if (rc != 1)
         return rc;
-    if (grow(c, err) != 0 || vlk_grow(&c->entry, &c->cap, c->count + 1, sizeof *c->entry, err) != 0)
+    if (grow(c, err) || vlk_grow(&c->entry, &c->cap, c->count + 1, sizeof *c->entry, err))
         return -1;
-    size_t slot = find(c, c->id.data);
+    size_t slot = slot_of(c, c->id.data);
     if (c->slot[slot] != 0)
         return list_fail(l, err, 2, VLK_EFORMAT, "the image id %s is not unique", c->id.data);
     entry *e = &c->entry[c->count];
     e->line = line;
     e->id = c->names.len;
-    if (vlk_buf_add(&c->names, c->id.data, c->id.len + 1, err) != 0)
+    if (vlk_buf_add(&c->names, c->id.data, c->id.len + 1, err))
         return -1;
     e->path = c->names.len;
-    if (vlk_buf_add(&c->names, c->row.path.data, c->row.path.len + 1, err) != 0)
+    if (vlk_buf_add(&c->names, c->row.path.data, c->row.path.len + 1, err))
         return -1;
     c->slot[slot] = ++c->count;
     return 0;
@@ -125,12 +125,12 @@ static int annotation(vlk_list *l, vlk_row *row, size_t line, const vlk_json *v,
     int rc = read_id(l, vlk_json_get(v, "image_id"), "image_id of an annotation", err);
     if (rc != 1)
         return rc;
-    size_t slot = c->slots ? c->slot[find(c, c->id.data)] : 0;
+    size_t slot = c->slots ? c->slot[slot_of(c, c->id.data)] : 0;
     if (slot == 0)
         return list_fail(l, err, 2, VLK_EFORMAT, "image_id %s is not among the images", c->id.data);
     const char *path = c->names.data + c->entry[slot - 1].path;
     const char *caption = vlk_json_str(vlk_json_get(v, "caption"), &n);
-    if (caption == NULL)
+    if (!caption)
         return list_fail(l, err, 2, VLK_EFORMAT, "an annotation without a caption");
     rc = list_row_path(l, row, line, path, strlen(path), err);
     return rc == 1 ? list_row_caption(l, row, caption, n, err) : rc;
@@ -141,7 +141,7 @@ static int element(vlk_list *l, vlk_row *row, size_t line, int is_image, vlk_err
 {
     int bytes, rc;
     vlk_json *v = list_json_parse(l, line, &bytes, &rc, err);
-    if (v == NULL)
+    if (!v)
         return rc;
     rc = is_image ? image(l, row, line, bytes, v, err) : annotation(l, row, line, v, err);
     vlk_json_free(v);
@@ -151,10 +151,10 @@ static int element(vlk_list *l, vlk_row *row, size_t line, int is_image, vlk_err
     return rc;
 }
 
-static int hold(vlk_list *l, size_t line, vlk_err *err)
+static int hold_annotation(vlk_list *l, size_t line, vlk_err *err)
 {
     size_t head[2] = {line, l->text.len};
-    if (vlk_buf_add(&l->coco->held, head, sizeof head, err) != 0)
+    if (vlk_buf_add(&l->coco->held, head, sizeof head, err))
         return -1;
     return vlk_buf_add(&l->coco->held, l->text.data, l->text.len, err);
 }
@@ -171,10 +171,10 @@ static int table(vlk_list *l, list_json *j, vlk_row *row, vlk_err *err)
         return 0;
     }
     size_t line = list_json_line(j);
-    if (list_json_value(j, &l->text, err) != 0)
+    if (list_json_value(j, &l->text, err))
         return -1;
     if (c->at == IN_ANNOTATIONS && !c->images)
-        return hold(l, line, err);
+        return hold_annotation(l, line, err);
     return element(l, row, line, c->at == IN_IMAGES, err);
 }
 
@@ -182,7 +182,7 @@ static int table(vlk_list *l, list_json *j, vlk_row *row, vlk_err *err)
 static int closed(vlk_list *l, list_json *j, vlk_err *err)
 {
     list_coco *c = l->coco;
-    if (list_json_end(j, err) != 0)
+    if (list_json_end(j, err))
         return -1;
     if (!c->images)
         return list_fail(l, err, -1, VLK_EFORMAT, "expected an object with images and annotations, as in COCO");
@@ -208,7 +208,7 @@ static int member(vlk_list *l, list_json *j, vlk_err *err)
     }
     if (ch != '"')
         return ch == -2 ? -1 : list_fail(l, err, -1, VLK_EFORMAT, "expected the name of a member");
-    if (list_json_value(j, &l->text, err) != 0)
+    if (list_json_value(j, &l->text, err))
         return -1;
     int images = strcmp(l->text.data, "\"images\"") == 0, annotations = strcmp(l->text.data, "\"annotations\"") == 0;
     ch = list_json_peek(j, err);
@@ -229,7 +229,7 @@ static int member(vlk_list *l, list_json *j, vlk_err *err)
     return 0;
 }
 
-static int give_held(vlk_list *l, vlk_row *row, vlk_err *err)
+static int return_held(vlk_list *l, vlk_row *row, vlk_err *err)
 {
     list_coco *c = l->coco;
     size_t head[2];
@@ -239,13 +239,13 @@ static int give_held(vlk_list *l, vlk_row *row, vlk_err *err)
     }
     memcpy(head, c->held.data + c->next, sizeof head);
     l->text.len = 0;
-    if (vlk_buf_add(&l->text, c->held.data + c->next + sizeof head, head[1], err) != 0)
+    if (vlk_buf_add(&l->text, c->held.data + c->next + sizeof head, head[1], err))
         return -1;
     c->next += sizeof head + head[1];
     return element(l, row, head[0], 0, err);
 }
 
-static int give_image(vlk_list *l, vlk_row *row, vlk_err *err)
+static int return_image(vlk_list *l, vlk_row *row, vlk_err *err)
 {
     list_coco *c = l->coco;
     if (c->next == c->count) {
@@ -260,9 +260,9 @@ static int give_image(vlk_list *l, vlk_row *row, vlk_err *err)
 int list_coco_next(vlk_list *l, vlk_row *row, vlk_err *err)
 {
     list_json *j = list_json_open(l, err);
-    if (j == NULL)
+    if (!j)
         return -1;
-    if (l->coco == NULL && (l->coco = vlk_calloc(1, sizeof *l->coco, err)) == NULL)
+    if (!l->coco && !(l->coco = vlk_calloc(1, sizeof *l->coco, err)))
         return -1;
     int rc = 0;
     while (rc == 0) {
@@ -280,10 +280,10 @@ int list_coco_next(vlk_list *l, vlk_row *row, vlk_err *err)
             rc = table(l, j, row, err);
             break;
         case GIVE_HELD:
-            rc = give_held(l, row, err);
+            rc = return_held(l, row, err);
             break;
         case GIVE_IMAGES:
-            rc = give_image(l, row, err);
+            rc = return_image(l, row, err);
             break;
         case AT_END:
             return 0;

@@ -35,7 +35,7 @@ static int parse(vlk_list *l, state *s, size_t *count, const char *p, size_t n, 
         } else if (*s == FIELD_START) {
             *s = PLAIN;
         }
-        if (vlk_buf_add(&l->fields, &c, 1, err) != 0)
+        if (vlk_buf_add(&l->fields, &c, 1, err))
             return -1;
     }
     return 0;
@@ -69,7 +69,7 @@ static int record(vlk_list *l, size_t *line, size_t *count, vlk_err *err)
         if (rc < 0)
             return -1;
         l->line++;
-        if (vlk_buf_add(&l->fields, "\n", 1, err) != 0)
+        if (vlk_buf_add(&l->fields, "\n", 1, err))
             return -1;
     }
     if (spoilt)
@@ -106,7 +106,7 @@ int list_header(vlk_list *l, const char *p, size_t n, char sep, int quotes)
             best_text = text;
             l->text_col = col;
         }
-        if (stop == NULL)
+        if (!stop)
             break;
         p = stop + 1;
         n -= len + 1;

@@ -22,16 +22,16 @@ list_json *list_json_open(vlk_list *l, vlk_err *err)
 {
     const unsigned char *p;
     size_t n;
-    if (l->json != NULL)
+    if (l->json)
         return l->json;
     l->json = vlk_calloc(1, sizeof *l->json, err);
-    if (l->json == NULL)
+    if (!l->json)
         return NULL;
     l->json->l = l;
     l->json->line = 1;
-    if (vlk_in_peek(l->in, &p, 3, &n, err) != 0)
+    if (vlk_in_peek(l->in, &p, 3, &n, err))
         return NULL;
-    if (n == 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0 && vlk_in_read(l->in, l->json->buf, 3, &n, err) != 0)
+    if (n == 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0 && vlk_in_read(l->in, l->json->buf, 3, &n, err))
         return NULL;
     return l->json;
 }
@@ -52,7 +52,7 @@ static int more(list_json *j, vlk_err *err)
     if (j->at < j->len)
         return 1;
     j->at = j->len = 0;
-    if (vlk_in_read(j->l->in, j->buf, CHUNK, &j->len, err) != 0)
+    if (vlk_in_read(j->l->in, j->buf, CHUNK, &j->len, err))
         return -1;
     return j->len > 0;
 }
@@ -138,7 +138,7 @@ int list_json_value(list_json *j, vlk_buf *out, vlk_err *err)
             return list_fail(j->l, err, -1, VLK_EFORMAT,
                              "the list is truncated: it ends inside the value that begins here");
         size_t n = walk(j, &e, j->buf + j->at, j->len - j->at);
-        if (out && vlk_buf_add(out, j->buf + j->at, n, err) != 0)
+        if (out && vlk_buf_add(out, j->buf + j->at, n, err))
             return -1;
         j->at += n;
         total += n;
@@ -157,14 +157,14 @@ static int captions(const vlk_list *l, vlk_row *row, const vlk_json *v, vlk_err 
 {
     size_t n;
     const char *s = vlk_json_str(v, &n);
-    if (s != NULL)
+    if (s)
         return list_row_caption(l, row, s, n, err);
     if (vlk_json_type(v) != VLK_JSON_ARRAY)
         return list_fail(l, err, 2, VLK_EFORMAT, "the caption is neither a string nor a list of strings");
     for (size_t i = 0; i < vlk_json_len(v); i++) {
         const vlk_json *item = vlk_json_at(v, i);
         s = vlk_json_str(vlk_json_type(item) == VLK_JSON_OBJECT ? vlk_json_get(item, "raw") : item, &n);
-        if (s == NULL)
+        if (!s)
             return list_fail(l, err, 2, VLK_EFORMAT, "caption %zu is not a string", i + 1);
         int rc = list_row_caption(l, row, s, n, err);
         if (rc != 1)
@@ -177,11 +177,11 @@ static int captions(const vlk_list *l, vlk_row *row, const vlk_json *v, vlk_err 
 static int karpathy(const vlk_list *l, vlk_row *row, const vlk_json *obj, vlk_err *err)
 {
     const char *dir = vlk_json_str(vlk_json_get(obj, "filepath"), NULL);
-    if (dir == NULL || *dir == 0)
+    if (!dir || *dir == 0)
         return captions(l, row, vlk_json_get(obj, "sentences"), err);
     const char *name = vlk_json_str(vlk_json_get(obj, "filename"), NULL);
     char *path = vlk_path_join(dir, name, err);
-    if (path == NULL)
+    if (!path)
         return -1;
     row->path.len = 0;
     int rc = vlk_buf_adds(&row->path, path, err) == 0 ? 1 : -1;
@@ -214,7 +214,7 @@ int list_json_row(const vlk_list *l, vlk_row *row, size_t line, const vlk_json *
         }
     }
     s = vlk_json_str(path, &n);
-    if (s == NULL)
+    if (!s)
         return list_fail(l, err, 2, VLK_EFORMAT,
                          path ? "the path is not a string" : "no member image, path, file_name or url");
     int rc = list_row_path(l, row, line, s, n, err);
@@ -233,7 +233,7 @@ vlk_json *list_json_parse(vlk_list *l, size_t line, int *bytes, int *outcome, vl
     if (*bytes < 0)
         return NULL;
     vlk_json *v = vlk_json_parse(l->text.data, l->text.len, "JSON", err);
-    if (v != NULL || err->code == VLK_EMEM)
+    if (v || err->code == VLK_EMEM)
         return v;
     vlk_err why = *err;
     *outcome = list_fail(l, err, 2, VLK_EFORMAT, "%.600s", why.msg);
@@ -253,7 +253,7 @@ static int text_row(vlk_list *l, vlk_row *row, size_t line, vlk_err *err)
 {
     int bytes, rc;
     vlk_json *v = list_json_parse(l, line, &bytes, &rc, err);
-    if (v == NULL)
+    if (!v)
         return rc;
     rc = list_json_row(l, row, line, v, err);
     vlk_json_free(v);
@@ -308,13 +308,13 @@ int list_json_end(list_json *j, vlk_err *err)
 int list_array_next(vlk_list *l, vlk_row *row, vlk_err *err)
 {
     list_json *j = list_json_open(l, err);
-    if (j == NULL)
+    if (!j)
         return -1;
     int rc = list_json_element(j, &j->state, err);
     if (rc <= 0)
         return rc < 0 ? -1 : list_json_end(j, err);
     size_t line = j->line;
-    if (list_json_value(j, &l->text, err) != 0)
+    if (list_json_value(j, &l->text, err))
         return -1;
     return text_row(l, row, line, err);
 }

@@ -16,15 +16,15 @@ typedef struct scan {
     const char *name; /* of the file, for messages */
 } scan;
 
-static void blanks(scan *s)
+static void skip_blanks(scan *s)
 {
     while (s->p < s->end && (*s->p == ' ' || *s->p == '\t' || *s->p == '\n' || *s->p == '\r'))
         s->p++;
 }
 
-static int take(scan *s, char c)
+static int accept(scan *s, char c)
 {
-    blanks(s);
+    skip_blanks(s);
     if (s->p == s->end || *s->p != c)
         return 0;
     s->p++;
@@ -41,11 +41,11 @@ static int bad_header(const scan *s, vlk_err *err, const char *what)
 /* A quoted string without escapes: *text and *n, borrowed from the header. */
 static int quoted(scan *s, const char **text, size_t *n, vlk_err *err)
 {
-    blanks(s);
+    skip_blanks(s);
     if (s->p == s->end || (*s->p != '\'' && *s->p != '"'))
         return bad_header(s, err, "a string in quotes");
     const char *stop = memchr(s->p + 1, *s->p, (size_t)(s->end - s->p - 1));
-    if (stop == NULL)
+    if (!stop)
         return bad_header(s, err, "the end of the string");
     *text = s->p + 1;
     *n = (size_t)(stop - *text);
@@ -62,11 +62,11 @@ static int descr(scan *s, vlk_dtype *type, vlk_err *err)
     } known[] = {{"f2", VLK_F16}, {"f4", VLK_F32}, {"f8", VLK_F64}, {"i4", VLK_I32}, {"i8", VLK_I64}, {"u1", VLK_U8}};
     const char *d;
     size_t n;
-    blanks(s);
+    skip_blanks(s);
     if (s->p < s->end && *s->p == '[')
         return vlk_fail(err, VLK_EUNSUPPORTED,
                         "%s: npy with records (a structured dtype): only f2 f4 f8 i4 i8 u1 are supported", s->name);
-    if (quoted(s, &d, &n, err) != 0)
+    if (quoted(s, &d, &n, err))
         return -1;
     if (n == 3 && memchr("<>=|", d[0], 4) != NULL) {
         for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
@@ -85,7 +85,7 @@ static int descr(scan *s, vlk_dtype *type, vlk_err *err)
 
 static int boolean(scan *s, int *value, vlk_err *err)
 {
-    blanks(s);
+    skip_blanks(s);
     size_t n = (size_t)(s->end - s->p);
     int yes = n >= 4 && memcmp(s->p, "True", 4) == 0;
     if (!yes && !(n >= 5 && memcmp(s->p, "False", 5) == 0))
@@ -99,10 +99,10 @@ static int boolean(scan *s, int *value, vlk_err *err)
 static int shape(scan *s, vlk_tensor *t, vlk_err *err)
 {
     int comma = 1, commas = 0;
-    if (!take(s, '('))
+    if (!accept(s, '('))
         return bad_header(s, err, "a shape in parentheses");
-    for (t->rank = 0; !take(s, ')'); t->rank++) {
-        blanks(s);
+    for (t->rank = 0; !accept(s, ')'); t->rank++) {
+        skip_blanks(s);
         if (!comma || s->p == s->end || *s->p < '0' || *s->p > '9')
             return bad_header(s, err, comma ? "a dimension" : "a comma or parenthesis");
         if (t->rank == VLK_MAX_RANK)
@@ -114,7 +114,7 @@ static int shape(scan *s, vlk_tensor *t, vlk_err *err)
         if (s->p < s->end && *s->p == 'L')
             s->p++;
         t->dim[t->rank] = d;
-        comma = take(s, ',');
+        comma = accept(s, ',');
         commas += comma;
     }
     if (t->rank == 1 && commas == 0) /* (3) is a number, not a tuple */
@@ -127,32 +127,32 @@ static int dictionary(scan *s, vlk_tensor *t, int *fortran, vlk_err *err)
 {
     static const char *const keys[] = {"descr", "fortran_order", "shape"};
     int seen[3] = {0}, comma = 1;
-    if (!take(s, '{'))
+    if (!accept(s, '{'))
         return bad_header(s, err, "a dictionary");
-    while (!take(s, '}')) {
+    while (!accept(s, '}')) {
         const char *key;
         size_t n;
         int k = 0, rc;
         if (!comma)
             return bad_header(s, err, "a comma or }");
-        if (quoted(s, &key, &n, err) != 0)
+        if (quoted(s, &key, &n, err))
             return -1;
         while (k < 3 && !(strlen(keys[k]) == n && memcmp(keys[k], key, n) == 0))
             k++;
         if (k == 3 || seen[k]++)
             return vlk_fail(err, VLK_EFORMAT, "%s: npy header: key '%.*s' %s", s->name, (int)(n < 40 ? n : 40), key,
                             k == 3 ? "does not belong there" : "is repeated");
-        if (!take(s, ':'))
+        if (!accept(s, ':'))
             return bad_header(s, err, "a colon");
         rc = k == 0 ? descr(s, &t->dtype, err) : k == 1 ? boolean(s, fortran, err) : shape(s, t, err);
         if (rc != 0)
             return -1;
-        comma = take(s, ',');
+        comma = accept(s, ',');
     }
     for (int k = 0; k < 3; k++)
         if (!seen[k])
             return vlk_fail(err, VLK_EFORMAT, "%s: npy header: key '%s' is missing", s->name, keys[k]);
-    blanks(s);
+    skip_blanks(s);
     if (s->p != s->end)
         return bad_header(s, err, "nothing after the dictionary");
     return 0;
@@ -214,10 +214,10 @@ int vlk_npy_parse(vlk_tensor *t, const void *p, size_t n, const char *name, vlk_
     size_t start = 0, end = 0, bytes = 0;
     int fortran = 0;
     memset(t, 0, sizeof *t);
-    if (preamble(p, n, &start, &end, name, err) != 0)
+    if (preamble(p, n, &start, &end, name, err))
         return -1;
     scan s = {(const char *)p + start, (const char *)p + end, name};
-    if (dictionary(&s, t, &fortran, err) != 0 || layout(t, fortran, name, &bytes, err) != 0)
+    if (dictionary(&s, t, &fortran, err) || layout(t, fortran, name, &bytes, err))
         return -1;
     if (n - end != bytes) {
         char text[160];
@@ -232,9 +232,9 @@ int vlk_npy_parse(vlk_tensor *t, const void *p, size_t n, const char *name, vlk_
 int vlk_npy_open(vlk_npy *n, const char *path, vlk_err *err)
 {
     memset(n, 0, sizeof *n);
-    if (vlk_map_open(&n->map, path, err) != 0)
+    if (vlk_map_open(&n->map, path, err))
         return -1;
-    if (vlk_npy_parse(&n->t, n->map.data, n->map.size, path, err) != 0) {
+    if (vlk_npy_parse(&n->t, n->map.data, n->map.size, path, err)) {
         vlk_npy_close(n);
         return -1;
     }

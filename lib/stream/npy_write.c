@@ -34,25 +34,25 @@ static int header(vlk_buf *out, vlk_dtype type, const size_t *dim, int rank, vlk
 {
     size_t at = out->len;
     char first[32];
-    if (descr(type) == NULL)
+    if (!descr(type))
         return vlk_fail(err, VLK_EUSAGE, "npy: type %s cannot be written", vlk_dtype_name(type));
     if (rank < 0 || rank > VLK_MAX_RANK)
         return vlk_fail(err, VLK_EUSAGE, "npy: %d dimensions, but at most %d can be written", rank, VLK_MAX_RANK);
-    if (vlk_buf_add(out, "\x93NUMPY\1\0\0\0", 10, err) != 0 ||
+    if (vlk_buf_add(out, "\x93NUMPY\1\0\0\0", 10, err) ||
         vlk_buf_addf(out, err, "{'descr': '%s', 'fortran_order': False, 'shape': (", descr(type)) != 0)
         return -1;
     for (int i = 0; i < rank; i++)
         if (vlk_buf_addf(out, err, i ? ", %zu" : "%zu", dim[i]) != 0)
             return -1;
-    if (vlk_buf_adds(out, rank == 1 ? ",), }" : "), }", err) != 0)
+    if (vlk_buf_adds(out, rank == 1 ? ",), }" : "), }", err))
         return -1;
     int digits = rank ? snprintf(first, sizeof first, "%zu", dim[0]) : GROWTH_DIGITS;
     size_t len = out->len - at + (size_t)(GROWTH_DIGITS - digits) + 1; /* 1: the newline */
     size_t total = (len + ALIGN - 1) / ALIGN * ALIGN;
     while (out->len - at < total - 1)
-        if (vlk_buf_adds(out, " ", err) != 0)
+        if (vlk_buf_adds(out, " ", err))
             return -1;
-    if (vlk_buf_adds(out, "\n", err) != 0)
+    if (vlk_buf_adds(out, "\n", err))
         return -1;
     out->data[at + 8] = (char)((total - 10) & 255);
     out->data[at + 9] = (char)((total - 10) >> 8);
@@ -71,7 +71,7 @@ static int count_bytes(vlk_dtype type, const size_t *dim, int rank, size_t *byte
 int vlk_npy_encode(vlk_buf *out, vlk_dtype type, const size_t *dim, int rank, const void *data, vlk_err *err)
 {
     size_t bytes;
-    if (header(out, type, dim, rank, err) != 0)
+    if (header(out, type, dim, rank, err))
         return -1;
     if (count_bytes(type, dim, rank, &bytes) != 0)
         return vlk_fail(err, VLK_ELIMIT, "npy: the shape is larger than memory");
@@ -106,7 +106,7 @@ static int put_header(vlk_npy_writer *w, vlk_err *err)
 vlk_npy_writer *vlk_npy_writer_open(const char *path, vlk_dtype type, const size_t *dim, int rank, vlk_err *err)
 {
     vlk_npy_writer *w = vlk_calloc(1, sizeof *w, err);
-    if (w == NULL)
+    if (!w)
         return NULL;
     w->type = type;
     w->rank = rank + 1;
@@ -117,7 +117,7 @@ vlk_npy_writer *vlk_npy_writer_open(const char *path, vlk_dtype type, const size
     for (int i = 0; i < rank; i++)
         w->dim[i + 1] = dim[i];
     w->out = vlk_out_open(path, err);
-    if (w->out == NULL)
+    if (!w->out)
         goto out;
     if (!vlk_out_can_seek(w->out)) {
         vlk_fail(err, VLK_EUSAGE, "%s: is not seekable, as npy requires; use tsv, jsonl or tar", vlk_out_name(w->out));
@@ -135,7 +135,7 @@ int vlk_npy_write_rows(vlk_npy_writer *w, const void *rows, size_t n, vlk_err *e
     size_t bytes;
     if (vlk_mul(n, w->row_bytes, &bytes) != 0 || w->dim[0] + n < n)
         return vlk_fail(err, VLK_ELIMIT, "%s: too many rows", vlk_out_name(w->out));
-    if (vlk_out_write(w->out, rows, bytes, err) != 0)
+    if (vlk_out_write(w->out, rows, bytes, err))
         return -1;
     w->dim[0] += n;
     return 0;
@@ -160,7 +160,7 @@ int vlk_npy_writer_commit(vlk_npy_writer *w, vlk_err *err)
 
 void vlk_npy_writer_abort(vlk_npy_writer *w)
 {
-    if (w == NULL)
+    if (!w)
         return;
     vlk_out_abort(w->out);
     free(w);

@@ -237,14 +237,14 @@ int vlk_safetensors_meta(const char *path, const char *key, vlk_buf *out, vlk_er
     vlk_map m;
     size_t data = 0, len = 0;
     int rc = -1;
-    if (vlk_map_open(&m, path, err) != 0)
+    if (vlk_map_open(&m, path, err))
         return -1;
     vlk_json *root = parse_header(&m, &data, path, err);
     const vlk_json *meta = vlk_json_get(root, "__metadata__");
     const char *value = vlk_json_str(vlk_json_get(meta, key), &len);
-    if (root == NULL || (meta != NULL && check_metadata(meta, path, err) != 0))
+    if (!root || (meta && check_metadata(meta, path, err)))
         goto out;
-    if (value == NULL)
+    if (!value)
         rc = 0;
     else
         rc = vlk_buf_add(out, value, len, err) == 0 ? 1 : -1;

@@ -65,12 +65,11 @@ static int add_metadata(vlk_buf *h, const vlk_meta *meta, size_t metas, const ch
         if (vlk_utf8_valid(meta[i].key, k) != k || vlk_utf8_valid(meta[i].value, v) != v)
             return vlk_fail(err, VLK_EUSAGE, "%s: __metadata__ \"%s\" is not UTF-8", path, meta[i].key);
     }
-    if (vlk_buf_adds(h, "\"__metadata__\":{", err) != 0)
+    if (vlk_buf_adds(h, "\"__metadata__\":{", err))
         return -1;
     for (size_t i = 0; i < metas; i++)
-        if ((i > 0 && vlk_buf_adds(h, ",", err) != 0) ||
-            vlk_json_quote(h, meta[i].key, strlen(meta[i].key), err) != 0 || vlk_buf_adds(h, ":", err) != 0 ||
-            vlk_json_quote(h, meta[i].value, strlen(meta[i].value), err) != 0)
+        if ((i > 0 && vlk_buf_adds(h, ",", err)) || vlk_json_quote(h, meta[i].key, strlen(meta[i].key), err) ||
+            vlk_buf_adds(h, ":", err) || vlk_json_quote(h, meta[i].value, strlen(meta[i].value), err) != 0)
             return -1;
     return vlk_buf_adds(h, "}", err);
 }
@@ -80,7 +79,7 @@ static int add_entry(vlk_buf *h, const entry *e, size_t at, vlk_err *err)
 {
     char shape[256];
     vlk_shape_text(e->t->dim, e->t->rank, shape, sizeof shape);
-    if ((h->len > 1 && vlk_buf_adds(h, ",", err) != 0) || vlk_json_quote(h, e->t->name, strlen(e->t->name), err) != 0)
+    if ((h->len > 1 && vlk_buf_adds(h, ",", err)) || vlk_json_quote(h, e->t->name, strlen(e->t->name), err))
         return -1;
     return vlk_buf_addf(h, err, ":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":[%zu,%zu]}", vlk_dtype_name(e->as),
                         shape, at, at + e->bytes);
@@ -90,17 +89,17 @@ static int make_header(vlk_buf *h, const entry *e, size_t n, const vlk_meta *met
                        vlk_err *err)
 {
     size_t at = 0;
-    if (vlk_buf_adds(h, "{", err) != 0 || add_metadata(h, meta, metas, path, err) != 0)
+    if (vlk_buf_adds(h, "{", err) || add_metadata(h, meta, metas, path, err))
         return -1;
     for (size_t i = 0; i < n; i++) {
-        if (add_entry(h, &e[i], at, err) != 0)
+        if (add_entry(h, &e[i], at, err))
             return -1;
         at += e[i].bytes;
     }
-    if (vlk_buf_adds(h, "}", err) != 0)
+    if (vlk_buf_adds(h, "}", err))
         return -1;
     while (h->len % 8 != 0)
-        if (vlk_buf_adds(h, " ", err) != 0)
+        if (vlk_buf_adds(h, " ", err))
             return -1;
     return 0;
 }
@@ -126,7 +125,7 @@ static int write_converted(vlk_out *o, const entry *e, float *wide, uint16_t *na
         if (e->as != VLK_F32 && narrow_floats(narrow, wide, e->as, part) != 0)
             return vlk_fail(err, VLK_EVALUE, "%s: tensor %s: holds a number that is too large for %s", vlk_out_name(o),
                             e->t->name, vlk_dtype_name(e->as));
-        if (vlk_out_write(o, e->as == VLK_F32 ? (void *)wide : (void *)narrow, part * vlk_dtype_size(e->as), err) != 0)
+        if (vlk_out_write(o, e->as == VLK_F32 ? (void *)wide : (void *)narrow, part * vlk_dtype_size(e->as), err))
             return -1;
     }
     return 0;
@@ -137,7 +136,7 @@ static int write_data(vlk_out *o, const entry *e, size_t n, vlk_err *err)
     int rc = -1;
     float *wide = vlk_calloc(CHUNK, sizeof *wide, err);
     uint16_t *narrow = vlk_calloc(CHUNK, sizeof *narrow, err);
-    if (wide == NULL || narrow == NULL)
+    if (!wide || !narrow)
         goto out;
     for (size_t i = 0; i < n; i++)
         if (e[i].as == e[i].t->dtype ? vlk_out_write(o, e[i].t->data, e[i].bytes, err)
@@ -158,13 +157,12 @@ int vlk_safetensors_write(const char *path, const vlk_tensor *t, size_t n, vlk_d
     unsigned char length[8];
     int rc = -1;
     entry *e = vlk_calloc(n + 1, sizeof *e, err);
-    if (e == NULL || make_entries(e, t, n, floats, path, err) != 0 ||
-        make_header(&h, e, n, meta, metas, path, err) != 0)
+    if (!e || make_entries(e, t, n, floats, path, err) || make_header(&h, e, n, meta, metas, path, err) != 0)
         goto out;
     for (int i = 0; i < 8; i++)
         length[i] = (unsigned char)((uint64_t)h.len >> 8 * i);
     o = vlk_out_open(path, err);
-    if (o == NULL || vlk_out_write(o, length, sizeof length, err) != 0 || vlk_out_write(o, h.data, h.len, err) != 0 ||
+    if (!o || vlk_out_write(o, length, sizeof length, err) || vlk_out_write(o, h.data, h.len, err) ||
         write_data(o, e, n, err) != 0)
         goto out;
     rc = vlk_out_commit(o, err);

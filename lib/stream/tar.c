@@ -1,4 +1,4 @@
-/* tar.c - reads tar archives member by member; the header's layout and sources stand in tar_head.c.
+/* tar.c - reads tar archives member by member; tar_head.c has the header's layout and sources.
  *
  * A member's headers are kept as raw blocks, so that they can be written again byte for byte:
  *   head: [pax 'x' or GNU 'L' 'K' header and its data ...] the member's own header [old GNU sparse maps ...]
@@ -24,14 +24,14 @@ struct vlk_tar {
 vlk_tar *vlk_tar_open(vlk_in *in, vlk_err *err)
 {
     vlk_tar *t = vlk_calloc(1, sizeof *t, err);
-    if (t != NULL)
+    if (t)
         t->in = in;
     return t;
 }
 
 void vlk_tar_close(vlk_tar *t)
 {
-    if (t == NULL)
+    if (!t)
         return;
     vlk_buf_clear(&t->global.path);
     vlk_buf_clear(&t->local.path);
@@ -60,12 +60,12 @@ int vlk_tar_probe(const unsigned char *p, size_t n)
 }
 
 /* Appends n bytes of the archive to `into`, which grows as they come, since a header may lie. */
-static int take(vlk_tar *t, vlk_buf *into, size_t n, size_t *got, vlk_err *err)
+static int append(vlk_tar *t, vlk_buf *into, size_t n, size_t *got, vlk_err *err)
 {
     *got = 0;
     while (*got < n) {
         size_t step = n - *got < (size_t)4 << 20 ? n - *got : (size_t)4 << 20, r;
-        if (vlk_buf_reserve(into, step, err) != 0 || vlk_in_read(t->in, into->data + into->len, step, &r, err) != 0)
+        if (vlk_buf_reserve(into, step, err) || vlk_in_read(t->in, into->data + into->len, step, &r, err))
             return -1;
         if (r == 0)
             break;
@@ -73,16 +73,16 @@ static int take(vlk_tar *t, vlk_buf *into, size_t n, size_t *got, vlk_err *err)
         *got += r;
         t->offset += r;
     }
-    if (into->data != NULL)
+    if (into->data)
         into->data[into->len] = 0;
     return 0;
 }
 
 /* Appends one block to t->head. 1; 0 at the end of the bytes; -1. */
-static int take_block(vlk_tar *t, vlk_err *err)
+static int append_block(vlk_tar *t, vlk_err *err)
 {
     size_t got, at = t->offset;
-    if (take(t, &t->head, TAR_BLOCK, &got, err) != 0)
+    if (append(t, &t->head, TAR_BLOCK, &got, err))
         return -1;
     if (got > 0 && got < TAR_BLOCK)
         return vlk_fail(err, VLK_EFORMAT,
@@ -97,7 +97,7 @@ static size_t padded(size_t n)
 }
 
 /* Appends the data of a pax or long-name header to t->head; *at is where it begins there. */
-static int take_meta(vlk_tar *t, const tar_block *b, size_t *at, vlk_err *err)
+static int append_meta(vlk_tar *t, const tar_block *b, size_t *at, vlk_err *err)
 {
     size_t got, from = t->offset - TAR_BLOCK;
     *at = t->head.len;
@@ -106,7 +106,7 @@ static int take_meta(vlk_tar *t, const tar_block *b, size_t *at, vlk_err *err)
                         "%s: tar header of type '%c' at offset %zu has %llu bytes; at most %d are supported",
                         tar_name(t), b->type, from, (unsigned long long)b->size, TAR_META_MAX);
     size_t n = padded((size_t)b->size);
-    if (take(t, &t->head, n, &got, err) != 0)
+    if (append(t, &t->head, n, &got, err))
         return -1;
     if (got < n)
         return vlk_fail(err, VLK_EFORMAT,
@@ -119,10 +119,10 @@ static int take_meta(vlk_tar *t, const tar_block *b, size_t *at, vlk_err *err)
 static int drain(vlk_tar *t, vlk_err *err)
 {
     size_t got;
-    if (vlk_buf_reserve(&t->data, 1 << 16, err) != 0)
+    if (vlk_buf_reserve(&t->data, 1 << 16, err))
         return -1;
     do {
-        if (vlk_in_read(t->in, t->data.data, 1 << 16, &got, err) != 0)
+        if (vlk_in_read(t->in, t->data.data, 1 << 16, &got, err))
             return -1;
     } while (got > 0);
     return 0;
@@ -134,7 +134,7 @@ static int end_mark(vlk_tar *t, size_t first, vlk_err *err)
     if (t->head.len != TAR_BLOCK)
         return vlk_fail(err, VLK_EFORMAT, "%s: tar ends at offset %zu, but the headers before it belong to a member",
                         tar_name(t), first);
-    int rc = take_block(t, err);
+    int rc = append_block(t, err);
     if (rc < 0)
         return -1;
     if (rc == 0)
@@ -144,7 +144,7 @@ static int end_mark(vlk_tar *t, size_t first, vlk_err *err)
     if (!tar_block_is_zero((unsigned char *)t->head.data + TAR_BLOCK))
         return vlk_fail(err, VLK_EFORMAT, "%s: tar has a single zero block at offset %zu, followed by other data",
                         tar_name(t), first);
-    if (drain(t, err) != 0)
+    if (drain(t, err))
         return -1;
     t->ended = 1;
     return 0;
@@ -171,7 +171,7 @@ static int meta(vlk_tar *t, const tar_block *b, vlk_err *err)
     size_t at, from = t->offset - TAR_BLOCK;
     const char *why = "";
     int rc = 0;
-    if (take_meta(t, b, &at, err) != 0)
+    if (append_meta(t, b, &at, err))
         return -1;
     const char *p = t->head.data + at;
     if (b->type == 'x' || b->type == 'X' || b->type == 'g') {
@@ -207,14 +207,14 @@ static int settle(vlk_tar *t, const tar_block *b, vlk_tar_member *m, vlk_err *er
                         tar_name(t), from, (unsigned long long)size, TAR_MEMBER_MAX);
     t->name.len = 0;
     const char *name = l->has_path ? l->path.data : g->has_path ? g->path.data : b->name;
-    if (vlk_buf_adds(&t->name, name, err) != 0)
+    if (vlk_buf_adds(&t->name, name, err))
         return -1;
     for (int more = b->type == 'S' && tar_sparse_more((unsigned char *)t->head.data + t->head.len - TAR_BLOCK, 1);
          more;) {
         if (t->head.len > 4 * (size_t)TAR_META_MAX)
             return vlk_fail(err, VLK_ELIMIT, "%s: sparse map of the tar member at offset %zu is too long", tar_name(t),
                             from);
-        int rc = take_block(t, err);
+        int rc = append_block(t, err);
         if (rc <= 0)
             return rc < 0 ? -1 : bad(t, from, 0, "truncated sparse map", err);
         more = tar_sparse_more((unsigned char *)t->head.data + t->head.len - TAR_BLOCK, 0);
@@ -235,7 +235,7 @@ static int read_head(vlk_tar *t, vlk_tar_member *m, vlk_err *err)
         size_t from = t->offset, at = t->head.len;
         tar_block b;
         const char *why;
-        int rc = take_block(t, err);
+        int rc = append_block(t, err);
         if (rc < 0)
             return -1;
         if (rc == 0)
@@ -248,11 +248,11 @@ static int read_head(vlk_tar *t, vlk_tar_member *m, vlk_err *err)
             return bad(t, from, -1, why, err);
         if (!is_meta(b.type))
             return settle(t, &b, m, err);
-        if (meta(t, &b, err) != 0)
+        if (meta(t, &b, err))
             return -1;
         if (b.type == 'g' && at == 0) {
             t->name.len = 0;
-            if (vlk_buf_adds(&t->name, b.name, err) != 0)
+            if (vlk_buf_adds(&t->name, b.name, err))
                 return -1;
             m->name = t->name.data;
             m->type = 'g';
@@ -279,9 +279,9 @@ int tar_next_head(vlk_tar *t, vlk_tar_member *m, vlk_err *err)
 int tar_take_body(vlk_tar *t, vlk_tar_member *m, vlk_buf *into, vlk_err *err)
 {
     size_t got, from = t->offset;
-    if (vlk_buf_reserve(into, 0, err) != 0)
+    if (vlk_buf_reserve(into, 0, err))
         return -1;
-    if (take(t, into, m->data_padded, &got, err) != 0) {
+    if (append(t, into, m->data_padded, &got, err)) {
         t->broken = 1;
         return -1;
     }
@@ -299,7 +299,7 @@ int vlk_tar_next(vlk_tar *t, vlk_tar_member *m, vlk_err *err)
     if (rc <= 0)
         return rc;
     t->data.len = 0;
-    if (tar_take_body(t, m, &t->data, err) != 0)
+    if (tar_take_body(t, m, &t->data, err))
         return -1;
     m->data = (unsigned char *)t->data.data;
     return 1;

@@ -130,7 +130,7 @@ static int pax_record(tar_pax *x, const char *key, size_t kn, const char *value,
 {
     int is_sparse_name = kn == 15 && starts(key, kn, "GNU.sparse.name");
     if ((kn == 4 && starts(key, kn, "path")) || is_sparse_name) {
-        if (memchr(value, 0, vn) != NULL) {
+        if (memchr(value, 0, vn)) {
             *why = "pax path holds a NUL";
             return -1;
         }
@@ -165,7 +165,7 @@ int tar_pax_parse(tar_pax *x, const char *p, size_t n, const char **why)
         if (len > n || len < digits + 3 || p[len - 1] != '\n')
             return -1;
         const char *key = p + digits + 1, *eq = memchr(key, '=', len - digits - 2);
-        if (eq == NULL || eq == key)
+        if (!eq || eq == key)
             return -1;
         int rc = pax_record(x, key, (size_t)(eq - key), eq + 1, (size_t)(p + len - 1 - (eq + 1)), why);
         if (rc != 0)

@@ -21,7 +21,7 @@ int vlk_tar_split(const char *name, size_t *key_len, const char **ext)
     const char *slash = strrchr(name, '/');
     const char *base = slash ? slash + 1 : name;
     const char *dot = strchr(base, '.');
-    if (dot == NULL || dot == base || dot[1] == 0)
+    if (!dot || dot == base || dot[1] == 0)
         return 0;
     *key_len = (size_t)(dot - name);
     *ext = dot + 1;
@@ -53,8 +53,8 @@ static int align(vlk_buf *b, vlk_err *err)
 /* Appends name and head of a part; the caller then adds its data, and close_part a NUL. */
 static int open_part(vlk_sample *s, const char *name, const vlk_sample_part *p, vlk_err *err)
 {
-    if (vlk_grow(&s->part, &s->cap, s->parts + 1, sizeof *s->part, err) != 0 ||
-        vlk_buf_add(&s->store, name, strlen(name) + 1, err) != 0 ||
+    if (vlk_grow(&s->part, &s->cap, s->parts + 1, sizeof *s->part, err) ||
+        vlk_buf_add(&s->store, name, strlen(name) + 1, err) ||
         vlk_buf_add(&s->store, p->head, p->head_size, err) != 0 || align(&s->store, err) != 0)
         return -1;
     s->part[s->parts++] = *p;
@@ -69,7 +69,7 @@ static int close_part(vlk_sample *s, vlk_err *err)
 /* Copies a part of one sample into another. */
 static int copy_part(vlk_sample *to, const vlk_sample_part *p, vlk_err *err)
 {
-    if (open_part(to, p->name, p, err) != 0 || vlk_buf_add(&to->store, p->data, p->data_padded, err) != 0)
+    if (open_part(to, p->name, p, err) || vlk_buf_add(&to->store, p->data, p->data_padded, err))
         return -1;
     return close_part(to, err);
 }
@@ -101,14 +101,14 @@ static int finish(vlk_tar *t, vlk_sample *s, size_t key_len, size_t trailing, vl
     layout(s);
     h->s.parts = h->s.store.len = h->next = 0;
     for (size_t i = s->parts - trailing; i < s->parts; i++)
-        if (copy_part(&h->s, &s->part[i], err) != 0)
+        if (copy_part(&h->s, &s->part[i], err))
             return -1;
     layout(&h->s);
     s->parts -= trailing;
     s->keyless = key_len == 0;
     s->store.len = layout(s);
     size_t key = s->store.len;
-    if (vlk_buf_reserve(&s->store, key_len + 1, err) != 0)
+    if (vlk_buf_reserve(&s->store, key_len + 1, err))
         return -1;
     layout(s); /* it may have moved */
     s->key = s->store.data + key;
@@ -118,10 +118,10 @@ static int finish(vlk_tar *t, vlk_sample *s, size_t key_len, size_t trailing, vl
 }
 
 /* A keyless member that was read ahead becomes a sample of its own. */
-static int give_held(vlk_tar *t, vlk_sample *s, vlk_err *err)
+static int return_held(vlk_tar *t, vlk_sample *s, vlk_err *err)
 {
     tar_held *h = tar_held_of(t);
-    if (copy_part(s, &h->s.part[h->next++], err) != 0)
+    if (copy_part(s, &h->s.part[h->next++], err))
         return -1;
     layout(s);
     s->keyless = 1;
@@ -153,7 +153,7 @@ static int add_member(vlk_tar *t, vlk_sample *s, vlk_tar_member *m, vlk_err *err
                         m->name, SAMPLE_MAX);
     if (s->parts == 0)
         s->offset = m->offset;
-    if (open_part(s, m->name, &p, err) != 0 || tar_take_body(t, m, &s->store, err) != 0)
+    if (open_part(s, m->name, &p, err) || tar_take_body(t, m, &s->store, err))
         return -1;
     return close_part(s, err);
 }
@@ -177,7 +177,7 @@ int vlk_tar_sample(vlk_tar *t, vlk_sample *s, vlk_err *err)
     s->key = NULL;
     s->keyless = 0;
     if (h->next < h->s.parts)
-        return give_held(t, s, err);
+        return return_held(t, s, err);
     for (;;) {
         vlk_tar_member m;
         size_t n = 0;
@@ -187,7 +187,7 @@ int vlk_tar_sample(vlk_tar *t, vlk_sample *s, vlk_err *err)
             h->failed = 1;
             break;
         }
-        if (rc < 0 && h->failed && err != NULL)
+        if (rc < 0 && h->failed && err)
             *err = h->err;
         if (rc < 0)
             return -1;
@@ -204,7 +204,7 @@ int vlk_tar_sample(vlk_tar *t, vlk_sample *s, vlk_err *err)
         if (s->parts == 0)
             key_len = n;
         trailing = has_key || s->parts == 0 ? 0 : trailing + 1;
-        if (add_member(t, s, &m, err) != 0)
+        if (add_member(t, s, &m, err))
             return -1;
         if (key_len == 0)
             break; /* keyless: a sample of its own */

@@ -72,9 +72,8 @@ static int put_pax_path(vlk_out *o, const char *name, size_t n, vlk_err *err)
     }
     static const char label[] = "././@PaxHeader";
     fill_block(h, "", 0, label, sizeof label - 1, 'x', total);
-    if (vlk_out_write(o, h, sizeof h, err) != 0 || vlk_out_write(o, digits, strlen(digits), err) != 0 ||
-        vlk_out_write(o, " path=", 6, err) != 0 || vlk_out_write(o, name, n, err) != 0 ||
-        vlk_out_write(o, "\n", 1, err) != 0)
+    if (vlk_out_write(o, h, sizeof h, err) || vlk_out_write(o, digits, strlen(digits), err) ||
+        vlk_out_write(o, " path=", 6, err) || vlk_out_write(o, name, n, err) || vlk_out_write(o, "\n", 1, err) != 0)
         return -1;
     return put_padding(o, total, err);
 }
@@ -93,21 +92,21 @@ int vlk_tar_put(vlk_out *o, const char *name, const void *data, size_t n, vlk_er
         slash = split(name, len);
     if (len <= NAME) {
         fill_block(h, "", 0, name, len, '0', n);
-    } else if (slash != NULL) {
+    } else if (slash) {
         fill_block(h, name, (size_t)(slash - name), slash + 1, len - (size_t)(slash - name) - 1, '0', n);
     } else {
-        if (put_pax_path(o, name, len, err) != 0)
+        if (put_pax_path(o, name, len, err))
             return -1;
         fill_block(h, "", 0, name, NAME, '0', n);
     }
-    if (vlk_out_write(o, h, sizeof h, err) != 0 || vlk_out_write(o, data, n, err) != 0)
+    if (vlk_out_write(o, h, sizeof h, err) || vlk_out_write(o, data, n, err))
         return -1;
     return put_padding(o, n, err);
 }
 
 int vlk_tar_put_raw(vlk_out *o, const vlk_sample_part *p, vlk_err *err)
 {
-    if (vlk_out_write(o, p->head, p->head_size, err) != 0)
+    if (vlk_out_write(o, p->head, p->head_size, err))
         return -1;
     return vlk_out_write(o, p->data, p->data_padded, err);
 }
@@ -119,7 +118,7 @@ int vlk_tar_put_end(vlk_out *o, vlk_err *err)
     while ((vlk_out_tell(o) / TAR_BLOCK + blocks) % (RECORD / TAR_BLOCK) != 0)
         blocks++;
     while (blocks-- > 0)
-        if (vlk_out_write(o, zeros, TAR_BLOCK, err) != 0)
+        if (vlk_out_write(o, zeros, TAR_BLOCK, err))
             return -1;
     return 0;
 }
