@@ -132,13 +132,17 @@ check_cppcheck() {
         while read -r l; do say "$l"; done
 }
 
-# The option table (--print-options) against --help and the manual page: each names every option of the other.
+# The option table (--print-options) against --help and the manual page: each names every option of the other. Every row
+# has a role (option.h), and --help fits 80 columns.
 check_options() {
     for p in "$B"/clip-* "$B"/itc-*; do
         [ -x "$p" ] && [ -f "$p" ] || continue
         name=$(basename "$p")
         page=man/$name.1
         "$p" --print-options | cut -f2 | sort >"$B/lint.table"
+        "$p" --print-options | awk -F'\t' '$5 !~ /^(value|score|free|length|place|now)$/ { print $2 }' |
+            while read -r o; do say "$name: --$o has no role"; done
+        "$p" --help | awk 'length($0) > 80' | while read -r l; do say "$name --help: more than 80 columns: $l"; done
         "$p" --help | grep -oE '(^|[ ,])--[a-z0-9][a-z0-9-]*' | sed 's/.*--//' | sort -u >"$B/lint.help"
         comm -23 "$B/lint.table" "$B/lint.help" | while read -r o; do say "$name: --$o is missing in --help"; done
         comm -13 "$B/lint.table" "$B/lint.help" | while read -r o; do say "$name: --help names --$o, which does not exist"; done

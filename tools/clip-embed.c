@@ -1,41 +1,40 @@
-/* clip-embed.c - images and texts to vectors of CLIP. What it does is in embed.h; here is its command line. */
+/* clip-embed.c - images and texts to vectors of CLIP: its command line. What it does is in embed.h. */
+#include "cli/table.h"
 #include "embed/embed.h"
 
 #include <string.h>
 #include <unistd.h>
 
-#define OPT(field) offsetof(embed_options, field)
+#define OPTIONS_OF embed_options
 
 static const cli_option options[] = {
-    {0, "image", CLI_FLAG, OPT(image), NULL, "images to vectors (the default)", "What", 0, 0, NULL, NULL, 0},
-    {0, "text", CLI_FLAG, OPT(text), NULL, "texts to vectors, one text a line", NULL, 0, 0, NULL, NULL, 0},
-    {0, "pairs", CLI_FLAG, OPT(pairs), NULL, "the cosine of each image and its text", NULL, 0, 0, NULL, NULL, 0},
-    {0, "tokens", CLI_FLAG, OPT(tokens), NULL, "texts to token ids, one text a line", NULL, 0, 0, NULL, NULL, 0},
-    {0, "pixels", CLI_FLAG, OPT(pixels), NULL, "images as the model sees them, u8", NULL, 0, 0, NULL, NULL, 0},
-    {0, "captions", CLI_FLAG, OPT(captions), NULL, "--pairs: also the list \"captions\" of KEY.json", NULL, 0, 0, NULL,
-     NULL, 0},
-    {0, "raw", CLI_FLAG, OPT(raw), NULL, "vectors without l2-normalisation", NULL, 0, 0, NULL, NULL, 0},
-    {0, "half", CLI_FLAG, OPT(half), NULL, "npy rows as half floats (<f2)", NULL, 0, 0, NULL, NULL, 0},
-    {0, "replace", CLI_FLAG, OPT(replace), NULL, "tar: replace members that stand under our names", NULL, 0, 0, NULL,
-     NULL, 0},
-    {0, NULL, CLI_FLAG, 0, NULL, NULL, NULL, 0, 0, NULL, NULL, 0},
-};
+    {GROUP("What to do")},
+    {FLAG(0, "image", image, "embed images (the default)"), VALUE},
+    {FLAG(0, "text", text, "embed texts, one per line"), VALUE},
+    {FLAG(0, "pairs", pairs, "the cosine of each image and its text"), VALUE},
+    {FLAG(0, "tokens", tokens, "print the token ids of texts, one text per line"), VALUE},
+    {FLAG(0, "pixels", pixels, "images as the model sees them, u8"), VALUE},
+    {FLAG(0, "captions", captions, "with --pairs: also the list \"captions\" of KEY.json"), VALUE},
+    {FLAG(0, "raw", raw, "vectors without l2-normalisation"), VALUE},
+    {FLAG(0, "half", half, "npy rows as half floats (<f2)"), VALUE},
+    {FLAG(0, "replace", replace, "tar: replace members that already have our names"), NOW},
+    {END}};
 
 static const cli_program program = {
     "clip-embed",
     "[OPTION]... [INPUT]...\n--text [OPTION]... [FILE]...\n--pairs [OPTION]... [INPUT]...\n"
     "--tokens [OPTION]... [FILE]...\n--pixels [OPTION]... [INPUT]... -o FILE.npy",
-    "Embeds images and texts with a CLIP model. INPUT is an image, a folder, a tar, a list (.tsv .csv .jsonl "
-    ".json),\n"
-    "or - : a tar, an image or a list of names on standard input. Without INPUT, standard input.",
+    "Embeds images and texts with a CLIP model. INPUT is an image, a folder, a tar,\n"
+    "a list (.tsv .csv .jsonl .json), or - : a tar, an image or a list of names on\n"
+    "standard input. Without INPUT, standard input.",
     options,
     CLI_MODEL | CLI_ARCH | CLI_LOOK | CLI_FILES | CLI_IMAGES | CLI_TEXTS | CLI_OUTPUT | CLI_ERRORS | CLI_THREADS |
-        CLI_BATCH | CLI_SEED,
-    "  clip-embed photos/ -o photos.npy              vectors, keys and what made them\n"
-    "  find . -name '*.jpg' -print0 | clip-embed -0  names from a pipe, tsv to standard output\n"
-    "  clip-embed shard.tar -o shard-embedded.tar    every member as it was, vectors added\n"
+        CLI_BATCH,
+    "  clip-embed photos/ -o photos.npy              vectors, keys, provenance\n"
+    "  find . -name '*.jpg' -print0 | clip-embed -0  names from a pipe, TSV to stdout\n"
+    "  clip-embed shard.tar -o shard-embedded.tar    all members kept, vectors added\n"
     "  clip-embed --text labels.txt -o labels.npy\n"
-    "  clip-embed big/*.tar -o out/ --rows 100000    in parts; a rerun skips finished ones\n",
+    "  clip-embed big/*.tar -o out/ --rows 100000    parts; a rerun resumes\n",
 };
 
 static embed_mode choose_mode(const embed_options *o)
@@ -63,7 +62,7 @@ static cli_format choose_format(const cli_common *c, embed_mode mode)
     cli_format fallback = mode == EMBED_PIXELS || (dir && allowed[mode] & 1 << CLI_NPY) ? CLI_NPY : CLI_TSV;
     cli_format f = cli_output_format(&program, c, allowed[mode], fallback);
     if (f == CLI_NPY && standard)
-        cli_usage(&program, "npy needs a file that can be rewound: say -o FILE.npy");
+        cli_usage(&program, "npy needs a file that can be rewound: use -o FILE.npy");
     if (f == CLI_TAR && standard && isatty(STDOUT_FILENO))
         cli_usage(&program, "a tar is not written to a terminal");
     return f;

@@ -1,67 +1,69 @@
 /* clip-rank.c - search, zero-shot classification and recall over embeddings: files of vectors, or images that are
- * embedded on the way. Options, and the order of things; rank.h says where the work is done. */
+ * embedded on the fly. Options, and the order of things; rank.h says where the work is done. */
+#include "cli/table.h"
 #include "rank/rank.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Cosines may be negative, and 0 is a value like others: so it is also noted that --min was given. */
-static int parse_min(void *target, const char *arg, vlk_err *err)
+/* Cosines may be negative and 0 is a value like any other, so `set` notes that --min was given. */
+static int parse_min(void *value, const char *arg, vlk_err *err)
 {
-    struct rank_min *min = target;
+    struct rank_min *min = value;
     min->set = 1;
     if (vlk_parse_f64(arg, -1e30, 1e30, &min->value))
-        return vlk_fail(err, VLK_EUSAGE, "'%s' is no number", arg);
+        return vlk_fail(err, VLK_EUSAGE, "'%s' is not a number", arg);
     return 0;
 }
 
+static const cli_form min_form = {.parse = parse_min};
+
+#define OPTIONS_OF rank_options
+
 static const cli_option own[] = {
-    {0, "query", CLI_STRS, offsetof(rank_options, query), "TEXT", "rank by nearness to TEXT (may be repeated)",
-     .group = "What is asked"},
-    {0, "queries", CLI_STR, offsetof(rank_options, queries), "FILE", "a query a line, or rows of an .npy",
-     .group = NULL},
-    {0, "like", CLI_STRS, offsetof(rank_options, like), "IMAGE", "rank by nearness to an image (may be repeated)",
-     .group = NULL},
-    {0, "labels", CLI_STR, offsetof(rank_options, labels), "FILE", "classify: a label a line, or rows of an .npy",
-     .group = NULL},
-    {0, "templates", CLI_STR, offsetof(rank_options, templates), "FILE", "sentences around a label, {} stands for it",
-     .group = NULL},
-    {0, "recall", CLI_FLAG, offsetof(rank_options, recall), NULL, "how often the true partner is among the best",
-     .group = NULL},
-    {0, "truth", CLI_STR, offsetof(rank_options, truth), "TSV", "recall: which text belongs to which key",
-     .group = NULL},
-    {0, "captions", CLI_FLAG, offsetof(rank_options, all_captions), NULL, "recall: also the list in KEY.json",
-     .group = NULL},
-    {'k', "top", CLI_SIZE, offsetof(rank_options, k), "N", "best matches a query (10), labels an image (1)", .min = 1,
-     .max = 1e9, .group = "What is shown"},
-    {0, "min", CLI_PARSE, offsetof(rank_options, min), "S",
-     "only scores or probabilities from S on; status 1 if there is none", .parse = parse_min},
-    {0, "sheet", CLI_STR, offsetof(rank_options, sheet), "FILE.png", "draw the best matches on a contact sheet",
-     .group = NULL},
-    {0, "images", CLI_STRS, offsetof(rank_options, images), "INPUT",
-     "sheet: where the images of an .npy are (may be repeated)", .group = NULL},
-    {0}};
+    {GROUP("What to do")},
+    {STRS(0, "query", query, "TEXT", "rank by similarity to TEXT (may be repeated)"), VALUE},
+    {STR(0, "queries", queries, "FILE", "one query per line, or the rows of an .npy"), VALUE},
+    {STRS(0, "like", like, "IMAGE", "rank by similarity to an image (may be repeated)"), VALUE},
+    {STR(0, "labels", labels, "FILE", "classify: one label per line, or the rows of an .npy"), VALUE},
+    {STR(0, "templates", templates, "FILE", "sentences around a label, in which {} is replaced by it"), VALUE},
+    {FLAG(0, "recall", recall, "how often the true partner is among the best"), VALUE},
+    {STR(0, "truth", truth, "TSV", "recall: which text belongs to which key"), VALUE},
+    {FLAG(0, "captions", all_captions, "recall: also the list \"captions\" of KEY.json"), VALUE},
+
+    {GROUP("What to show")},
+    {SIZE('k', "top", k, "N", 1, 1e9, "best matches per query (default: 10), labels per image (default: 1)"), VALUE},
+    {FORM(0, "min", min, min_form, "S", "only scores or probabilities of S or more; status 1 if there are none"),
+     VALUE},
+    {STR(0, "sheet", sheet, "FILE.png", "draw the best matches on a contact sheet"), NOW},
+    {STRS(0, "images", images, "INPUT", "with --sheet: where the images of an .npy are (may be repeated)"), NOW},
+    {ALIAS("pictures", "images")},
+    {END}};
 
 static const cli_program prog = {
     "clip-rank",
     "[OPTION]... --query TEXT... CORPUS...\n[OPTION]... --labels FILE CORPUS...\n[OPTION]... --recall PAIRS...\n"
     "[OPTION]... --recall --queries T.npy I.npy",
-    "Ranks images by text or image, classifies them without training, measures recall.\n"
-    "CORPUS is an .npy of embeddings, or images, folders, tars and lists that are embedded on the way.",
+    "Ranks images by text or image, classifies them without training, measures\n"
+    "recall. CORPUS is an .npy of embeddings, or images, folders, tars and lists,\n"
+    "which are embedded on the fly.",
     own,
     CLI_MODEL | CLI_ARCH | CLI_LOOK | CLI_FILES | CLI_IMAGES | CLI_TEXTS | CLI_ONE_TABLE | CLI_ERRORS | CLI_THREADS |
         CLI_BATCH,
     "  clip-rank --query 'a red bus' photos/\n"
-    "  clip-embed photos/ -o photos.npy && clip-rank --queries wanted.txt --sheet best.png photos.npy\n"
+    "  clip-embed photos/ -o photos.npy\n"
+    "  clip-rank --queries wanted.txt --sheet best.png photos.npy\n"
     "  clip-rank --labels labels.txt --templates templates.txt photos.npy\n"};
 
-/* What does not go together. */
+/* Options that do not go together. */
 static void check_options(const rank_options *o, const cli_common *c)
 {
     int find = o->query.n > 0 || o->like.n > 0 || (o->queries && !o->recall);
-    if (find + (o->labels != NULL) + o->recall != 1)
-        cli_usage(&prog, find || o->labels || o->recall ? "--query, --labels and --recall exclude one another"
-                                                        : "nothing is asked: --query, --labels or --recall");
+    int asked = find + (o->labels != NULL) + o->recall;
+    if (asked == 0)
+        cli_usage(&prog, "nothing to do: give --query, --labels or --recall");
+    if (asked > 1)
+        cli_usage(&prog, "--query, --labels and --recall exclude one another");
     if (o->templates && (!o->labels || texts_is_npy(o->labels)))
         cli_usage(&prog, "--templates needs --labels with texts");
     if (o->truth && !(o->recall && o->queries))
@@ -69,7 +71,7 @@ static void check_options(const rank_options *o, const cli_common *c)
     if (o->all_captions && (!o->recall || o->queries))
         cli_usage(&prog, "--captions needs --recall with pairs");
     if (o->recall && (o->sheet || o->min.set || o->k))
-        cli_usage(&prog, "--recall has no use for --sheet, --min and -k");
+        cli_usage(&prog, "--recall does not go with --sheet, --min or -k");
     if (o->images.n > 0 && !o->sheet)
         cli_usage(&prog, "--images needs --sheet");
     if (o->recall && o->queries && (c->operands != 1 || !texts_is_npy(c->operand[0]) || c->files_from))
@@ -77,8 +79,8 @@ static void check_options(const rank_options *o, const cli_common *c)
     for (size_t i = 0; o->recall && !o->queries && i < c->operands; i++)
         if (texts_is_npy(c->operand[i]))
             cli_usage(&prog, "--recall of %s needs --queries with the vectors of the texts", c->operand[i]);
-    if (c->rows || cli_output_is_dir(c))
-        cli_usage(&prog, "the result is one file: -o FILE, without --rows");
+    if (cli_output_is_dir(c))
+        cli_usage(&prog, "the result is one file: use -o FILE");
 }
 
 /* A contact sheet reads its images again. */
@@ -120,7 +122,7 @@ out:
     return rc;
 }
 
-/* The command line as it was given: getopt moves the operands behind the options. Free with free(). */
+/* The command line as it was given: getopt moves the operands after the options. Free with free(). */
 static char **copy_args(int argc, char **argv)
 {
     vlk_err err = {0};
@@ -140,9 +142,9 @@ static void take_texts(rank_options *o, cli_common *c, char **args)
     if (rank_more_texts(o, c, args, &doubt, &err))
         cli_usage(&prog, "%s", err.msg);
     if (before > 0 && c->operands == 0 && !c->files_from)
-        cli_usage(&prog, "there is nothing to rank: all operands are taken as texts, none is a file");
+        cli_usage(&prog, "nothing to rank: all operands are taken as texts, none is a file");
     if (doubt && !c->quiet)
-        fprintf(stderr, "%s: '%s' is no file: it is taken as a text\n", prog.name, doubt);
+        fprintf(stderr, "%s: '%s' is not a file: it is taken as a text\n", prog.name, doubt);
     free(args);
 }
 

@@ -25,14 +25,14 @@ static void watch_usr1(void)
 static int show(train_job *j, vlk_err *err)
 {
     vlk_buf b = {0};
-    int rc = j->o->info ? engine_info(&j->e, &b, err) : train_explain(j, &b, err);
+    int rc = j->c->info ? engine_info(&j->e, &b, err) : train_explain(j, &b, err);
     if (rc == 0 && j->rank == 0)
         cli_write(j->run, b.data, b.len);
     vlk_buf_clear(&b);
     return rc;
 }
 
-/* Of several processes one speaks, unless another one has lost it. */
+/* Only rank 0 prints, unless the connection to it is lost. */
 static void tell(train_job *j, const vlk_err *err)
 {
     if (j->rank == 0 || !j->dist)
@@ -42,20 +42,21 @@ static void tell(train_job *j, const vlk_err *err)
 }
 
 /* Status: 2 failed; 75 stopped with all saved; 130; 1 samples were bad, also in an earlier part of the run; 0. */
-static int train(cli_common *c, train_options *o)
+static int train(train_options *o)
 {
+    cli_common *c = &o->common;
     vlk_err err = {0};
     train_job j = {.o = o, .c = c};
     int done = 0, rc = train_ranks_open(&j, &err);
     if (j.rank > 0) {
         c->quiet = 1;
-        c->progress = 2;
+        c->progress = CLI_PROGRESS_NEVER;
         c->errors = NULL;
     }
     j.run = cli_run_open(&train_program, c);
     rc = rc ? rc : train_open(&j, &done, &err);
     if (rc == 0 && !done)
-        rc = o->explain || o->info ? show(&j, &err) : train_loop(&j, &err);
+        rc = c->explain || c->info ? show(&j, &err) : train_loop(&j, &err);
     if (rc && !(cli_stop && !j.folder)) /* stopped before anything was begun: no error */
         tell(&j, &err);
     int bad = j.bad > 0 && !done;
@@ -67,8 +68,9 @@ static int train(cli_common *c, train_options *o)
     return status == 0 && bad ? 1 : status;
 }
 
-static int other(const cli_common *c, train_options *o)
+static int other(const train_options *o)
 {
+    const cli_common *c = &o->common;
     vlk_err err = {0};
     cli_run *run = cli_run_open(&train_program, c);
     if (o->plot ? train_plot(o, c, &err) : train_export(run, o, &err))
@@ -79,10 +81,9 @@ static int other(const cli_common *c, train_options *o)
 int main(int argc, char **argv)
 {
     train_options o;
-    cli_common c;
-    train_parse(&o, &c, argc, argv);
+    train_parse(&o, argc, argv);
     watch_usr1();
-    int status = o.plot || o.export_from ? other(&c, &o) : train(&c, &o);
+    int status = o.plot || o.export_from ? other(&o) : train(&o);
     train_options_clear(&o);
     return status;
 }

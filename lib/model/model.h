@@ -87,17 +87,15 @@ vlk_param *vlk_model_param(vlk_model *m, size_t i);
 
 /* ---- training (train.c, init.c) ------------------------------------------------------------------- */
 
-enum { VLK_GROUP_IMAGE, VLK_GROUP_TEXT, VLK_GROUP_HEAD };
-
 /* A tensor as it is saved, and where its numbers are. `value` is ours, f32, dense in the shape `dim`. */
 typedef struct vlk_param_ref {
     const char *name;    /* Hugging Face's, or open_clip's where the model has no such form (see trainable options) */
     float *value, *grad; /* grad: zeroed at first, added to by backward; NULL: frozen */
     size_t dim[VLK_MAX_RANK], count;
     int rank;
-    int decay;     /* two dimensions and more, no norm, bias or logit_scale: open_clip's rule */
-    int group;     /* VLK_GROUP_IMAGE ... */
-    int statistic; /* measured, not learned: batch norm's running mean and variance */
+    int decay;        /* two dimensions and more, no norm, bias or logit_scale: open_clip's rule */
+    const char *part; /* the part of the model that it belongs to: "vision", "text"; "head": logit_scale, logit_bias */
+    int statistic;    /* measured, not learned: batch norm's running mean and variance */
 } vlk_param_ref;
 
 /* What stays as it is. Groups count from the output, as open_clip's do: ViT 1 projection, 2 last block and last norm,

@@ -99,7 +99,7 @@ static vlk_param_ref *tensor(vlk_model *m, const vlk_bound *b, const char *name,
         r->count *= r->dim[i];
     }
     r->decay = r->rank >= 2;
-    r->group = b->tower == VLK_TOWER_TEXT ? VLK_GROUP_TEXT : VLK_GROUP_IMAGE;
+    r->part = b->tower == VLK_TOWER_TEXT ? "text" : "vision";
     char *copy = vlk_arena_alloc(m->arena, len, err);
     r->value = copy ? zeros(m, r->count, err) : NULL;
     if (!r->value || (trained && !(r->grad = zeros(m, r->count, err))))
@@ -150,7 +150,7 @@ static void scalar(vlk_model *m, size_t which, const char *name)
 {
     vlk_param_ref *r = &m->refs[m->nrefs++];
     *r = (vlk_param_ref){
-        .name = name, .value = &m->scalar[which], .grad = &m->scalar_grad[which], .count = 1, .group = VLK_GROUP_HEAD};
+        .name = name, .value = &m->scalar[which], .grad = &m->scalar_grad[which], .count = 1, .part = "head"};
     if (m->config.family == VLK_SIGLIP && !m->open_clip) { /* transformers has [1] there */
         r->rank = 1;
         r->dim[0] = 1;

@@ -418,8 +418,8 @@ static int run_stack(vlk_pkl *k, int op, vlk_err *err)
 
 static int run_global(vlk_pkl *k, int op, vlk_err *err)
 {
-    const char *module, *name;
-    size_t m, n;
+    const char *module = NULL, *name = NULL;
+    size_t m = 0, n = 0;
     vlk_pkl_value *v = NULL;
     if (op == 'c') { /* GLOBAL: two lines */
         if (line(k, &module, &m, err) || line(k, &name, &n, err))

@@ -11,6 +11,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 size_t vlk_adamw_bytes(const vlk_train_params *params)
 {
@@ -37,8 +38,8 @@ vlk_adamw *vlk_adamw_new(const vlk_train_params *params, const vlk_adamw_options
     a->o = *o;
     a->pool = pool;
     if (vlk_pieces_make(&a->pieces, params, err) == 0 && vlk_slots_make(&a->mean, params, err) == 0 &&
-        vlk_slots_make(&a->square, params, err) == 0 &&
-        (a->sums = vlk_calloc(a->pieces.n + 1, sizeof *a->sums, err)) != NULL)
+        vlk_slots_make(&a->square, params, err) == 0 && (a->sums = vlk_calloc(a->pieces.n + 1, sizeof *a->sums, err)) &&
+        (a->numbers = vlk_calloc(params->n + 1, sizeof *a->numbers, err)))
         return a;
     vlk_adamw_free(a);
     return NULL;
@@ -50,6 +51,7 @@ void vlk_adamw_free(vlk_adamw *a)
         return;
     free(a->pieces.piece);
     free(a->sums);
+    free(a->numbers);
     vlk_slots_free(&a->mean);
     vlk_slots_free(&a->square);
     free(a);
@@ -107,7 +109,6 @@ void vlk_adamw_loop(float *p, float *m, float *v, const float *g, size_t n, cons
 
 typedef struct step_args {
     vlk_adamw *a;
-    vlk_adamw_numbers k[2 * VLK_TRAIN_GROUPS]; /* of each group: without decay, with it */
     vlk_adamw_loop_fn *loop;
 } step_args;
 
@@ -118,7 +119,7 @@ static void step_task(void *arg, size_t task, int thread)
     const vlk_train_param *p = &s->a->params->p[c->p];
     (void)thread;
     s->loop(p->value + c->from, s->a->mean.at[c->p] + c->from, s->a->square.at[c->p] + c->from, p->grad + c->from, c->n,
-            &s->k[2 * p->group + (p->decay != 0)]);
+            &s->a->numbers[c->p]);
 }
 
 /* pow would do for 1 - b^t, but loses digits where b is near 1 and t is 1. */
@@ -127,24 +128,34 @@ static double one_minus_power(double beta, uint64_t t)
     return beta > 0 ? -expm1((double)t * log(beta)) : 1;
 }
 
-void vlk_adamw_step(vlk_adamw *a, const double lr[VLK_TRAIN_GROUPS], double factor)
+double vlk_rate_of(const vlk_rates *r, const char *part)
 {
-    step_args s = {.a = a, .loop = vlk_adamw_pick(vlk_adamw_loop)};
+    for (size_t i = 0; part && i < r->n; i++)
+        if (strcmp(r->own[i].part, part) == 0)
+            return r->own[i].lr;
+    return r->lr;
+}
+
+void vlk_adamw_step(vlk_adamw *a, const vlk_rates *rates, double factor)
+{
+    const step_args s = {.a = a, .loop = vlk_adamw_pick(vlk_adamw_loop)};
     const vlk_adamw_options *o = &a->o;
     a->steps++;
-    for (int i = 0; i < 2 * VLK_TRAIN_GROUPS; i++) {
-        double rate = lr[i / 2];
-        s.k[i] = (vlk_adamw_numbers){
+    const double rest1 = one_minus_power(o->beta1, a->steps), rest2 = one_minus_power(o->beta2, a->steps);
+    for (size_t i = 0; i < a->params->n; i++) {
+        const vlk_train_param *p = &a->params->p[i];
+        const double rate = vlk_rate_of(rates, p->part);
+        a->numbers[i] = (vlk_adamw_numbers){
             .factor = (float)factor,
             .beta1 = (float)o->beta1,
             .rest1 = (float)(1 - o->beta1),
             .beta2 = (float)o->beta2,
             .rest2 = (float)(1 - o->beta2),
             .eps = (float)o->eps,
-            .keep = i % 2 ? (float)(1 - rate * o->decay) : 1,
-            .rate = (float)(rate / one_minus_power(o->beta1, a->steps)),
-            .scale = (float)(1 / sqrt(one_minus_power(o->beta2, a->steps))),
+            .keep = p->decay ? (float)(1 - rate * o->decay) : 1,
+            .rate = (float)(rate / rest1),
+            .scale = (float)(1 / sqrt(rest2)),
         };
     }
-    vlk_pieces_run(a->pool, step_task, &s, &a->pieces);
+    vlk_pieces_run(a->pool, step_task, (void *)(uintptr_t)&s, &a->pieces);
 }

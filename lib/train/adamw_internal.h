@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-typedef struct vlk_adamw_numbers { /* of one step and group, see adamw.c */
+typedef struct vlk_adamw_numbers { /* of one step and parameter, see adamw.c */
     float factor, beta1, rest1, beta2, rest2, eps;
     float keep;  /* 1 - lr decay, or 1 */
     float rate;  /* lr / (1 - b1^t) */

@@ -1,14 +1,14 @@
 /* ema.c - the running mean of weights (B. T. Polyak, A. B. Juditsky: Acceleration of stochastic approximation by
  * averaging. 1992; with exponential forgetting as in Mean Teacher, 2017).
  *     e += (1 - d) (p - e)
- * With `ramp`, d = min(decay, (1 + t) / (10 + t)): the mean of a short run is then one of its late weights. */
+ * VLK_EMA_RAMP: d = min(decay, (1 + t) / (10 + t)), so the mean of a short run is one of its late weights. */
 #include "train_internal.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-vlk_ema *vlk_ema_new(const vlk_train_params *params, double decay, int ramp, vlk_pool *pool, vlk_err *err)
+vlk_ema *vlk_ema_new(const vlk_train_params *params, double decay, vlk_ema_kind kind, vlk_pool *pool, vlk_err *err)
 {
     if (!(decay >= 0 && decay < 1)) {
         vlk_fail(err, VLK_EUSAGE, "decay %g of the running mean: expected a number in [0, 1)", decay);
@@ -17,7 +17,7 @@ vlk_ema *vlk_ema_new(const vlk_train_params *params, double decay, int ramp, vlk
     vlk_ema *e = vlk_calloc(1, sizeof *e, err);
     if (e == NULL)
         return NULL;
-    *e = (vlk_ema){.params = params, .pool = pool, .decay = decay, .ramp = ramp};
+    *e = (vlk_ema){.params = params, .pool = pool, .decay = decay, .kind = kind};
     if (vlk_pieces_make(&e->pieces, params, err) != 0 || vlk_slots_make(&e->value, params, err) != 0) {
         vlk_ema_free(e);
         return NULL;
@@ -56,7 +56,7 @@ static void mix_task(void *arg, size_t task, int thread)
 void vlk_ema_update(vlk_ema *e)
 {
     double t = (double)e->updates++, d = e->decay;
-    if (e->ramp)
+    if (e->kind == VLK_EMA_RAMP)
         d = fmin(d, (1 + t) / (10 + t));
     mix_args x = {e, (float)(1 - d)};
     vlk_pieces_run(e->pool, mix_task, &x, &e->pieces);

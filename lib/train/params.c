@@ -1,7 +1,7 @@
 /* params.c - the list of parameters, and how it is cut into pieces for threads.
  *
- * Names are kept in the list's arena; buffers are borrowed from the model, or made here. Found by a walk over the list:
- * some hundreds of names, asked for when a run begins. */
+ * Names are kept in the list's arena; buffers are borrowed from the model, or allocated here. Names are searched one by
+ * one: there are some hundreds, asked for when a run begins. */
 #include "train_internal.h"
 
 #include <stdlib.h>
@@ -53,14 +53,13 @@ int vlk_train_params_add(vlk_train_params *l, const vlk_train_param *from, vlk_e
     if (taken(l, from->name, err) != 0 || count_of(from, &p.count, err) != 0 ||
         vlk_grow(&l->p, &l->cap, l->n + 1, sizeof *l->p, err) != 0)
         return -1;
-    if (from->group < 0 || from->group >= VLK_TRAIN_GROUPS)
-        return vlk_fail(err, VLK_EUSAGE, "parameter %s: group %d, expected 0 to %d", from->name, from->group,
-                        VLK_TRAIN_GROUPS - 1);
     if (from->value != NULL && from->grad == NULL && !from->frozen)
-        return vlk_fail(err, VLK_EUSAGE, "parameter %s: is to be trained, but has no place for its gradient",
+        return vlk_fail(err, VLK_EUSAGE, "parameter %s: is to be trained, but has no room for its gradient",
                         from->name);
     p.name = list_name(l, from->name, err);
-    if (p.name == NULL)
+    if (from->part)
+        p.part = list_name(l, from->part, err);
+    if (!p.name || (from->part && !p.part))
         return -1;
     if (p.value == NULL) {
         p.value = list_alloc(l, p.count * sizeof *p.value, err);

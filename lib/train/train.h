@@ -19,18 +19,17 @@ typedef struct vlk_dist vlk_dist; /* several processes: below */
 
 /* ---- parameters (params.c) ---------------------------------------------------------------------- */
 
-enum { VLK_TRAIN_IMAGE, VLK_TRAIN_TEXT, VLK_TRAIN_HEAD, VLK_TRAIN_GROUPS }; /* groups: each has its learning rate */
-
 typedef struct vlk_train_param {
     const char *name; /* as it is saved: Hugging Face's spelling, or open_clip's where none exists */
+    const char *part; /* of the model: "vision", "text" ...; NULL: none. It selects the learning rate */
     float *value;     /* (count) the f32 master copy */
     float *grad;      /* (count) added to by backward; NULL where frozen */
     size_t dim[VLK_MAX_RANK];
     int rank;
     size_t count;
-    int decay;  /* weight decay applies */
-    int group;  /* VLK_TRAIN_IMAGE ... */
-    int frozen; /* not trained: no moments, no step, not in the norm */
+    int decay;     /* weight decay applies */
+    int frozen;    /* not trained: no moments, no step, not in the norm */
+    int statistic; /* frozen because it is measured, not learned: batch norm's running mean and variance */
 } vlk_train_param;
 
 /* Starts as {0}. */
@@ -40,28 +39,41 @@ typedef struct vlk_train_params {
     vlk_arena *own; /* names, and buffers that the list made */
 } vlk_train_params;
 
-/* Adds what `from` describes; names and shape are copied, `count` is worked out. value NULL: the list makes value (0)
- * and, unless frozen, grad; else both are borrowed. A name that is there already, or a trained parameter without
- * grad, is refused. */
+/* Adds what `from` describes; names and shape are copied, `count` is computed. value NULL: the list allocates value (0)
+ * and, unless frozen, grad; otherwise both are borrowed. A duplicate name, or a trained parameter without grad, is
+ * refused. */
 int vlk_train_params_add(vlk_train_params *l, const vlk_train_param *from, vlk_err *err) VLK_MUST_USE;
 vlk_train_param *vlk_train_params_find(const vlk_train_params *l, const char *name); /* or NULL */
 void vlk_train_params_clear(vlk_train_params *l);
 void vlk_train_params_zero_grad(const vlk_train_params *l, vlk_pool *pool);
 /* Numbers in all parameters, and in those that are trained. */
 size_t vlk_train_params_count(const vlk_train_params *l, size_t *trained);
-/* Several processes: all take the values of rank 0, whose names and shapes they must have; gradients are summed. */
+/* Several processes: all take the values of rank 0, which must have the same names and shapes; gradients are summed. */
 int vlk_train_params_share(const vlk_train_params *l, vlk_dist *d, vlk_err *err) VLK_MUST_USE;
 int vlk_train_params_sum_grad(const vlk_train_params *l, vlk_dist *d, vlk_err *err) VLK_MUST_USE;
-/* Where the tensor for saving stands: fills t with the name, f32 and shape. */
+/* Fills t with the name, shape and f32 data of p, as it is saved. */
 void vlk_train_param_tensor(const vlk_train_param *p, vlk_tensor *t);
 
 /* ---- the step (adamw.c, schedule.c, ema.c) -------------------------------------------------------- */
 
 typedef struct vlk_adamw_options {
     double beta1, beta2; /* 0.9, 0.98 */
-    double eps;          /* 1e-6; added behind the root of the corrected second moment */
+    double eps;          /* 1e-6; added to the root of the corrected second moment */
     double decay;        /* decoupled: p -= lr decay p, before the update, where p.decay */
 } vlk_adamw_options;
+
+/* Learning rates: those of the parts in `own`, and `lr` for everything else. */
+typedef struct vlk_rate {
+    const char *part;
+    double lr;
+} vlk_rate;
+typedef struct vlk_rates {
+    double lr;
+    const vlk_rate *own;
+    size_t n;
+} vlk_rates;
+/* The rate of a part (NULL: none). */
+double vlk_rate_of(const vlk_rates *r, const char *part);
 
 /* Two moments for each trained parameter of a list that must not change while the optimiser lives. */
 typedef struct vlk_adamw vlk_adamw;
@@ -73,26 +85,30 @@ size_t vlk_adamw_bytes(const vlk_train_params *params); /* of moments, for plans
 /* The 2-norm of all gradients, summed in double in an order that depends on the shapes alone. Not finite where one of
  * them is not. */
 double vlk_adamw_grad_norm(vlk_adamw *a);
-/* What gradients are to be multiplied by so that their norm is at most `clip`: clip / (norm + 1e-6), at most 1;
- * clip 0: 1. */
+/* The factor that brings the norm of gradients down to at most `clip`: clip / (norm + 1e-6), at most 1; clip 0: 1. */
 double vlk_clip_factor(double norm, double clip);
-/* One step: gradients are taken times `factor`; lr by group. Gradients stay as they are. */
-void vlk_adamw_step(vlk_adamw *a, const double lr[VLK_TRAIN_GROUPS], double factor);
+/* One step with gradients times `factor`. Gradients stay as they are. */
+void vlk_adamw_step(vlk_adamw *a, const vlk_rates *rates, double factor);
 
 typedef enum vlk_schedule_kind { VLK_SCHEDULE_COSINE, VLK_SCHEDULE_CONSTANT } vlk_schedule_kind;
 /* step counts from 0. step < warmup: (step+1)/warmup; then 1, or 1/2 (1 + cos(pi (step-warmup)/(steps-warmup))):
  * what lr is multiplied by. */
 double vlk_schedule(vlk_schedule_kind kind, uint64_t step, uint64_t warmup, uint64_t steps);
 
-/* The running mean of weights: e += (1 - d) (p - e), d = decay, or with `ramp` min(decay, (1+t)/(10+t)) after t
- * updates, so that a short run is not held at its start. Starts as a copy. Frozen parameters are not copied. */
+/* The running mean of weights: e += (1 - d) (p - e). Starts as a copy. Frozen parameters are not copied. */
+typedef enum vlk_ema_kind {
+    VLK_EMA_CONSTANT, /* d = decay */
+    VLK_EMA_RAMP      /* d = min(decay, (1+t)/(10+t)) after t updates: a short run is not held at its start */
+} vlk_ema_kind;
 typedef struct vlk_ema vlk_ema;
-vlk_ema *vlk_ema_new(const vlk_train_params *params, double decay, int ramp, vlk_pool *pool, vlk_err *err) VLK_MUST_USE;
+/* Borrows params and pool. */
+vlk_ema *vlk_ema_new(const vlk_train_params *params, double decay, vlk_ema_kind kind, vlk_pool *pool,
+                     vlk_err *err) VLK_MUST_USE;
 void vlk_ema_free(vlk_ema *e);
 void vlk_ema_update(vlk_ema *e);
 /* The mean of parameter i of the list, (count); of a frozen one its value. */
 const float *vlk_ema_value(const vlk_ema *e, size_t i);
-/* Exchanges the weights and their means, so that the model computes with the means; a second call undoes it. */
+/* Exchanges weights and means, so that the model computes with the means; a second call undoes it. */
 void vlk_ema_swap(vlk_ema *e);
 
 /* ---- the order of samples (order.c) --------------------------------------------------------------- */
@@ -158,42 +174,83 @@ int vlk_dist_sum(vlk_dist *d, float *const *x, const size_t *n, size_t arrays, v
  * ("rank 1: ..."). *largest (NULL: none) becomes the largest of all ranks, also where one failed. */
 int vlk_dist_agree(vlk_dist *d, int rc, int *largest, vlk_err *err) VLK_MUST_USE;
 
+/* ---- which rank has what (share.c) ------------------------------------------------------------------ */
+
+/* Items of a batch, each of which is encoded by one rank. An item has one row of features, or, where a list `start`
+ * (all + 1) is given, the rows start[i] .. start[i+1]-1. Starts as {0}. */
+typedef struct vlk_share {
+    size_t all, own; /* items of the batch, and of this rank */
+    size_t *place;   /* (own) the numbers of ours in the batch, rising */
+    /* of share.c */
+    size_t *from;  /* (all) where an item's rows begin when rows are gathered rank by rank */
+    size_t *count; /* (ranks) rows of each rank */
+    size_t *next;  /* (ranks) */
+    size_t cap;
+} vlk_share;
+/* owner[i] is the rank of item i. d NULL: one process, rank 0. */
+int vlk_share_make(vlk_share *s, const vlk_dist *d, const size_t *owner, size_t all, const size_t *start,
+                   vlk_err *err) VLK_MUST_USE;
+/* The rows (of ours, cols) of all ranks become those of the whole batch, (rows of all, cols), in the order of its
+ * items. `room` holds as many floats as `all`. */
+int vlk_share_gather(const vlk_share *s, vlk_dist *d, const float *mine, size_t cols, const size_t *start, float *room,
+                     float *all, vlk_err *err) VLK_MUST_USE;
+void vlk_share_clear(vlk_share *s);
+
 /* ---- gradient cache (gradcache.c) ------------------------------------------------------------------ */
 
+/* What a loss is made of, as it is logged. */
+enum { VLK_TERMS = 8 };
+typedef struct vlk_term {
+    const char *name; /* lent, static */
+    double value;
+} vlk_term;
+typedef struct vlk_losses {
+    double loss; /* what is minimised */
+    vlk_term term[VLK_TERMS];
+    size_t terms;
+} vlk_losses;
+void vlk_losses_add(vlk_losses *l, const char *name, double value);
+
 /* L. Gao, Y. Zhang, J. Han, J. Callan: Scaling deep contrastive learning batch size under memory limited setup. 2021.
- * A loss that mixes all rows of a batch is computed once, on features; its gradient is brought down one chunk at a
+ * A loss that mixes all items of a batch is computed once, on features; its gradient is propagated one chunk at a
  * time. Equals one big batch to rounding, in the memory of a chunk. */
-typedef struct vlk_gradcache_part { /* what one tower gives: (rows, cols), in chunks of `chunk` rows */
-    size_t rows, cols, chunk;
-    size_t piece; /* rows of one call of `encode`: pieces of a chunk are recorded behind one another. 0: all of it */
-    /* Several processes: rows of all of them, and where ours stand among them (rows). All of them may be elsewhere. */
+typedef struct vlk_gradcache_part { /* what one tower gives: features of `items`, in chunks of `chunk` items */
+    size_t items, cols, chunk;
+    const size_t *start; /* (items + 1) item i has the rows start[i] .. start[i+1]-1 of features (rows, cols), as in
+                          * vlk_packed: all tokens of an image, of a text. NULL: one row each */
+    size_t piece;        /* items per call of `encode`: a chunk is recorded in pieces. 0: a chunk at once */
+    /* Several processes: how many items all of them have, where ours are among them (items), and the rows of all
+     * (all + 1), or NULL. All items may belong to others. */
     size_t all;
-    const size_t *place;
+    const size_t *place, *all_start;
 } vlk_gradcache_part;
 
 typedef struct vlk_gradcache_calls {
     void *arg;
-    /* Encodes rows [from, from+n) of a part on the tape, which records or not; must give the same numbers each time.
-     * Returns (n, cols), or NULL with the tape failed. */
+    /* Encodes items [from, from+n) of a part on the tape, which records or not; must give the same numbers each time.
+     * Returns their rows (rows, cols), or NULL with the tape failed. */
     vlk_var *(*encode)(void *arg, vlk_tape *t, size_t part, size_t from, size_t n);
-    /* Loss of all features; fills their gradients (zeroed before), and adds to those of its own parameters. It may not
-     * use the tape, which holds a chunk. */
-    int (*loss)(void *arg, const float *const *feature, float *const *d_feature, double *loss, vlk_err *err);
-    /* Several processes, else NULL: features of this one's rows -> features of all rows, (all, cols), which `loss` then
-     * sees on each. rc, err: how encoding went here; -1 on all where it failed on one. */
+    /* Loss of all features; fills their gradients (zeroed before), and adds to those of its own parameters. The tape of
+     * `encode` holds a chunk and may not be used; `second` is another one, empty and recording, for losses that have
+     * layers of their own (in chunks: vlk_tape_clear between them). */
+    int (*loss)(void *arg, vlk_tape *second, const float *const *feature, float *const *d_feature, vlk_losses *out,
+                vlk_err *err);
+    /* Several processes, else NULL: features of this one's items -> features of all items, which `loss` then sees on
+     * each. rc, err: how encoding went here; -1 on all where it failed on one. */
     int (*gather)(void *arg, int rc, const float *const *mine, float *const *all, vlk_err *err);
 } vlk_gradcache_calls;
 
-/* Borrows the tape, which is cleared on the way. Gradients of parameters are added to; of several processes each has
- * what its rows give, to be summed by the caller, also where this fails on one of them. The last chunk of each part is
- * encoded once only: where each part is one chunk this is plain training. Parts in which nothing is trained are encoded
- * once. At most 8 parts. A loss that is not finite is the caller's to judge: `loss` returns -1 to end before backward.
- */
-typedef struct vlk_gradcache vlk_gradcache; /* memory for features, re-used from step to step */
+enum { VLK_PARTS_MAX = 8 };
+/* Borrows the tape, which is cleared at the start and the end. Gradients of parameters are added to; with several
+ * processes each has what its items give, to be summed by the caller, also where this fails on one of them. The last
+ * chunk of each part is encoded once only: where each part is one chunk this is plain training. Parts in which nothing
+ * is trained are encoded once. At most VLK_PARTS_MAX parts. A loss that is not finite is the caller's to judge: `loss`
+ * returns -1 to end before backward. */
+typedef struct vlk_gradcache vlk_gradcache; /* memory for features, reused from step to step */
 vlk_gradcache *vlk_gradcache_new(vlk_tape *t, vlk_err *err) VLK_MUST_USE;
 void vlk_gradcache_free(vlk_gradcache *g);
 int vlk_gradcache_run(vlk_gradcache *g, const vlk_gradcache_part *part, size_t parts, const vlk_gradcache_calls *c,
-                      double *loss, vlk_err *err) VLK_MUST_USE;
+                      vlk_losses *out, vlk_err *err) VLK_MUST_USE;
 
 /* ---- state (state.c) ----------------------------------------------------------------------------- */
 

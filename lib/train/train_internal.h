@@ -30,14 +30,17 @@ typedef struct vlk_slots {
 int vlk_slots_make(vlk_slots *s, const vlk_train_params *l, vlk_err *err);
 void vlk_slots_free(vlk_slots *s);
 
+struct vlk_adamw_numbers;
+
 /* What the optimiser and the mean keep from step to step (state.c saves it). */
 struct vlk_adamw {
     const vlk_train_params *params;
     vlk_adamw_options o;
     vlk_pool *pool;
     vlk_pieces pieces;
-    vlk_slots mean, square; /* m, v */
-    double *sums;           /* (pieces) of squares */
+    vlk_slots mean, square;            /* m, v */
+    double *sums;                      /* (pieces) of squares */
+    struct vlk_adamw_numbers *numbers; /* (parameters) of the step in progress */
     uint64_t steps;
 };
 
@@ -47,7 +50,7 @@ struct vlk_ema {
     vlk_pieces pieces;
     vlk_slots value;
     double decay;
-    int ramp;
+    vlk_ema_kind kind;
     uint64_t updates;
 };
 

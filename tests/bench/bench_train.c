@@ -69,14 +69,16 @@ static vlk_var *encode(void *arg, vlk_tape *t, size_t part, size_t from, size_t 
     return y;
 }
 
-static int loss(void *arg, const float *const *feature, float *const *d, double *value, vlk_err *err)
+static int loss(void *arg, vlk_tape *second, const float *const *feature, float *const *d, vlk_losses *out,
+                vlk_err *err)
 {
+    (void)second;
     struct bench *b = arg;
     const double start = now();
     const vlk_itc_batch batch = {feature[0], feature[1], b->batch, 0, vlk_model_describe(b->m)->embed_dim, 2.66f, 0};
     vlk_itc_grad g = {.image = d[0], .text = d[1]};
     const int rc = vlk_itc_loss(b->k, VLK_ITC_INFONCE, &batch, &g, err);
-    *value = g.loss;
+    out->loss = g.loss;
     b->took[2] = now() - start;
     return rc;
 }
@@ -84,16 +86,17 @@ static int loss(void *arg, const float *const *feature, float *const *d, double 
 static int step(struct bench *b, vlk_err *err)
 {
     const size_t e = vlk_model_describe(b->m)->embed_dim;
-    const vlk_gradcache_part part[] = {{.rows = b->batch, .cols = e, .chunk = b->batch, .piece = vlk_model_piece(b->m)},
-                                       {.rows = b->batch, .cols = e, .chunk = b->batch}};
+    const vlk_gradcache_part part[] = {
+        {.items = b->batch, .cols = e, .chunk = b->batch, .piece = vlk_model_piece(b->m)},
+        {.items = b->batch, .cols = e, .chunk = b->batch}};
     const double start = now();
-    double value;
+    vlk_losses losses;
     memset(b->took, 0, sizeof b->took);
     for (size_t i = 0; i < b->refs; i++)
         if (b->ref[i].grad)
             memset(b->ref[i].grad, 0, b->ref[i].count * sizeof(float));
     vlk_model_updated(b->m);
-    if (vlk_gradcache_run(b->cache, part, 2, &(vlk_gradcache_calls){b, encode, loss, NULL}, &value, err) != 0)
+    if (vlk_gradcache_run(b->cache, part, 2, &(vlk_gradcache_calls){b, encode, loss, NULL}, &losses, err) != 0)
         return -1;
     b->took[3] = now() - start - b->took[0] - b->took[1] - b->took[2];
     return 0;

@@ -1,19 +1,23 @@
 #!/bin/sh
-# train_mpi.sh - several processes train as one does: the same figures, the same order, one voice, one end.
+# train_mpi.sh - training with several ranks: the same figures and the same order as with one process, one set of
+# messages, one common end.
 . tests/cli/check.inc
 . tests/cli/train.inc
 cd "$dir" || exit 2
 unset OMPI_COMM_WORLD_SIZE PMI_SIZE PMIX_RANK
 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-# this machine only, more ranks than cores, and no wait where a rank has failed
+# This machine only, more ranks than cores (Open MPI 4 and 5 have different switches), no wait after a rank has failed.
 OMPI_MCA_plm=isolated OMPI_MCA_btl=self,vader OMPI_MCA_pml=ob1
 OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_odls_base_sigkill_timeout=0
+PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe PRTE_MCA_hwloc_default_binding_policy=none
+HWLOC_HIDE_ERRORS=2 # hwloc complains on standard error where there is no /sys
 ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0 # MPI's own
 export OMPI_ALLOW_RUN_AS_ROOT OMPI_ALLOW_RUN_AS_ROOT_CONFIRM ASAN_OPTIONS
+export HWLOC_HIDE_ERRORS PRTE_MCA_rmaps_default_mapping_policy PRTE_MCA_hwloc_default_binding_policy
 export OMPI_MCA_plm OMPI_MCA_btl OMPI_MCA_pml
 export OMPI_MCA_rmaps_base_oversubscribe OMPI_MCA_hwloc_base_binding_policy OMPI_MCA_odls_base_sigkill_timeout
 
-# a launcher of several processes that is not to be had: none of them trains for itself
+# two ranks are announced but MPI does not start: no process may train alone
 env OMPI_COMM_WORLD_SIZE=2 "$T" $base -b 8 --steps 2 -o alone >out 2>err
 is "half of two" $? 2
 gone "half of two" alone
@@ -22,11 +26,11 @@ if grep -q 'built without MPI' err; then
     finish
 fi
 if ! command -v mpirun >/dev/null 2>&1; then
-    echo "skipped: there is no mpirun (openmpi-bin)"
+    echo "skipped: mpirun is not installed (openmpi-bin)"
     finish
 fi
 
-# Eight pairs with more captions and false ones; two of the images are broken.
+# Eight pairs with further captions and false ones; bad.tar has two broken images.
 mkdir src
 tar xf "$tiny/pairs.tar" -C src
 for f in src/*.txt; do
@@ -42,7 +46,7 @@ head -c 300 src/0004.png >cut && mv cut src/0004.png
 (cd src && tar cf ../bad.tar --format=ustar -- *)
 rm -r src
 
-# each rank leaves its process id, and takes its own RANK.tar for "@"
+# each rank writes its process id to pid.RANK and replaces the argument "@" with its own RANK.tar
 cat >each <<'EOF'
 echo $$ >"pid.$OMPI_COMM_WORLD_RANK"
 n=$#
@@ -74,19 +78,19 @@ all="-m $tiny/model --train good.tar --lr 1e-3 --wd 0.1 --warmup 2 --clip-grad 0
 
 # shellcheck disable=SC2086
 {
-    # one, two and three ranks; twice the same bytes; chunks of uneven shares
+    # one, two and three ranks; two runs with the same bytes; chunks that do not divide the batch
     run 0 "$T" -q $all -b 7 --chunk 3 --steps 12 -o one
     run 0 mpi 2 $all -b 7 --chunk 3 --steps 12 -o two
-    is "one voice" "$(cat err)" ""
+    is "one rank speaks" "$(cat err)" ""
     run 0 mpi 2 $all -b 7 --chunk 3 --steps 12 -o again
     run 0 mpi 3 $all -b 7 --steps 12 --val good.tar --val-steps 5 -o three
     near "two ranks" one two 12
     grep '"loss"' three/metrics.jsonl >kept && mv kept three/metrics.jsonl
     near "three ranks, no chunks" one three 12
-    is "best is known to all" "$(readlink three/best | cut -c1-5)" step-
+    is "best is set" "$(readlink three/best | cut -c1-5)" step-
     same_run "two ranks, twice" two again step-000012
 
-    # bad samples: the same order, named once, by one voice; goes on with fewer ranks
+    # bad samples: the same order, each named once, by one rank; resumed with another number of ranks
     bad="$base --train bad.tar -b 3 --schedule constant --save-steps 10 --steps"
     run 1 "$T" $bad 20 -o bad1
     grep itc-train: err >err1
@@ -97,35 +101,35 @@ all="-m $tiny/model --train good.tar --lr 1e-3 --wd 0.1 --warmup 2 --clip-grad 0
     is "two of them" "$(wc -l <err2 | tr -d ' ')" 2
     run 1 mpi 2 --resume bad1 --steps 30
     run 1 "$T" -q --resume bad2 --steps 30
-    near "on with other ranks" bad1 bad2 30
+    near "resumed with another number of ranks" bad1 bad2 30
 
-    # a loss that is too large: one message, what was before is kept
+    # a loss above --max-loss: one message, the last checkpoint is kept
     run 2 mpi 2 $base -b 8 --steps 3 --max-loss 1 -o much
     is "one message" "$(grep -c 'step 1: the loss is' err)" 1
     has "the whole batch is named" err 0003
-    is "what was before" "$(readlink much/last)" step-000000
+    is "the last checkpoint" "$(readlink much/last)" step-000000
 
-    # rank 1: other data; data that go away; rank 0: no place for a checkpoint
+    # rank 1 has other data; rank 1 loses its data; rank 0 cannot write a checkpoint
     cp good.tar 0.tar
     cp bad.tar 1.tar
     run 2 mpi 2 $base --train @ -b 4 --steps 3 -o none
-    has "other data" err "rank 1: its training data are not those of rank 0"
-    gone "other data" none
+    has "other data on rank 1" err "rank 1: its training data are not those of rank 0"
+    gone "other data on rank 1" none
     cp good.tar 1.tar
     $two $base --train @ -b 3 --cache-mb 0 --steps 100000 --schedule constant -o gone >out 2>err &
     pid=$!
     begun gone 3
     : >1.tar
     wait $pid
-    is "data that went away on rank 1" $? 2
+    is "data lost on rank 1" $? 2
     has "it says where" err "rank 1: 1.tar"
-    [ -f gone/last/state.safetensors ] && pass || fail "data that went away: nothing was saved"
+    [ -f gone/last/state.safetensors ] && pass || fail "data lost on rank 1: nothing was saved"
     mkdir full
     : >full/step-000004
     run 2 mpi 2 $base -b 4 --steps 100000 --schedule constant --save-steps 4 -o full
-    has "no place" err "step-000004"
+    has "no room for a checkpoint" err "step-000004"
 
-    # signals: to mpirun, which passes SIGUSR1 on; to one rank, which tells the others
+    # signals: SIGUSR1 to mpirun, which passes it to the ranks; SIGTERM to one rank, which tells the others
     $two $base -b 4 --steps 100000 --schedule constant -o usr1 >out 2>err &
     pid=$!
     begun usr1 3
@@ -141,24 +145,24 @@ all="-m $tiny/model --train good.tar --lr 1e-3 --wd 0.1 --warmup 2 --clip-grad 0
     is "SIGTERM to one rank" $? 75
     is "saved at the step" "$(readlink term/last)" "$(printf 'step-%06d' "$(lines term/metrics.jsonl)")"
 
-    # a dead rank: the last checkpoint is whole, one process goes on from it
+    # a killed rank: the last checkpoint is complete, and one process resumes from it
     run 0 "$T" $base -b 4 --steps 150 --lr 1e-6 -o whole
     struck dead 12 'kill -KILL "$(cat pid.1)"' $two $base -b 4 --steps 150 --lr 1e-6 --save-steps 5 -o dead
-    [ $status -ne 0 ] && pass || fail "a dead rank: status 0"
+    [ $status -ne 0 ] && pass || fail "a killed rank: status 0"
     at=$(readlink dead/last)
     at=${at#step-}
-    [ "$at" -ge 5 ] 2>/dev/null && pass || fail "a dead rank: no checkpoint"
+    [ "$at" -ge 5 ] 2>/dev/null && pass || fail "a killed rank: no checkpoint"
     run 0 "$T" -q --resume dead
-    near "killed and gone on" whole dead 150
+    near "killed and resumed" whole dead 150
 
-    # what cannot be
+    # refusals
     run 2 mpi 2 -m "$top/tests/data/clip/rn/openai/jit-f16.pt" --train good.tar -b 4 --steps 1 -o rn
     has "a ResNet" err "2 ranks: this model has batch norm"
     run 2 mpi 3 $base -b 2 --steps 1 -o few
     has "more ranks than pairs" err "3 ranks"
-    gone "nothing was begun" few rn
+    gone "nothing was written" few rn
     run 0 mpi 2 $base -b 7 --steps 3 --explain
     has "--explain" out "ranks         2, of 3 to 4 pairs a step: 0 on "
-    is "once" "$(grep -c '^ranks' out)" 1
+    is "printed once" "$(grep -c '^ranks' out)" 1
 }
 finish

@@ -151,9 +151,11 @@ static vlk_var *encode(void *arg, vlk_tape *t, size_t part, size_t from, size_t 
     return vlk_model_texts(j->m, &pass, j->id, j->start + from, n);
 }
 
-static int loss_of(void *arg, const float *const *feature, float *const *d, double *loss, vlk_err *err)
+static int loss_of(void *arg, vlk_tape *second, const float *const *feature, float *const *d, vlk_losses *out,
+                   vlk_err *err)
 {
     job *j = arg;
+    (void)second;
     const vlk_itc_batch b = {feature[0],
                              feature[1],
                              j->n,
@@ -164,7 +166,7 @@ static int loss_of(void *arg, const float *const *feature, float *const *d, doub
     vlk_itc_grad g = {.image = d[0], .text = d[1]};
     if (vlk_itc_loss(j->kernel, j->p->kind, &b, &g, err) != 0)
         return -1;
-    *loss = g.loss;
+    out->loss = g.loss;
     j->log_scale_grad[0] += (float)g.log_scale;
     if (j->bias)
         j->bias_grad[0] += (float)g.bias;
@@ -197,7 +199,6 @@ static void open_model(job *j, const char *dir)
                              .grad = ref[i].grad,
                              .rank = ref[i].rank,
                              .decay = ref[i].decay,
-                             .group = ref[i].group,
                              .frozen = ref[i].grad == NULL || ref[i].statistic};
         memcpy(p.dim, ref[i].dim, sizeof p.dim);
         if (vlk_train_params_add(&j->params, &p, &err) != 0)
@@ -238,20 +239,20 @@ static void step(job *j, vlk_gradcache *cache, vlk_adamw *a, size_t s)
 {
     const plan *p = j->p;
     const size_t e = vlk_model_describe(j->m)->embed_dim;
-    const vlk_gradcache_part part[] = {{.rows = j->n, .cols = e, .chunk = p->chunk},
-                                       {.rows = j->n, .cols = e, .chunk = p->chunk}};
+    const vlk_gradcache_part part[] = {{.items = j->n, .cols = e, .chunk = p->chunk},
+                                       {.items = j->n, .cols = e, .chunk = p->chunk}};
     const vlk_gradcache_calls calls = {.arg = j, .encode = encode, .loss = loss_of};
     const double lr = p->lr * vlk_schedule(VLK_SCHEDULE_COSINE, s, WARMUP, p->steps);
-    double loss = NAN;
+    vlk_losses losses;
     vlk_err err;
     vlk_train_params_zero_grad(&j->params, vlk_kernel_pool(j->kernel));
-    if (vlk_gradcache_run(cache, part, 2, &calls, &loss, &err) != 0)
+    if (vlk_gradcache_run(cache, part, 2, &calls, &losses, &err) != 0)
         bail(&err);
     const double norm = vlk_adamw_grad_norm(a);
-    check_figure(j, s, "loss", loss, p->want[s].loss, p->resnet ? 1e-4 : 1e-5);
+    check_figure(j, s, "loss", losses.loss, p->want[s].loss, p->resnet ? 1e-4 : 1e-5);
     check_figure(j, s, "logit_scale", (double)j->log_scale[0], p->want[s].log_scale, p->resnet ? 1e-3 : 5e-5);
     check_figure(j, s, "norm", norm, p->want[s].norm, p->resnet ? 1e-3 : 5e-5);
-    vlk_adamw_step(a, (const double[VLK_TRAIN_GROUPS]){lr, lr, lr}, vlk_clip_factor(norm, p->clip));
+    vlk_adamw_step(a, &(vlk_rates){.lr = lr}, vlk_clip_factor(norm, p->clip));
     j->log_scale[0] = fminf(fmaxf(j->log_scale[0], 0), logf(100));
     vlk_model_updated(j->m);
 }

@@ -11,7 +11,9 @@ enum { PARAMS = 6, STEPS = 12 };
 static const size_t shapes[PARAMS][2] = {{7, 1}, {3, 5}, {160, 210}, {1, 1}, {129, 127}, {4, 4}};
 static const int frozen[PARAMS] = {0, 0, 0, 0, 0, 1};
 static const int decays[PARAMS] = {0, 1, 1, 0, 1, 1};
-static const double rates[VLK_TRAIN_GROUPS] = {1e-3, 2e-3, 5e-4};
+static const char *const parts[3] = {"vision", "text", "head"};
+static const vlk_rate own_rates[] = {{"vision", 1e-3}, {"text", 2e-3}};
+static const vlk_rates rates = {.lr = 5e-4, .own = own_rates, .n = 2};
 
 static double draw(uint64_t a, uint64_t b, uint64_t i)
 {
@@ -28,7 +30,7 @@ static int make_list(vlk_train_params *l, vlk_err *err)
                              .dim = {shapes[i][0], shapes[i][1]},
                              .rank = shapes[i][1] > 1 ? 2 : 1,
                              .decay = decays[i],
-                             .group = (int)(i % VLK_TRAIN_GROUPS),
+                             .part = parts[i % 3],
                              .frozen = frozen[i]};
         if (vlk_train_params_add(l, &p, err) != 0)
             return -1;
@@ -96,10 +98,10 @@ static void against_double(void)
         CHECK_CLOSE(norm, want, 1e-12 * want, "step %llu: norm", (unsigned long long)t);
         double factor = vlk_clip_factor(norm, clip);
         CHECK(clip > 0 ? fabs(factor * (norm + 1e-6) - clip) < 1e-12 : factor == 1, "factor %g", factor);
-        vlk_adamw_step(a, rates, factor);
+        vlk_adamw_step(a, &rates, factor);
         for (size_t i = 0; i < PARAMS; i++)
             if (!frozen[i])
-                reference_step(&r[i], &l.p[i], t, rates[l.p[i].group], factor);
+                reference_step(&r[i], &l.p[i], t, vlk_rate_of(&rates, l.p[i].part), factor);
     }
     for (size_t i = 0; i < PARAMS; i++) { /* a dozen float roundings of numbers up to 4, each half of 2^-22 */
         near c = {0};
@@ -125,14 +127,14 @@ static uint64_t run(int threads, double *norm)
     vlk_ema *e = NULL;
     uint64_t hash = 0;
     if (pool != NULL && make_list(&l, &err) == 0 && (a = vlk_adamw_new(&l, &o, pool, &err)) != NULL &&
-        (e = vlk_ema_new(&l, 0.9, 0, pool, &err)) != NULL) {
+        (e = vlk_ema_new(&l, 0.9, VLK_EMA_CONSTANT, pool, &err)) != NULL) {
         for (uint64_t t = 1; t <= 5; t++) {
             vlk_train_params_zero_grad(&l, pool);
             *norm = vlk_adamw_grad_norm(a);
             CHECK(*norm == 0, "gradients are zero");
             set_grad(&l, t);
             *norm = vlk_adamw_grad_norm(a);
-            vlk_adamw_step(a, rates, 1);
+            vlk_adamw_step(a, &rates, 1);
             vlk_ema_update(e);
         }
         for (size_t i = 0; i < l.n; i++) {
@@ -177,8 +179,8 @@ static void any_place(void)
     for (uint64_t t = 0; t < 20; t++) {
         for (size_t i = 0; i < N; i++)
             whole.p[0].grad[i] = apart.p[i].grad[0] = (float)draw(t, 9, i);
-        vlk_adamw_step(a, rates, 0.3);
-        vlk_adamw_step(b, rates, 0.3);
+        vlk_adamw_step(a, &rates, 0.3);
+        vlk_adamw_step(b, &rates, 0.3);
     }
     size_t differ = 0;
     for (size_t i = 0; i < N; i++)
@@ -238,7 +240,7 @@ static void running_mean(void)
     if (!CHECK(make_list(&l, &err) == 0, "%s", err.msg))
         return;
     for (int ramp = 0; ramp < 2; ramp++) {
-        vlk_ema *e = vlk_ema_new(&l, 0.75, ramp, NULL, &err);
+        vlk_ema *e = vlk_ema_new(&l, 0.75, ramp ? VLK_EMA_RAMP : VLK_EMA_CONSTANT, NULL, &err);
         if (!CHECK(e != NULL, "%s", err.msg))
             return;
         double want = (double)l.p[2].value[17];
@@ -256,8 +258,17 @@ static void running_mean(void)
         CHECK(l.p[2].value[17] == 39.0f, "and back");
         vlk_ema_free(e);
     }
-    CHECK(vlk_ema_new(&l, 1, 0, NULL, &err) == NULL, "a decay of 1 is refused: %s", err.msg);
+    CHECK(vlk_ema_new(&l, 1, VLK_EMA_CONSTANT, NULL, &err) == NULL, "a decay of 1 is refused: %s", err.msg);
     vlk_train_params_clear(&l);
+}
+
+/* A part's rate is that of the list, else the common one. */
+static void rates_by_part(void)
+{
+    const vlk_rates none = {.lr = 0.25};
+    CHECK(vlk_rate_of(&rates, "vision") == 1e-3 && vlk_rate_of(&rates, "text") == 2e-3, "a rate of its own");
+    CHECK(vlk_rate_of(&rates, "head") == 5e-4 && vlk_rate_of(&rates, NULL) == 5e-4, "the common rate");
+    CHECK(vlk_rate_of(&none, "vision") == 0.25, "no rates of their own");
 }
 
 static void lists(void)
@@ -280,10 +291,6 @@ static void lists(void)
     p.name = "huge";
     p.dim[0] = p.dim[1] = (size_t)1 << 40;
     CHECK(vlk_train_params_add(&l, &p, &err) != 0, "too large: %s", err.msg);
-    p.name = "group";
-    p.dim[0] = 1;
-    p.group = 3;
-    CHECK(vlk_train_params_add(&l, &p, &err) != 0, "no such group: %s", err.msg);
     CHECK(vlk_train_params_count(&l, &trained) == 12 && trained == 6, "counted");
     CHECK(vlk_adamw_bytes(&l) == 48, "bytes of moments");
     vlk_train_param_tensor(&l.p[0], &t);
@@ -294,6 +301,7 @@ static void lists(void)
 int main(void)
 {
     lists();
+    rates_by_part();
     against_double();
     threads();
     any_place();

@@ -77,9 +77,10 @@ static vlk_var *encode(void *arg, vlk_tape *tape, size_t part, size_t from, size
     return part ? vlk_l2_normalize(tape, y) : vlk_layer_norm(tape, y, &t->norm, &t->shift, 1e-5f);
 }
 
-static int loss(void *arg, const float *const *f, float *const *d, double *value, vlk_err *err)
+static int loss(void *arg, vlk_tape *second, const float *const *f, float *const *d, vlk_losses *out, vlk_err *err)
 {
     towers *t = arg;
+    (void)second;
     double sum = 0;
     if (t->fail == 1)
         return vlk_fail(err, VLK_EVALUE, "the loss fails");
@@ -95,29 +96,32 @@ static int loss(void *arg, const float *const *f, float *const *d, double *value
             }
         }
     t->scale_grad += (float)sum;
-    *value = (double)t->scale * sum;
+    out->loss = (double)t->scale * sum;
+    vlk_losses_add(out, "sum", sum);
     return 0;
 }
 
-static const vlk_gradcache_part whole[2] = {{.rows = IMAGES, .cols = OUT, .chunk = IMAGES},
-                                            {.rows = TEXTS, .cols = OUT, .chunk = 100}};
-static const vlk_gradcache_part pieces[2] = {{.rows = IMAGES, .cols = OUT, .chunk = IMAGES, .piece = 5},
-                                             {.rows = TEXTS, .cols = OUT, .chunk = 4, .piece = 3}};
-static const vlk_gradcache_part chunks[2] = {{.rows = IMAGES, .cols = OUT, .chunk = 4},
-                                             {.rows = TEXTS, .cols = OUT, .chunk = 5}};
+static const vlk_gradcache_part whole[2] = {{.items = IMAGES, .cols = OUT, .chunk = IMAGES},
+                                            {.items = TEXTS, .cols = OUT, .chunk = 100}};
+static const vlk_gradcache_part pieces[2] = {{.items = IMAGES, .cols = OUT, .chunk = IMAGES, .piece = 5},
+                                             {.items = TEXTS, .cols = OUT, .chunk = 4, .piece = 3}};
+static const vlk_gradcache_part chunks[2] = {{.items = IMAGES, .cols = OUT, .chunk = 4},
+                                             {.items = TEXTS, .cols = OUT, .chunk = 5}};
 
 static double run(vlk_gradcache *g, towers *t, const vlk_gradcache_part *part)
 {
     const vlk_gradcache_calls c = {t, encode, loss, NULL};
     vlk_err err = {0};
-    double value = NAN;
+    vlk_losses out = {.loss = NAN};
     for (size_t i = 0; i < PARAMS; i++)
         memset(t->grad[i], 0, t->count[i] * sizeof(float));
     t->scale_grad = 0;
     memset(t->calls, 0, sizeof t->calls);
     memset(t->rows, 0, sizeof t->rows);
-    CHECK(vlk_gradcache_run(g, part, 2, &c, &value, &err) == 0, "%s", err.msg);
-    return value;
+    CHECK(vlk_gradcache_run(g, part, 2, &c, &out, &err) == 0, "%s", err.msg);
+    CHECK(out.terms == 1 && strcmp(out.term[0].name, "sum") == 0, "the loss names its terms");
+    CHECK(fabs(out.term[0].value * (double)t->scale - out.loss) <= 1e-12 * fabs(out.loss), "and gives their values");
+    return out.loss;
 }
 
 /* The loss after x moved by `by`; memory that weights were packed into is stale then. */
@@ -226,7 +230,226 @@ static void frozen(vlk_gradcache *g, towers *t)
     t->both.grad = t->grad[2];
 }
 
+/* ---- several rows of one item, widths of their own, a loss with layers of its own ---- */
+
+/* Part 0: items of 1 to 4 rows of width SEEN. Part 1: items of one row of width WORD. On a tape of its own the loss
+ * maps the rows of part 0 by `map` to width WORD and compares them with those of part 1, `some` rows at a time: L = 1/R
+ * sum_r CE(map x_r . y_1 ... y_n, r mod n) */
+enum { SEQ = 7, ROWS = 16, WORDS = 5, SEEN = 6, WORD = 4, RAGGED = 3 };
+static const size_t seq_start[SEQ + 1] = {0, 3, 4, 8, 10, 11, 13, ROWS};
+
+typedef struct ragged {
+    vlk_param see, read, map; /* (SEEN,IN) (WORD,IN) (WORD,SEEN) */
+    float *data[RAGGED], *grad[RAGGED];
+    size_t count[RAGGED];
+    float rows[ROWS * IN], words[WORDS * IN];
+    size_t some, encoded;                      /* rows of a chunk of the loss; rows of part 0 that were encoded */
+    size_t item[SEQ], items;                   /* of part 0: which items this process has */
+    size_t dirty;                              /* nodes that the second tape had when the loss was called */
+    float feature[ROWS * SEEN + WORDS * WORD]; /* of the last loss */
+} ragged;
+
+static void make_ragged(ragged *x)
+{
+    const size_t n[RAGGED] = {SEEN, WORD, WORD}, k[RAGGED] = {IN, IN, SEEN};
+    vlk_param *p[RAGGED] = {&x->see, &x->read, &x->map};
+    for (size_t a = 0; a < RAGGED; a++) {
+        x->count[a] = n[a] * k[a];
+        x->data[a] = calloc(x->count[a], sizeof(float));
+        x->grad[a] = calloc(x->count[a], sizeof(float));
+        for (size_t i = 0; i < x->count[a]; i++)
+            x->data[a][i] = (float)draw(20 + a, i) * 0.5f;
+        *p[a] =
+            (vlk_param){.w = {.name = "w", .data = x->data[a], .dtype = VLK_F32, .n = n[a], .k = k[a], .stride = k[a]},
+                        .grad = x->grad[a]};
+    }
+    for (size_t i = 0; i < ROWS * IN; i++)
+        x->rows[i] = (float)draw(30, i);
+    for (size_t i = 0; i < WORDS * IN; i++)
+        x->words[i] = (float)draw(31, i);
+    for (x->items = 0; x->items < SEQ; x->items++)
+        x->item[x->items] = x->items;
+}
+
+static vlk_var *encode_ragged(void *arg, vlk_tape *tape, size_t part, size_t from, size_t n)
+{
+    ragged *x = arg;
+    if (part == 1)
+        return vlk_linear(tape, vlk_var_wrap(tape, x->words + from * IN, n, IN), &x->read, NULL, VLK_ACT_GELU);
+    size_t rows = 0;
+    float *in = vlk_tape_alloc(tape, ROWS * IN, sizeof *in);
+    for (size_t i = from; in && i < from + n; i++)
+        for (size_t r = seq_start[x->item[i]]; r < seq_start[x->item[i] + 1]; r++)
+            memcpy(in + rows++ * IN, x->rows + r * IN, IN * sizeof *in);
+    x->encoded += rows;
+    return vlk_linear(tape, in ? vlk_var_wrap(tape, in, rows, IN) : NULL, &x->see, NULL, VLK_ACT_GELU);
+}
+
+static void add_grad(float *to, const vlk_var *leaf)
+{
+    for (size_t i = 0; leaf->grad && i < leaf->rows * leaf->cols; i++)
+        to[i] += leaf->grad[i];
+}
+
+static int loss_ragged(void *arg, vlk_tape *second, const float *const *f, float *const *d, vlk_losses *out,
+                       vlk_err *err)
+{
+    ragged *x = arg;
+    x->dirty += vlk_tape_nodes(second);
+    memcpy(x->feature, f[0], ROWS * SEEN * sizeof(float));
+    memcpy(x->feature + ROWS * SEEN, f[1], WORDS * WORD * sizeof(float));
+    for (size_t from = 0; from < ROWS; from += x->some) {
+        const size_t n = ROWS - from < x->some ? ROWS - from : x->some;
+        int32_t label[ROWS];
+        for (size_t i = 0; i < n; i++)
+            label[i] = (int32_t)((from + i) % WORDS);
+        vlk_var *s = vlk_leaf(second, (float *)(uintptr_t)f[0] + from * SEEN, n, SEEN);
+        vlk_var *w = vlk_leaf(second, (float *)(uintptr_t)f[1], WORDS, WORD);
+        vlk_var *y = vlk_matmul_nt(second, vlk_linear(second, s, &x->map, NULL, VLK_ACT_NONE), w);
+        const float share = (float)n / ROWS;
+        vlk_var *l = vlk_scale(second, vlk_cross_entropy(second, y, &(vlk_targets){.label = label}), share);
+        if (!l || vlk_backward(second, l, err))
+            return -1;
+        out->loss += (double)l->data[0];
+        add_grad(d[0] + from * SEEN, s);
+        add_grad(d[1], w);
+        vlk_tape_clear(second);
+    }
+    return 0;
+}
+
+static double run_ragged(vlk_gradcache *g, ragged *x, size_t chunk, size_t some)
+{
+    const vlk_gradcache_calls c = {x, encode_ragged, loss_ragged, NULL};
+    const vlk_gradcache_part part[2] = {{.items = SEQ, .cols = SEEN, .chunk = chunk, .start = seq_start},
+                                        {.items = WORDS, .cols = WORD, .chunk = chunk}};
+    vlk_losses out = {.loss = NAN};
+    vlk_err err = {0};
+    for (size_t a = 0; a < RAGGED; a++)
+        memset(x->grad[a], 0, x->count[a] * sizeof(float));
+    x->some = some;
+    x->encoded = 0;
+    vlk_weight_clear(&x->see.w);
+    vlk_weight_clear(&x->read.w);
+    vlk_weight_clear(&x->map.w);
+    CHECK(vlk_gradcache_run(g, part, 2, &c, &out, &err) == 0, "%s", err.msg);
+    return out.loss;
+}
+
+static void ragged_differences(vlk_gradcache *g, ragged *x, float *const want[RAGGED])
+{
+    for (size_t a = 0; a < RAGGED; a++)
+        for (size_t i = 0; i < x->count[a]; i += 5) {
+            float *p = &x->data[a][i], keep = *p;
+            *p = keep + 0.01f;
+            double slope = run_ragged(g, x, SEQ, ROWS);
+            *p = keep - 0.01f;
+            slope = (slope - run_ragged(g, x, SEQ, ROWS)) / 0.02;
+            *p = keep;
+            CHECK(fabs(slope - (double)want[a][i]) < 2e-4, "ragged: parameter %zu[%zu]: %g, by differences %g", a, i,
+                  (double)want[a][i], slope);
+        }
+}
+
+static int gather_ragged(void *arg, int rc, const float *const *mine, float *const *all, vlk_err *err)
+{
+    const ragged *x = arg;
+    (void)mine;
+    (void)err;
+    memcpy(all[0], x->feature, ROWS * SEEN * sizeof(float));
+    memcpy(all[1], x->feature + ROWS * SEEN, WORDS * WORD * sizeof(float));
+    return rc;
+}
+
+/* The gradients of processes that have every second item add up to those of one process. */
+static void ragged_shares(vlk_gradcache *g, ragged *x, float *const want[RAGGED])
+{
+    const vlk_gradcache_calls c = {x, encode_ragged, loss_ragged, gather_ragged};
+    const size_t word[WORDS] = {0, 1, 2, 3, 4};
+    size_t start[SEQ + 1] = {0};
+    vlk_losses out;
+    vlk_err err = {0};
+    for (size_t a = 0; a < RAGGED; a++)
+        memset(x->grad[a], 0, x->count[a] * sizeof(float));
+    for (size_t first = 0; first < 2; first++) {
+        x->items = 0;
+        for (size_t i = first; i < SEQ; i += 2) {
+            x->item[x->items] = i;
+            start[x->items + 1] = start[x->items] + seq_start[i + 1] - seq_start[i];
+            x->items++;
+        }
+        const vlk_gradcache_part part[2] = {
+            {.items = x->items,
+             .cols = SEEN,
+             .chunk = 2,
+             .start = start,
+             .all = SEQ,
+             .place = x->item,
+             .all_start = seq_start},
+            {.items = first ? 0 : WORDS, .cols = WORD, .chunk = 3, .all = WORDS, .place = word}};
+        CHECK(vlk_gradcache_run(g, part, 2, &c, &out, &err) == 0, "%s", err.msg);
+    }
+    for (size_t a = 0; a < RAGGED; a++)
+        for (size_t i = 0; i < x->count[a]; i++) {
+            double twice = a == 2 ? 2 : 1; /* the loss's own parameter has its gradient in each process */
+            CHECK(fabs((double)x->grad[a][i] - twice * (double)want[a][i]) < 1e-6, "shares: parameter %zu[%zu]: %g, %g",
+                  a, i, (double)x->grad[a][i], (double)want[a][i]);
+        }
+}
+
+static void ragged_parts(vlk_gradcache *g)
+{
+    static ragged x;
+    float *want[RAGGED];
+    make_ragged(&x);
+    double whole_loss = run_ragged(g, &x, SEQ, ROWS);
+    CHECK(x.encoded == ROWS, "one chunk is encoded once");
+    for (size_t a = 0; a < RAGGED; a++) {
+        double top = 0;
+        want[a] = malloc(x.count[a] * sizeof(float));
+        memcpy(want[a], x.grad[a], x.count[a] * sizeof(float));
+        for (size_t i = 0; i < x.count[a]; i++)
+            top = fmax(top, fabs((double)want[a][i]));
+        CHECK(top > 0.01, "ragged: parameter %zu has a gradient", a);
+    }
+    double chunked = run_ragged(g, &x, 2, 5);
+    CHECK(fabs(chunked - whole_loss) < 1e-6, "ragged: loss %.9g in chunks, %.9g at once", chunked, whole_loss);
+    CHECK(x.encoded == ROWS + seq_start[6], "all but the last chunk are encoded twice");
+    for (size_t a = 0; a < RAGGED; a++)
+        for (size_t i = 0; i < x.count[a]; i++)
+            CHECK(fabs((double)x.grad[a][i] - (double)want[a][i]) < 1e-6, "ragged: parameter %zu[%zu] in chunks", a, i);
+    ragged_differences(g, &x, want);
+    (void)run_ragged(g, &x, SEQ, ROWS); /* the features of the weights of now */
+    ragged_shares(g, &x, want);
+    CHECK(x.dirty == 0, "the second tape is empty when the loss is called");
+    vlk_weight_clear(&x.see.w);
+    vlk_weight_clear(&x.read.w);
+    vlk_weight_clear(&x.map.w);
+    for (size_t a = 0; a < RAGGED; a++) {
+        free(want[a]);
+        free(x.data[a]);
+        free(x.grad[a]);
+    }
+}
+
 /* ---- several processes ---- */
+
+/* Alone all items are ours, and gathering copies. */
+static void alone(void)
+{
+    const size_t owner[SEQ] = {0}, other[SEQ] = {0, 0, 1};
+    float mine[ROWS * 2], room[ROWS * 2], all[ROWS * 2] = {0};
+    vlk_share s = {0};
+    vlk_err err = {0};
+    for (size_t i = 0; i < ROWS * 2; i++)
+        mine[i] = (float)i + 0.5f;
+    CHECK(vlk_share_make(&s, NULL, owner, SEQ, seq_start, &err) == 0 && s.own == SEQ && s.place[SEQ - 1] == SEQ - 1,
+          "all items are ours: %s", err.msg);
+    CHECK(vlk_share_gather(&s, NULL, mine, 2, seq_start, room, all, &err) == 0 && memcmp(mine, all, sizeof all) == 0,
+          "gathered: %s", err.msg);
+    CHECK(vlk_share_make(&s, NULL, other, SEQ, NULL, &err) != 0 && strstr(err.msg, "rank 1 of 1"), "%s", err.msg);
+    vlk_share_clear(&s);
+}
 
 /* Every `of`-th row, from `first` on, is here; features of the others are those of a run of the whole batch. */
 typedef struct half {
@@ -249,9 +472,9 @@ static vlk_var *encode_half(void *arg, vlk_tape *tape, size_t part, size_t from,
     return part ? vlk_l2_normalize(tape, y) : vlk_layer_norm(tape, y, &h->t->norm, &h->t->shift, 1e-5f);
 }
 
-static int loss_half(void *arg, const float *const *f, float *const *d, double *value, vlk_err *err)
+static int loss_half(void *arg, vlk_tape *second, const float *const *f, float *const *d, vlk_losses *out, vlk_err *err)
 {
-    return loss(((half *)arg)->t, f, d, value, err);
+    return loss(((half *)arg)->t, second, f, d, out, err);
 }
 
 static int gather(void *arg, int rc, const float *const *mine, float *const *all, vlk_err *err)
@@ -271,15 +494,15 @@ static double run_half(vlk_gradcache *g, half *h, size_t first, size_t of, vlk_e
 {
     const vlk_gradcache_calls c = {h, encode_half, loss_half, gather};
     vlk_gradcache_part part[2];
-    double value = NAN;
+    vlk_losses out;
     for (size_t p = 0; p < 2; p++) {
         const size_t all = p ? TEXTS : IMAGES;
         h->rows[p] = 0;
         for (size_t i = first; i < all; i += of)
             h->place[p][h->rows[p]++] = i;
-        part[p] = (vlk_gradcache_part){.rows = h->rows[p], .cols = OUT, .chunk = 4, .all = all, .place = h->place[p]};
+        part[p] = (vlk_gradcache_part){.items = h->rows[p], .cols = OUT, .chunk = 4, .all = all, .place = h->place[p]};
     }
-    return vlk_gradcache_run(g, part, 2, &c, &value, err) == 0 ? value : NAN;
+    return vlk_gradcache_run(g, part, 2, &c, &out, err) == 0 ? out.loss : NAN;
 }
 
 /* Shares of three processes, one of which has no row of its own, add up to the whole batch. */
@@ -317,7 +540,7 @@ static void trouble(vlk_tape *tape, vlk_gradcache *g, towers *t)
     const vlk_gradcache_calls c = {t, encode, loss, NULL};
     const vlk_gradcache_part empty = {.cols = OUT, .chunk = 4};
     vlk_err err = {0};
-    double value;
+    vlk_losses value;
     for (t->fail = 1; t->fail <= 3; t->fail++)
         CHECK(vlk_gradcache_run(g, chunks, 2, &c, &value, &err) != 0 && strstr(err.msg, want[t->fail - 1]), "%s",
               err.msg);
@@ -342,6 +565,8 @@ int main(void)
     chunks_are_the_batch(g, &t);
     memory(k, &t);
     frozen(g, &t);
+    ragged_parts(g);
+    alone();
     shares(g, &t);
     trouble(tape, g, &t);
     drop_towers(&t);

@@ -1,21 +1,15 @@
-/* cli.h - what every program does alike: options, help, messages, counts, exit status, standard output.
+/* cli.h - what all programs have in common: options, help, messages, counts, exit status, standard output.
  *
- * One table per program: cli_option rows for its own options (offsets into its own struct) and a mask of the common
- * ones (offsets into cli_common). The table drives getopt_long, --help, and the machine-readable --print-options that
- * the lint, the man page check and the completions read.
+ * A program has one option table (option.h, table.h) and a mask of the common options.
  *
  *   int main(int argc, char **argv)
  *   {
- *       static const cli_option own[] = {
- *           {'k', "top", CLI_SIZE, offsetof(struct opts, k), "N", "best matches a query", .min = 1, .max = 1e9},
- *           {0}};
- *       static const cli_program prog = {"clip-rank", "CORPUS...", "search by text", own, CLI_MODEL | CLI_FILES, NULL};
  *       struct opts o = {.k = 10};
  *       cli_common c;
  *       cli_parse(&prog, &o, &c, argc, argv);       // does not return on --help, --version, misuse
  *       cli_run *run = cli_run_open(&prog, &c);
  *       ... cli_item_bad(run, ...), cli_fail(run, ...) ...
- *       return cli_run_end(run);                    // closes standard output, prints the summary, gives the status
+ *       return cli_run_end(run);                    // closes standard output, prints the summary, returns the status
  *   } */
 #ifndef VLK_CLI_H
 #define VLK_CLI_H
@@ -26,37 +20,9 @@
 
 #include "../../lib/base/base.h"
 #include "../../lib/prep/prep.h"
+#include "option.h"
 
 /* ---- options ------------------------------------------------------------------------------- */
-
-typedef enum cli_kind {
-    CLI_FLAG,   /* int: set to 1 */
-    CLI_STR,    /* const char * */
-    CLI_STRS,   /* cli_strs: may be given several times */
-    CLI_SIZE,   /* size_t in [min, max] */
-    CLI_NUM,    /* double in [min, max] */
-    CLI_CHOICE, /* int: index of the word in `words` */
-    CLI_PARSE   /* parse(base + offset, arg, err): 0 or -1 */
-} cli_kind;
-
-typedef struct cli_strs {
-    const char **s;
-    size_t n, cap;
-} cli_strs;
-
-typedef struct cli_option {
-    char letter;      /* 0: none */
-    const char *name; /* long; a row with NULL ends the table */
-    cli_kind kind;
-    size_t offset;            /* of the target in the program's struct */
-    const char *metavar;      /* NULL for flags */
-    const char *help;         /* one line */
-    const char *group;        /* heading in --help; NULL: as the row before (the first: "Options") */
-    double min, max;          /* CLI_SIZE, CLI_NUM; max = 0 with min = 0: any that is not negative */
-    const char *const *words; /* CLI_CHOICE, NULL at the end */
-    int (*parse)(void *target, const char *arg, vlk_err *err);
-    unsigned bit; /* common options: its bit */
-} cli_option;
 
 /* Which common options a program has. --help and --version are always there. */
 enum {
@@ -70,54 +36,61 @@ enum {
     CLI_ONE_TABLE = 1 << 7, /* the same where the result is one table: no folder, no npy, no tar */
     CLI_ERRORS = 1 << 8,    /* --errors --max-bad -q --progress */
     CLI_THREADS = 1 << 9,   /* -j */
-    CLI_BATCH = 1 << 10,    /* -b */
-    CLI_SEED = 1 << 11      /* --seed */
+    CLI_BATCH = 1 << 10     /* -b */
 };
 
+#define CLI_ARCH_HELP "config for weights that come without one"
+
 typedef enum cli_format { CLI_AUTO, CLI_NPY, CLI_TSV, CLI_JSONL, CLI_TAR, CLI_PNG, CLI_SVG } cli_format;
+typedef enum cli_progress_when { CLI_PROGRESS_AUTO, CLI_PROGRESS_ALWAYS, CLI_PROGRESS_NEVER } cli_progress_when;
+typedef enum cli_long_text { CLI_LONG_TRUNCATE, CLI_LONG_ERROR } cli_long_text;
+typedef struct cli_max_bad {
+    int set, percent;
+    double value; /* items, or percent of them */
+} cli_max_bad;
+typedef struct cli_shard {
+    uint64_t i, n; /* n = 0: all items */
+} cli_shard;
 
 typedef struct cli_common {
     const char *model, *arch; /* NULL: not given */
     const char *output;       /* NULL or "-": standard output */
-    int format;               /* cli_format as asked by --format; see cli_output_format */
+    cli_format format;        /* as asked for by --format; see cli_output_format */
     size_t rows;              /* 0: no parts */
     int force;
     const char *files_from;
     int null;
-    size_t threads; /* after cli_parse never 0 */
-    size_t batch;   /* 0: the program chooses */
-    int dtype;      /* 0 f32, 1 bf16 */
+    cli_shard shard;
+    size_t threads;  /* never 0 after cli_parse */
+    size_t batch;    /* 0: the program chooses */
+    vlk_dtype dtype; /* arithmetic of the linear layers: VLK_F32 or VLK_BF16 */
     const char *errors;
-    struct {
-        int set, percent;
-        double value;
-    } max_bad;
-    struct {
-        uint64_t i, n; /* n = 0: all */
-    } shard;
+    cli_max_bad max_bad;
     int quiet;
-    int progress; /* 0 auto, 1 always, 2 never */
-    size_t seed;
+    cli_progress_when progress;
     int info, explain;
-    int no_exif, alpha; /* alpha: vlk_alpha */
-    size_t max_pixels;
-    int long_text;  /* 0 truncate, 1 error */
-    char **operand; /* what is not an option, NULL at the end */
+    vlk_pixel_options pixels;
+    cli_long_text long_text;
+    char **operand; /* what is not an option; ends with NULL */
     size_t operands;
 } cli_common;
 
 typedef struct cli_program {
     const char *name;          /* "clip-embed" */
-    const char *synopsis;      /* lines behind the name: "[OPTION]... INPUT..." ; several separated by \n */
+    const char *synopsis;      /* what follows the name: "[OPTION]... INPUT..." ; several lines separated by \n */
     const char *about;         /* a line or two */
-    const cli_option *options; /* own table */
+    const cli_option *options; /* its own rows */
     unsigned common;           /* CLI_MODEL | ... */
     const char *examples;      /* for --help; may be NULL */
 } cli_program;
 
+void cli_defaults(cli_common *common);
 /* Sets the defaults of *common and fills both structs. --help and --version print and exit 0; misuse prints one line
- * and "Try 'NAME --help' ...", and exits 2. Also sets up SIGINT and SIGTERM (see cli_stop). */
+ * and "Try 'NAME --help' ...", and exits 2. Also sets up SIGINT and SIGTERM (see cli_stop). Operands are moved to the
+ * end of argv. */
 void cli_parse(const cli_program *p, void *own, cli_common *common, int argc, char **argv);
+/* As cli_parse, over the values that both structs have: a second reading of a command line. */
+void cli_parse_over(const cli_program *p, void *own, cli_common *common, int argc, char **argv);
 /* Misuse found later: as above. */
 void cli_usage(const cli_program *p, const char *fmt, ...) VLK_PRINTF(2, 3) __attribute__((noreturn));
 

@@ -4,11 +4,10 @@
 
 #include "cli.h"
 
-/* The rows of all common options, of which `bit` tells the group; offsets into cli_common. */
+/* The rows of all common options; offsets into cli_common. */
 extern const cli_option cli_common_options[];
-/* The option tables of a program in the order of --help: its own, then the common ones that it has. Calls fn for
- * each; stops when fn gives other than 0. */
-int cli_each_option(const cli_program *p, int (*fn)(const cli_option *o, int common, void *arg), void *arg);
+/* "a, b, c" appended to out. */
+int cli_join_words(vlk_buf *out, const cli_word *words, const char *between, vlk_err *err) VLK_MUST_USE;
 void cli_print_help(const cli_program *p);
 void cli_print_options(const cli_program *p);
 void cli_print_version(const cli_program *p);

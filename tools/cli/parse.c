@@ -1,27 +1,27 @@
-/* cli.c - command lines: tables to getopt_long, arguments to checked values, signals.
+/* parse.c - command lines: tables to getopt_long, signals, misuse.
  *
- * A value that getopt_long returns is 256 + the index of the option in a merged array (own options first); letters are
- * looked up in the same array. Everything that is wrong with a command line is one line on standard error, a hint, and
+ * What getopt_long returns is 256 + the index of the option in one array of all rows (own rows first); letters are
+ * looked up in the same array. Whatever is wrong with a command line is one line on standard error, a hint, and
  * status 2. */
 #include "cli_internal.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_OPTIONS = 96, OPT_HELP = 1000, OPT_VERSION, OPT_PRINT };
+enum { MAX_OPTIONS = 96, LONG = 256, LONG_HELP = 1000, LONG_VERSION, LONG_PRINT };
 
 volatile sig_atomic_t cli_stop;
 
 typedef struct parser {
     const cli_program *prog;
-    const cli_option *opt[MAX_OPTIONS];
-    void *base[MAX_OPTIONS];
-    void *own, *common;
+    const cli_option *opt[MAX_OPTIONS]; /* what each long name sets; of an alias, the row that it names */
+    const char *name[MAX_OPTIONS];
     int n;
+    void *own;
+    cli_common *common;
 } parser;
 
 static void on_signal(int sig)
@@ -33,8 +33,8 @@ static void on_signal(int sig)
     cli_stop = sig;
 }
 
-/* The first signal asks for an end behind the current batch, a second one ends at once. One that the parent had ignored
- * (nohup) stays ignored; SIGPIPE gets its default back, since a closed pipe is to end a program without a message. */
+/* The first signal asks for an end after the current batch, a second one ends at once. One that the parent ignores
+ * (nohup) stays ignored. SIGPIPE gets its default back: a closed pipe ends a program without a message. */
 static void set_signals(void)
 {
     static const int sigs[] = {SIGINT, SIGTERM};
@@ -48,7 +48,7 @@ static void set_signals(void)
         sigaction(sigs[i], &a, NULL);
     }
     signal(SIGPIPE, SIG_DFL);
-    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of write, not a death without a word */
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a write error, not a death without a message */
 }
 
 void cli_usage(const cli_program *p, const char *fmt, ...)
@@ -64,117 +64,63 @@ void cli_usage(const cli_program *p, const char *fmt, ...)
     exit(2);
 }
 
-/* ---- values -------------------------------------------------------------------------------- */
+/* ---- the rows, for getopt ------------------------------------------------------------------- */
 
-static int add_str(cli_strs *l, const char *s)
+static const cli_option *row_named(const cli_program *prog, const char *name)
 {
-    vlk_err e;
-    if (vlk_grow(&l->s, &l->cap, l->n + 1, sizeof *l->s, &e) != 0)
-        return -1;
-    l->s[l->n++] = s;
-    return 0;
-}
-
-static void choose(const parser *p, const cli_option *o, int *target, const char *arg)
-{
-    vlk_buf words = {0};
-    for (int i = 0; o->words[i]; i++) {
-        if (strcmp(arg, o->words[i]) == 0) {
-            *target = i;
-            return;
-        }
-    }
-    for (int i = 0; o->words[i]; i++)
-        if (vlk_buf_addf(&words, NULL, "%s%s", i ? ", " : "", o->words[i]) != 0)
+    cli_walk w = {.prog = prog};
+    const cli_option *o;
+    while ((o = cli_walk_next(&w)))
+        if (o->kind != CLI_RECORD && strcmp(o->name, name) == 0)
             break;
-    cli_usage(p->prog, "--%s: '%s' is none of %s", o->name, arg, words.data ? words.data : "the known words");
+    return o;
 }
 
-static void set_size(const parser *p, const cli_option *o, void *target, const char *arg)
+static void collect(parser *p)
 {
-    uint64_t v, min = (uint64_t)o->min, max = o->max > 0 ? (uint64_t)o->max : SIZE_MAX >> 1;
-    if (vlk_parse_u64(arg, min, max, &v) != 0) {
-        if (o->max > 0)
-            cli_usage(p->prog, "--%s: '%s' is no whole number from %llu to %llu", o->name, arg, (unsigned long long)min,
-                      (unsigned long long)max);
-        cli_usage(p->prog, "--%s: '%s' is no whole number of %llu or more", o->name, arg, (unsigned long long)min);
-    }
-    *(size_t *)target = (size_t)v;
-}
-
-static void set_num(const parser *p, const cli_option *o, void *target, const char *arg)
-{
-    double min = o->min, max = o->max;
-    if (min == 0 && max == 0)
-        max = 1e300;
-    if (vlk_parse_f64(arg, min, max, (double *)target) != 0)
-        cli_usage(p->prog, "--%s: '%s' is no number from %g to %g", o->name, arg, min, max);
-}
-
-static void set_option(const parser *p, int i, const char *arg)
-{
-    const cli_option *o = p->opt[i];
-    void *target = (char *)p->base[i] + o->offset;
-    vlk_err err = {0};
-    switch (o->kind) {
-    case CLI_FLAG:
-        *(int *)target = 1;
-        break;
-    case CLI_STR: /* all are names; a script's variable that was never set is no name */
-        if (*arg == 0)
-            cli_usage(p->prog, "--%s: the %s is empty", o->name, o->metavar);
-        *(const char **)target = arg;
-        break;
-    case CLI_STRS:
-        if (add_str(target, arg) != 0)
-            cli_usage(p->prog, "--%s: no memory", o->name);
-        break;
-    case CLI_SIZE:
-        set_size(p, o, target, arg);
-        break;
-    case CLI_NUM:
-        set_num(p, o, target, arg);
-        break;
-    case CLI_CHOICE:
-        choose(p, o, target, arg);
-        break;
-    case CLI_PARSE:
-        if (o->parse(target, arg, &err) != 0)
-            cli_usage(p->prog, "--%s: %s", o->name, err.msg);
-        break;
+    cli_walk w = {.prog = p->prog};
+    for (const cli_option *o; (o = cli_walk_next(&w));) {
+        const cli_option *meant = o->kind == CLI_ALIAS ? row_named(p->prog, o->help) : o;
+        if (o->kind == CLI_RECORD)
+            continue;
+        if (!meant || p->n == MAX_OPTIONS)
+            cli_usage(p->prog, "the option table is broken at --%s", o->name);
+        p->opt[p->n] = meant;
+        p->name[p->n++] = o->name;
     }
 }
 
-/* ---- getopt -------------------------------------------------------------------------------- */
-
-static int collect(const cli_option *o, int common, void *arg)
+/* --name is the last word, or an option follows. */
+static int stands_alone(const char *name, int argc, char *const *argv)
 {
-    parser *p = arg;
-    if (p->n == MAX_OPTIONS)
-        return -1;
-    p->opt[p->n] = o;
-    p->base[p->n++] = common ? p->common : p->own;
+    for (int i = 1; i < argc; i++)
+        if (strncmp(argv[i], "--", 2) == 0 && strcmp(argv[i] + 2, name) == 0 &&
+            (i + 1 == argc || argv[i + 1][0] == '-'))
+            return 1;
     return 0;
 }
 
-static void add_long(struct option *l, const char *name, int has_arg, int val)
+static int has_argument(const cli_option *o, int argc, char *const *argv)
 {
-    l->name = name;
-    l->has_arg = has_arg;
-    l->flag = NULL;
-    l->val = val;
+    int none = o->kind == CLI_FLAG || (o->may_stand_alone && stands_alone(o->name, argc, argv));
+    return none ? no_argument : required_argument;
 }
+
+static struct option long_option(const char *name, int has_arg, int val)
+{
+    return (struct option){.name = name, .has_arg = has_arg, .val = val};
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /* getopt's own messages name argv[0]; ours name the program. */
 static void complain(const parser *p, int c, char **argv)
 {
     const char *word = argv[optind > 0 ? optind - 1 : 0];
-    if (optopt >= 256 && optopt < 256 + p->n) {
-        if (c == ':')
-            cli_usage(p->prog, "option '--%s' needs an argument", p->opt[optopt - 256]->name);
-        cli_usage(p->prog, "option '--%s' takes no argument", p->opt[optopt - 256]->name);
-    }
-    if (optopt >= OPT_HELP)
+    if (optopt >= LONG && optopt < LONG + p->n)
+        cli_usage(p->prog, c == ':' ? "option '--%s' needs an argument" : "option '--%s' takes no argument",
+                  p->name[optopt - LONG]);
+    if (optopt >= LONG_HELP)
         cli_usage(p->prog, "option '%s' takes no argument", word);
     if (optopt && c == ':')
         cli_usage(p->prog, "option '-%c' needs an argument", optopt);
@@ -183,68 +129,86 @@ static void complain(const parser *p, int c, char **argv)
     cli_usage(p->prog, "unknown or ambiguous option '%s'", word);
 }
 
-static void special(const cli_program *p, int c)
+static void print_and_exit(const cli_program *p, int what)
 {
     vlk_err err = {0};
-    if (c == OPT_HELP)
+    if (what == LONG_HELP)
         cli_print_help(p);
-    else if (c == OPT_VERSION)
+    else if (what == LONG_VERSION)
         cli_print_version(p);
     else
         cli_print_options(p);
-    if (cli_close_stdout(&err) != 0) {
+    if (cli_close_stdout(&err)) {
         fprintf(stderr, "%s: %s\n", p->name, err.msg);
         exit(2);
     }
     exit(0);
 }
 
-static void run_getopt(parser *p, int argc, char **argv)
+static void set_option(const parser *p, const cli_option *o, const char *arg)
+{
+    vlk_err err = {0};
+    if (cli_set(o, p->own, p->common, arg, &err))
+        cli_usage(p->prog, "--%s: %s", o->name, err.msg);
+}
+
+static int index_of_letter(const parser *p, int letter)
+{
+    int i = 0;
+    while (i < p->n - 1 && p->opt[i]->letter != letter)
+        i++;
+    return i;
+}
+
+static void run_getopt(const parser *p, int argc, char **argv)
 {
     struct option longs[MAX_OPTIONS + 4];
     char shorts[2 * MAX_OPTIONS + 2] = ":";
-    int n = 0, c;
+    int c;
     size_t s = 1;
-    for (; n < p->n; n++) {
-        const cli_option *o = p->opt[n];
-        add_long(&longs[n], o->name, o->kind == CLI_FLAG ? no_argument : required_argument, 256 + n);
-        if (o->letter) {
-            shorts[s++] = o->letter;
-            if (o->kind != CLI_FLAG)
+    for (int i = 0; i < p->n; i++) {
+        longs[i] = long_option(p->name[i], has_argument(p->opt[i], argc, argv), LONG + i);
+        if (p->opt[i]->letter && strcmp(p->name[i], p->opt[i]->name) == 0) {
+            shorts[s++] = p->opt[i]->letter;
+            if (p->opt[i]->kind != CLI_FLAG)
                 shorts[s++] = ':';
         }
     }
-    shorts[s] = 0;
-    add_long(&longs[n++], "help", no_argument, OPT_HELP);
-    add_long(&longs[n++], "version", no_argument, OPT_VERSION);
-    add_long(&longs[n++], "print-options", no_argument, OPT_PRINT);
-    add_long(&longs[n], NULL, 0, 0);
+    longs[p->n] = long_option("help", no_argument, LONG_HELP);
+    longs[p->n + 1] = long_option("version", no_argument, LONG_VERSION);
+    longs[p->n + 2] = long_option("print-options", no_argument, LONG_PRINT);
+    longs[p->n + 3] = long_option(NULL, 0, 0);
     opterr = 0;
+    optind = 0; /* glibc and musl: start over, since a command line may be read twice */
     while ((c = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
         if (c == '?' || c == ':')
             complain(p, c, argv);
-        if (c >= OPT_HELP)
-            special(p->prog, c);
-        int i = c - 256;
-        for (int k = 0; c < 256 && k < p->n; k++)
-            if (p->opt[k]->letter == c)
-                i = k;
-        set_option(p, i, optarg);
+        if (c >= LONG_HELP)
+            print_and_exit(p->prog, c);
+        set_option(p, p->opt[c >= LONG ? c - LONG : index_of_letter(p, c)], optarg);
     }
+}
+
+void cli_parse_over(const cli_program *prog, void *own, cli_common *common, int argc, char **argv)
+{
+    parser p = {.prog = prog, .own = own, .common = common};
+    collect(&p);
+    run_getopt(&p, argc, argv);
+    common->operand = argv + optind;
+    common->operands = (size_t)(argc - optind);
+}
+
+void cli_defaults(cli_common *common)
+{
+    *common = (cli_common){.threads = (size_t)vlk_cpu_count()};
 }
 
 void cli_parse(const cli_program *prog, void *own, cli_common *common, int argc, char **argv)
 {
     cli_guard_stdio();
     set_signals();
-    memset(common, 0, sizeof *common);
-    common->threads = (size_t)vlk_cpu_count();
-    parser p = {.prog = prog, .own = own, .common = common};
-    if (cli_each_option(prog, collect, &p) != 0)
-        cli_usage(prog, "too many options in the table");
-    run_getopt(&p, argc, argv);
-    common->operand = argv + optind;
-    common->operands = (size_t)(argc - optind);
+    cli_defaults(common);
+    cli_parse_over(prog, own, common, argc, argv);
 }
 
 const char *cli_split(const char *arg, char sep, char *first, size_t size)
@@ -260,17 +224,15 @@ const char *cli_split(const char *arg, char sep, char *first, size_t size)
 
 /* ---- what options mean together ------------------------------------------------------------ */
 
-static const char *const format_names[] = {"", "npy", "tsv", "jsonl", "tar", "png", "svg"};
+static const cli_word suffix[] = {{"npy", CLI_NPY}, {"tsv", CLI_TSV}, {"jsonl", CLI_JSONL},
+                                  {"tar", CLI_TAR}, {"png", CLI_PNG}, {"svg", CLI_SVG},
+                                  {NULL, 0}};
 
 static cli_format format_of(const char *path)
 {
-    const char *base = strrchr(path, '/'), *dot;
-    base = base ? base + 1 : path;
-    dot = strrchr(base, '.');
-    for (int f = CLI_NPY; dot && f <= CLI_SVG; f++)
-        if (strcmp(dot + 1, format_names[f]) == 0)
-            return (cli_format)f;
-    return CLI_AUTO;
+    const char *slash = strrchr(path, '/'), *dot = strrchr(slash ? slash : path, '.');
+    int format = CLI_AUTO;
+    return dot && cli_word_value(suffix, dot + 1, &format) == 0 ? (cli_format)format : CLI_AUTO;
 }
 
 int cli_output_is_dir(const cli_common *c)
@@ -284,18 +246,15 @@ int cli_output_is_dir(const cli_common *c)
 
 cli_format cli_output_format(const cli_program *p, const cli_common *c, unsigned allowed, cli_format fallback)
 {
-    cli_format f = (cli_format)c->format, by_name = CLI_AUTO;
-    int file = c->output && strcmp(c->output, "-") != 0 && !cli_output_is_dir(c);
-    if (file)
-        by_name = format_of(c->output);
+    int to_file = c->output && strcmp(c->output, "-") != 0 && !cli_output_is_dir(c);
+    cli_format by_name = to_file ? format_of(c->output) : CLI_AUTO;
+    cli_format f = c->format != CLI_AUTO ? c->format : to_file ? by_name : fallback;
     if (f == CLI_AUTO)
-        f = by_name != CLI_AUTO ? by_name : file ? CLI_AUTO : fallback;
-    if (f == CLI_AUTO)
-        cli_usage(p, "'%s': the name tells no form of output (.npy .tsv .jsonl .tar); say it with --format", c->output);
+        cli_usage(p, "'%s': the suffix is none of .npy .tsv .jsonl .tar: give the format with --format", c->output);
     if (!(allowed & 1u << f))
-        cli_usage(p, "%s is no form of output for this", format_names[f]);
+        cli_usage(p, "this cannot be written as %s", cli_word_of(suffix, (int)f));
     if (by_name != CLI_AUTO && by_name != f)
-        cli_usage(p, "'%s' and --format %s contradict each other", c->output, format_names[f]);
+        cli_usage(p, "'%s' and --format %s contradict each other", c->output, cli_word_of(suffix, (int)f));
     return f;
 }
 

@@ -78,7 +78,8 @@ cli_run *cli_run_open(const cli_program *p, const cli_common *c)
     r->opt = c;
     r->start = cli_now();
     r->color = colored(STDERR_FILENO);
-    r->progress_on = c->progress == 1 || (c->progress == 0 && isatty(STDERR_FILENO) && !c->quiet);
+    r->progress_on =
+        c->progress == CLI_PROGRESS_ALWAYS || (c->progress == CLI_PROGRESS_AUTO && isatty(STDERR_FILENO) && !c->quiet);
     if (c->errors && strcmp(c->errors, "-") == 0 && (!c->output || strcmp(c->output, "-") == 0))
         cli_usage(p, "--errors - would mix with the data on standard output");
     if (c->errors) {

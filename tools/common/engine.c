@@ -6,8 +6,7 @@
 
 int engine_open(engine *e, const cli_common *c, unsigned want, vlk_err *err)
 {
-    static const vlk_dtype arith[] = {VLK_F32, VLK_BF16};
-    vlk_kernel_options ko = {.threads = (int)c->threads, .arith = arith[c->dtype]};
+    vlk_kernel_options ko = {.threads = (int)c->threads, .arith = c->dtype};
     vlk_model_options mo = {.arch = c->arch,
                             .share = cli_share(),
                             .want_image = (want & ENGINE_IMAGES) != 0,
@@ -87,13 +86,13 @@ int engine_images(engine *e, float *out, const uint8_t *pixels, size_t n, engine
 
 /* ---- texts --------------------------------------------------------------------------------- */
 
-int engine_ids_add(engine *e, engine_ids *ids, const char *s, size_t n, int long_text, vlk_err *err)
+int engine_ids_add(engine *e, engine_ids *ids, const char *s, size_t n, cli_long_text long_text, vlk_err *err)
 {
     if (vlk_bpe_encode(e->tokenizer, &ids->one, s, n, err))
         return -1;
     size_t len = ids->one.len;
     int cut = vlk_bpe_truncate(e->tokenizer, &ids->one, e->info->context);
-    if (cut && long_text == 1)
+    if (cut && long_text == CLI_LONG_ERROR)
         return vlk_fail(err, VLK_ELIMIT, "text of %zu tokens, the model takes %zu", len, e->info->context);
     if (vlk_grow(&ids->id, &ids->cap, ids->len + ids->one.len, sizeof *ids->id, err) ||
         vlk_grow(&ids->start, &ids->start_cap, ids->n + 2, sizeof *ids->start, err))
@@ -105,7 +104,8 @@ int engine_ids_add(engine *e, engine_ids *ids, const char *s, size_t n, int long
     return cut ? 2 : 1;
 }
 
-int engine_ids_add_item(engine *e, engine_ids *ids, const vlk_item *it, int long_text, size_t *cut, vlk_err *err)
+int engine_ids_add_item(engine *e, engine_ids *ids, const vlk_item *it, cli_long_text long_text, size_t *cut,
+                        vlk_err *err)
 {
     const vlk_span *text = it->kind == VLK_ITEM_TEXT ? &it->key : it->caption;
     size_t n = it->kind == VLK_ITEM_TEXT ? 1 : it->captions, first = ids->n, len = ids->len, more = 0;

@@ -54,11 +54,12 @@ typedef struct engine_ids {
 } engine_ids;
 
 /* Adds a text. 1: added, 2: added and cut to the context, -1: not added, err says why (not UTF-8; too long and
- * long_text is 1). */
-int engine_ids_add(engine *e, engine_ids *ids, const char *s, size_t n, int long_text, vlk_err *err) VLK_MUST_USE;
+ * CLI_LONG_ERROR). */
+int engine_ids_add(engine *e, engine_ids *ids, const char *s, size_t n, cli_long_text long_text,
+                   vlk_err *err) VLK_MUST_USE;
 /* Adds the captions of an item, or its line of text. 0, with those that were cut added to *cut; 1: one of them cannot
  * be encoded (err), so none was added; -1. */
-int engine_ids_add_item(engine *e, engine_ids *ids, const vlk_item *it, int long_text, size_t *cut,
+int engine_ids_add_item(engine *e, engine_ids *ids, const vlk_item *it, cli_long_text long_text, size_t *cut,
                         vlk_err *err) VLK_MUST_USE;
 void engine_ids_reset(engine_ids *ids);
 void engine_ids_clear(engine_ids *ids);

@@ -47,7 +47,7 @@ static double rate_texts(engine *e, size_t b)
     float *out = vlk_calloc(b, e->info->embed_dim * sizeof(float), &err);
     int ok = out != NULL && !engine_tokenizer(e, &err);
     for (size_t i = 0; i < b && ok; i++)
-        ok = engine_ids_add(e, &ids, text, strlen(text), 0, &err) > 0;
+        ok = engine_ids_add(e, &ids, text, strlen(text), CLI_LONG_TRUNCATE, &err) > 0;
     for (int i = 0; i < 100000 && ok; i++) {
         if (engine_texts(e, out, &ids, ENGINE_UNIT, &bad, &err))
             break;
@@ -67,7 +67,7 @@ static double rate_texts(engine *e, size_t b)
 
 static int add_rates(engine *e, const cli_common *c, vlk_buf *out, vlk_err *err)
 {
-    const char *name = c->dtype ? "bf16" : "f32";
+    const char *name = cli_word_of(cli_dtype_words, (int)c->dtype);
     size_t images = engine_image_batch(e, c), texts = engine_text_batch(c);
     double r = rate_images(e, images);
     if (r > 0 && vlk_buf_addf(out, err, "rate          %-5s %.1f images/s (tower alone, batch %zu)\n", name, r, images))
@@ -82,9 +82,10 @@ static int add_other_rates(const cli_common *c, vlk_buf *out, vlk_err *err)
     engine other;
     vlk_err skip;
     cli_common oc = *c;
-    oc.dtype = c->dtype == 0 ? 1 : 0;
+    oc.dtype = c->dtype == VLK_F32 ? VLK_BF16 : VLK_F32;
     if (engine_open(&other, &oc, ENGINE_IMAGES | ENGINE_TEXTS, &skip))
-        return vlk_buf_addf(out, err, "rate          %-5s not here: %s\n", oc.dtype ? "bf16" : "f32", skip.msg);
+        return vlk_buf_addf(out, err, "rate          %-5s not here: %s\n", cli_word_of(cli_dtype_words, (int)oc.dtype),
+                            skip.msg);
     int rc = add_rates(&other, &oc, out, err);
     engine_close(&other);
     return rc;

@@ -102,18 +102,17 @@ static int one_batch(loop *l, const vlk_batch *b, vlk_err *err)
 
 void loop_feed(vlk_feed_options *f, const cli_common *c, vlk_feed_mode mode)
 {
-    *f =
-        (vlk_feed_options){.mode = mode,
-                           .operand = c->operand,
-                           .operands = c->operands,
-                           .files_from = c->files_from,
-                           .null = c->null,
-                           .shard = c->shard.i,
-                           .shards = c->shard.n,
-                           .pixels = {.no_exif = c->no_exif, .alpha = (vlk_alpha)c->alpha, .max_pixels = c->max_pixels},
-                           .batch = 1,
-                           .threads = (int)c->threads,
-                           .stop = &cli_stop};
+    *f = (vlk_feed_options){.mode = mode,
+                            .operand = c->operand,
+                            .operands = c->operands,
+                            .files_from = c->files_from,
+                            .null = c->null,
+                            .shard = c->shard.i,
+                            .shards = c->shard.n,
+                            .pixels = c->pixels,
+                            .batch = 1,
+                            .threads = (int)c->threads,
+                            .stop = &cli_stop};
 }
 
 static int open_output(loop *l, vlk_err *err)

@@ -9,7 +9,7 @@ int negatives_add(engine *e, negatives *n, const char *s, size_t len, size_t ima
     if (vlk_grow(&n->of, &n->cap, n->ids.n + 1, sizeof *n->of, err))
         return -1;
     n->of[n->ids.n] = (struct negative){image, text};
-    return engine_ids_add(e, &n->ids, s, len, 0, err) < 0 ? -1 : 0;
+    return engine_ids_add(e, &n->ids, s, len, CLI_LONG_TRUNCATE, err) < 0 ? -1 : 0;
 }
 
 int negatives_add_item(engine *e, negatives *n, const vlk_item *it, size_t image, size_t text, vlk_err *err)

@@ -7,21 +7,19 @@
 
 #include "../../lib/stream/stream.h"
 
-static const char *const arithmetic[] = {"f32", "bf16"};
-static const char *const alpha[] = {"auto", "drop", "white", "black"};
-
 void provenance_make(provenance *p, const cli_program *prog, const engine *e, const cli_common *c, const char *tower,
                      engine_scale scale)
 {
-    int image = strcmp(tower, "text") != 0, exif = image && c->no_exif, al = image && c->alpha != 0;
+    int image = strcmp(tower, "text") != 0, exif = image && c->pixels.no_exif,
+        al = image && c->pixels.alpha != VLK_ALPHA_AUTO;
     *p = (provenance){.normalized = scale == ENGINE_UNIT};
     snprintf(p->program, sizeof p->program, "%s", prog->name);
     snprintf(p->model, sizeof p->model, "%s", e->info->id);
     vlk_preprocess_text(&e->info->preprocess, p->preprocessing, sizeof p->preprocessing);
     snprintf(p->tower, sizeof p->tower, "%s", tower);
-    snprintf(p->arithmetic, sizeof p->arithmetic, "%s", arithmetic[c->dtype]);
+    snprintf(p->arithmetic, sizeof p->arithmetic, "%s", cli_word_of(cli_dtype_words, (int)c->dtype));
     snprintf(p->arguments, sizeof p->arguments, "{%s%s%s%s%s}", exif ? "\"no-exif\": true" : "", exif && al ? ", " : "",
-             al ? "\"alpha\": \"" : "", al ? alpha[c->alpha] : "", al ? "\"" : "");
+             al ? "\"alpha\": \"" : "", al ? cli_word_of(cli_alpha_words, (int)c->pixels.alpha) : "", al ? "\"" : "");
     provenance_shape(p, VLK_F32, &e->info->embed_dim, 1);
 }
 

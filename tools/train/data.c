@@ -138,23 +138,22 @@ int train_loader_open(train_job *j, vlk_err *err)
 {
     const train_options *o = j->o;
     size_t held = vlk_dataset_size(j->index).held, all = cache_bytes(j);
-    vlk_loader_options lo = {
-        .index = j->index,
-        .draw = draw,
-        .draw_arg = j,
-        .position = j->position,
-        .batch = o->batch,
-        .negatives = o->negatives,
-        .preprocess = j->e.info->preprocess,
-        .augment = o->augment,
-        .pixels = {.no_exif = o->no_exif, .alpha = (vlk_alpha)o->alpha, .max_pixels = o->max_pixels},
-        .cache_bytes = all > held ? all - held : 0,
-        .threads = (int)o->threads,
-        .stop = &cli_stop,
-        .rank = j->rank,
-        .ranks = j->ranks,
-        .gather = train_gather_news,
-        .gather_arg = j};
+    vlk_loader_options lo = {.index = j->index,
+                             .draw = draw,
+                             .draw_arg = j,
+                             .position = j->position,
+                             .batch = o->batch,
+                             .negatives = o->negatives,
+                             .preprocess = j->e.info->preprocess,
+                             .augment = o->augment,
+                             .pixels = o->common.pixels,
+                             .cache_bytes = all > held ? all - held : 0,
+                             .threads = (int)o->common.threads,
+                             .stop = &cli_stop,
+                             .rank = j->rank,
+                             .ranks = j->ranks,
+                             .gather = train_gather_news,
+                             .gather_arg = j};
     j->loader = vlk_loader_open(&lo, err);
     return j->loader ? 0 : -1;
 }

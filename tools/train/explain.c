@@ -89,7 +89,7 @@ int train_explain(train_job *j, vlk_buf *out, vlk_err *err)
                        : vlk_buf_addf(out, err, "steps         as %g minutes allow\n", o->minutes))
         return -1;
     if (vlk_buf_addf(out, err, "kernel        %s, %s, %zu threads\n", vlk_kernel_text(j->e.kernel, text, sizeof text),
-                     o->dtype == 1 ? "bf16" : "f32", o->threads) ||
+                     cli_word_of(cli_dtype_words, (int)o->dtype), j->c->threads) ||
         train_explain_ranks(j, out, err) ||
         vlk_buf_addf(out, err, "parameters    %zu, %zu of them trained: %.1f MB\n", all, trained, (double)all * f) ||
         vlk_buf_addf(out, err, "gradients     %.1f MB\noptimiser     %.1f MB\n", (double)trained * f,

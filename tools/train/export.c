@@ -59,9 +59,10 @@ int train_export(cli_run *run, const train_options *o, vlk_err *err)
 {
     struct stat st;
     train_files files = {0};
-    int f16 = o->dtype == 2, rc = -1;
+    int f16 = o->dtype == VLK_F16, rc = -1;
     (void)run;
-    char *from = vlk_path_join(o->export_from, o->ema > 0 ? "ema.safetensors" : "model.safetensors", err);
+    char *from =
+        vlk_path_join(o->export_from, o->ema_alone || o->ema > 0 ? "ema.safetensors" : "model.safetensors", err);
     char *config = vlk_path_join(o->export_from, "config.json", err);
     char *to = vlk_path_join(o->output, "model.safetensors", err);
     if (!from || !config || !to)

@@ -31,43 +31,49 @@ typedef struct train_lock {
     size_t open; /* groups that stay trainable */
 } train_lock;
 
+typedef struct train_locks {
+    train_lock image, text;
+} train_locks;
+
 typedef struct train_options {
+    cli_common common;
     const char *model, *arch, *config, *tokenizer, *output, *resume, *export_from;
     cli_strs train, val;
     const char *train_weights, *val_labels, *val_templates;
-    int captions, explain, info, plot;
+    int captions, plot;
     size_t epoch_samples, window, cache_mb;
     vlk_augment augment;
-    int loss; /* vlk_itc_kind */
+    vlk_itc_kind loss;
     size_t batch, chunk, negatives;
     double lr, lr_image, lr_text; /* towers: negative: lr */
     double beta[2];
     double eps, wd, clip_grad, ema, patch_dropout;
+    int ema_alone;   /* --ema without a number: --export takes the running means */
     double max_loss; /* negative: by the loss */
     size_t warmup, steps, epochs;
     double minutes;
-    int schedule, init, dtype; /* dtype: 0 f32, 1 bf16, 2 f16 (--export) */
-    train_lock lock_image, lock_text;
+    vlk_schedule_kind schedule;
+    vlk_init init;
+    vlk_dtype dtype; /* VLK_F32, VLK_BF16; VLK_F16 for --export */
+    train_locks lock;
     size_t image_size;
     int checkpoint_blocks;
-    size_t seed, threads;
+    size_t seed;
     size_t save_steps, keep, val_steps;
     double save_minutes;
-    int no_exif, alpha; /* of cli_common, as run.json has them */
-    size_t max_pixels;
-    int start_given; /* -m or --config stand on the command line, or their default does: not in run.json alone */
+    int start_given; /* the start was chosen on the command line (or by default), not taken from run.json */
     vlk_json *json;  /* run.json, which strings point into */
 } train_options;
 
 extern const cli_program train_program;
 /* Parses; ends the program on misuse. With --resume RUN, options that were not given are those of RUN/run.json, which
  * is read here. */
-void train_parse(train_options *o, cli_common *c, int argc, char **argv);
+void train_parse(train_options *o, int argc, char **argv);
 void train_options_clear(train_options *o);
 
 /* ---- run.json (train_config.c) -------------------------------------------------------------------- */
 
-/* What stands in run.json beside the options. */
+/* What run.json holds besides the options. */
 typedef struct train_facts {
     char index[65]; /* of the training data */
     char model_id[65];

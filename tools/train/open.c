@@ -13,7 +13,7 @@
 
 static int open_kernel(train_job *j, vlk_err *err)
 {
-    vlk_kernel_options ko = {.threads = (int)j->o->threads, .arith = j->o->dtype == 1 ? VLK_BF16 : VLK_F32};
+    vlk_kernel_options ko = {.threads = (int)j->c->threads, .arith = j->o->dtype};
     if (cli_kernel_options(&ko, err))
         return -1;
     j->e.kernel = vlk_kernel_new(&ko, err);
@@ -32,7 +32,7 @@ static int open_model(train_job *j, const char *checkpoint, vlk_err *err)
     } else if (o->config) {
         if (o->image_size)
             return vlk_fail(err, VLK_EUSAGE, "--image-size goes with -m: a new model's size stands in its config");
-        j->e.model = vlk_model_new_from_config(o->config, o->tokenizer, (vlk_init)o->init, o->seed, err);
+        j->e.model = vlk_model_new_from_config(o->config, o->tokenizer, o->init, o->seed, err);
     } else {
         mo.arch = o->arch;
         mo.image_size = o->image_size;
@@ -51,7 +51,7 @@ static int add_param(train_job *j, const vlk_param_ref *r, vlk_err *err)
                          .grad = r->grad,
                          .rank = r->rank,
                          .decay = r->decay,
-                         .group = r->group,
+                         .part = r->part,
                          .frozen = r->grad == NULL || r->statistic};
     memcpy(p.dim, r->dim, sizeof p.dim);
     return vlk_train_params_add(&j->params, &p, err);
@@ -62,10 +62,10 @@ static int make_trainable(train_job *j, vlk_err *err)
     const train_options *o = j->o;
     const vlk_param_ref *ref = NULL;
     size_t n = 0, trained = 0;
-    vlk_trainable_options to = {.lock_image = o->lock_image.given,
-                                .lock_text = o->lock_text.given,
-                                .unlocked_image = o->lock_image.open,
-                                .unlocked_text = o->lock_text.open,
+    vlk_trainable_options to = {.lock_image = o->lock.image.given,
+                                .lock_text = o->lock.text.given,
+                                .unlocked_image = o->lock.image.open,
+                                .unlocked_text = o->lock.text.open,
                                 .open_clip = o->loss == VLK_ITC_SIGLIP && !j->e.info->has_logit_bias,
                                 .logit_bias = o->loss == VLK_ITC_SIGLIP};
     j->came_hf = j->e.info->dialect == VLK_DIALECT_HF;
@@ -76,11 +76,11 @@ static int make_trainable(train_job *j, vlk_err *err)
     for (size_t i = 0; i < n; i++) {
         if (add_param(j, &ref[i], err))
             return -1;
-        if (ref[i].statistic && ref[i].grad == NULL && o->chunk && o->chunk < o->batch && !o->lock_image.given)
+        if (ref[i].statistic && ref[i].grad == NULL && o->chunk && o->chunk < o->batch && !o->lock.image.given)
             return vlk_fail(err, VLK_EUSAGE,
                             "--chunk: this model has batch norm (%s), whose statistics are those of the whole batch",
                             ref[i].name);
-        if (ref[i].statistic && ref[i].grad == NULL && j->ranks > 1 && !o->lock_image.given)
+        if (ref[i].statistic && ref[i].grad == NULL && j->ranks > 1 && !o->lock.image.given)
             return vlk_fail(err, VLK_EUSAGE,
                             "%zu ranks: this model has batch norm (%s), whose statistics are those of the whole batch; "
                             "it trains in one process",
@@ -146,7 +146,7 @@ static int open_optimiser(train_job *j, vlk_err *err)
     vlk_pool *pool = vlk_kernel_pool(j->e.kernel);
     size_t bytes = (j->facts.samples + 7) / 8;
     if (!(j->adamw = vlk_adamw_new(&j->params, &ao, pool, err)) ||
-        (o->ema > 0 && !(j->ema = vlk_ema_new(&j->params, o->ema, 1, pool, err))) ||
+        (o->ema > 0 && !(j->ema = vlk_ema_new(&j->params, o->ema, VLK_EMA_RAMP, pool, err))) ||
         !(j->bad_bits = vlk_calloc(bytes, 1, err)) || !(j->state = vlk_state_new(err)))
         return -1;
     j->best = -1;
@@ -217,7 +217,7 @@ static int start_id(const train_job *j, char id[65], vlk_err *err)
     const train_options *o = j->o;
     const vlk_model_options mo = {.share = cli_share(), .arch = o->arch};
     if (o->config)
-        return vlk_model_config_id(o->config, o->tokenizer, (vlk_init)o->init, id, err);
+        return vlk_model_config_id(o->config, o->tokenizer, o->init, id, err);
     vlk_model *m = vlk_model_open(o->model, &mo, err);
     if (!m)
         return -1;
@@ -330,7 +330,7 @@ static int go_on(train_job *j, const char *path, int *done, vlk_err *err)
     if (rc == 0 && f.there && j->rank == 0)
         rc = load_state(j, f.checkpoint.data, f.step, err);
     rc = train_agree(j, rc, err) || train_share_state(j, err) ? -1 : 0;
-    if (rc == 0 && !j->o->explain && j->rank == 0)
+    if (rc == 0 && !j->c->explain && j->rank == 0)
         rc = (f.there && vlk_run_settle(j->folder, f.step, j->best_step, j->o->keep, err)) || train_put_config(j, err)
                  ? -1
                  : 0;
@@ -347,7 +347,7 @@ static int begin(train_job *j, const char *path, vlk_err *err)
     find_steps(j, NULL);
     if (train_agree(j, open_parts(j, NULL, NULL, err), err) || train_share_state(j, err))
         return -1;
-    if (j->o->explain || j->rank > 0)
+    if (j->c->explain || j->rank > 0)
         return 0;
     j->folder = vlk_run_open(path, 1, err);
     return j->folder ? train_put_config(j, err) : -1;
@@ -366,7 +366,7 @@ int train_open(train_job *j, int *done, vlk_err *err)
     const char *path = j->o->resume ? j->o->resume : j->o->output;
     *done = 0;
     j->saved_step = UINT64_MAX;
-    if (j->o->info)
+    if (j->c->info)
         return open_kernel(j, err) || open_model(j, NULL, err) ? -1 : 0;
     if (open_data(j, err))
         return -1;
@@ -374,7 +374,7 @@ int train_open(train_job *j, int *done, vlk_err *err)
     if (train_agree(j, there < 0 ? -1 : 0, err) || vlk_dist_broadcast(j->dist, &there, sizeof there, err))
         return -1;
     int rc = there ? go_on(j, path, done, err) : begin(j, path, err);
-    if (rc == 0 && !*done && !j->o->explain && j->rank == 0)
+    if (rc == 0 && !*done && !j->c->explain && j->rank == 0)
         rc = vlk_run_metrics(j->folder, j->step, err);
     return train_agree(j, rc, err);
 }

@@ -1,21 +1,39 @@
-/* train_options.c - the command line of itc-train.
+/* options.c - the command line of itc-train.
  *
- * Options of a run come from three places: defaults, RUN/run.json (--resume RUN), the command line; the later wins. A
- * command line is therefore read twice when it resumes: first to find RUN, then over what run.json says. */
+ * Options of a run come from three places: defaults, RUN/run.json (--resume RUN), the command line; the later wins. So
+ * a command line that resumes is read twice: first to find RUN, then over what run.json says.
+ *
+ * The rows' roles say what run.json records (config.c), and the order of the rows is the order of its members. */
+#include "../cli/table.h"
 #include "job.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-static int parse_augment(void *target, const char *arg, vlk_err *err)
+/* ---- forms ------------------------------------------------------------------------------------------ */
+
+static int parse_augment(void *value, const char *arg, vlk_err *err)
 {
-    return vlk_augment_parse(target, arg, err);
+    return vlk_augment_parse(value, arg, err);
 }
 
-static int parse_betas(void *target, const char *arg, vlk_err *err)
+static int put_augment(const void *value, vlk_buf *out, vlk_err *err)
 {
-    double *beta = target;
+    char text[64];
+    const char *s = vlk_augment_text(value, text, sizeof text);
+    return vlk_json_quote(out, s, strlen(s), err);
+}
+
+static int get_augment(void *value, const vlk_json *j, const char *name, vlk_err *err)
+{
+    const char *s = vlk_json_str(j, NULL);
+    (void)name;
+    return vlk_augment_parse(value, s ? s : "", err);
+}
+
+static int parse_betas(void *value, const char *arg, vlk_err *err)
+{
+    double *beta = value;
     char first[64];
     const char *second = cli_split(arg, ',', first, sizeof first);
     if (second && vlk_parse_f64(first, 0, 1, &beta[0]) == 0 && vlk_parse_f64(second, 0, 1, &beta[1]) == 0 &&
@@ -24,121 +42,168 @@ static int parse_betas(void *target, const char *arg, vlk_err *err)
     return vlk_fail(err, VLK_EUSAGE, "'%s' is not B1,B2 with both in [0, 1)", arg);
 }
 
-/* image, image:N, text, text:N; may be given for both. */
-static int parse_lock(void *target, const char *arg, vlk_err *err)
+static int put_betas(const void *value, vlk_buf *out, vlk_err *err)
 {
-    train_options *o = target;
+    const double *beta = value;
+    char a[VLK_F64_TEXT], b[VLK_F64_TEXT];
+    return vlk_buf_addf(out, err, "[%s, %s]", vlk_f64_text(beta[0], a), vlk_f64_text(beta[1], b));
+}
+
+static int get_betas(void *value, const vlk_json *j, const char *name, vlk_err *err)
+{
+    double *beta = value;
+    if (vlk_json_num(vlk_json_at(j, 0), &beta[0], name, err))
+        return -1;
+    return vlk_json_num(vlk_json_at(j, 1), &beta[1], name, err);
+}
+
+/* image, image:N, text, text:N; may be given for both. */
+static int parse_locks(void *value, const char *arg, vlk_err *err)
+{
+    train_locks *locks = value;
     const char *colon = strchr(arg, ':');
     size_t n = colon ? (size_t)(colon - arg) : strlen(arg);
     uint64_t open = 0;
-    train_lock *l = n == 5 && memcmp(arg, "image", 5) == 0  ? &o->lock_image
-                    : n == 4 && memcmp(arg, "text", 4) == 0 ? &o->lock_text
+    train_lock *l = n == 5 && memcmp(arg, "image", 5) == 0  ? &locks->image
+                    : n == 4 && memcmp(arg, "text", 4) == 0 ? &locks->text
                                                             : NULL;
-    if (!l || (colon && vlk_parse_u64(colon + 1, 0, 1000, &open) != 0))
-        return vlk_fail(err, VLK_EUSAGE, "'%s' is none of image, text, image:N, text:N", arg);
-    *l = (train_lock){1, (size_t)open};
+    if (!l || (colon && vlk_parse_u64(colon + 1, 0, 1000, &open)))
+        return vlk_fail(err, VLK_EUSAGE, "'%s' is not one of image, text, image:N, text:N", arg);
+    *l = (train_lock){.given = 1, .open = (size_t)open};
     return 0;
 }
 
-static const char *const loss_words[] = {"clip", "siglip", NULL};
-static const char *const schedule_words[] = {"cosine", "constant", NULL};
-static const char *const init_words[] = {"hf", "openai", NULL};
-static const char *const dtype_words[] = {"f32", "bf16", "f16", NULL};
+/* null: not locked; else the number of groups that stay open. */
+static int put_lock(const void *value, vlk_buf *out, vlk_err *err)
+{
+    const train_lock *l = value;
+    return l->given ? vlk_buf_addf(out, err, "%zu", l->open) : vlk_buf_adds(out, "null", err);
+}
 
-#define OPT(field) offsetof(train_options, field)
+static int get_lock(void *value, const vlk_json *j, const char *name, vlk_err *err)
+{
+    train_lock *l = value;
+    int64_t open = 0;
+    l->given = vlk_json_type(j) != VLK_JSON_NULL;
+    if (l->given && vlk_json_int(j, 0, INT64_MAX / 2, &open, name, err))
+        return -1;
+    l->open = (size_t)open;
+    return 0;
+}
 
-/* -m, -o, -b and --dtype are rows of our own since they mean something else here; --seed, since the one of run.json
- * must be told from a 0 that was given. */
+static const cli_form augment_form = {.parse = parse_augment, .put = put_augment, .get = get_augment};
+static const cli_form betas_form = {.parse = parse_betas, .put = put_betas, .get = get_betas};
+static const cli_form locks_form = {.parse = parse_locks}; /* recorded as lock-image and lock-text */
+static const cli_form lock_form = {.put = put_lock, .get = get_lock};
+
+/* ---- the table ---------------------------------------------------------------------------------------- */
+
+static const cli_word loss_words[] = {{"clip", VLK_ITC_INFONCE}, {"siglip", VLK_ITC_SIGLIP}, {NULL, 0}};
+static const cli_word schedule_words[] = {
+    {"cosine", VLK_SCHEDULE_COSINE}, {"constant", VLK_SCHEDULE_CONSTANT}, {NULL, 0}};
+static const cli_word init_words[] = {{"hf", VLK_INIT_HF}, {"openai", VLK_INIT_OPENAI}, {NULL, 0}};
+static const cli_word dtype_words[] = {{"f32", VLK_F32}, {"bf16", VLK_BF16}, {"f16", VLK_F16}, {NULL, 0}};
+
+#define OPTIONS_OF train_options
+
+/* -m, -o, -b and --dtype are rows of our own since they mean something else here, --arch since it is recorded. */
 static const cli_option own[] = {
-    {'m', "model", CLI_STR, OPT(model), "INIT", "weights to begin with: any model that clip-embed reads",
-     .group = "Start"},
-    {0, "config", CLI_STR, OPT(config), "FILE.json", "begin with new weights of this shape (Hugging Face's fields)",
-     .group = NULL},
-    {0, "tokenizer", CLI_STR, OPT(tokenizer), "DIR", "with --config: tokenizer and preprocessor files (beside it)",
-     .group = NULL},
-    {0, "init", CLI_CHOICE, OPT(init), "hf|openai", "with --config: how weights are drawn (hf)", .group = NULL,
-     .words = init_words},
-    {0, "image-size", CLI_SIZE, OPT(image_size), "N", "images of N x N: the position table is interpolated",
-     .group = NULL, .min = 1, .max = 4096},
-    {0, "seed", CLI_SIZE, OPT(seed), "N", "of all random numbers (0)", .group = NULL, .max = 9e15},
-    {0, "train", CLI_STRS, OPT(train), "DATA...", "tars, folders, lists; {0000..0009}, A::B (may be repeated)",
-     .group = "Data"},
-    {0, "train-weights", CLI_STR, OPT(train_weights), "W::W", "how often the sources A::B are drawn", .group = NULL},
-    {0, "epoch-samples", CLI_SIZE, OPT(epoch_samples), "N", "length of an epoch (all samples)", .group = NULL,
-     .max = 1e15},
-    {0, "captions", CLI_FLAG, OPT(captions), NULL, "also the list \"captions\" of KEY.json, one by chance",
-     .group = NULL},
-    {0, "hard-negatives", CLI_SIZE, OPT(negatives), "N", "so many false captions of KEY.json's \"negatives\" a sample",
-     .group = NULL, .max = 1000},
-    {0, "augment", CLI_PARSE, OPT(augment), "KIND", "none, crop[:M], resized-crop[:LO,HI]; each with ,flip (none)",
-     .group = NULL, .parse = parse_augment},
-    {0, "window", CLI_SIZE, OPT(window), "N", "shuffle shards, and samples within N (a full permutation)",
-     .group = NULL, .max = 1e15},
-    {0, "cache-mb", CLI_SIZE, OPT(cache_mb), "N", "memory for encoded and decoded images (1024)", .group = NULL,
-     .max = 1e9},
-    {0, "loss", CLI_CHOICE, OPT(loss), "clip|siglip", "InfoNCE or pairwise sigmoid (clip)", .group = "Training",
-     .words = loss_words},
-    {'b', "batch", CLI_SIZE, OPT(batch), "N", "pairs of a step (256)", .group = NULL, .min = 1, .max = 1e7},
-    {0, "chunk", CLI_SIZE, OPT(chunk), "N", "gradient cache: towers see so many pairs at once (all)", .group = NULL,
-     .max = 1e7},
-    {0, "checkpoint-blocks", CLI_FLAG, OPT(checkpoint_blocks), NULL, "compute blocks again in backward: less memory",
-     .group = NULL},
-    {0, "steps", CLI_SIZE, OPT(steps), "N", "length of the run in steps", .group = NULL, .min = 1, .max = 1e12},
-    {0, "epochs", CLI_SIZE, OPT(epochs), "N", "length in epochs", .group = NULL, .min = 1, .max = 1e9},
-    {0, "minutes", CLI_NUM, OPT(minutes), "N", "length in time; becomes steps after 20 of them", .group = NULL,
-     .min = 0, .max = 1e7},
-    {0, "lr", CLI_NUM, OPT(lr), "X", "learning rate (5e-4)", .group = NULL, .max = 1e3},
-    {0, "lr-image", CLI_NUM, OPT(lr_image), "X", "of the image tower (that of --lr)", .group = NULL, .max = 1e3},
-    {0, "lr-text", CLI_NUM, OPT(lr_text), "X", "of the text tower (that of --lr)", .group = NULL, .max = 1e3},
-    {0, "warmup", CLI_SIZE, OPT(warmup), "N", "steps in which it rises (0)", .group = NULL, .max = 1e12},
-    {0, "schedule", CLI_CHOICE, OPT(schedule), "cosine|constant", "what it does then (cosine)", .group = NULL,
-     .words = schedule_words},
-    {0, "betas", CLI_PARSE, OPT(beta), "B1,B2", "of AdamW (0.9,0.98)", .group = NULL, .parse = parse_betas},
-    {0, "eps", CLI_NUM, OPT(eps), "X", "of AdamW (1e-6)", .group = NULL, .min = 1e-30, .max = 1},
-    {0, "wd", CLI_NUM, OPT(wd), "X", "weight decay (0.2)", .group = NULL, .max = 1e3},
-    {0, "clip-grad", CLI_NUM, OPT(clip_grad), "X", "largest norm of the gradient (0: no limit)", .group = NULL,
-     .max = 1e30},
-    {0, "ema", CLI_NUM, OPT(ema), "X", "running mean of weights, decay X; with --export: take it", .group = NULL,
-     .max = 0.9999999},
-    {0, "lock", CLI_PARSE, 0, "image|text[:N]", "a tower that stays as it is, but for its last N groups",
-     .parse = parse_lock},
-    {0, "patch-dropout", CLI_NUM, OPT(patch_dropout), "P", "so much of the patches is left out (0)", .group = NULL,
-     .max = 0.99},
-    {0, "dtype", CLI_CHOICE, OPT(dtype), "f32|bf16|f16", "arithmetic of products: f32, bf16; --export: f32, f16",
-     .group = NULL, .words = dtype_words},
-    {0, "max-loss", CLI_NUM, OPT(max_loss), "X", "end where the loss is larger (clip: 3 ln batch; 0: never)",
-     .group = NULL, .max = 1e30},
-    {0, "val", CLI_STRS, OPT(val), "DATA...", "measure recall on it (may be repeated)", .group = "Validation"},
-    {0, "val-steps", CLI_SIZE, OPT(val_steps), "N", "every N steps, and at the end (a tenth of the run)", .group = NULL,
-     .min = 1, .max = 1e12},
-    {0, "val-labels", CLI_STR, OPT(val_labels), "FILE",
-     "measure zero-shot accuracy on --val by these labels, one a line", .group = NULL},
-    {0, "val-templates", CLI_STR, OPT(val_templates), "FILE", "sentences around a label, {} in each, one a line ({})",
-     .group = NULL},
-    {'o', "output", CLI_STR, OPT(output), "RUN|FILE", "the run's folder; --plot: the image; --export: the model",
-     .group = "The run"},
-    {0, "resume", CLI_STR, OPT(resume), "RUN", "go on with a run", .group = NULL},
-    {0, "save-steps", CLI_SIZE, OPT(save_steps), "N", "a checkpoint every N steps", .group = NULL, .max = 1e12},
-    {0, "save-minutes", CLI_NUM, OPT(save_minutes), "N", "a checkpoint every N minutes (10; 0: never)", .group = NULL,
-     .max = 1e6},
-    {0, "keep", CLI_SIZE, OPT(keep), "K", "so many newest checkpoints stay, and the best (2)", .group = NULL, .min = 1,
-     .max = 1e9},
-    {0, "export", CLI_STR, OPT(export_from), "RUN/STEP", "make a model's folder of a checkpoint, to ship",
-     .group = "Instead of training"},
-    {0, "plot", CLI_FLAG, OPT(plot), NULL, "draw loss and recall of RUN... as SVG", .group = NULL},
-    {0}};
+    {GROUP("Start")},
+    {STR('m', "model", model, "INIT", "start from these weights: any model that clip-embed reads"), PLACE},
+    {STR(0, "arch", arch, "NAME|FILE", CLI_ARCH_HELP), PLACE},
+    {STR(0, "config", config, "FILE.json", "start with new weights of this shape (Hugging Face's fields)"), PLACE},
+    {STR(0, "tokenizer", tokenizer, "DIR",
+         "with --config: the folder of the tokenizer and preprocessor files (default: the config's)"),
+     PLACE},
+    {SIZE(0, "seed", seed, "N", 0, 9e15, "seed of all random numbers (default: 0)"), VALUE},
+    {WORD(0, "init", init, init_words, "with --config: how weights are initialised (default: hf)"), VALUE},
+    {SIZE(0, "image-size", image_size, "N", 1, 4096, "train on N x N images: the position table is interpolated"),
+     VALUE},
+
+    {GROUP("Data")},
+    {STRS(0, "train", train, "DATA...", "tars, folders, lists; {0000..0009}, A::B (may be repeated)"), PLACE},
+    {STR(0, "train-weights", train_weights, "W::W", "how often to sample from each of the sources A::B"), VALUE},
+    {SIZE(0, "epoch-samples", epoch_samples, "N", 0, 1e15, "samples per epoch (default: all)"), VALUE},
+    {FLAG(0, "captions", captions, "also use the list \"captions\" of KEY.json, one at random"), VALUE},
+    {SIZE(0, "hard-negatives", negatives, "N", 0, 1000,
+          "add N false captions per sample, from \"negatives\" of KEY.json, to the texts of the batch"),
+     VALUE},
+    {FORM(0, "augment", augment, augment_form, "KIND",
+          "none, crop[:M], resized-crop[:LO,HI]; each with ,flip (default: none)"),
+     VALUE},
+    {SIZE(0, "window", window, "N", 0, 1e15, "shuffle shards, and samples within N (default: a full permutation)"),
+     VALUE},
+
+    {GROUP("Training")},
+    {WORD(0, "loss", loss, loss_words, "InfoNCE or pairwise sigmoid (default: clip)"), VALUE},
+    {SIZE('b', "batch", batch, "N", 1, 1e7, "pairs per step (default: 256)"), VALUE},
+    {SIZE(0, "chunk", chunk, "N", 0, 1e7, "gradient cache: pairs that a tower sees at once (default: all)"), VALUE},
+    {SIZE(0, "steps", steps, "N", 1, 1e12, "length of the run in steps"), LENGTH},
+    {SIZE(0, "epochs", epochs, "N", 1, 1e9, "length in epochs"), LENGTH},
+    {NUM(0, "minutes", minutes, "N", 0, 1e7, "length in time; becomes a number of steps after 20 steps"), LENGTH},
+    {NUM(0, "lr", lr, "X", 0, 1e3, "learning rate (default: 5e-4)"), VALUE},
+    {NUM(0, "lr-image", lr_image, "X", 0, 1e3, "of the image tower (default: --lr)"), VALUE},
+    {NUM(0, "lr-text", lr_text, "X", 0, 1e3, "of the text tower (default: --lr)"), VALUE},
+    {SIZE(0, "warmup", warmup, "N", 0, 1e12, "steps in which it rises from 0 (default: 0)"), VALUE},
+    {WORD(0, "schedule", schedule, schedule_words, "after the warmup (default: cosine)"), VALUE},
+    {FORM(0, "betas", beta, betas_form, "B1,B2", "of AdamW (default: 0.9,0.98)"), VALUE},
+    {NUM(0, "eps", eps, "X", 1e-30, 1, "of AdamW (default: 1e-6)"), VALUE},
+    {NUM(0, "wd", wd, "X", 0, 1e3, "weight decay (default: 0.2)"), VALUE},
+    {NUM(0, "clip-grad", clip_grad, "X", 0, 1e30, "largest norm of the gradient (default: 0, no limit)"), VALUE},
+    {NUM(0, "ema", ema, "X", 0, 0.9999999,
+         "keep a running mean of the weights, with decay X; with --export (without X): export it"),
+     OR_ALONE(ema_alone), VALUE},
+    {FORM(0, "lock", lock, locks_form, "image|text[:N]", "do not train this tower, except for its last N groups"),
+     VALUE},
+    {RECORD("lock-image", lock.image, lock_form), VALUE},
+    {RECORD("lock-text", lock.text, lock_form), VALUE},
+    {NUM(0, "patch-dropout", patch_dropout, "P", 0, 0.99, "leave out this share of the patches (default: 0)"), VALUE},
+    {WORD(0, "dtype", dtype, dtype_words, "arithmetic of products: f32 or bf16; with --export: f32 or f16"), VALUE},
+    {NUM(0, "max-loss", max_loss, "X", 0, 1e30,
+         "stop if the loss is larger; 0: never (default: clip 3 ln batch, siglip 0)"),
+     FREE},
+
+    {GROUP("Validation")},
+    {STRS(0, "val", val, "DATA...", "measure recall on it (may be repeated)"), PLACE},
+    {SIZE(0, "val-steps", val_steps, "N", 1, 1e12, "every N steps, and at the end (default: a tenth of the run)"),
+     SCORE},
+    {STR(0, "val-labels", val_labels, "FILE", "measure zero-shot accuracy on --val with these labels, one per line"),
+     PLACE},
+    {STR(0, "val-templates", val_templates, "FILE", "sentences around a label, {} in each, one per line (default: {})"),
+     PLACE},
+
+    {GROUP("The run")},
+    {STR('o', "output", output, "RUN|FILE", "folder of the run; with --plot: the image; with --export: the model"),
+     NOW},
+    {STR(0, "resume", resume, "RUN", "continue a run"), NOW},
+    {SIZE(0, "save-steps", save_steps, "N", 0, 1e12, "write a checkpoint every N steps"), FREE},
+    {NUM(0, "save-minutes", save_minutes, "N", 0, 1e6, "write a checkpoint every N minutes; 0: never (default: 10)"),
+     FREE},
+    {SIZE(0, "keep", keep, "K", 1, 1e9, "keep the K newest checkpoints, and the best (default: 2)"), FREE},
+
+    {GROUP("Memory")},
+    {SIZE(0, "cache-mb", cache_mb, "N", 0, 1e9, "memory for encoded and decoded images (default: 1024)"), FREE},
+    {FLAG(0, "checkpoint-blocks", checkpoint_blocks, "recompute each block's activations in the backward pass"), FREE},
+
+    {GROUP("Instead of training")},
+    {STR(0, "export", export_from, "RUN/STEP", "make a model folder from a checkpoint, for distribution"), NOW},
+    {FLAG(0, "plot", plot, "draw loss and recall of RUN... as SVG"), NOW},
+    {END}};
 
 const cli_program train_program = {
-    "itc-train",
-    "[OPTION]... [-m INIT | --config FILE.json] --train DATA... [--val DATA...] -o RUN\n[OPTION]... --resume RUN\n"
-    "--export RUN/STEP [--ema] [--dtype f16|f32] -o MODEL\n--plot RUN... -o FILE.svg",
-    "Trains a CLIP on pairs of images and texts. RUN is a folder; the same command goes on where it was stopped.",
-    own,
-    CLI_ARCH | CLI_LOOK | CLI_IMAGES | CLI_ERRORS | CLI_THREADS,
-    "  itc-train -m clip-emoji-6m --train pairs.tar --val dev.tar --epochs 5 --lr 1e-5 -o run\n"
-    "  itc-train --resume run\n"
-    "  itc-train --plot run other-run -o loss.svg\n"
-    "  itc-train --export run/best --dtype f16 -o my-clip\n"};
+    .name = "itc-train",
+    .synopsis = "[OPTION]... [-m INIT | --config FILE] --train DATA... -o RUN\n"
+                "[OPTION]... --resume RUN\n"
+                "--export RUN/STEP [--ema] [--dtype f16|f32] -o MODEL\n"
+                "--plot RUN... -o FILE.svg",
+    .about = "Trains a CLIP model on pairs of images and texts. RUN is a folder; the same\n"
+             "command continues a run that was stopped.",
+    .options = own,
+    .common = CLI_LOOK | CLI_IMAGES | CLI_ERRORS | CLI_THREADS,
+    .examples = "  itc-train -m clip-emoji-6m --train pairs.tar --val dev.tar --epochs 5 -o run\n"
+                "  itc-train --resume run\n"
+                "  itc-train --plot run other-run -o loss.svg\n"
+                "  itc-train --export run/best --dtype f16 -o my-clip\n"};
 
 static void set_defaults(train_options *o)
 {
@@ -153,9 +218,10 @@ static void set_defaults(train_options *o)
                          .max_loss = -1,
                          .keep = 2,
                          .save_minutes = 10};
+    cli_defaults(&o->common);
 }
 
-/* ---- words behind --train DATA and --val DATA ------------------------------------------------------- */
+/* ---- several words after --train and --val ---------------------------------------------------------- */
 
 static int is_option(const char *arg, const char *name, int *value_follows)
 {
@@ -166,42 +232,41 @@ static int is_option(const char *arg, const char *name, int *value_follows)
     return 1;
 }
 
-static void take(cli_strs *l, const char *s)
+static void add_word(cli_strs *l, const char *s)
 {
     vlk_err err = {0};
-    if (vlk_grow(&l->s, &l->cap, l->n + 1, sizeof *l->s, &err) != 0)
+    if (cli_strs_add(l, s, &err))
         cli_usage(&train_program, "%s", err.msg);
-    l->s[l->n++] = s;
 }
 
-/* A shell makes several words of one pattern: those behind --train go to it, in the order in which they stand; so do
- * those behind --val. Any other word is misuse. args: the command line as it was given. */
-static void take_words(train_options *o, const cli_common *c, int argc, char *const *args)
+/* A shell makes several words of one pattern: words that follow --train or --val belong to it. Any other word is
+ * misuse. args: the command line as it was given, before getopt moved the words to its end. */
+static void take_words(train_options *o, int argc, char *const *args)
 {
     cli_strs train = {0}, val = {0}, *to = NULL;
-    size_t taken = 0;
+    size_t more = 0;
     for (int i = 1; i < argc; i++) {
-        int follows = 0, first = 0;
-        if (is_option(args[i], "--train", &follows)) {
+        int follows = 0, first = 1;
+        if (is_option(args[i], "--train", &follows))
             to = &train;
-            first = 1;
-        } else if (is_option(args[i], "--val", &follows)) {
+        else if (is_option(args[i], "--val", &follows))
             to = &val;
-            first = 1;
-        }
-        if (first && follows && i + 1 < argc)
-            take(to, args[++i]);
-        else if (first)
-            take(to, strchr(args[i], '=') ? strchr(args[i], '=') + 1 : "");
-        else if (args[i][0] == '-' && args[i][1] != 0)
+        else
+            first = 0;
+        if (first && follows && i + 1 < argc) {
+            add_word(to, args[++i]);
+        } else if (first) {
+            add_word(to, strchr(args[i], '=') ? strchr(args[i], '=') + 1 : "");
+        } else if (args[i][0] == '-' && args[i][1] != 0) {
             to = NULL;
-        else if (to) {
-            take(to, args[i]);
-            taken++;
+        } else if (to) {
+            add_word(to, args[i]);
+            more++;
         }
     }
-    if (train.n + val.n - taken != o->train.n + o->val.n || taken != c->operands)
-        cli_usage(&train_program, "'%s': data stand right behind --train or --val", c->operands ? c->operand[0] : "");
+    if (train.n + val.n - more != o->train.n + o->val.n || more != o->common.operands)
+        cli_usage(&train_program, "'%s': data must directly follow --train or --val",
+                  o->common.operands ? o->common.operand[0] : "");
     free(o->train.s);
     free(o->val.s);
     o->train = train;
@@ -214,10 +279,10 @@ static void check_run(const train_options *o)
 {
     if (o->resume && o->output)
         cli_usage(&train_program, "--resume RUN names the folder: -o does not go with it");
-    if (!o->resume && !o->output && !o->explain && !o->info)
-        cli_usage(&train_program, "where to? -o RUN");
-    if (o->train.n == 0 && !o->info)
-        cli_usage(&train_program, "what to learn from? --train DATA");
+    if (!o->resume && !o->output && !o->common.explain && !o->common.info)
+        cli_usage(&train_program, "no output: give -o RUN");
+    if (o->train.n == 0 && !o->common.info)
+        cli_usage(&train_program, "no training data: give --train DATA");
     if (o->model && o->config)
         cli_usage(&train_program, "-m and --config exclude one another");
     if (o->tokenizer && !o->config)
@@ -228,46 +293,36 @@ static void check_run(const train_options *o)
         cli_usage(&train_program, "--val-templates goes with --val-labels");
     if (o->arch && !o->model)
         cli_usage(&train_program, "--arch goes with -m");
-    if ((o->steps > 0) + (o->epochs > 0) + (o->minutes > 0) != 1 && !o->info)
-        cli_usage(&train_program, "how long? one of --steps, --epochs and --minutes");
-    if (o->dtype == 2)
+    if ((o->steps > 0) + (o->epochs > 0) + (o->minutes > 0) != 1 && !o->common.info)
+        cli_usage(&train_program, "how long? give one of --steps, --epochs and --minutes");
+    if (o->dtype == VLK_F16)
         cli_usage(&train_program, "--dtype f16 goes with --export");
+    if (o->ema_alone)
+        cli_usage(&train_program, "--ema needs a decay X (only with --export it stands alone)");
     if (o->chunk > o->batch)
         cli_usage(&train_program, "--chunk %zu is larger than --batch %zu", o->chunk, o->batch);
-    if (o->lock_image.given && o->patch_dropout > 0 && o->lock_image.open == 0)
+    if (o->lock.image.given && o->patch_dropout > 0 && o->lock.image.open == 0)
         cli_usage(&train_program, "--patch-dropout does not go with --lock image");
 }
 
-static void check_others(const train_options *o, const cli_common *c)
+static void check_others(const train_options *o)
 {
+    const cli_common *c = &o->common;
     if (o->plot && o->export_from)
         cli_usage(&train_program, "--plot and --export exclude one another");
     if (o->train.n > 0 || o->resume)
         cli_usage(&train_program, "--%s does not go with training", o->plot ? "plot" : "export");
     if (o->plot && c->operands == 0)
-        cli_usage(&train_program, "--plot needs a run");
+        cli_usage(&train_program, "--plot needs a RUN");
     if (!o->output)
         cli_usage(&train_program, "--%s needs -o", o->plot ? "plot" : "export");
     if (o->export_from && c->operands > 0)
         cli_usage(&train_program, "'%s': --export takes one checkpoint", c->operand[0]);
-    if (o->export_from && o->dtype == 1)
+    if (o->export_from && o->dtype == VLK_BF16)
         cli_usage(&train_program, "--export writes f32 or f16");
 }
 
 /* ---- reading it ------------------------------------------------------------------------------------------ */
-
-static void parse_once(train_options *o, cli_common *c, int argc, char **argv)
-{
-    vlk_err err = {0};
-    char **args = vlk_calloc((size_t)argc + 1, sizeof *args, &err);
-    if (!args)
-        cli_usage(&train_program, "%s", err.msg);
-    memcpy(args, argv, (size_t)argc * sizeof *args);
-    cli_parse(&train_program, o, c, argc, argv);
-    if (!o->plot && !o->export_from)
-        take_words(o, c, argc, args);
-    free(args);
-}
 
 /* What was given, else what the run has; the other one is freed. */
 static void choose_list(cli_strs *given, cli_strs *was)
@@ -280,29 +335,31 @@ static void choose_list(cli_strs *given, cli_strs *was)
     }
 }
 
-/* The command line over RUN/run.json. */
-static void parse_resumed(train_options *o, cli_common *c, int argc, char **argv)
+/* The options of RUN/run.json; without them the program ends. */
+static void read_run(train_options *was, const train_options *o)
 {
-    const char *folder = o->resume;
     vlk_err err = {0};
     train_facts facts;
-    train_options was;
-    char *path = vlk_path_join(folder, "run.json", &err);
-    set_defaults(&was);
-    int rc = !path || !(was.json = vlk_json_load(path, &err)) || train_config_read(&was, &facts, was.json, path, &err);
+    char *path = vlk_path_join(o->resume, "run.json", &err);
+    set_defaults(was);
+    was->json = path ? vlk_json_load(path, &err) : NULL;
+    if (!was->json || train_config_read(was, &facts, was->json, path, &err))
+        cli_usage(&train_program, "--resume %s: %s", o->resume, err.msg);
     free(path);
-    if (rc) {
-        train_options_clear(&was);
-        train_options_clear(o);
-        cli_usage(&train_program, "--resume %s: %s", folder, err.msg);
-    }
+}
+
+/* The command line over RUN/run.json. */
+static void parse_resumed(train_options *o, int argc, char **argv, char *const *args)
+{
+    train_options was;
+    read_run(&was, o);
     train_options_clear(o);
     *o = was;
     o->train = o->val = (cli_strs){0};
     o->steps = o->epochs = 0;
     o->minutes = 0;
-    optind = 0; /* glibc and musl: begin anew */
-    parse_once(o, c, argc, argv);
+    cli_parse_over(&train_program, o, &o->common, argc, argv);
+    take_words(o, argc, args);
     o->start_given = o->model != was.model || o->config != was.config;
     choose_list(&o->train, &was.train);
     choose_list(&o->val, &was.val);
@@ -311,38 +368,32 @@ static void parse_resumed(train_options *o, cli_common *c, int argc, char **argv
         o->epochs = was.epochs;
         o->minutes = was.minutes;
     }
-    c->no_exif |= was.no_exif;
-    c->alpha = c->alpha ? c->alpha : was.alpha;
-    c->max_pixels = c->max_pixels ? c->max_pixels : was.max_pixels;
 }
 
-void train_parse(train_options *o, cli_common *c, int argc, char **argv)
+static void parse(train_options *o, int argc, char **argv, char *const *args)
 {
-    int exporting = 0, follows;
-    for (int i = 1; i < argc; i++)
-        exporting |= is_option(argv[i], "--export", &follows);
-    for (int i = 1; exporting && i < argc; i++) { /* here it is a flag */
-        static char ema[] = "--ema=0.5";
-        if (strcmp(argv[i], "--ema") == 0)
-            argv[i] = ema;
-    }
     set_defaults(o);
-    parse_once(o, c, argc, argv);
+    cli_parse(&train_program, o, &o->common, argc, argv);
     if (o->plot || o->export_from) {
-        check_others(o, c);
+        check_others(o);
         return;
     }
+    take_words(o, argc, args);
     o->start_given = 1;
     if (o->resume)
-        parse_resumed(o, c, argc, argv);
-    o->arch = c->arch ? c->arch : o->arch; /* else that of run.json */
-    o->info = c->info;
-    o->explain = c->explain;
-    o->threads = c->threads;
+        parse_resumed(o, argc, argv, args);
     check_run(o);
-    o->no_exif = c->no_exif;
-    o->alpha = c->alpha;
-    o->max_pixels = c->max_pixels;
+}
+
+void train_parse(train_options *o, int argc, char **argv)
+{
+    vlk_err err = {0};
+    char **args = vlk_calloc((size_t)argc + 1, sizeof *args, &err);
+    if (!args)
+        cli_usage(&train_program, "%s", err.msg);
+    memcpy(args, argv, (size_t)argc * sizeof *args);
+    parse(o, argc, argv, args);
+    free(args);
 }
 
 void train_options_clear(train_options *o)

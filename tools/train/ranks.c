@@ -21,7 +21,7 @@
 int train_ranks_open(train_job *j, vlk_err *err)
 {
     j->ranks = 1;
-    if (vlk_dist_launched() == 1 || j->o->info)
+    if (vlk_dist_launched() == 1 || j->c->info)
         return 0;
     if (!(j->dist = vlk_dist_open(err)))
         return -1;

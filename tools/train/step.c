@@ -23,7 +23,7 @@ typedef struct step {
 
 static int add_text(train_job *j, const vlk_load_row *row, const vlk_span *text, vlk_err *err)
 {
-    int r = engine_ids_add(&j->e, &j->ids, text->s, text->n, 0, err);
+    int r = engine_ids_add(&j->e, &j->ids, text->s, text->n, CLI_LONG_TRUNCATE, err);
     if (r < 0)
         return vlk_err_prefix(err, "%.*s", (int)(row->key.n < 300 ? row->key.n : 300), row->key.s);
     j->run->cut += r == 2;
@@ -77,10 +77,12 @@ static int judge(const train_options *o, double loss, vlk_err *err)
     return 0;
 }
 
-static int loss_of(void *arg, const float *const *feature, float *const *d, double *loss, vlk_err *err)
+static int loss_of(void *arg, vlk_tape *second, const float *const *feature, float *const *d, vlk_losses *out,
+                   vlk_err *err)
 {
     step *s = arg;
     train_job *j = s->j;
+    (void)second;
     vlk_itc_batch in = {.image = feature[0],
                         .text = feature[1],
                         .n = s->b->rows,
@@ -89,9 +91,9 @@ static int loss_of(void *arg, const float *const *feature, float *const *d, doub
                         .log_scale = j->log_scale[0],
                         .bias = j->bias ? j->bias[0] : 0};
     vlk_itc_grad g = {.image = d[0], .text = d[1]};
-    if (vlk_itc_loss(j->e.kernel, (vlk_itc_kind)j->o->loss, &in, &g, err))
+    if (vlk_itc_loss(j->e.kernel, j->o->loss, &in, &g, err))
         return -1;
-    *loss = g.loss;
+    out->loss = g.loss;
     if (judge(j->o, g.loss, err))
         return -1;
     if (j->rank > 0) /* all have the same: counted once */
@@ -123,11 +125,13 @@ static double lr_factor(const train_job *j)
 static void update(train_job *j, double factor, double norm)
 {
     const train_options *o = j->o;
-    double lr[VLK_TRAIN_GROUPS];
-    lr[VLK_TRAIN_IMAGE] = factor * (o->lr_image >= 0 ? o->lr_image : o->lr);
-    lr[VLK_TRAIN_TEXT] = factor * (o->lr_text >= 0 ? o->lr_text : o->lr);
-    lr[VLK_TRAIN_HEAD] = factor * o->lr;
-    vlk_adamw_step(j->adamw, lr, vlk_clip_factor(norm, o->clip_grad));
+    vlk_rate own[2];
+    vlk_rates rates = {.lr = factor * o->lr, .own = own};
+    if (o->lr_image >= 0)
+        own[rates.n++] = (vlk_rate){.part = "vision", .lr = factor * o->lr_image};
+    if (o->lr_text >= 0)
+        own[rates.n++] = (vlk_rate){.part = "text", .lr = factor * o->lr_text};
+    vlk_adamw_step(j->adamw, &rates, vlk_clip_factor(norm, o->clip_grad));
     float top = logf(100);
     j->log_scale[0] = j->log_scale[0] < 0 ? 0 : j->log_scale[0] > top ? top : j->log_scale[0];
     vlk_model_updated(j->e.model);
@@ -136,7 +140,7 @@ static void update(train_job *j, double factor, double norm)
 }
 
 /* Gradients of all rows of the batch, on all ranks. */
-static int gradients(step *s, double *loss, vlk_err *err)
+static int gradients(step *s, vlk_losses *losses, vlk_err *err)
 {
     train_job *j = s->j;
     const vlk_load_batch *b = s->b;
@@ -148,15 +152,15 @@ static int gradients(step *s, double *loss, vlk_err *err)
     const size_t e = j->e.info->embed_dim, texts = j->ids.n,
                  chunk = j->o->chunk && j->o->chunk < b->owns ? j->o->chunk : 0;
     vlk_gradcache_part part[2] = {
-        {.rows = b->owns, .cols = e, .chunk = chunk ? chunk : b->owns + 1, .piece = vlk_model_piece(j->e.model)},
-        {.rows = texts, .cols = e, .chunk = chunk ? chunk : texts + 1}};
+        {.items = b->owns, .cols = e, .chunk = chunk ? chunk : b->owns + 1, .piece = vlk_model_piece(j->e.model)},
+        {.items = texts, .cols = e, .chunk = chunk ? chunk : texts + 1}};
     for (int p = 0; p < 2 && j->dist; p++) {
         part[p].all = j->rows.all[p];
         part[p].place = j->rows.place[p];
     }
     const vlk_gradcache_calls calls = {s, encode, loss_of, j->dist ? gather : NULL};
     vlk_train_params_zero_grad(&j->params, vlk_kernel_pool(j->e.kernel));
-    rc = vlk_gradcache_run(j->cache, part, 2, &calls, loss, err);
+    rc = vlk_gradcache_run(j->cache, part, 2, &calls, losses, err);
     return train_agree(j, rc, err) || vlk_train_params_sum_grad(&j->params, j->dist, err) ? -1 : 0;
 }
 
@@ -169,8 +173,10 @@ int train_step(train_job *j, const vlk_load_batch *b, train_figures *f, vlk_err 
                         .patch_dropout = (float)o->patch_dropout,
                         .noise = {.seed = o->seed, .step = j->step}};
     double factor = lr_factor(j);
-    if (gradients(&s, &f->loss, err))
+    vlk_losses losses;
+    if (gradients(&s, &losses, err))
         return -1;
+    f->loss = losses.loss;
     f->lr = o->lr * factor;
     f->scale = exp((double)j->log_scale[0]);
     f->grad_norm = vlk_adamw_grad_norm(j->adamw);

@@ -40,16 +40,15 @@ static int draw(void *arg, uint64_t position, vlk_draw *d, vlk_err *err)
 static vlk_loader *open_loader(const train_job *j, train_set *s, vlk_err *err)
 {
     const train_options *o = j->o;
-    vlk_loader_options lo = {
-        .index = s->index,
-        .draw = draw,
-        .draw_arg = s,
-        .batch = BATCH,
-        .negatives = NEGATIVES_MAX,
-        .first_caption = 1,
-        .preprocess = j->e.info->preprocess,
-        .pixels = {.no_exif = o->no_exif, .alpha = (vlk_alpha)o->alpha, .max_pixels = o->max_pixels},
-        .threads = (int)o->threads};
+    vlk_loader_options lo = {.index = s->index,
+                             .draw = draw,
+                             .draw_arg = s,
+                             .batch = BATCH,
+                             .negatives = NEGATIVES_MAX,
+                             .first_caption = 1,
+                             .preprocess = j->e.info->preprocess,
+                             .pixels = o->common.pixels,
+                             .threads = (int)o->common.threads};
     return vlk_loader_open(&lo, err);
 }
 
@@ -67,7 +66,7 @@ static int add_batch(train_job *j, const train_set *s, vectors *v, const vlk_loa
         const vlk_load_row *row = &b->row[i];
         if (vlk_dataset_captions(s->index, row->sample) == 0)
             continue;
-        if (engine_ids_add(&j->e, &j->ids, row->caption.s, row->caption.n, 0, err) < 0)
+        if (engine_ids_add(&j->e, &j->ids, row->caption.s, row->caption.n, CLI_LONG_TRUNCATE, err) < 0)
             return -1;
         memmove(v->image + v->n * e, v->image + (from + i) * e, e * sizeof *v->image);
         for (size_t k = 0; k < row->negatives; k++)
