@@ -21,20 +21,20 @@ static const cli_option options[] = {
     {END}};
 
 static const cli_program program = {
-    "clip-embed",
-    "[OPTION]... [INPUT]...\n--text [OPTION]... [FILE]...\n--pairs [OPTION]... [INPUT]...\n"
-    "--tokens [OPTION]... [FILE]...\n--pixels [OPTION]... [INPUT]... -o FILE.npy",
-    "Embeds images and texts with a CLIP model. INPUT is an image, a folder, a tar,\n"
-    "a list (.tsv .csv .jsonl .json), or - : a tar, an image or a list of names on\n"
-    "standard input. Without INPUT, standard input.",
-    options,
-    CLI_MODEL | CLI_ARCH | CLI_LOOK | CLI_FILES | CLI_IMAGES | CLI_TEXTS | CLI_OUTPUT | CLI_ERRORS | CLI_THREADS |
-        CLI_BATCH,
-    "  clip-embed photos/ -o photos.npy              vectors, keys, provenance\n"
-    "  find . -name '*.jpg' -print0 | clip-embed -0  names from a pipe, TSV to stdout\n"
-    "  clip-embed shard.tar -o shard-embedded.tar    all members kept, vectors added\n"
-    "  clip-embed --text labels.txt -o labels.npy\n"
-    "  clip-embed big/*.tar -o out/ --rows 100000    parts; a rerun resumes\n",
+    .name = "clip-embed",
+    .synopsis = "[OPTION]... [INPUT]...\n--text [OPTION]... [FILE]...\n--pairs [OPTION]... [INPUT]...\n"
+                "--tokens [OPTION]... [FILE]...\n--pixels [OPTION]... [INPUT]... -o FILE.npy",
+    .about = "Embeds images and texts with a CLIP model. INPUT is an image, a folder, a tar,\n"
+             "a list (.tsv .csv .jsonl .json), or - : a tar, an image or a list of names on\n"
+             "standard input. Without INPUT, standard input.",
+    .options = options,
+    .common = CLI_MODEL | CLI_ARCH | CLI_LOOK | CLI_FILES | CLI_IMAGES | CLI_TEXTS | CLI_OUTPUT | CLI_ERRORS |
+              CLI_THREADS | CLI_BATCH,
+    .examples = "  clip-embed photos/ -o photos.npy              vectors, keys, provenance\n"
+                "  find . -name '*.jpg' -print0 | clip-embed -0  names from a pipe, TSV to stdout\n"
+                "  clip-embed shard.tar -o shard-embedded.tar    all members kept, vectors added\n"
+                "  clip-embed --text labels.txt -o labels.npy\n"
+                "  clip-embed big/*.tar -o out/ --rows 100000    parts; a rerun resumes\n",
 };
 
 static embed_mode choose_mode(const embed_options *o)
@@ -88,7 +88,7 @@ static int show(embed_job *j, vlk_err *err)
     vlk_buf b = {0};
     int rc = j->c->explain ? engine_explain(&j->e, j->c, &b, err) : engine_info(&j->e, &b, err);
     if (rc == 0)
-        cli_write(j->run, b.data, b.len);
+        cli_write(b.data, b.len);
     vlk_buf_clear(&b);
     return rc;
 }

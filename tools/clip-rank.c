@@ -41,19 +41,20 @@ static const cli_option own[] = {
     {END}};
 
 static const cli_program prog = {
-    "clip-rank",
-    "[OPTION]... --query TEXT... CORPUS...\n[OPTION]... --labels FILE CORPUS...\n[OPTION]... --recall PAIRS...\n"
-    "[OPTION]... --recall --queries T.npy I.npy",
-    "Ranks images by text or image, classifies them without training, measures\n"
-    "recall. CORPUS is an .npy of embeddings, or images, folders, tars and lists,\n"
-    "which are embedded on the fly.",
-    own,
-    CLI_MODEL | CLI_ARCH | CLI_LOOK | CLI_FILES | CLI_IMAGES | CLI_TEXTS | CLI_ONE_TABLE | CLI_ERRORS | CLI_THREADS |
-        CLI_BATCH,
-    "  clip-rank --query 'a red bus' photos/\n"
-    "  clip-embed photos/ -o photos.npy\n"
-    "  clip-rank --queries wanted.txt --sheet best.png photos.npy\n"
-    "  clip-rank --labels labels.txt --templates templates.txt photos.npy\n"};
+    .name = "clip-rank",
+    .synopsis =
+        "[OPTION]... --query TEXT... CORPUS...\n[OPTION]... --labels FILE CORPUS...\n[OPTION]... --recall PAIRS...\n"
+        "[OPTION]... --recall --queries T.npy I.npy",
+    .about = "Ranks images by text or image, classifies them without training, measures\n"
+             "recall. CORPUS is an .npy of embeddings, or images, folders, tars and lists,\n"
+             "which are embedded on the fly.",
+    .options = own,
+    .common = CLI_MODEL | CLI_ARCH | CLI_LOOK | CLI_FILES | CLI_IMAGES | CLI_TEXTS | CLI_ONE_TABLE | CLI_ERRORS |
+              CLI_THREADS | CLI_BATCH,
+    .examples = "  clip-rank --query 'a red bus' photos/\n"
+                "  clip-embed photos/ -o photos.npy\n"
+                "  clip-rank --queries wanted.txt --sheet best.png photos.npy\n"
+                "  clip-rank --labels labels.txt --templates templates.txt photos.npy\n"};
 
 /* Options that do not go together. */
 static void check_options(const rank_options *o, const cli_common *c)
@@ -105,7 +106,7 @@ static int run_job(rank_job *j, rank_writer *w, vlk_err *err)
 }
 
 /* --info and --explain. */
-static int tell(cli_run *run, const cli_common *c, vlk_err *err)
+static int show(const cli_common *c, vlk_err *err)
 {
     engine e = {0};
     vlk_buf text = {0};
@@ -114,7 +115,7 @@ static int tell(cli_run *run, const cli_common *c, vlk_err *err)
         return -1;
     if (c->info ? engine_info(&e, &text, err) : engine_explain(&e, c, &text, err))
         goto out;
-    cli_write(run, text.data, text.len);
+    cli_write(text.data, text.len);
     rc = 0;
 out:
     vlk_buf_clear(&text);
@@ -122,18 +123,7 @@ out:
     return rc;
 }
 
-/* The command line as it was given: getopt moves the operands after the options. Free with free(). */
-static char **copy_args(int argc, char **argv)
-{
-    vlk_err err = {0};
-    char **copy = vlk_calloc((size_t)argc + 1, sizeof *copy, &err);
-    if (!copy)
-        cli_usage(&prog, "%s", err.msg);
-    memcpy(copy, argv, (size_t)argc * sizeof *copy);
-    return copy;
-}
-
-/* --query TEXT... */
+/* --query TEXT...; frees args. */
 static void take_texts(rank_options *o, cli_common *c, char **args)
 {
     vlk_err err = {0};
@@ -161,12 +151,12 @@ int main(int argc, char **argv)
     rank_options o = {0};
     cli_common c;
     vlk_err err = {0};
-    char **args = copy_args(argc, argv);
+    char **args = cli_copy_args(&prog, argc, argv);
     cli_parse(&prog, &o, &c, argc, argv);
     take_texts(&o, &c, args);
     if (c.info || c.explain) {
         cli_run *run = cli_run_open(&prog, &c);
-        if (tell(run, &c, &err))
+        if (show(&c, &err))
             cli_fail(run, NULL, "%s", err.msg);
         return finish(run, &o);
     }

@@ -27,7 +27,7 @@ static int show(train_job *j, vlk_err *err)
     vlk_buf b = {0};
     int rc = j->c->info ? engine_info(&j->e, &b, err) : train_explain(j, &b, err);
     if (rc == 0 && j->rank == 0)
-        cli_write(j->run, b.data, b.len);
+        cli_write(b.data, b.len);
     vlk_buf_clear(&b);
     return rc;
 }

@@ -27,6 +27,8 @@ run 0 "$rank" --query 'a pear' -k 3 --sheet t.png s.tar
 run 0 "$embed" s.tar -o t.npy
 run 0 "$rank" --query 'a pear' -k 3 --sheet u.png --images s.tar t.npy
 same "--images" t.png u.png
+run 0 "$rank" --query 'a pear' -k 3 --sheet u.png --pictures s.tar t.npy
+same "--pictures, its former name" t.png u.png
 run 0 "$rank" --query 'a pear' -k 3 --sheet v.png t.npy
 is "as large as with images" "$(size v.png)" "$(size t.png)"
 if cmp -s t.png v.png; then fail "keys of a tar are no files"; else pass; fi

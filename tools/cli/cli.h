@@ -33,7 +33,7 @@ enum {
     CLI_IMAGES = 1 << 4,    /* --no-exif --alpha --max-pixels */
     CLI_TEXTS = 1 << 5,     /* --long-text */
     CLI_OUTPUT = 1 << 6,    /* -o --format --rows --force */
-    CLI_ONE_TABLE = 1 << 7, /* the same where the result is one table: no folder, no npy, no tar */
+    CLI_ONE_TABLE = 1 << 7, /* -o --format, for a result that is one table */
     CLI_ERRORS = 1 << 8,    /* --errors --max-bad -q --progress */
     CLI_THREADS = 1 << 9,   /* -j */
     CLI_BATCH = 1 << 10     /* -b */
@@ -85,24 +85,26 @@ typedef struct cli_program {
 } cli_program;
 
 void cli_defaults(cli_common *common);
-/* Sets the defaults of *common and fills both structs. --help and --version print and exit 0; misuse prints one line
- * and "Try 'NAME --help' ...", and exits 2. Also sets up SIGINT and SIGTERM (see cli_stop). Operands are moved to the
- * end of argv. */
+/* cli_defaults, then fills both structs from the command line. --help and --version print and exit 0; misuse prints one
+ * line and "Try 'NAME --help' ...", and exits 2. Also sets up SIGINT and SIGTERM (see cli_stop). Operands are moved to
+ * the end of argv. */
 void cli_parse(const cli_program *p, void *own, cli_common *common, int argc, char **argv);
 /* As cli_parse, over the values that both structs have: a second reading of a command line. */
 void cli_parse_over(const cli_program *p, void *own, cli_common *common, int argc, char **argv);
+/* The command line in its order, to be taken before cli_parse moves the operands. Free with free(). */
+char **cli_copy_args(const cli_program *p, int argc, char *const *argv);
 /* Misuse found later: as above. */
 void cli_usage(const cli_program *p, const char *fmt, ...) VLK_PRINTF(2, 3) __attribute__((noreturn));
 
 /* Not 0 after SIGINT or SIGTERM (its number): finish the batch, then end with cli_run_end. A second one kills. */
 extern volatile sig_atomic_t cli_stop;
 
-/* The form of what is written: --format, else the suffix of the output, else `fallback`. cli_usage on a contradiction
+/* The format of the output: --format, else by the suffix of the output, else `fallback`. cli_usage on a contradiction
  * or an unknown suffix. `allowed`: bits 1 << cli_format. */
 cli_format cli_output_format(const cli_program *p, const cli_common *c, unsigned allowed, cli_format fallback);
 /* -o names a folder: one that exists, or a name that ends in '/'. */
 int cli_output_is_dir(const cli_common *c);
-/* "A<sep>B": A goes to first, B is returned. NULL if there is no sep, or A has `size` bytes or more. */
+/* Splits "A<sep>B": A goes to first, B is returned. NULL if there is no sep, or A has `size` bytes or more. */
 const char *cli_split(const char *arg, char sep, char *first, size_t size);
 /* No operand, no -T, and standard input is a terminal: cli_usage. */
 void cli_need_input(const cli_program *p, const cli_common *c);
@@ -114,10 +116,10 @@ typedef struct cli_run {
     const cli_common *opt;
     size_t items, good, bad; /* items = good + bad */
     size_t cut;              /* texts that were cut to the context */
-    size_t done_before;      /* found finished by an earlier run */
-    size_t other_files;      /* in folders, no images */
+    size_t done_before;      /* finished by an earlier run */
+    size_t other_files;      /* in folders, not images */
     int failed;              /* a status of 2 is due */
-    int no_match;            /* filters: 1 when nothing matched */
+    int no_match;            /* filters: nothing matched */
     struct vlk_out *errors;
     double start;
     double last_progress;
@@ -139,17 +141,17 @@ void cli_fail(cli_run *r, const char *subject, const char *fmt, ...) VLK_PRINTF(
 void cli_note(cli_run *r, const char *fmt, ...) VLK_PRINTF(2, 3);
 /* Progress on a terminal, a few times a second. */
 void cli_progress(cli_run *r);
-/* 1 if the output may get its name or end mark: no broken source, no signal, not too many bad. Says so if --max-bad is
- * exceeded. */
+/* 1 if the output may get its name or end mark: no broken source, no signal, not too many bad items. Reports it if
+ * --max-bad is exceeded. */
 int cli_run_whole(cli_run *r);
 /* Summary (only if something was skipped or cut, or on a terminal), --errors committed, standard output flushed and
  * closed with all its errors seen. Returns the status: 0, 1, 2, 128 + signal. Frees r. */
 int cli_run_end(cli_run *r);
 
-/* Data to standard output; the first error (but not a closed pipe, which ends the program) is a cli_fail at the end. */
-void cli_write(cli_run *r, const void *p, size_t n);
+/* Writes data to standard output. cli_run_end reports errors; a closed pipe ends the program. */
+void cli_write(const void *p, size_t n);
 
-/* ---- places ------------------------------------------------------------------------------------ */
+/* ---- the installation and the machine -------------------------------------------------------- */
 
 /* The folder share/vlkit (models, tables) of this installation or build tree; NULL if there is none. Static storage. */
 const char *cli_share(void);

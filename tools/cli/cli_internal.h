@@ -1,4 +1,4 @@
-/* cli_internal.h - what the cli_*.c files share. */
+/* cli_internal.h - what the files of this folder share. */
 #ifndef VLK_CLI_INTERNAL_H
 #define VLK_CLI_INTERNAL_H
 
@@ -13,7 +13,7 @@ void cli_print_options(const cli_program *p);
 void cli_print_version(const cli_program *p);
 /* Flushes and closes standard output; 0, or -1 with the reason in err. */
 int cli_close_stdout(vlk_err *err);
-/* Bytes from outside for a terminal or log: what is not printable UTF-8 becomes \xNN. */
+/* Bytes from outside for a terminal or log: whatever is not printable UTF-8 becomes \xNN. */
 void cli_put_name(FILE *f, const char *s, size_t n);
 /* Opens descriptors 0-2 if they are closed, so that no file of ours takes their number. */
 void cli_guard_stdio(void);

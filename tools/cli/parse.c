@@ -211,6 +211,16 @@ void cli_parse(const cli_program *prog, void *own, cli_common *common, int argc,
     cli_parse_over(prog, own, common, argc, argv);
 }
 
+char **cli_copy_args(const cli_program *p, int argc, char *const *argv)
+{
+    vlk_err err = {0};
+    char **copy = vlk_calloc((size_t)argc + 1, sizeof *copy, &err);
+    if (!copy)
+        cli_usage(p, "%s", err.msg);
+    memcpy(copy, argv, (size_t)argc * sizeof *copy);
+    return copy;
+}
+
 const char *cli_split(const char *arg, char sep, char *first, size_t size)
 {
     const char *at = strchr(arg, sep);

@@ -1,11 +1,11 @@
-/* row.c - rows of TSV and JSONL; the forms are in row.h. */
+/* row.c - rows of TSV and JSONL. The formats are described in row.h. */
 #include "row.h"
 
 #include <stdio.h>
 
 #include "../../lib/stream/stream.h"
 
-/* What stands before a value: a tab, or a comma and the member's name. */
+/* What precedes a value: a tab, or a comma and the member's name. */
 static int lead(table_row *r, const char *name, vlk_err *err)
 {
     int first = r->fields++ == 0;
@@ -23,17 +23,23 @@ int row_text(table_row *r, const char *name, const char *s, size_t n, vlk_err *e
 
 int row_count(table_row *r, const char *name, uint64_t v, vlk_err *err)
 {
-    return lead(r, name, err) || vlk_buf_addf(&r->text, err, "%ju", (uintmax_t)v) ? -1 : 0;
+    if (lead(r, name, err))
+        return -1;
+    return vlk_buf_addf(&r->text, err, "%ju", (uintmax_t)v);
 }
 
 int row_number(table_row *r, const char *name, double v, vlk_err *err)
 {
-    return lead(r, name, err) || vlk_buf_addf(&r->text, err, "%.9g", v) ? -1 : 0;
+    if (lead(r, name, err))
+        return -1;
+    return vlk_buf_addf(&r->text, err, "%.9g", v);
 }
 
 int row_fixed(table_row *r, const char *name, int decimals, double v, vlk_err *err)
 {
-    return lead(r, name, err) || vlk_buf_addf(&r->text, err, "%.*f", decimals, v) ? -1 : 0;
+    if (lead(r, name, err))
+        return -1;
+    return vlk_buf_addf(&r->text, err, "%.*f", decimals, v);
 }
 
 int row_numbers(table_row *r, const char *name, const float *v, size_t n, vlk_err *err)
@@ -41,7 +47,7 @@ int row_numbers(table_row *r, const char *name, const float *v, size_t n, vlk_er
     if (lead(r, name, err) || (r->jsonl && vlk_buf_adds(&r->text, "[", err)))
         return -1;
     for (size_t i = 0; i < n; i++) {
-        char t[40]; /* not vlk_buf_addf: this is the loop of large tables */
+        char t[40]; /* not vlk_buf_addf: this is the inner loop of large tables */
         int k = snprintf(t, sizeof t, "%s%.9g", i == 0 ? "" : r->jsonl ? ", " : "\t", (double)v[i]);
         if (vlk_buf_add(&r->text, t, (size_t)k, err))
             return -1;

@@ -1,7 +1,7 @@
-/* cli_run.c - the run of a program: messages, counts, progress, the errors file, the exit status.
+/* run.c - the run of a program: messages, counts, progress, the errors file, the exit status.
  *
- * Messages are "PROGRAM: subject: reason", one line each, and never carry raw bytes from outside. On full success in
- * a script nothing is said at all. */
+ * Messages are "PROGRAM: subject: reason", one line each, and never carry raw bytes from outside. When everything
+ * succeeds in a script, nothing is printed. */
 #include "cli_internal.h"
 
 #include <errno.h>
@@ -15,7 +15,7 @@
 
 void cli_guard_stdio(void)
 {
-    /* Opened the wrong way round, so that using them fails as if they were closed. */
+    /* Opened in the wrong direction, so that using them fails as if they were closed. */
     static const int mode[3] = {O_WRONLY, O_RDONLY, O_RDWR};
     for (int fd = 0; fd < 3; fd++) {
         if (fcntl(fd, F_GETFD) != -1 || errno != EBADF)
@@ -27,7 +27,7 @@ void cli_guard_stdio(void)
 
 void cli_put_name(FILE *f, const char *s, size_t n)
 {
-    enum { MOST = 1024 }; /* a text may be a name, too, and have megabytes; --errors has all of it */
+    enum { MOST = 1024 }; /* a name may be a text of megabytes; --errors has all of it */
     const size_t shown = n < MOST ? n : MOST;
     for (size_t i = 0; i < shown;) {
         uint32_t cp = 0;
@@ -90,7 +90,7 @@ cli_run *cli_run_open(const cli_program *p, const cli_common *c)
     return r;
 }
 
-/* What the library says often begins with the name that we print anyway. */
+/* Messages of the library often begin with the name that we print anyway. */
 static const char *without_subject(const char *reason, const char *subject, size_t n)
 {
     return n > 0 && strncmp(reason, subject, n) == 0 && strncmp(reason + n, ": ", 2) == 0 ? reason + n + 2 : reason;
@@ -102,12 +102,18 @@ void cli_item_good(cli_run *r)
     r->good++;
 }
 
-static int error_line(table_row *line, const char *key, size_t n, const char *stage, const char *reason, vlk_err *err)
+/* {"item", "stage", "reason"} to --errors. */
+static int write_error(vlk_out *to, const char *key, size_t n, const char *stage, const char *reason, vlk_err *err)
 {
-    return row_text(line, "item", key, n, err) || row_text(line, "stage", stage, strlen(stage), err) ||
-                   row_text(line, "reason", reason, strlen(reason), err) || row_end(line, err)
-               ? -1
-               : 0;
+    table_row line = {.jsonl = 1};
+    int rc = -1;
+    if (row_text(&line, "item", key, n, err) || row_text(&line, "stage", stage, strlen(stage), err) ||
+        row_text(&line, "reason", reason, strlen(reason), err) || row_end(&line, err))
+        goto out;
+    rc = vlk_out_write(to, line.text.data, line.text.len, err);
+out:
+    vlk_buf_clear(&line.text);
+    return rc;
 }
 
 void cli_item_bad(cli_run *r, const char *key, size_t n, const char *stage, const char *reason)
@@ -120,17 +126,12 @@ void cli_item_bad(cli_run *r, const char *key, size_t n, const char *stage, cons
     fputs(": ", stderr);
     cli_put_name(stderr, reason, strlen(reason));
     fputc('\n', stderr);
-    if (!r->errors)
-        return;
-    table_row line = {.jsonl = 1};
     vlk_err err = {0};
-    if (error_line(&line, key, n, stage, reason, &err) != 0 ||
-        vlk_out_write(r->errors, line.text.data, line.text.len, &err) != 0) {
+    if (r->errors && write_error(r->errors, key, n, stage, reason, &err)) {
         vlk_out_abort(r->errors);
         r->errors = NULL;
         cli_fail(r, NULL, "%s", err.msg);
     }
-    vlk_buf_clear(&line.text);
 }
 
 void cli_fail(cli_run *r, const char *subject, const char *fmt, ...)
@@ -143,7 +144,7 @@ void cli_fail(cli_run *r, const char *subject, const char *fmt, ...)
     r->failed = 1;
     put_prefix(r);
     const char *reason = msg;
-    if (subject && *subject && strcmp(subject, "-") != 0) { /* what the library says names standard input */
+    if (subject && *subject && strcmp(subject, "-") != 0) { /* the library names standard input itself */
         reason = without_subject(msg, subject, strlen(subject));
         cli_put_name(stderr, subject, strlen(subject));
         fputs(": ", stderr);
@@ -194,7 +195,7 @@ int cli_run_whole(cli_run *r)
     return !r->failed && !cli_stop;
 }
 
-/* One line: what was not just done. On a terminal always. */
+/* One line, if something was skipped or cut; on a terminal always. */
 static void summary(cli_run *r)
 {
     clear_progress(r);
@@ -209,7 +210,7 @@ static void summary(cli_run *r)
     if (r->done_before)
         fprintf(stderr, ", %zu done before", r->done_before);
     if (r->other_files)
-        fprintf(stderr, ", %zu other file%s (no image)", r->other_files, r->other_files == 1 ? "" : "s");
+        fprintf(stderr, ", %zu other file%s (not images)", r->other_files, r->other_files == 1 ? "" : "s");
     double s = cli_now() - r->start;
     if (isatty(STDERR_FILENO) && s > 0)
         fprintf(stderr, ", %.1f/s", (double)r->items / s);
@@ -218,7 +219,7 @@ static void summary(cli_run *r)
 
 int cli_close_stdout(vlk_err *err)
 {
-    /* fclose alone may say EBADF for a closed descriptor after lost output: flush and look first. */
+    /* After lost output fclose alone may report EBADF for a closed descriptor: flush and check first. */
     int bad = ferror(stdout) || fflush(stdout) != 0;
     int flush_errno = errno;
     if (fclose(stdout) != 0 && !bad && errno != EBADF) {
@@ -236,9 +237,9 @@ int cli_run_end(cli_run *r)
     vlk_err err = {0};
     int status;
     cli_run_whole(r);
-    if (r->errors && vlk_out_commit(r->errors, &err) != 0)
+    if (r->errors && vlk_out_commit(r->errors, &err))
         cli_fail(r, NULL, "%s", err.msg);
-    if (cli_close_stdout(&err) != 0)
+    if (cli_close_stdout(&err))
         cli_fail(r, NULL, "%s", err.msg);
     summary(r);
     status = r->failed ? 2 : cli_stop ? 128 + (int)cli_stop : (r->bad || r->no_match) ? 1 : 0;
@@ -246,8 +247,7 @@ int cli_run_end(cli_run *r)
     return status;
 }
 
-void cli_write(cli_run *r, const void *p, size_t n)
+void cli_write(const void *p, size_t n)
 {
-    (void)r; /* stdio keeps the error for cli_run_end */
-    fwrite(p, 1, n, stdout);
+    fwrite(p, 1, n, stdout); /* stdio keeps the error for cli_run_end */
 }

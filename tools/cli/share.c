@@ -1,6 +1,6 @@
 /* share.c - where installed files are, the clock, and the memory used.
  *
- * share/vlkit is looked for beside the program first, so that an installation can be moved as a whole:
+ * share/vlkit is searched beside the program first, so that a whole installation can be moved:
  *   EXE/../share/vlkit          installed
  *   EXE/../../share             the build tree: EXE is build/MODE
  *   VLK_SHARE                   as configured: PREFIX/share/vlkit */
@@ -31,7 +31,7 @@ static int parent(char *path)
     return 1;
 }
 
-static int beside(char *out, size_t size)
+static int find_beside(char *out, size_t size)
 {
     char exe[4096];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
@@ -54,7 +54,7 @@ const char *cli_share(void)
     static int looked;
     if (!looked) {
         looked = 1;
-        if (!beside(path, sizeof path)) {
+        if (!find_beside(path, sizeof path)) {
             snprintf(path, sizeof path, "%s", VLK_SHARE);
             if (!is_dir(path))
                 path[0] = 0;

@@ -189,13 +189,13 @@ int train_config_same(const train_options *was, const train_facts *fwas, const t
         return vlk_fail(err, VLK_EUSAGE, "%s: there were %zu sets of --val when the run began, and are %zu now", path,
                         was->val.n, is->val.n);
     if (strcmp(fwas->labels, fis->labels) != 0)
-        return vlk_fail(err, VLK_EUSAGE, "%s: --val-labels or --val-templates are not those of when the run began",
-                        path);
+        return vlk_fail(err, VLK_EUSAGE,
+                        "%s: --val-labels or --val-templates are not what they were when the run began", path);
     if (same_length(was, fwas->steps, is, path, err))
         return -1;
     if (strcmp(fwas->index, fis->index) != 0)
         return vlk_fail(err, VLK_EUSAGE,
-                        "%s: the training data is not that of the run's begin: %zu samples then, %zu "
+                        "%s: the training data is not what the run began with: %zu samples then, %zu "
                         "now, index %.12s then, %.12s now",
                         path, fwas->samples, fis->samples, fwas->index, fis->index);
     return 0;

@@ -387,11 +387,7 @@ static void parse(train_options *o, int argc, char **argv, char *const *args)
 
 void train_parse(train_options *o, int argc, char **argv)
 {
-    vlk_err err = {0};
-    char **args = vlk_calloc((size_t)argc + 1, sizeof *args, &err);
-    if (!args)
-        cli_usage(&train_program, "%s", err.msg);
-    memcpy(args, argv, (size_t)argc * sizeof *args);
+    char **args = cli_copy_args(&train_program, argc, argv);
     parse(o, argc, argv, args);
     free(args);
 }
