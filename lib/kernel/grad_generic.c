@@ -10,6 +10,7 @@ const vlk_grad_loops vlk_grad_generic = {
     .sum_rows = grad_sum_rows,
     .channel_sums = grad_channel_sums,
     .layer_norm = grad_layer_norm,
+    .rms_norm = grad_rms_norm,
     .batch_norm = grad_batch_norm,
     .l2 = grad_l2,
     .softmax = grad_softmax,

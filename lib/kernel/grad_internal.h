@@ -2,6 +2,7 @@
  *
  *   layer norm  x^ = (x - mean) rstd,  g = dy gamma:  dx = rstd (g - mean(g) - x^ mean(g x^))
  *               dgamma = sum over rows of dy x^,  dbeta = sum of dy
+ *   RMS norm    the same with mean = 0 and without mean(g)
  *   l2          y = x / |x|:  dx = (dy - y (y.dy)) / |x|;  below the floor: dy / 1e-12
  *   softmax     dx = y (dy - y.dy)
  *   quick GELU  s = 1 / (1 + exp(-1.702 x)):  s (1 + 1.702 x (1 - s))
@@ -76,8 +77,8 @@ ALWAYS_INLINE float row_dot(const float *a, const float *b, size_t d)
     return v_sum(v_add(s[0], s[1]));
 }
 
-static void grad_layer_norm(float *dx, int add, float *dgamma, float *dbeta, const float *dy, const float *x, size_t m,
-                            size_t d, const float *gamma, const float *stats)
+ALWAYS_INLINE void grad_norm(float *dx, int add, float *dgamma, float *dbeta, const float *dy, const float *x, size_t m,
+                             size_t d, const float *gamma, const float *stats, int centred)
 {
     for (size_t r = 0; r < m; r++, x += d, dy += d, dx = dx ? dx + d : NULL) {
         const vf mean = v_set(stats[2 * r]), rstd = v_set(stats[2 * r + 1]);
@@ -95,7 +96,7 @@ static void grad_layer_norm(float *dx, int add, float *dgamma, float *dbeta, con
         }
         if (!dx)
             continue;
-        const vf mg = v_set(v_sum(sg) / (float)d), mgx = v_set(v_sum(sgx) / (float)d);
+        const vf mg = centred ? v_set(v_sum(sg) / (float)d) : v_zero(), mgx = v_set(v_sum(sgx) / (float)d);
         for (size_t i = 0; i < d; i += VW) {
             const size_t n = d - i;
             vf g = v_mul(get(dy + i, n), get(gamma + i, n));
@@ -103,6 +104,18 @@ static void grad_layer_norm(float *dx, int add, float *dgamma, float *dbeta, con
             put(dx + i, v_mul(rstd, v_sub(v_sub(g, mg), v_mul(xh, mgx))), n, add);
         }
     }
+}
+
+static void grad_layer_norm(float *dx, int add, float *dgamma, float *dbeta, const float *dy, const float *x, size_t m,
+                            size_t d, const float *gamma, const float *stats)
+{
+    grad_norm(dx, add, dgamma, dbeta, dy, x, m, d, gamma, stats, 1);
+}
+
+static void grad_rms_norm(float *dx, int add, float *dgamma, const float *dy, const float *x, size_t m, size_t d,
+                          const float *gamma, const float *stats)
+{
+    grad_norm(dx, add, dgamma, NULL, dy, x, m, d, gamma, stats, 0);
 }
 
 static void grad_batch_norm(float *dx, int add, const float *dy, const float *x, size_t m, size_t d,

@@ -153,6 +153,9 @@ int vlk_attention_grad_rows(vlk_kernel *kn, const vlk_attn_grad *g, const float 
  * NULL. y may be x. gamma, beta (D). */
 void vlk_layer_norm_rows(vlk_kernel *kn, float *y, const float *x, size_t m, size_t d, const float *gamma,
                          const float *beta, float eps, float *stats);
+/* y = x / sqrt(mean of x^2 + eps) * gamma over D. stats (M,2): 0 and 1/sqrt, or NULL. y may be x. */
+void vlk_rms_norm_rows(vlk_kernel *kn, float *y, const float *x, size_t m, size_t d, const float *gamma, float eps,
+                       float *stats);
 /* y = x scale + shift, by column: scale, shift (D). y may be x. */
 void vlk_scale_rows(vlk_kernel *kn, float *y, const float *x, size_t m, size_t d, const float *scale,
                     const float *shift);
@@ -175,6 +178,8 @@ void vlk_dot_queries(vlk_kernel *kn, float *scores, const float *q, size_t nq, c
 int vlk_layer_norm_grad_rows(vlk_kernel *kn, float *dx, int add, float *dgamma, float *dbeta, const float *dy,
                              const float *x, size_t m, size_t d, const float *gamma, const float *stats,
                              vlk_err *err) VLK_MUST_USE;
+int vlk_rms_norm_grad_rows(vlk_kernel *kn, float *dx, int add, float *dgamma, const float *dy, const float *x, size_t m,
+                           size_t d, const float *gamma, const float *stats, vlk_err *err) VLK_MUST_USE;
 /* Batch norm, by column: dx = gain rstd (dy - mean_dy - x^ mean_dyx),  x^ = (x - mean) rstd. */
 typedef struct vlk_batch_norm_grad {
     const float *mean, *rstd, *gain, *mean_dy, *mean_dyx; /* (D); the last two: means of dy and of dy x^, or zeros */

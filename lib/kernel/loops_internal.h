@@ -67,6 +67,7 @@ typedef struct vlk_loops {
     void (*epilogue)(float *y, size_t ldy, const float *acc, size_t rows, size_t cols, const float *bias, float *pre,
                      vlk_act act, const float *res);
     void (*act)(float *y, const float *x, size_t n, vlk_act act);
+    /* beta NULL: RMS norm */
     void (*layer_norm)(float *y, const float *x, size_t m, size_t d, const float *gamma, const float *beta, float eps,
                        float *stats);
     void (*scale)(float *y, const float *x, size_t m, size_t d, const float *scale, const float *shift);
@@ -116,6 +117,8 @@ typedef struct vlk_grad_loops {
     /* dgamma, dbeta are added to; each of dx, dgamma, dbeta may be NULL */
     void (*layer_norm)(float *dx, int add, float *dgamma, float *dbeta, const float *dy, const float *x, size_t m,
                        size_t d, const float *gamma, const float *stats);
+    void (*rms_norm)(float *dx, int add, float *dgamma, const float *dy, const float *x, size_t m, size_t d,
+                     const float *gamma, const float *stats);
     void (*batch_norm)(float *dx, int add, const float *dy, const float *x, size_t m, size_t d,
                        const vlk_batch_norm_grad *g);
     void (*l2)(float *dx, int add, const float *dy, const float *y, size_t m, size_t d, const float *norms);

@@ -77,6 +77,12 @@ void vlk_layer_norm_rows(vlk_kernel *kn, float *y, const float *x, size_t m, siz
                         .extra = stats});
 }
 
+void vlk_rms_norm_rows(vlk_kernel *kn, float *y, const float *x, size_t m, size_t d, const float *gamma, float eps,
+                       float *stats)
+{
+    vlk_layer_norm_rows(kn, y, x, m, d, gamma, NULL, eps, stats);
+}
+
 void vlk_scale_rows(vlk_kernel *kn, float *y, const float *x, size_t m, size_t d, const float *scale,
                     const float *shift)
 {

@@ -14,7 +14,7 @@ typedef struct job {
     const vlk_batch_norm_grad *norm;
 } job;
 
-enum { SUM, CHANNELS, LAYER_NORM, BATCH_NORM, L2, SOFTMAX, ACT };
+enum { SUM, CHANNELS, LAYER_NORM, RMS_NORM, BATCH_NORM, L2, SOFTMAX, ACT };
 
 static void task(void *arg, size_t i, int thread)
 {
@@ -35,6 +35,10 @@ static void task(void *arg, size_t i, int thread)
         l->layer_norm(dx, j->add, j->part ? j->part + i * 2 * j->d : NULL,
                       j->part ? j->part + (i * 2 + 1) * j->d : NULL, j->dy + at, j->other + at, n, j->d, j->gamma,
                       j->stats + 2 * r);
+        break;
+    case RMS_NORM:
+        l->rms_norm(dx, j->add, j->part ? j->part + i * j->d : NULL, j->dy + at, j->other + at, n, j->d, j->gamma,
+                    j->stats + 2 * r);
         break;
     case BATCH_NORM:
         l->batch_norm(dx, j->add, j->dy + at, j->other + at, n, j->d, j->norm);
@@ -123,6 +127,21 @@ int vlk_layer_norm_grad_rows(vlk_kernel *kn, float *dx, int add, float *dgamma, 
         return -1;
     add_parts(dgamma, &j, 2, 0);
     add_parts(dbeta, &j, 2, 1);
+    return 0;
+}
+
+int vlk_rms_norm_grad_rows(vlk_kernel *kn, float *dx, int add, float *dgamma, const float *dy, const float *x, size_t m,
+                           size_t d, const float *gamma, const float *stats, vlk_err *err)
+{
+    job j = {
+        .what = RMS_NORM, .dx = dx, .add = add, .dy = dy, .other = x, .gamma = gamma, .stats = stats, .m = m, .d = d};
+    if (!dgamma) {
+        run(kn, &j);
+        return 0;
+    }
+    if (with_parts(kn, &j, 1, err) < 0)
+        return -1;
+    add_parts(dgamma, &j, 1, 0);
     return 0;
 }
 

@@ -161,28 +161,39 @@ static void scale_rows(float *y, const float *x, size_t m, size_t d, const float
     }
 }
 
-static void layer_norm(float *y, const float *x, size_t m, size_t d, const float *gamma, const float *beta, float eps,
-                       float *stats)
+/* Without a beta the mean counts as 0, and nothing is added: RMS norm. */
+ALWAYS_INLINE void norm(float *y, const float *x, size_t m, size_t d, const float *gamma, const float *beta, float eps,
+                        float *stats)
 {
     for (size_t r = 0; r < m; r++, x += d, y += d) {
-        float mean = row_sum(x, d, 0.0f, 1) / (float)d;
+        float mean = beta ? row_sum(x, d, 0.0f, 1) / (float)d : 0.0f;
         float rstd = 1.0f / sqrtf(row_sum(x, d, mean, 2) / (float)d + eps);
         const vf vm = v_set(mean), vr = v_set(rstd);
         size_t i = 0;
         for (; i + VW <= d; i += VW) {
             vf a = v_mul(v_sub(v_load(x + i), vm), vr);
-            v_store(y + i, v_fma(a, v_load(gamma + i), v_load(beta + i)));
+            v_store(y + i, beta ? v_fma(a, v_load(gamma + i), v_load(beta + i)) : v_mul(a, v_load(gamma + i)));
         }
         if (i < d) {
             size_t n = d - i;
             vf a = v_mul(v_sub(v_loadn(x + i, n), vm), vr);
-            v_storen(y + i, v_fma(a, v_loadn(gamma + i, n), v_loadn(beta + i, n)), n);
+            v_storen(y + i,
+                     beta ? v_fma(a, v_loadn(gamma + i, n), v_loadn(beta + i, n)) : v_mul(a, v_loadn(gamma + i, n)), n);
         }
         if (stats) {
             stats[2 * r] = mean;
             stats[2 * r + 1] = rstd;
         }
     }
+}
+
+static void layer_norm(float *y, const float *x, size_t m, size_t d, const float *gamma, const float *beta, float eps,
+                       float *stats)
+{
+    if (beta)
+        norm(y, x, m, d, gamma, beta, eps, stats);
+    else
+        norm(y, x, m, d, gamma, NULL, eps, stats);
 }
 
 static void l2(float *y, const float *x, size_t m, size_t d, float *norms)

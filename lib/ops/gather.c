@@ -29,14 +29,10 @@ vlk_var *vlk_param_rows(vlk_tape *t, vlk_param *p)
     return y;
 }
 
-struct embed_saved {
-    const int32_t *id, *at;
-};
-
-/* to[place[i]] += dy[i], i in order, for the places [from, end) of a task. */
+/* to[row[i]] += dy[i], i in order, for the rows [from, end) of a task. row NULL: row 0 each time. */
 struct scatter {
     float *to;
-    const int32_t *place;
+    const int32_t *row;
     const float *dy;
     size_t n, d;
 };
@@ -45,7 +41,7 @@ static void scatter_range(void *arg, size_t from, size_t end)
 {
     const struct scatter *s = arg;
     for (size_t i = 0; i < s->n; i++) {
-        const size_t at = (size_t)s->place[i];
+        const size_t at = s->row ? (size_t)s->row[i] : 0;
         if (at < from || at >= end)
             continue;
         for (size_t j = 0; j < s->d; j++)
@@ -53,49 +49,90 @@ static void scatter_range(void *arg, size_t from, size_t end)
     }
 }
 
-/* dtoken[id[i]] += dy[i],  dposition[at[i]] += dy[i]. */
+/* dtable[row[i]] += dy[i], for each table. */
 static void embed_back(vlk_tape *t, const vlk_node *n)
 {
-    const struct embed_saved *s = n->saved;
-    for (int p = 0; p < 2; p++)
-        if (n->par[p]->grad)
-            vlk_for_ranges(
-                t, scatter_range,
-                &(struct scatter){n->par[p]->grad, p ? s->at : s->id, n->out->grad, n->out->rows, n->out->cols},
-                n->par[p]->w.n, (n->par[p]->w.n + 15) / 16);
+    const int32_t *const *row = n->saved;
+    for (int p = 0; p < VLK_LOOKUPS && n->par[p]; p++) {
+        struct scatter s = {
+            .to = n->par[p]->grad, .row = row[p], .dy = n->out->grad, .n = n->out->rows, .d = n->out->cols};
+        if (s.to)
+            vlk_for_ranges(t, scatter_range, &s, n->par[p]->w.n, (n->par[p]->w.n + 15) / 16);
+    }
 }
 static const vlk_op op_embed = {"embed", embed_back};
 
-vlk_var *vlk_embed(vlk_tape *t, const int32_t *id, const int32_t *at, size_t n, vlk_param *token, vlk_param *position)
+/* The row of table l that row i of the result takes. -1 with the error noted if it is not there. */
+static int find_row(vlk_tape *t, size_t *at, const vlk_lookup *l, size_t i)
 {
-    const vlk_weight *w = &token->w;
-    size_t d = w->k;
-    if (w->transposed || position->w.k != d || !position->f32)
-        return vlk_tape_fail(t, VLK_EUSAGE, "embedding: tables of width %zu and %zu", d, position->w.k);
+    const int32_t row = l->row ? l->row[i] : 0;
+    *at = (size_t)row;
+    if (row >= 0 && *at < l->table->w.n)
+        return 0;
+    if (l->places)
+        vlk_tape_fail(t, VLK_ELIMIT, "a text of more than %zu tokens", l->table->w.n);
+    else
+        vlk_tape_fail(t, VLK_EUSAGE, "token id %d is not in [0, %zu)", (int)row, l->table->w.n);
+    return -1;
+}
+
+/* to (d) = or += row `at` of the table. */
+static void take_row(float *to, const vlk_param *table, size_t at, size_t d, int add)
+{
+    float some[256];
+    const vlk_weight *w = &table->w;
+    const unsigned char *stored = (const unsigned char *)w->data + at * w->stride * vlk_dtype_size(w->dtype);
+    if (!add && !table->f32) {
+        vlk_to_f32(to, stored, w->dtype, d);
+        return;
+    }
+    for (size_t from = 0, n; from < d; from += n) {
+        const float *x = some;
+        n = d - from < 256 ? d - from : 256;
+        if (table->f32)
+            x = table->f32 + at * d + from;
+        else
+            vlk_to_f32(some, stored + from * vlk_dtype_size(w->dtype), w->dtype, n);
+        for (size_t j = 0; j < n; j++)
+            to[from + j] = add ? to[from + j] + x[j] : x[j];
+    }
+}
+
+static vlk_var *sum_rows(vlk_tape *t, const vlk_lookup *lookup, size_t tables, size_t n, size_t d)
+{
     vlk_var *y = vlk_var_new(t, n, d);
+    for (size_t i = 0; y && i < n; i++)
+        for (size_t l = 0; l < tables; l++) {
+            size_t at;
+            if (find_row(t, &at, &lookup[l], i))
+                return NULL;
+            take_row(y->data + i * d, lookup[l].table, at, d, l > 0);
+        }
+    return y;
+}
+
+vlk_var *vlk_embed(vlk_tape *t, const vlk_lookup *lookup, size_t tables, size_t n)
+{
+    if (tables == 0 || tables > VLK_LOOKUPS)
+        return vlk_tape_fail(t, VLK_EUSAGE, "embedding: %zu tables", tables);
+    const size_t d = lookup[0].table->w.k;
+    for (size_t l = 0; l < tables; l++)
+        if (!vlk_param_given(lookup[l].table) || lookup[l].table->w.transposed || lookup[l].table->w.k != d)
+            return vlk_tape_fail(t, VLK_EUSAGE, "embedding: tables of width %zu and %zu", d, lookup[l].table->w.k);
+    vlk_var *y = sum_rows(t, lookup, tables, n, d);
     if (!y)
         return NULL;
-    for (size_t i = 0; i < n; i++) {
-        if (id[i] < 0 || (size_t)id[i] >= w->n)
-            return vlk_tape_fail(t, VLK_EUSAGE, "token id %d is not in [0, %zu)", (int)id[i], w->n);
-        if (at[i] < 0 || (size_t)at[i] >= position->w.n)
-            return vlk_tape_fail(t, VLK_ELIMIT, "a text of more than %zu tokens", position->w.n);
-        float *row = y->data + i * d;
-        const float *pos = position->f32 + (size_t)at[i] * d;
-        vlk_to_f32(row, (const unsigned char *)w->data + (size_t)id[i] * w->stride * vlk_dtype_size(w->dtype), w->dtype,
-                   d);
-        for (size_t j = 0; j < d; j++)
-            row[j] += pos[j];
-    }
-    vlk_node node = {&op_embed, y, {NULL}, {token, position}, NULL};
+    vlk_node node = {.op = &op_embed, .out = y};
+    for (size_t l = 0; l < tables; l++)
+        node.par[l] = lookup[l].table;
     if (vlk_tape_wants(t, &node)) {
-        struct embed_saved *s = vlk_tape_alloc(t, 1, sizeof *s);
-        if (!s)
+        const int32_t **row = vlk_tape_alloc(t, VLK_LOOKUPS, sizeof *row);
+        for (size_t l = 0; row && l < tables; l++)
+            if (!(row[l] = lookup[l].row ? vlk_tape_keep(t, lookup[l].row, n, sizeof **row) : NULL) && lookup[l].row)
+                return NULL;
+        if (!row)
             return NULL;
-        *s = (struct embed_saved){vlk_tape_keep(t, id, n, sizeof *id), vlk_tape_keep(t, at, n, sizeof *at)};
-        if (!s->id || !s->at)
-            return NULL;
-        node.saved = s;
+        node.saved = row;
     }
     vlk_tape_push(t, &node);
     return y;

@@ -178,11 +178,14 @@ vlk_var *vlk_attention(vlk_tape *t, vlk_var *q, const vlk_packed *qs, const vlk_
 
 /* (x - mean) / sqrt(var + eps) gamma + beta over the columns. Saved: x, mean and 1/sqrt. */
 vlk_var *vlk_layer_norm(vlk_tape *t, vlk_var *x, vlk_param *gamma, vlk_param *beta, float eps);
+/* x / sqrt(mean of x^2 + eps) gamma over the columns (arXiv 1910.07467). Saved: x, 1/sqrt. */
+vlk_var *vlk_rms_norm(vlk_tape *t, vlk_var *x, vlk_param *gamma, float eps);
 /* Rows divided by their norm, which is at least 1e-12. Saved: the result, the norms. */
 vlk_var *vlk_l2_normalize(vlk_tape *t, vlk_var *x);
 vlk_var *vlk_softmax(vlk_tape *t, vlk_var *x); /* of rows. Saved: the result */
 vlk_var *vlk_scale(vlk_tape *t, vlk_var *x, float by);
 vlk_var *vlk_add(vlk_tape *t, vlk_var *a, vlk_var *b, vlk_act act); /* act(a + b). Saved: the sum */
+vlk_var *vlk_multiply(vlk_tape *t, vlk_var *a, vlk_var *b);         /* a b, by element. Saved: a, b */
 
 /* ---- losses and what training needs (loss.c, select.c) ------------------------------------------------ */
 
@@ -207,8 +210,15 @@ vlk_var *vlk_dropout(vlk_tape *t, vlk_var *x, float p, const vlk_noise *noise, c
 
 /* ---- moving rows (gather.c) ---------------------------------------------------------------------- */
 
-/* y[i] = token[id[i]] + position[at[i]]: (n,D). An id or place outside its table is an error. Saved: id, at. */
-vlk_var *vlk_embed(vlk_tape *t, const int32_t *id, const int32_t *at, size_t n, vlk_param *token, vlk_param *position);
+/* Rows of a table: ids of tokens, places in a text, types. */
+typedef struct vlk_lookup {
+    vlk_param *table;   /* (rows,D) */
+    const int32_t *row; /* (n); NULL: row 0 each time */
+    int places;         /* rows are places in a text: one outside the table is VLK_ELIMIT, else VLK_EUSAGE */
+} vlk_lookup;
+enum { VLK_LOOKUPS = 4 };
+/* y[i] = the sum, in order, of row[i] of each of `tables` <= VLK_LOOKUPS tables: (n,D). Saved: the rows. */
+vlk_var *vlk_embed(vlk_tape *t, const vlk_lookup *lookup, size_t tables, size_t n);
 /* y[i] = x[row[i]]: (n,D). Saved: row. */
 vlk_var *vlk_gather_rows(vlk_tape *t, vlk_var *x, const size_t *row, size_t n);
 /* Puts a row in front of each of b sequences of equal length: (b*(T+1), D). `first` has b rows, or 1 for all. */

@@ -1,4 +1,4 @@
-/* rows.c - operations on whole rows: layer norm, l2 norm, softmax, scale, add. */
+/* rows.c - operations on whole rows: layer norm, RMS norm, l2 norm, softmax, scale, add, multiply. */
 #include "ops_internal.h"
 
 /* The derivatives by row stand in the kernel (grad_internal.h). */
@@ -33,6 +33,37 @@ vlk_var *vlk_layer_norm(vlk_tape *t, vlk_var *x, vlk_param *gamma, vlk_param *be
         return NULL;
     n.saved = stats;
     vlk_layer_norm_rows(vlk_tape_kernel(t), y->data, x->data, x->rows, x->cols, gamma->f32, beta->f32, eps, stats);
+    vlk_tape_push(t, &n);
+    return y;
+}
+
+static void rms_norm_back(vlk_tape *t, const vlk_node *n)
+{
+    int add = 0;
+    vlk_var *x = n->in[0];
+    float *dx = vlk_grad_room(t, x, &add);
+    if (vlk_rms_norm_grad_rows(vlk_tape_kernel(t), dx, add, n->par[0]->grad, n->out->grad, x->data, x->rows, x->cols,
+                               n->par[0]->f32, n->saved, vlk_tape_err(t)))
+        vlk_tape_broken(t);
+}
+static const vlk_op op_rms_norm = {"rms_norm", rms_norm_back};
+
+/* y = x rstd gamma. Saved: (rows,2) 0 and rstd. */
+vlk_var *vlk_rms_norm(vlk_tape *t, vlk_var *x, vlk_param *gamma, float eps)
+{
+    if (!x)
+        return NULL;
+    if (!vlk_param_given(gamma) || gamma->w.k != x->cols)
+        return vlk_tape_fail(t, VLK_EUSAGE, "RMS norm: the gain does not have the %zu columns of the value", x->cols);
+    vlk_var *y = vlk_var_new(t, x->rows, x->cols);
+    if (!y)
+        return NULL;
+    vlk_node n = {.op = &op_rms_norm, .out = y, .in = {x}, .par = {gamma}};
+    float *stats = NULL;
+    if (vlk_tape_wants(t, &n) && !(stats = vlk_tape_alloc(t, x->rows * 2, sizeof *stats)))
+        return NULL;
+    n.saved = stats;
+    vlk_rms_norm_rows(vlk_tape_kernel(t), y->data, x->data, x->rows, x->cols, gamma->f32, eps, stats);
     vlk_tape_push(t, &n);
     return y;
 }
@@ -187,5 +218,49 @@ vlk_var *vlk_add(vlk_tape *t, vlk_var *a, vlk_var *b, vlk_act act)
     if (act != VLK_ACT_NONE)
         vlk_act_apply(vlk_tape_kernel(t), y->data, pre, n, act);
     vlk_tape_push(t, &node);
+    return y;
+}
+
+static void multiply_range(void *arg, size_t from, size_t to)
+{
+    const struct elements *e = arg;
+    for (size_t i = from; i < to; i++)
+        e->y[i] = e->a[i] * e->b[i];
+}
+
+static void multiply_add_range(void *arg, size_t from, size_t to)
+{
+    const struct elements *e = arg;
+    for (size_t i = from; i < to; i++)
+        e->y[i] += e->a[i] * e->b[i];
+}
+
+/* da = dy b,  db = dy a. */
+static void multiply_back(vlk_tape *t, const vlk_node *n)
+{
+    for (int i = 0; i < 2; i++) {
+        int add;
+        struct elements e = {.a = n->out->grad, .b = n->in[1 - i]->data};
+        e.y = vlk_grad_room(t, n->in[i], &add);
+        if (e.y)
+            vlk_for_ranges(t, add ? multiply_add_range : multiply_range, &e, n->out->rows * n->out->cols, BLOCK);
+    }
+}
+static const vlk_op op_multiply = {"multiply", multiply_back};
+
+/* y = a b. */
+vlk_var *vlk_multiply(vlk_tape *t, vlk_var *a, vlk_var *b)
+{
+    if (!a || !b)
+        return NULL;
+    if (a->rows != b->rows || a->cols != b->cols)
+        return vlk_tape_fail(t, VLK_EUSAGE, "a product of elements of %zu by %zu and %zu by %zu", a->rows, a->cols,
+                             b->rows, b->cols);
+    vlk_var *y = vlk_var_new(t, a->rows, a->cols);
+    if (!y)
+        return NULL;
+    struct elements e = {.y = y->data, .a = a->data, .b = b->data};
+    vlk_for_ranges(t, multiply_range, &e, a->rows * a->cols, BLOCK);
+    vlk_tape_push(t, &(vlk_node){.op = &op_multiply, .out = y, .in = {a, b}});
     return y;
 }

@@ -179,7 +179,7 @@ vlk_var *vlk_var_new(vlk_tape *t, size_t rows, size_t cols)
 
 vlk_var *vlk_settle(vlk_tape *t, vlk_var *room, vlk_var *y)
 {
-    if (!room || !y || t->recording)
+    if (!room || !y || t->recording || room == y)
         return y;
     if (room->rows != y->rows || room->cols != y->cols)
         return vlk_tape_fail(t, VLK_EUSAGE, "room for %zu by %zu, not for %zu by %zu", room->rows, room->cols, y->rows,

@@ -18,7 +18,8 @@ static vlk_var *embed(vlk_tape *t, vlk_text_w *w, const int32_t *ids, const vlk_
         for (size_t r = s->start[i]; r < s->start[i + 1]; r++)
             at[r] = (int32_t)(before + r - s->start[i]);
     }
-    return vlk_embed(t, ids, at, rows, &w->token, &w->pos);
+    const vlk_lookup tables[] = {{.table = &w->token, .row = ids}, {.table = &w->pos, .row = at, .places = 1}};
+    return vlk_embed(t, tables, 2, rows);
 }
 
 /* All blocks, on the input of the first. pick: the rows that are asked of the last one, or NULL. */

@@ -99,8 +99,35 @@ static vlk_var *add_twice(struct graph *g)
 static vlk_var *embed(struct graph *g)
 {
     static const int32_t id[] = {3, 0, 3, 6, 3}, at[] = {0, 1, 2, 0, 1};
-    vlk_param *token = par(g, 7, 11);
-    return vlk_embed(g->t, id, at, 5, token, par(g, 4, 11));
+    vlk_lookup of[] = {{.row = id}, {.row = at, .places = 1}};
+    of[0].table = par(g, 7, 11);
+    of[1].table = par(g, 4, 11);
+    return vlk_embed(g->t, of, 2, 5);
+}
+static vlk_var *embed_three(struct graph *g) /* tokens, of which row 0 each time, places */
+{
+    static const int32_t id[] = {3, 0, 3, 6, 3}, at[] = {0, 1, 2, 0, 1};
+    vlk_lookup of[] = {{.row = id}, {.row = NULL}, {.row = at, .places = 1}};
+    of[0].table = par(g, 7, 300);
+    of[1].table = par(g, 2, 300);
+    of[2].table = par(g, 4, 300);
+    of[1].table->f32 = NULL; /* read as it is stored */
+    return vlk_embed(g->t, of, 3, 5);
+}
+static vlk_var *rms_norm(struct graph *g)
+{
+    vlk_var *x = in(g, 270, 13);
+    return vlk_rms_norm(g->t, x, par(g, 1, 13), 0.1f);
+}
+static vlk_var *multiply(struct graph *g)
+{
+    vlk_var *a = in(g, 3, 5);
+    return vlk_multiply(g->t, a, in(g, 3, 5));
+}
+static vlk_var *square(struct graph *g)
+{
+    vlk_var *a = in(g, 3, 5);
+    return vlk_multiply(g->t, a, a);
 }
 static vlk_var *gather(struct graph *g)
 {
@@ -258,6 +285,10 @@ static const struct grad_case table[] = {
     {.name = "add, ReLU", .build = add_relu},
     {.name = "add, used three times", .build = add_twice},
     {.name = "embed", .build = embed},
+    {.name = "embed, three tables", .build = embed_three},
+    {.name = "rms_norm", .build = rms_norm},
+    {.name = "multiply", .build = multiply},
+    {.name = "multiply, one value", .build = square},
     {.name = "gather_rows", .build = gather},
     {.name = "prepend one", .build = prepend_one},
     {.name = "prepend each", .build = prepend_each},

@@ -159,7 +159,7 @@ static void test_rows(void)
 {
     vlk_param g = param(1, 9), b = param(1, 9);
     vlk_var *x = value(4, 9), *z = value(4, 9);
-    double norm[36], unit[36], soft[36], scaled[36], sum[36], mean[9] = {0};
+    double norm[36], rms[36], product[36], unit[36], soft[36], scaled[36], sum[36], mean[9] = {0};
     for (size_t i = 0; i < 4; i++) {
         double mu = 0, var = 0, len = 0, e = 0;
         for (size_t j = 0; j < 9; j++) {
@@ -173,6 +173,8 @@ static void test_rows(void)
         for (size_t j = 0; j < 9; j++) {
             double v = x->data[i * 9 + j];
             norm[i * 9 + j] = (v - mu) / sqrt(var + 1e-5) * g.f32[j] + b.f32[j];
+            rms[i * 9 + j] = v / sqrt(len / 9 + 0.25) * g.f32[j];
+            product[i * 9 + j] = v * z->data[i * 9 + j];
             unit[i * 9 + j] = v / sqrt(len);
             soft[i * 9 + j] = exp(v) / e;
             scaled[i * 9 + j] = v * 3.5;
@@ -182,6 +184,8 @@ static void test_rows(void)
         }
     }
     close_to(vlk_layer_norm(tape, x, &g, &b, 1e-5f), norm, "layer_norm");
+    close_to(vlk_rms_norm(tape, x, &g, 0.25f), rms, "rms_norm");
+    close_to(vlk_multiply(tape, x, z), product, "multiply");
     close_to(vlk_l2_normalize(tape, x), unit, "l2_normalize");
     close_to(vlk_softmax(tape, x), soft, "softmax");
     close_to(vlk_scale(tape, x, 3.5f), scaled, "scale");
@@ -194,6 +198,8 @@ static void test_rows(void)
     fails(vlk_add(tape, x, vlk_var_new(tape, 4, 8), VLK_ACT_NONE), "a sum of 4 by 9 and 4 by 8");
     vlk_param shorter = param(1, 8);
     fails(vlk_layer_norm(tape, x, &shorter, &b, 1e-5f), "9 columns");
+    fails(vlk_rms_norm(tape, x, &shorter, 1e-5f), "9 columns");
+    fails(vlk_multiply(tape, x, vlk_var_new(tape, 3, 9)), "elements of 4 by 9 and 3 by 9");
     drop(&shorter);
     drop(&g);
     drop(&b);
@@ -206,19 +212,39 @@ static void test_gather(void)
     double want[9], first[15];
     for (size_t i = 0; i < 9; i++)
         want[i] = (double)token.f32[id[i / 3] * 3 + (int)(i % 3)] + pos.f32[place[i / 3] * 3 + (int)(i % 3)];
-    close_to(vlk_embed(tape, id, place, 3, &token, &pos), want, "embed");
-    fails(vlk_embed(tape, (const int32_t[]){5}, place, 1, &token, &pos), "token id 5 is not in [0, 5)");
-    fails(vlk_embed(tape, id, (const int32_t[]){4}, 1, &token, &pos), "more than 4 tokens");
+    vlk_lookup of[3] = {{.table = &token, .row = id}, {.table = &pos, .row = place, .places = 1}};
+    close_to(vlk_embed(tape, of, 2, 3), want, "embed");
+    of[0].row = (const int32_t[]){5};
+    fails(vlk_embed(tape, of, 2, 1), "token id 5 is not in [0, 5)");
+    of[0].row = id;
+    of[1].row = (const int32_t[]){4};
+    fails(vlk_embed(tape, of, 2, 1), "more than 4 tokens");
+    of[1].row = place;
+    fails(vlk_embed(tape, of, 0, 3), "0 tables");
+    vlk_param other = param(2, 4);
+    of[2].table = &other;
+    fails(vlk_embed(tape, of, 3, 3), "width 3 and 4");
+    drop(&other);
     uint16_t half[15];
     for (size_t i = 0; i < 15; i++)
         half[i] = vlk_f32_to_bf16(token.f32[i]);
     vlk_param narrow = token;
     narrow.w.data = half;
     narrow.w.dtype = VLK_BF16;
+    narrow.f32 = NULL;
     for (size_t i = 0; i < 9; i++)
         want[i] =
             (double)vlk_bf16_to_f32(half[id[i / 3] * 3 + (int)(i % 3)]) + pos.f32[place[i / 3] * 3 + (int)(i % 3)];
-    close_to(vlk_embed(tape, id, place, 3, &narrow, &pos), want, "embed from bf16");
+    of[0].table = &narrow;
+    close_to(vlk_embed(tape, of, 2, 3), want, "embed from bf16");
+    of[2] = (vlk_lookup){.table = &narrow}; /* a third, of which row 0 counts each time; and one alone */
+    for (size_t i = 0; i < 9; i++)
+        want[i] += (double)vlk_bf16_to_f32(half[i % 3]);
+    close_to(vlk_embed(tape, of, 3, 3), want, "embed from three tables");
+    for (size_t i = 0; i < 9; i++)
+        want[i] = (double)token.f32[id[i / 3] * 3 + (int)(i % 3)];
+    of[0].table = &token;
+    close_to(vlk_embed(tape, of, 1, 3), want, "embed from one table");
 
     vlk_var *x = value(4, 3), *cls = value(1, 3);
     for (size_t i = 0; i < 12; i++)

@@ -37,6 +37,28 @@ static void test_act(vlk_kernel *kn)
     free(x), free(y);
 }
 
+static void test_rms(vlk_kernel *kn, const float *x, size_t m, size_t d, const float *g)
+{
+    float *y = floats(m * d), *z = floats(d), *st = floats(2 * m);
+    double off = 0, stat_off = 0;
+    size_t differ = 0;
+    vlk_rms_norm_rows(kn, y, x, m, d, g, 1e-5f, st);
+    for (size_t r = 0; r < m; r++) {
+        double square = 0;
+        for (size_t i = 0; i < d; i++)
+            square += (double)x[r * d + i] * x[r * d + i] / (double)d;
+        const double rs = 1 / sqrt(square + 1e-5f);
+        stat_off = fmax(stat_off, fabs(st[2 * r + 1] / rs - 1) + fabs(st[2 * r]));
+        for (size_t i = 0; i < d; i++)
+            off = fmax(off, fabs(x[r * d + i] * rs * g[i] - y[r * d + i]) / (1 + fabs(x[r * d + i] * rs)));
+        vlk_rms_norm_rows(kn, z, x + r * d, 1, d, g, 1e-5f, NULL);
+        differ += memcmp(z, y + r * d, d * sizeof *z) != 0;
+    }
+    CHECK(off < 3e-7 && stat_off < 1e-6 && differ == 0, "%zux%zu: RMS norm is off by %g, statistics by %g, %zu differ",
+          m, d, off, stat_off, differ);
+    free(y), free(z), free(st);
+}
+
 static void test_norms(vlk_kernel *kn, size_t m, size_t d)
 {
     float *x = floats(m * d), *y = floats(m * d), *z = floats(d), *g = floats(d), *b = floats(d), *st = floats(2 * m);
@@ -61,6 +83,7 @@ static void test_norms(vlk_kernel *kn, size_t m, size_t d)
         vlk_layer_norm_rows(kn, z, x + r * d, 1, d, g, b, 1e-5f, NULL);
         differ += memcmp(z, y + r * d, d * sizeof *z) != 0;
     }
+    test_rms(kn, x, m, d, g);
     /* in units of what the rounding of the mean becomes: where the deviation is small, 1/sqrt(var) makes it larger */
     CHECK_NEAR(&norm, 2e-7, "%zux%zu: layer norm", m, d);
     CHECK_NEAR(&stat, 5e-7, "%zux%zu: mean and 1/deviation of rows", m, d);
