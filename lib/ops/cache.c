@@ -94,23 +94,51 @@ static int make_room(vlk_tape *t, vlk_kv *c, size_t *at, const vlk_packed *s)
     return 0;
 }
 
-/* Where each sequence lies in the buffer, and which is whose. -1 with the error noted. */
-static int describe(vlk_tape *t, vlk_keys *keys, const vlk_kv *c, size_t nseq)
+/* The values that stand for what was appended while the tape recorded, since it was cleared. */
+static int has_past(const vlk_tape *t, const vlk_kv *c)
+{
+    return c->past.k && c->past.clears == vlk_tape_clears(t);
+}
+
+int vlk_kv_needs_grad(const vlk_tape *t, const vlk_kv *c)
+{
+    return has_past(t, c) && (c->past.k->needs_grad || c->past.v->needs_grad);
+}
+
+/* Where each sequence lies in the buffer, and which is whose: of[i], or i. -1 with the error noted. */
+static int describe(vlk_tape *t, vlk_keys *keys, const vlk_kv *c, const uint32_t *of, size_t n)
 {
     size_t *start = vlk_tape_alloc(t, 2 * c->n + 1, sizeof *start);
-    uint32_t *of = vlk_tape_alloc(t, nseq, sizeof *of);
-    if (!start || !of)
+    uint32_t *whose = vlk_tape_alloc(t, n, sizeof *whose);
+    if (!start || !whose)
         return -1;
     for (size_t i = 0; i < c->n; i++) {
         start[2 * i] = i * c->room;
         start[2 * i + 1] = i * c->room + c->len[i];
     }
     start[2 * c->n] = c->n * c->room;
-    for (size_t i = 0; i < nseq; i++)
-        of[i] = (uint32_t)(2 * i);
+    for (size_t i = 0; i < n; i++) {
+        const size_t at = of ? of[i] : i;
+        if (at >= c->n) {
+            vlk_tape_fail(t, VLK_EUSAGE, "sequence %zu of a cache of %zu", at, c->n);
+            return -1;
+        }
+        whose[i] = (uint32_t)(2 * at);
+    }
     keys->s = (vlk_packed){.start = start, .n = 2 * c->n};
-    keys->of = of;
+    keys->of = whose;
     return 0;
+}
+
+vlk_keys vlk_kv_keys(vlk_tape *t, vlk_kv *c, const uint32_t *of, size_t n)
+{
+    vlk_keys keys = {.k = NULL};
+    if (describe(t, &keys, c, of, n))
+        return keys;
+    const int past = vlk_tape_recording(t) && has_past(t, c);
+    keys.k = past ? c->past.k : vlk_var_wrap(t, c->k, c->n * c->room, c->width);
+    keys.v = past ? c->past.v : vlk_var_wrap(t, c->v, c->n * c->room, c->width);
+    return keys;
 }
 
 vlk_keys vlk_kv_append(vlk_tape *t, vlk_kv *c, vlk_var *k, vlk_var *v, const vlk_packed *s)
@@ -123,12 +151,11 @@ vlk_keys vlk_kv_append(vlk_tape *t, vlk_kv *c, vlk_var *k, vlk_var *v, const vlk
                       k->cols);
         return keys;
     }
-    struct append_saved a = {.s = *s};
     size_t *at = vlk_tape_alloc(t, s->n, sizeof *at);
-    if (!at || make_room(t, c, at, s) || describe(t, &keys, c, s->n))
+    if (!at || make_room(t, c, at, s) || describe(t, &keys, c, NULL, s->n))
         return keys;
-    a.at = at;
-    const int past = vlk_tape_recording(t) && c->past.clears == vlk_tape_clears(t);
+    const struct append_saved a = {.s = *s, .at = at};
+    const int past = vlk_tape_recording(t) && has_past(t, c);
     vlk_var *all_k = append(t, c, c->k, k, past ? c->past.k : NULL, &a);
     vlk_var *all_v = append(t, c, c->v, v, past ? c->past.v : NULL, &a);
     if (!all_k || !all_v)

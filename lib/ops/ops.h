@@ -87,7 +87,8 @@ vlk_var *vlk_leaf(vlk_tape *t, float *data, size_t rows, size_t cols);
 
 /* y = fn(arg, x), where only x is kept: backward computes the part again. The gradients are those of fn itself, bit for
  * bit. arg (size bytes) is copied; what it points to must live until backward. fn gets its own copy of x and must give
- * the same numbers each time. `trained`: parameters inside take a gradient. */
+ * the same numbers each time. Other values that arg points to take their gradients, too. `trained`: such a value or
+ * a parameter inside takes one. */
 typedef vlk_var *vlk_part_fn(vlk_tape *t, void *arg, vlk_var *x);
 vlk_var *vlk_checkpoint(vlk_tape *t, vlk_part_fn *fn, const void *arg, size_t size, vlk_var *x, int trained);
 
@@ -136,6 +137,10 @@ void vlk_kv_clear(vlk_kv *c);
  * Their k is NULL, with the error noted, if there is no room (VLK_ELIMIT). Gradients pass to the rows of every append
  * that was recorded since the tape was cleared. Saved: s, where its rows went. */
 vlk_keys vlk_kv_append(vlk_tape *t, vlk_kv *c, vlk_var *k, vlk_var *v, const vlk_packed *s);
+/* All rows so far, query sequence i on cached sequence of[i]: beams on the prefix of their image. */
+vlk_keys vlk_kv_keys(vlk_tape *t, vlk_kv *c, const uint32_t *of, size_t n);
+/* Does a gradient pass to rows that were appended? */
+int vlk_kv_needs_grad(const vlk_tape *t, const vlk_kv *c);
 
 /* Which random numbers a call sees: a function of (seed, step, sample in the global batch, ordinal, element), so that
  * chunks, checkpointed blocks, threads and ranks see the same ones. */

@@ -62,11 +62,9 @@ static vlk_var *attention_pool(vlk_tape *t, const vlk_resnet_config *c, vlk_resn
     x = vlk_prepend(t, vlk_mean_rows(t, x, &cells), x, g->b);
     x = vlk_add_positions(t, x, &w->pos);
     vlk_var *q = vlk_linear(t, vlk_gather_rows(t, x, s.start, g->b), &w->attn.q_w, &w->attn.q_b, VLK_ACT_NONE);
-    vlk_var *k = vlk_linear(t, x, &w->attn.k_w, &w->attn.k_b, VLK_ACT_NONE);
-    vlk_var *v = vlk_linear(t, x, &w->attn.v_w, &w->attn.v_b, VLK_ACT_NONE);
-    vlk_keys own = {.k = k, .v = v, .s = s};
-    vlk_attention_options o = {.heads = c->heads};
-    return vlk_linear(t, vlk_attention(t, q, &one, NULL, &own, &o), &w->attn.o_w, &w->attn.o_b, VLK_ACT_NONE);
+    const vlk_keys rows = vlk_attend_keys(t, &w->attn, &(vlk_look){.states = x, .at = {.s = s}});
+    const vlk_attention_options o = {.heads = c->heads};
+    return vlk_attend(t, &w->attn, &(vlk_asking){.q = q, .s = one}, &rows, NULL, NULL, &o);
 }
 
 vlk_var *vlk_resnet(const vlk_pass *p, const vlk_resnet_config *c, vlk_resnet_w *w, const vlk_images *images)

@@ -12,12 +12,8 @@ vlk_var *vlk_probe_pool(const vlk_pass *p, const vlk_block_config *c, vlk_probe_
         return NULL;
     vlk_var *q = vlk_linear(t, vlk_param_rows(t, &w->probe), &w->attn.q_w, &w->attn.q_b, VLK_ACT_NONE);
     q = vlk_gather_rows(t, q, zeros.start, s->n);
-    vlk_var *k = vlk_linear(t, x, &w->attn.k_w, &w->attn.k_b, VLK_ACT_NONE);
-    vlk_var *v = vlk_linear(t, x, &w->attn.v_w, &w->attn.v_b, VLK_ACT_NONE);
-    vlk_keys own = {.k = k, .v = v, .s = *s};
-    vlk_attention_options o = {.heads = c->heads};
-    vlk_var *a = vlk_linear(t, vlk_attention(t, q, &one, NULL, &own, &o), &w->attn.o_w, &w->attn.o_b, VLK_ACT_NONE);
-    vlk_var *h = vlk_layer_norm(t, a, &w->ln.g, &w->ln.b, c->eps);
-    h = vlk_linear(t, h, &w->mlp.fc1_w, &w->mlp.fc1_b, c->act);
-    return vlk_linear_add(t, a, h, &w->mlp.fc2_w, &w->mlp.fc2_b);
+    const vlk_keys tokens = vlk_attend_keys(t, &w->attn, &(vlk_look){.states = x, .at = {.s = *s}});
+    const vlk_attention_options o = {.heads = c->heads};
+    vlk_var *a = vlk_attend(t, &w->attn, &(vlk_asking){.q = q, .s = one}, &tokens, NULL, NULL, &o);
+    return vlk_feed_forward(t, c, &w->mlp, vlk_block_norm(t, c, &w->ln, a), a);
 }

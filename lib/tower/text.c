@@ -28,8 +28,10 @@ static vlk_var *blocks(const vlk_pass *p, const vlk_text_config *c, vlk_text_w *
 {
     vlk_show(p, "text_hidden", 0, x);
     for (size_t i = 0; i < c->layers; i++) {
-        int last = i + 1 == c->layers;
-        x = vlk_block(p, &c->block, &w->block[i], x, s, last ? pick : NULL, cache ? cache + i : NULL);
+        vlk_rows rows = {.s = *s, .cache = cache ? cache + i : NULL};
+        if (pick && i + 1 == c->layers)
+            rows.pick = *pick;
+        x = vlk_block(p, &c->block, &w->block[i], i, x, &rows);
         vlk_show(p, "text_hidden", i + 1, x);
     }
     return x;

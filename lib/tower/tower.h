@@ -6,8 +6,8 @@
  *   pass         how the network runs this time: tape, train or eval, noise, who watches. An argument, so that two
  *                passes over the same parameters can differ, and a frozen tower runs beside a trained one
  *
- * Letters of shapes: B batch, T tokens, P patches, D width, M hidden width of the feed-forward, E embedding, H heads,
- * V vocabulary, C channels. */
+ * Letters of shapes: B batch, T tokens, P patches, D width, M hidden width of the feed-forward, A width of all heads
+ * (D, but for small T5), E embedding, H heads, V vocabulary, C channels. */
 #ifndef VLK_TOWER_H
 #define VLK_TOWER_H
 
@@ -36,31 +36,84 @@ typedef struct vlk_pass {
 
 void vlk_show(const vlk_pass *p, const char *what, size_t layer, const vlk_var *v);
 
+/* ---- attention with its projections (attend.c) --------------------------------------------------------- */
+
+typedef struct vlk_attn_w {
+    vlk_param q_w, q_b, k_w, k_b, v_w, v_b, o_w, o_b; /* (A,D), (A), k and v (A, width of what is looked at), (D,A) */
+} vlk_attn_w;
+
+/* What an attention looks at: `states`, of which its keys and values are made; or, with states NULL, at.k and at.v,
+ * which vlk_attend_keys made earlier. at.s and at.of say whose they are. Both NULL: nothing. */
+typedef struct vlk_look {
+    vlk_var *states;
+    vlk_keys at;
+} vlk_look;
+vlk_keys vlk_attend_keys(vlk_tape *t, vlk_attn_w *w, const vlk_look *look);
+
+/* Who looks: rows of x, which are projected after they were picked; or queries that are projected already. */
+typedef struct vlk_asking {
+    vlk_var *x;
+    const size_t *pick; /* rows of x; NULL: all */
+    vlk_var *q;         /* not NULL: x and pick are not read */
+    vlk_packed s;       /* the sequences of those rows */
+} vlk_asking;
+/* (rows that ask, D): to + o_w attention + o_b. `to` is used up; NULL: nothing is added. before and own as in
+ * vlk_attention. */
+vlk_var *vlk_attend(vlk_tape *t, vlk_attn_w *w, const vlk_asking *a, const vlk_keys *before, const vlk_keys *own,
+                    vlk_var *to, const vlk_attention_options *o);
+
 /* ---- the block (block.c) ----------------------------------------------------------------------------- */
 
+typedef enum vlk_norm_kind { VLK_LAYER_NORM, VLK_RMS_NORM } vlk_norm_kind;
+typedef enum vlk_norm_place {
+    VLK_PRE_NORM, /* x + f(norm(x)) */
+    VLK_POST_NORM /* norm(x + f(x)) */
+} vlk_norm_place;
+
+typedef enum vlk_cross_images {
+    VLK_CROSS_ONE,   /* layers look at image[0] */
+    VLK_CROSS_TURNS, /* at image[0] and image[1] by turns: ALBEF on pairs of images */
+    VLK_CROSS_BOTH   /* at both, by an attention for each: BLIP on pairs of images */
+} vlk_cross_images;
+
+/* Layers from `from` on, every `every`-th of them, have cross-attention; every = 0: no layer has. */
+typedef struct vlk_cross_config {
+    size_t from, every;
+    vlk_cross_images images;
+    size_t merge_from; /* VLK_CROSS_BOTH: layers below it take the mean of both; the others merge both side by side */
+} vlk_cross_config;
+
+/* All zero but the shapes: CLIP's block. */
 typedef struct vlk_block_config {
     size_t width, heads, mlp; /* D, H, M */
     vlk_act act;
     float eps;
+    float scale; /* of q.k; 0: 1/sqrt(A/H). T5: 1 */
     int causal;
+    vlk_norm_place norm_place;
+    vlk_norm_kind norm;
+    int gated; /* fc2(act(gate(x)) fc1(x)) instead of fc2(act(fc1(x))): T5 v1.1 */
+    vlk_cross_config cross;
+    int query_mlp; /* Q-Former: query rows have a feed-forward of their own, and they alone look at images */
 } vlk_block_config;
 
+/* Does this layer have cross-attention? */
+int vlk_block_crosses(const vlk_block_config *c, size_t layer);
+
 typedef struct vlk_norm_w {
-    vlk_param g, b; /* (D) */
+    vlk_param g, b; /* (D); b absent in an RMS norm */
 } vlk_norm_w;
 
-typedef struct vlk_attn_w {
-    vlk_param q_w, q_b, k_w, k_b, v_w, v_b, o_w, o_b; /* (D,D), (D) */
-} vlk_attn_w;
-
 typedef struct vlk_mlp_w {
+    vlk_param gate_w;                     /* (M,D): gated */
     vlk_param fc1_w, fc1_b, fc2_w, fc2_b; /* (M,D), (M), (D,M), (D) */
 } vlk_mlp_w;
 
 typedef struct vlk_block_w {
-    vlk_norm_w ln1, ln2;
-    vlk_attn_w self;
-    vlk_mlp_w mlp;
+    vlk_norm_w ln1, ln_cross, ln2, ln2_query; /* of self-attention, cross-attention, feed-forward, query_mlp's */
+    vlk_attn_w self, cross[2];
+    vlk_param merge_w, merge_b; /* (D,2D), (D) */
+    vlk_mlp_w mlp, mlp_query;
 } vlk_block_w;
 
 /* Only these rows are asked of a block: keys and values are made of all rows, the rest of these alone. qs are the
@@ -70,9 +123,28 @@ typedef struct vlk_pick {
     vlk_packed qs;
 } vlk_pick;
 
-/* x (rows,D) to the block's result (rows,D), or (picked,D); x is used up. pick and cache may be NULL. */
-vlk_var *vlk_block(const vlk_pass *p, const vlk_block_config *c, vlk_block_w *w, vlk_var *x, const vlk_packed *s,
-                   const vlk_pick *pick, vlk_kv *cache);
+/* What the rows of a block's x are and what they may look at. s alone: self-attention within each sequence. The lists
+ * are borrowed until backward is done. */
+typedef struct vlk_rows {
+    vlk_packed s;
+    vlk_pick pick;     /* row NULL: all rows are asked. Not with `queries` */
+    size_t queries;    /* with query_mlp: the first rows of each sequence that are query rows */
+    int causal;        /* also where the config does not say so: Q-Former's captions */
+    const float *bias; /* added to the scores of self-attention, as vlk_attention takes it, or NULL */
+    vlk_keys before;   /* keys of self-attention before the sequence's own: a prefix. k NULL: none */
+    vlk_kv *cache;     /* own keys are appended to it, and all of it is looked at; or NULL. Not checkpointed */
+    vlk_look image[2]; /* without the one that a layer asks for, the layer's cross-attention is left out */
+    vlk_attention_seen *seen, *seen_image[2]; /* filled where the tape records, or NULL. Not checkpointed */
+} vlk_rows;
+
+/* x (rows,D) to the block's result (rows,D), or (picked,D); x is used up. Gradients pass to x and to all that r looks
+ * at, also where the block itself is frozen or checkpointed. */
+vlk_var *vlk_block(const vlk_pass *p, const vlk_block_config *c, vlk_block_w *w, size_t layer, vlk_var *x,
+                   const vlk_rows *r);
+/* The parts of a block that heads use too: the norm; to + fc2(act(fc1(x))), `to` is used up. */
+vlk_var *vlk_block_norm(vlk_tape *t, const vlk_block_config *c, vlk_norm_w *w, vlk_var *x);
+vlk_var *vlk_feed_forward(vlk_tape *t, const vlk_block_config *c, vlk_mlp_w *w, vlk_var *x, vlk_var *to);
+
 /* n sequences of len rows each. s.start is NULL when there is no memory. */
 vlk_packed vlk_equal_sequences(vlk_tape *t, size_t n, size_t len);
 /* Does one of these take a gradient? */

@@ -99,14 +99,16 @@ vlk_var *vlk_vit(const vlk_pass *p, const vlk_vit_config *c, vlk_vit_w *w, const
     size_t tokens = kept_patches(p, (images->h / c->patch) * (images->w / c->patch)) + (size_t)c->class_token;
     vlk_packed s = vlk_equal_sequences(t, images->b, tokens), one = vlk_equal_sequences(t, images->b, 1);
     int first_only = c->pool == VLK_POOL_FIRST && !p->watch.fn;
-    vlk_pick pick = {s.start, one};
+    vlk_rows rows = {.s = s};
     if (!s.start || !one.start)
         return NULL;
     vlk_var *x = embed(p, c, w, images);
     vlk_show(p, "image_hidden", 0, x);
     for (size_t i = 0; i < c->layers; i++) {
         int last = i + 1 == c->layers;
-        x = vlk_block(p, &c->block, &w->block[i], x, &s, last && first_only ? &pick : NULL, NULL);
+        if (last && first_only)
+            rows.pick = (vlk_pick){.row = s.start, .qs = one};
+        x = vlk_block(p, &c->block, &w->block[i], i, x, &rows);
         vlk_show(p, "image_hidden", i + 1, x);
     }
     if (c->layers && first_only) /* rows are pooled already; the norm is by rows */
