@@ -194,7 +194,7 @@ static vlk_var *batch_norm(struct graph *g, int train, vlk_act act)
 }
 static vlk_var *batch_norm_frozen(struct graph *g)
 {
-    return batch_norm(g, 0, VLK_ACT_RELU);
+    return batch_norm(g, 0, VLK_ACT_QUICK_GELU);
 }
 static vlk_var *batch_norm_train(struct graph *g)
 {
