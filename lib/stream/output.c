@@ -5,7 +5,7 @@
  * The lock is on the temporary: a second run on the same output is refused while the first lives, and what a
  * killed run has left is taken over by the next. A device or named pipe is written directly, like standard output.
  * A link is followed: the file it leads to is replaced, and the link stays. */
-#define _DEFAULT_SOURCE /* flock: a lock that belongs to the open file and ends with the process */
+#define _DEFAULT_SOURCE /* realpath */
 #include "stream.h"
 
 #include <errno.h>
@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -57,9 +56,9 @@ static int name_temporary(vlk_out *o, vlk_err *err)
         goto out;
     /* Names may have 255 bytes. A very long one is cut, and a hash of all of it keeps temporaries apart. */
     if (n <= NAME_ROOM)
-        rc = vlk_buf_addf(&b, err, ".%s.vlk-tmp", name);
+        rc = vlk_buf_addf(&b, err, ".%s" VLK_TMP_SUFFIX, name);
     else
-        rc = vlk_buf_addf(&b, err, ".%.200s-%016llx.vlk-tmp", name, (unsigned long long)vlk_fnv1a64(name, n));
+        rc = vlk_buf_addf(&b, err, ".%.200s-%016llx" VLK_TMP_SUFFIX, name, (unsigned long long)vlk_fnv1a64(name, n));
     if (rc != 0)
         goto out;
     o->tmp = vlk_path_join(o->dir, b.data, err);
@@ -82,8 +81,7 @@ static int open_temporary(vlk_out *o, vlk_err *err)
             return vlk_fail_errno(err, "%s: cannot create its temporary file %s", o->path, o->tmp);
         if (fstat(o->fd, &here) != 0 || !S_ISREG(here.st_mode))
             return vlk_fail(err, VLK_EIO, "%s: its temporary name %s is taken by something else", o->path, o->tmp);
-        /* File systems that know no locks (ENOLCK, ENOTSUP) are written without. */
-        if (flock(o->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        if (vlk_lock(o->fd))
             return vlk_fail(err, VLK_EIO, "%s: another run is writing it now (%s is locked)", o->path, o->tmp);
         if (lstat(o->tmp, &there) == 0 && there.st_dev == here.st_dev && there.st_ino == here.st_ino) {
             if (ftruncate(o->fd, 0) != 0)

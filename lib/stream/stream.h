@@ -287,4 +287,23 @@ void vlk_folder_close(vlk_folder *f);
 /* 1: *path a file; 2: *path could not be looked at (err); 0 the end; -1. Borrowed until the next call. */
 int vlk_folder_next(vlk_folder *f, const char **path, vlk_err *err) VLK_MUST_USE;
 
+/* ---- locks and leftovers (lock.c), folders as wholes (tree.c) ---------------------------------- */
+
+/* The end of a name under which something is written, and of one that waits for its removal; both begin with a dot. */
+#define VLK_TMP_SUFFIX ".vlk-tmp"
+#define VLK_OLD_SUFFIX ".vlk-old"
+
+/* Locks an open file or folder until it is closed or the process ends. 0; 1: another process has it. On file systems
+ * that know no locks (some network ones): 0, without a lock. */
+int vlk_lock(int fd) VLK_MUST_USE;
+/* Removes such names from the open folder `dir`, whose lock the caller has; `path` is the folder's, for messages. */
+int vlk_remove_leftovers(int dir, const char *path, vlk_err *err) VLK_MUST_USE;
+
+/* `name` in the open folder dir, with all that is in it: removed (links are not followed); written to disk. */
+int vlk_tree_remove(int dir, const char *name, const char *path, vlk_err *err);
+int vlk_tree_sync(int dir, const char *name, const char *path, vlk_err *err) VLK_MUST_USE;
+/* Calls fn for each name in the folder but . and .. ; ends early where fn returns -1. */
+typedef int vlk_names_fn(void *arg, const char *name, vlk_err *err);
+int vlk_tree_names(int dir, vlk_names_fn *fn, void *arg, const char *path, vlk_err *err) VLK_MUST_USE;
+
 #endif

@@ -4,8 +4,7 @@
  * a link:         symlink .last.vlk-tmp -> step-000120 | rename to last
  * a removal:      rename step-000040 to .step-000040.vlk-old | delete what is in it
  * So names that begin with a dot and end in .vlk-tmp or .vlk-old are leftovers of a killed run: opening removes them.
- * The folder itself is locked (flock), so that two runs never share it. */
-#define _DEFAULT_SOURCE /* flock: a lock that ends with the process, and leaves no file behind */
+ * The folder itself is locked (lib/stream/lock.c), so that two runs never share it. */
 #include "run_internal.h"
 
 #include <errno.h>
@@ -13,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -23,28 +21,6 @@ enum { NAME_ROOM = 64, CONFIG_MAX = 16 << 20 };
 static void step_name(char out[NAME_ROOM], const char *before, uint64_t step, const char *after)
 {
     snprintf(out, NAME_ROOM, "%sstep-%06ju%s", before, (uintmax_t)step, after);
-}
-
-static int ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), m = strlen(end);
-    return n > m && strcmp(s + n - m, end) == 0;
-}
-
-static int clean_name(void *arg, const char *name, vlk_err *err)
-{
-    const vlk_run *r = arg;
-    if (name[0] == '.' && (ends_with(name, ".vlk-tmp") || ends_with(name, ".vlk-old")))
-        return vlk_tree_remove(r->fd, name, r->path, err);
-    return 0;
-}
-
-/* flock is refused on some network file systems: then there is no lock, and nothing is said. */
-static int lock(const vlk_run *r, vlk_err *err)
-{
-    if (flock(r->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-        return vlk_fail(err, VLK_EIO, "%s: another process is training in it now", r->path);
-    return 0;
 }
 
 vlk_run *vlk_run_open(const char *path, int create, vlk_err *err)
@@ -65,7 +41,11 @@ vlk_run *vlk_run_open(const char *path, int create, vlk_err *err)
         vlk_fail_errno(err, "%s: cannot open the folder of the run", path);
         goto out;
     }
-    if (lock(r, err) != 0 || vlk_tree_names(r->fd, clean_name, r, path, err) != 0)
+    if (vlk_lock(r->fd)) {
+        vlk_fail(err, VLK_EIO, "%s: another process is training in it now", path);
+        goto out;
+    }
+    if (vlk_remove_leftovers(r->fd, path, err) != 0)
         goto out;
     return r;
 out:
@@ -159,7 +139,7 @@ static int list_steps(const vlk_run *r, steps *s, vlk_err *err)
 /* Appends RUN/name. */
 static int add_path(vlk_buf *path, const vlk_run *r, const char *name, vlk_err *err)
 {
-    return vlk_buf_addf(path, err, "%s%s%s", r->path, ends_with(r->path, "/") ? "" : "/", name);
+    return vlk_buf_addf(path, err, "%s%s%s", r->path, *r->path && r->path[strlen(r->path) - 1] == '/' ? "" : "/", name);
 }
 
 int vlk_run_newest(const vlk_run *r, uint64_t *step, vlk_buf *path, vlk_err *err)
@@ -196,7 +176,7 @@ int vlk_run_begin(vlk_run *r, uint64_t step, size_t bytes, vlk_buf *path, vlk_er
 {
     char name[NAME_ROOM], final[NAME_ROOM];
     struct stat st;
-    step_name(name, ".", step, ".vlk-tmp");
+    step_name(name, ".", step, VLK_TMP_SUFFIX);
     step_name(final, "", step, "");
     if (step > INT64_MAX)
         return vlk_fail(err, VLK_EUSAGE, "%s: step %ju is too large", r->path, (uintmax_t)step);
@@ -212,7 +192,7 @@ int vlk_run_begin(vlk_run *r, uint64_t step, size_t bytes, vlk_buf *path, vlk_er
 void vlk_run_abort(vlk_run *r, uint64_t step)
 {
     char name[NAME_ROOM];
-    step_name(name, ".", step, ".vlk-tmp");
+    step_name(name, ".", step, VLK_TMP_SUFFIX);
     (void)vlk_tree_remove(r->fd, name, r->path, NULL); /* what stays is removed by the next opening */
 }
 
@@ -222,7 +202,7 @@ static int set_link(const vlk_run *r, const char *name, uint64_t step, vlk_err *
     char target[NAME_ROOM], now[NAME_ROOM] = "", tmp[NAME_ROOM];
     struct stat st;
     step_name(target, "", step, "");
-    snprintf(tmp, sizeof tmp, ".%s.vlk-tmp", name);
+    snprintf(tmp, sizeof tmp, ".%s" VLK_TMP_SUFFIX, name);
     if (fstatat(r->fd, target, &st, AT_SYMLINK_NOFOLLOW) != 0)
         return vlk_fail_errno(err, "%s/%s: cannot point to %s", r->path, name, target);
     ssize_t n = readlinkat(r->fd, name, now, sizeof now - 1);
@@ -247,7 +227,7 @@ static int prune(const vlk_run *r, uint64_t step, uint64_t best, size_t keep, vl
         if (s.step[i] == step || (best != 0 && s.step[i] == best))
             continue;
         step_name(name, "", s.step[i], "");
-        step_name(old, ".", s.step[i], ".vlk-old");
+        step_name(old, ".", s.step[i], VLK_OLD_SUFFIX);
         if (renameat(r->fd, name, r->fd, old) != 0)
             rc = vlk_fail_errno(err, "%s: cannot remove %s", r->path, name);
         else
@@ -273,7 +253,7 @@ int vlk_run_settle(vlk_run *r, uint64_t step, uint64_t best, size_t keep, vlk_er
 int vlk_run_commit(vlk_run *r, uint64_t step, uint64_t best, size_t keep, vlk_err *err)
 {
     char name[NAME_ROOM], final[NAME_ROOM];
-    step_name(name, ".", step, ".vlk-tmp");
+    step_name(name, ".", step, VLK_TMP_SUFFIX);
     step_name(final, "", step, "");
     /* The lines of the steps up to here must last as long as the checkpoint, which will not compute them again. */
     if (vlk_tree_sync(r->fd, name, r->path, err) != 0 || vlk_run_metrics_sync(r, err) != 0)

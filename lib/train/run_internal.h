@@ -10,13 +10,6 @@ struct vlk_run {
     int metrics; /* metrics.jsonl, or -1 */
 };
 
-/* Trees (run_tree.c): `name` in the folder dir, with all that is in it; `path` is the folder's, for messages. */
-int vlk_tree_remove(int dir, const char *name, const char *path, vlk_err *err);
-int vlk_tree_sync(int dir, const char *name, const char *path, vlk_err *err);
-/* Calls fn for each name in the folder but . and .. ; ends early where fn returns -1. */
-typedef int vlk_names_fn(void *arg, const char *name, vlk_err *err);
-int vlk_tree_names(int dir, vlk_names_fn *fn, void *arg, const char *path, vlk_err *err);
-
 /* Writes what is in memory of metrics.jsonl to disk (run_metrics.c). */
 int vlk_run_metrics_sync(vlk_run *r, vlk_err *err);
 

@@ -1,6 +1,6 @@
-/* run_tree.c - folders as wholes: listed, removed, written to disk. Works with descriptors, so that no name can lead
+/* tree.c - folders as wholes: listed, removed, written to disk. Works with descriptors, so that no name can lead
  * out of the folder: links are removed, never followed. */
-#include "run_internal.h"
+#include "stream.h"
 
 #include <dirent.h>
 #include <errno.h>
