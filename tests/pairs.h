@@ -178,7 +178,7 @@ static inline vlk_dataset *open_index(char *const *operand, size_t n, size_t cac
 
 static inline vlk_loader_options options(const vlk_dataset *ix, order *o, const char *augment)
 {
-    vlk_loader_options l = {.index = ix, .draw = draw, .draw_arg = o, .batch = 4, .negatives = 2, .threads = 1};
+    vlk_loader_options l = {.dataset = ix, .draw = draw, .draw_arg = o, .batch = 4, .negatives = 2, .threads = 1};
     vlk_preprocess_openai(&l.preprocess, S);
     must(vlk_augment_parse(&l.augment, augment, &err));
     return l;

@@ -1,4 +1,4 @@
-/* index.c - the index of training samples: its making from operands, and what it answers (index_internal.h). */
+/* dataset.c - the index of training samples: its making from operands, and what it answers (dataset_internal.h). */
 #include "dataset_internal.h"
 
 #include <limits.h>

@@ -1,4 +1,4 @@
-/* index_internal.h - the index of training samples, as its files share it.
+/* dataset_internal.h - the index of training samples, as its files share it.
  *
  *   entry    32 bytes a sample: where its image lies, and where its texts begin
  *   text     one run of bytes for all samples: [length, bytes, NUL] of the key, each caption, each negative, the label
@@ -59,7 +59,7 @@ struct vlk_dataset {
 /* Building returns 0; -1: no memory, no room, stopped; 1: the source is broken (err says why). Here err is never NULL.
  */
 
-/* index.c: a sample begins with its key; texts are added; it ends with its image, or with what is wrong with it. */
+/* dataset.c: a sample begins with its key; texts are added; it ends with its image, or with what is wrong with it. */
 int vlk_dataset_begin(vlk_dataset *ds, const char *key, size_t n, vlk_err *err) VLK_MUST_USE;
 int vlk_dataset_text(vlk_dataset *ds, const char *s, size_t n, vlk_err *err) VLK_MUST_USE;
 int vlk_dataset_end(vlk_dataset *ds, const vlk_entry *e, vlk_err *err) VLK_MUST_USE;
@@ -71,16 +71,16 @@ int vlk_dataset_new_source(vlk_dataset *ds, const char *name, size_t n, vlk_err 
 /* A source was found broken: 0 if the caller allows that and was told, else 1. */
 int vlk_dataset_broken(vlk_dataset *ds, const char *name, vlk_err *err) VLK_MUST_USE;
 
-/* index_names.c: every name that operand's part [s, s+n) stands for, in order; `each` returns 0 to go on. */
+/* dataset_names.c: every name that operand's part [s, s+n) stands for, in order; `each` returns 0 to go on. */
 int vlk_dataset_braces(const char *s, size_t n, int (*each)(void *arg, const char *name, vlk_err *err), void *arg,
                        vlk_err *err) VLK_MUST_USE;
 /* The length of the operand's first part (up to "::" or the end). A name that exists is one part. */
 size_t vlk_dataset_part(const char *s);
 
-/* index_source.c: a tar, folder, list or image by its name. */
+/* dataset_source.c: a tar, folder, list or image by its name. */
 int vlk_dataset_add(vlk_dataset *ds, const char *name, vlk_err *err) VLK_MUST_USE;
 
-/* index_read.c */
+/* dataset_read.c */
 int vlk_dataset_hold(vlk_dataset *ds, const void *p, size_t n, vlk_entry *e, vlk_err *err) VLK_MUST_USE;
 /* The bytes of a sample's image, in `buf` or borrowed. 0; 1: the sample is bad (stage, err); -1: its shard is gone,
  * or no memory. Any number of threads. */

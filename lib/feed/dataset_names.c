@@ -1,4 +1,4 @@
-/* index_names.c - names of shards: "a-{0000..0009}.tar::b-{x,y}.tar" to the list that it stands for.
+/* dataset_names.c - names of shards: "a-{0000..0009}.tar::b-{x,y}.tar" to the list that it stands for.
  *
  * {LO..HI}: numbers, both included, with as many digits as LO has (zeros in front). {A,B,C}: words. Several braces are
  * a product, the last one runs fastest. Braces that are neither stand for themselves, as in a shell. */

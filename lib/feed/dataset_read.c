@@ -1,4 +1,4 @@
-/* index_read.c - the encoded images of an index: where those of packed tars are put, and how all are read again.
+/* dataset_read.c - the encoded images of an index: where those of packed tars are put, and how all are read again.
  *
  * An image of a plain tar is read where it lies. The tars are kept open, so that one may be deleted while a run goes
  * on; where there are more of them than files may be open, they are opened again for each read, and must then be what

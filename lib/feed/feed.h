@@ -202,7 +202,7 @@ typedef struct vlk_draw {
 } vlk_draw;
 
 typedef struct vlk_loader_options {
-    const vlk_dataset *index; /* borrowed */
+    const vlk_dataset *dataset; /* borrowed */
     /* Called by the thread that calls vlk_loader_next, for rising positions without gaps, some way ahead.
      * 1; 0: the order ends here; -1 with err. */
     int (*draw)(void *arg, uint64_t position, vlk_draw *d, vlk_err *err);

@@ -13,13 +13,15 @@
 
 static const size_t LOOK_AHEAD = (size_t)256 << 20;
 
+enum { STREAK_ROUNDS = 16 }; /* an order that never draws some samples ends here, when all others are bad */
+
 /* ---- rows ------------------------------------------------------------------------------------------------- */
 
 /* `negatives` of the sample's, without repetition: the start of a shuffle of all. */
 static int pick_negatives(vlk_loader *l, const vlk_draw *d, vlk_load_row *row, vlk_span *out, vlk_err *err)
 {
     uint64_t key[4];
-    size_t n = vlk_dataset_negatives(l->opt.index, d->sample), want = n < l->opt.negatives ? n : l->opt.negatives;
+    size_t n = vlk_dataset_negatives(l->opt.dataset, d->sample), want = n < l->opt.negatives ? n : l->opt.negatives;
     vlk_load_key(key, d, VLK_RANDOM_NEGATIVE);
     if (vlk_grow(&l->pick, &l->pick_cap, n, sizeof *l->pick, err) != 0)
         return -1;
@@ -29,7 +31,7 @@ static int pick_negatives(vlk_loader *l, const vlk_draw *d, vlk_load_row *row, v
         size_t j = i + (size_t)vlk_random_below(key, i, n - i), keep_i = l->pick[j];
         l->pick[j] = l->pick[i];
         l->pick[i] = keep_i;
-        out[i] = vlk_dataset_negative(l->opt.index, d->sample, keep_i);
+        out[i] = vlk_dataset_negative(l->opt.dataset, d->sample, keep_i);
     }
     row->negative = out;
     row->negatives = want;
@@ -39,7 +41,7 @@ static int pick_negatives(vlk_loader *l, const vlk_draw *d, vlk_load_row *row, v
 /* A row; its pixels, where they are ours. */
 static int take_good(vlk_loader *l, const load_slot *s, size_t at, vlk_err *err)
 {
-    const vlk_dataset *ds = l->opt.index;
+    const vlk_dataset *ds = l->opt.dataset;
     const vlk_draw *d = &s->draw;
     vlk_load_row *row = &l->row[at];
     uint64_t key[4];
@@ -65,7 +67,7 @@ static int add_bad(vlk_loader *l, size_t sample, uint64_t position, const char *
         return -1;
     l->bad[l->bads++] = (vlk_load_bad){.sample = sample,
                                        .position = position,
-                                       .key = vlk_dataset_key(l->opt.index, sample),
+                                       .key = vlk_dataset_key(l->opt.dataset, sample),
                                        .stage = stage,
                                        .err = *why};
     return 0;
@@ -150,26 +152,52 @@ static int exchange(vlk_loader *l, int rc, size_t *rows, vlk_err *err)
     for (size_t i = 0; i < first; i++) /* the buffer may have moved */
         l->bad[i].stage = news[i].stage;
     for (size_t i = first; i < n; i++)
-        if (news[i].sample >= vlk_dataset_count(l->opt.index) ||
+        if (news[i].sample >= vlk_dataset_count(l->opt.dataset) ||
             add_bad(l, (size_t)news[i].sample, news[i].position, news[i].stage, &news[i].err, err) != 0)
             return -1;
     drop_rows(l, rows);
     return 1;
 }
 
-/* What is new among the bad ones: told before? As many in a row as there are samples? */
-static int judge(vlk_loader *l, vlk_err *err)
+/* ---- bad samples in a row ------------------------------------------------------------------------------- */
+
+/* A good sample came: the streak begins again. */
+static void end_streak(vlk_loader *l)
 {
-    const size_t all = vlk_dataset_count(l->opt.index);
+    for (size_t i = 0; i < l->streak; i++)
+        l->marks[l->streak_sample[i]] &= (unsigned char)~LOAD_IN_STREAK;
+    l->streak = l->streak_positions = 0;
+}
+
+/* Counts different samples: an order that shuffles each epoch may draw a bad one twice before a good one comes. */
+static int add_to_streak(vlk_loader *l, const vlk_load_bad *b, vlk_err *err)
+{
+    if (b->position != l->streak_next)
+        end_streak(l);
+    l->streak_next = b->position + 1;
+    l->streak_positions++;
+    if (l->marks[b->sample] & LOAD_IN_STREAK)
+        return 0;
+    if (vlk_grow(&l->streak_sample, &l->streak_cap, l->streak + 1, sizeof *l->streak_sample, err) != 0)
+        return -1;
+    l->streak_sample[l->streak++] = b->sample;
+    l->marks[b->sample] |= LOAD_IN_STREAK;
+    return 0;
+}
+
+/* Looks at the new bad samples: reported before? Has every sample been bad since the last good one? */
+static int check_streak(vlk_loader *l, vlk_err *err)
+{
+    const size_t all = vlk_dataset_count(l->opt.dataset);
     for (; l->judged < l->bads; l->judged++) {
         vlk_load_bad *b = &l->bad[l->judged];
-        b->again = l->told[b->sample];
-        l->told[b->sample] = 1;
-        l->streak = b->position == l->streak_next ? l->streak + 1 : 1;
-        l->streak_next = b->position + 1;
-        if (l->streak >= all)
-            return vlk_fail(err, VLK_EFORMAT, "%zu samples in a row cannot be used; the last one, %s: %s", l->streak,
-                            b->key.s, b->err.msg);
+        b->again = (l->marks[b->sample] & LOAD_REPORTED) != 0;
+        l->marks[b->sample] |= LOAD_REPORTED;
+        if (add_to_streak(l, b, err) != 0)
+            return -1;
+        if (l->streak >= all || l->streak_positions / STREAK_ROUNDS >= all)
+            return vlk_fail(err, VLK_EFORMAT, "%zu samples in a row cannot be used; the last one, %s: %s",
+                            l->streak_positions, b->key.s, b->err.msg);
     }
     return 0;
 }
@@ -189,7 +217,7 @@ static int round_of(vlk_loader *l, size_t *rows, int *ended, vlk_err *err)
     } else if (rc < 0 || vlk_load_stopped(l)) {
         return rc < 0 ? -1 : 0;
     }
-    return judge(l, err) != 0 ? -1 : 1;
+    return check_streak(l, err) != 0 ? -1 : 1;
 }
 
 int vlk_loader_next(vlk_loader *l, vlk_load_batch *b, vlk_err *err)
@@ -240,7 +268,7 @@ static int init_sizes(vlk_loader *l, vlk_err *err)
 /* Room for all base images, if they fit: pages are taken when they are written to. */
 static int init_kept(vlk_loader *l, vlk_err *err)
 {
-    size_t n = vlk_dataset_count(l->opt.index), bytes;
+    size_t n = vlk_dataset_count(l->opt.dataset), bytes;
     if (!l->has_base || n == 0 || vlk_mul(n, l->base_bytes + 1, &bytes) || bytes > l->opt.cache_bytes)
         return 0;
     l->kept = vlk_calloc(n, l->base_bytes, err);
@@ -261,9 +289,10 @@ static int init_memory(vlk_loader *l, vlk_err *err)
     l->own = vlk_calloc(o->batch, sizeof *l->own, err);
     l->row = vlk_calloc(o->batch, sizeof *l->row, err);
     l->negative = vlk_calloc(spans + 1, sizeof *l->negative, err);
-    l->told = vlk_calloc(vlk_dataset_count(o->index) + 1, 1, err);
+    l->marks = vlk_calloc(vlk_dataset_count(o->dataset) + 1, 1, err);
     l->worker = vlk_calloc(threads, sizeof *l->worker, err);
-    if (!l->slot || !l->slot_pixels || !l->batch_pixels || !l->own || !l->row || !l->negative || !l->told || !l->worker)
+    if (!l->slot || !l->slot_pixels || !l->batch_pixels || !l->own || !l->row || !l->negative || !l->marks ||
+        !l->worker)
         return -1;
     for (size_t i = 0; i < threads; i++) {
         load_worker *w = &l->worker[i];
@@ -318,14 +347,15 @@ void vlk_loader_close(vlk_loader *l)
     vlk_buf_clear(&l->mine);
     vlk_buf_clear(&l->all);
     free(l->bad);
-    free(l->told);
+    free(l->marks);
+    free(l->streak_sample);
     free(l);
 }
 
 void vlk_loader_size(const vlk_loader *l, size_t *cache, size_t *ahead)
 {
     if (cache)
-        *cache = l->kept ? vlk_dataset_count(l->opt.index) * (l->base_bytes + 1) : 0;
+        *cache = l->kept ? vlk_dataset_count(l->opt.dataset) * (l->base_bytes + 1) : 0;
     if (ahead)
         *ahead = l->slots * sizeof *l->slot + (l->own_slots + l->pixels_cap) * l->bytes + l->opt.batch * sizeof *l->row;
 }

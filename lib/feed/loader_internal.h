@@ -28,7 +28,9 @@ typedef struct load_worker {
     uint8_t *base; /* (base_h, base_w, 3) */
 } load_worker;
 
-/* What processes tell one another of a bad sample. */
+enum { LOAD_REPORTED = 1, LOAD_IN_STREAK = 2 };
+
+/* What processes tell each other of a bad sample. */
 typedef struct load_news {
     uint64_t position, sample;
     char stage[16];
@@ -45,7 +47,7 @@ struct vlk_loader {
     load_slot *slot;
     uint8_t *slot_pixels;
     size_t slots, head, work, tail; /* slots since the start; place: modulo slots */
-    size_t own_slots;               /* images: of any `slots` positions in a row so many are ours */
+    size_t own_slots;               /* of `slots` positions in a row, those whose images are decoded here */
     uint64_t position;              /* of the next draw */
     int drawn;                      /* 1: the order goes on; 0 it has ended; -1 draw_err */
     vlk_err draw_err;
@@ -60,11 +62,12 @@ struct vlk_loader {
     vlk_span *negative;
     size_t *pick, pick_cap;
     vlk_load_bad *bad;
-    size_t bads, bad_cap, judged; /* judged: of them counted in the streak */
-    size_t streak;                /* bad positions in a row, up to streak_next */
+    size_t bads, bad_cap, judged;              /* judged: of them counted in the streak */
+    size_t streak, *streak_sample, streak_cap; /* different samples that were bad since the last good one ... */
+    size_t streak_positions;                   /* ... at as many positions in a row, up to streak_next */
     uint64_t streak_next;
-    vlk_buf mine, all;   /* news of bad samples, of this round and of this batch */
-    unsigned char *told; /* a byte a sample */
+    vlk_buf mine, all;    /* news of bad samples, of this round and of this batch */
+    unsigned char *marks; /* per sample: LOAD_ bits */
     uint64_t next;
 };
 

@@ -44,7 +44,7 @@ static int decode(vlk_loader *l, load_slot *s, load_worker *w)
     if (l->kept && atomic_load_explicit(&l->kept_state[sample], memory_order_acquire) == KEPT_YES) {
         base = l->kept + sample * l->base_bytes;
     } else {
-        int rc = vlk_dataset_read(o->index, sample, &w->file, &p, &n, &s->stage, &s->err);
+        int rc = vlk_dataset_read(o->dataset, sample, &w->file, &p, &n, &s->stage, &s->err);
         if (rc != 0)
             return rc;
         if (!l->has_base)
@@ -111,9 +111,9 @@ void vlk_load_refill(vlk_loader *l)
     while (l->drawn == 1 && l->head - l->tail < l->slots) {
         load_slot *s = &l->slot[l->head % l->slots];
         l->drawn = l->opt.draw(l->opt.draw_arg, l->position, &s->draw, &l->draw_err);
-        if (l->drawn == 1 && s->draw.sample >= vlk_dataset_count(l->opt.index))
+        if (l->drawn == 1 && s->draw.sample >= vlk_dataset_count(l->opt.dataset))
             l->drawn = vlk_fail(&l->draw_err, VLK_EUSAGE, "position %llu is sample %zu, of %zu",
-                                (unsigned long long)l->position, s->draw.sample, vlk_dataset_count(l->opt.index));
+                                (unsigned long long)l->position, s->draw.sample, vlk_dataset_count(l->opt.dataset));
         if (l->drawn != 1)
             return;
         s->position = l->position++;

@@ -83,6 +83,65 @@ static void all_bad(void)
     vlk_dataset_close(ix);
 }
 
+/* Sample 'g' or 'b' at each position; the order ends with the text. */
+static int spelt(void *arg, uint64_t position, vlk_draw *d, vlk_err *e)
+{
+    const char *text = arg;
+    (void)e;
+    if (position >= strlen(text))
+        return 0;
+    *d = (vlk_draw){.sample = text[position] == 'b', .key = {1, position, 0}};
+    return 1;
+}
+
+static int always_bad(void *arg, uint64_t position, vlk_draw *d, vlk_err *e)
+{
+    (void)arg;
+    (void)e;
+    *d = (vlk_draw){.sample = 1, .key = {1, position, 0}};
+    return 1;
+}
+
+/* Two samples of which one is bad: at the seam of two epochs it comes twice in a row, which is no reason to give up.
+ * An order that never draws the good one is. */
+static void one_of_two(void)
+{
+    vlk_out *o = vlk_out_open(at("two.tar"), &err);
+    must(!o);
+    put_sample(o, 0);
+    put(o, "k/1", "png", bytes[1].data, 100);
+    put(o, "k/1", "txt", "half", 4);
+    must(vlk_tar_put_end(o, &err) || vlk_out_commit(o, &err));
+    char *op[] = {at("two.tar")}, text[] = "gbbgbggbbg";
+    vlk_dataset *ds = open_index(op, 1, 0);
+    order unused = {2, 0};
+    vlk_load_batch b;
+    vlk_loader_options l = options(ds, &unused, "none");
+    l.batch = 2;
+    l.draw_arg = text;
+    for (l.threads = 1; l.threads <= 2; l.threads++) {
+        size_t rows = 0, bads = 0, again = 0;
+        int r = -1;
+        l.draw = spelt;
+        vlk_loader *x = vlk_loader_open(&l, &err);
+        while (x && (r = vlk_loader_next(x, &b, &err)) == 1) {
+            rows += b.rows;
+            bads += b.bads;
+            for (size_t i = 0; i < b.bads; i++)
+                again += (size_t)b.bad[i].again;
+        }
+        CHECK(r == 0 && rows == 5 && bads == 5 && again == 4, "%zu rows, %zu bad, %zu again: %s", rows, bads, again,
+              r ? err.msg : "");
+        vlk_loader_close(x);
+        l.draw = always_bad;
+        x = vlk_loader_open(&l, &err);
+        CHECK(x && vlk_loader_next(x, &b, &err) == -1 && strstr(err.msg, "32 samples in a row cannot be used; "), "%s",
+              err.msg);
+        vlk_loader_close(x);
+    }
+    vlk_dataset_close(ds);
+}
+
 static void count_broken(void *arg, const vlk_err *why)
 {
     size_t *n = arg;
@@ -150,13 +209,13 @@ static void change(void)
     CHECK_STR(sum(&l, 3), before, "deleted meanwhile");
     vlk_dataset_close(ix);
     put_tar(at("later.tar"), 0, 5);
-    l.index = ix = open_index(op, 1, 0);
+    l.dataset = ix = open_index(op, 1, 0);
     must(truncate(at("later.tar"), 1000));
     vlk_loader *x = vlk_loader_open(&l, &err);
     CHECK(x && vlk_loader_next(x, &b, &err) == -1 && strstr(err.msg, "later.tar has changed"), "cut: %s", err.msg);
     vlk_loader_close(x);
     vlk_dataset_close(ix);
-    l.index = ix = open_index(folder, 1, 0);
+    l.dataset = ix = open_index(folder, 1, 0);
     o.n = N;
     snprintf(name, sizeof name, "folder/k/003.%s", ext_of(3));
     must(unlink(at(name)));
@@ -252,6 +311,7 @@ int main(void)
     make_files();
     bad_samples();
     all_bad();
+    one_of_two();
     broken_sources();
     ends();
     many();

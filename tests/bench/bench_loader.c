@@ -38,7 +38,7 @@ static int draw(void *arg, uint64_t position, vlk_draw *d, vlk_err *err)
 
 static int load(bench *b, vlk_err *err)
 {
-    vlk_loader_options o = {.index = b->index,
+    vlk_loader_options o = {.dataset = b->index,
                             .draw = draw,
                             .draw_arg = b,
                             .batch = 256,

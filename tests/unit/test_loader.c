@@ -110,7 +110,7 @@ static void same(void)
     memcpy(first[0], sum(&l, 12), 65);
     vlk_dataset_close(ix);
     ix = open_index(op, 1, 0);
-    l.index = ix;
+    l.dataset = ix;
     CHECK_STR(sum(&l, 12), first[0], "a list gives the same as a folder");
     vlk_dataset_close(ix);
 }

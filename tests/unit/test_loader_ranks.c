@@ -174,13 +174,13 @@ int main(void)
     vlk_loader_options l = options(ix, &o, "crop:8,flip");
     l.batch = BATCH;
     ranks_are_one(&l, 0);
-    l.index = with_bad;
+    l.dataset = with_bad;
     ranks_are_one(&l, 8);
 
     run(&l, 4);
     for (size_t r = 0; r < RANKS; r++)
         CHECK(some[r].last == 0 && some[r].next[3] && !some[r].next[4], "one is stopped: all stop, rank %zu", r);
-    l.index = all_bad;
+    l.dataset = all_bad;
     run(&l, 0);
     for (size_t r = 0; r < RANKS; r++)
         CHECK(some[r].last == -1 && strstr(some[r].err.msg, "14 samples in a row"), "%s", some[r].err.msg);

@@ -237,7 +237,7 @@ static size_t check_dataset(const char *operand, const vlk_texts_wanted *w, cons
         if (b.len)
             check_case(vlk_dataset_key(ds, i), b.data, who);
     }
-    vlk_loader_options l = {.index = ds, .draw = in_turn, .draw_arg = &n, .batch = n, .threads = 1};
+    vlk_loader_options l = {.dataset = ds, .draw = in_turn, .draw_arg = &n, .batch = n, .threads = 1};
     vlk_preprocess_openai(&l.preprocess, 16);
     vlk_loader *loader = vlk_loader_open(&l, &err);
     if (CHECK(loader && vlk_loader_next(loader, &batch, &err) == 1, "%s: %s", who, err.msg)) {

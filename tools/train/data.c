@@ -138,7 +138,7 @@ int train_loader_open(train_job *j, vlk_err *err)
 {
     const train_options *o = j->o;
     size_t held = vlk_dataset_size(j->index).held, all = cache_bytes(j);
-    vlk_loader_options lo = {.index = j->index,
+    vlk_loader_options lo = {.dataset = j->index,
                              .draw = draw,
                              .draw_arg = j,
                              .position = j->position,

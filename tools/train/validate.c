@@ -40,7 +40,7 @@ static int draw(void *arg, uint64_t position, vlk_draw *d, vlk_err *err)
 static vlk_loader *open_loader(const train_job *j, train_set *s, vlk_err *err)
 {
     const train_options *o = j->o;
-    vlk_loader_options lo = {.index = s->index,
+    vlk_loader_options lo = {.dataset = s->index,
                              .draw = draw,
                              .draw_arg = s,
                              .batch = BATCH,
