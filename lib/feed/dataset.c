@@ -1,4 +1,4 @@
-/* dataset.c - the index of training samples: its making from operands, and what it answers (dataset_internal.h). */
+/* dataset.c - the dataset of training samples: made from operands, asked for its samples (dataset_internal.h). */
 #include "dataset_internal.h"
 
 #include <limits.h>
@@ -17,13 +17,12 @@ int vlk_dataset_text(vlk_dataset *ds, const char *s, size_t n, vlk_err *err)
         if (v <= 127)
             break;
     }
-    return vlk_buf_add(&ds->text, length, k, err) || vlk_buf_add(&ds->text, s, n, err) ||
-                   vlk_buf_add(&ds->text, "", 1, err)
-               ? -1
-               : 0;
+    if (vlk_buf_add(&ds->text, length, k, err) || vlk_buf_add(&ds->text, s, n, err))
+        return -1;
+    return vlk_buf_add(&ds->text, "", 1, err);
 }
 
-/* The text that begins at *at, which moves behind it. */
+/* The text that begins at *at, which moves to the end of it. */
 static vlk_span text_at(const vlk_dataset *ds, size_t *at)
 {
     size_t n = 0, shift = 0;
@@ -44,7 +43,7 @@ int vlk_dataset_begin(vlk_dataset *ds, const char *key, size_t n, vlk_err *err)
         return vlk_fail(err, VLK_EUSAGE, "stopped");
     if (ds->entries == UINT32_MAX)
         return vlk_fail(err, VLK_ELIMIT, "more than %u samples", UINT32_MAX);
-    if (vlk_grow(&ds->entry, &ds->entry_cap, ds->entries + 1, sizeof *ds->entry, err) != 0)
+    if (vlk_grow(&ds->entry, &ds->entry_cap, ds->entries + 1, sizeof *ds->entry, err))
         return -1;
     ds->entry[ds->entries] = (vlk_entry){.text = ds->text.len};
     return vlk_dataset_text(ds, key, n, err);
@@ -72,8 +71,7 @@ int vlk_dataset_end_bad(vlk_dataset *ds, const char *stage, const vlk_err *why, 
     size_t at = ds->entry[ds->entries].text;
     text_at(ds, &at);
     ds->text.len = at; /* whatever captions it has */
-    if (vlk_dataset_text(ds, stage, strlen(stage), err) != 0 ||
-        vlk_dataset_text(ds, why->msg, strlen(why->msg), err) != 0)
+    if (vlk_dataset_text(ds, stage, strlen(stage), err) || vlk_dataset_text(ds, why->msg, strlen(why->msg), err))
         return -1;
     return vlk_dataset_end(ds, &bad, err);
 }
@@ -82,8 +80,8 @@ int vlk_dataset_end_bad(vlk_dataset *ds, const char *stage, const vlk_err *why, 
 
 int vlk_dataset_shard(vlk_dataset *ds, const char *path, vlk_err *err)
 {
-    if (vlk_grow(&ds->shard, &ds->shard_cap, ds->shards + 1, sizeof *ds->shard, err) != 0 ||
-        vlk_grow(&ds->shard_samples, &ds->samples_cap, ds->shards + 1, sizeof *ds->shard_samples, err) != 0)
+    if (vlk_grow(&ds->shard, &ds->shard_cap, ds->shards + 1, sizeof *ds->shard, err) ||
+        vlk_grow(&ds->shard_samples, &ds->samples_cap, ds->shards + 1, sizeof *ds->shard_samples, err))
         return -1;
     vlk_shard *s = &ds->shard[ds->shards];
     *s = (vlk_shard){.fd = -1};
@@ -95,7 +93,7 @@ int vlk_dataset_shard(vlk_dataset *ds, const char *path, vlk_err *err)
 
 int vlk_dataset_new_source(vlk_dataset *ds, const char *name, size_t n, vlk_err *err)
 {
-    if (vlk_grow(&ds->source, &ds->source_cap, ds->sources + 1, sizeof *ds->source, err) != 0)
+    if (vlk_grow(&ds->source, &ds->source_cap, ds->sources + 1, sizeof *ds->source, err))
         return -1;
     char *copy = vlk_strndup(name, n, err);
     if (!copy)
@@ -129,7 +127,7 @@ static int add_parts(vlk_dataset *ds, const char *operand, vlk_err *err)
         size_t n = vlk_dataset_part(s);
         if (n == 0)
             return vlk_fail(err, VLK_EUSAGE, "%s: an empty name beside ::", operand);
-        if (vlk_dataset_new_source(ds, s, n, err) != 0 || vlk_dataset_braces(s, n, each_name, ds, err) != 0)
+        if (vlk_dataset_new_source(ds, s, n, err) || vlk_dataset_braces(s, n, each_name, ds, err))
             return -1;
         if (s[n] == 0)
             return 0;
@@ -137,13 +135,20 @@ static int add_parts(vlk_dataset *ds, const char *operand, vlk_err *err)
     }
 }
 
+/* All operands with a blank between them. */
+static int join_operands(vlk_buf *name, const vlk_dataset_options *o, vlk_err *err)
+{
+    for (size_t i = 0; i < o->operands; i++)
+        if ((i > 0 && vlk_buf_adds(name, " ", err)) || vlk_buf_adds(name, o->operand[i], err))
+            return -1;
+    return 0;
+}
+
 /* All operands are one source. */
 static int add_whole(vlk_dataset *ds, const vlk_dataset_options *o, vlk_err *err)
 {
     vlk_buf name = {0};
-    int rc = 0;
-    for (size_t i = 0; i < o->operands && rc == 0; i++)
-        rc = (i > 0 && vlk_buf_add(&name, " ", 1, err) != 0) || vlk_buf_adds(&name, o->operand[i], err) != 0 ? -1 : 0;
+    int rc = join_operands(&name, o, err);
     if (rc == 0)
         rc = vlk_dataset_new_source(ds, name.data ? name.data : "", name.len, err);
     vlk_buf_clear(&name);

@@ -1,9 +1,9 @@
-/* dataset_internal.h - the index of training samples, as its files share it.
+/* dataset_internal.h - the dataset of training samples, as its files share it.
  *
- *   entry    32 bytes a sample: where its image lies, and where its texts begin
+ *   entry    32 bytes per sample: where its image lies, and where its texts begin
  *   text     one run of bytes for all samples: [length, bytes, NUL] of the key, each caption, each negative, the label
  *   shard    what samples lie in: a tar, or files one after another
- *   held     encoded images of packed tars: in memory as far as they may, then in an unlinked file
+ *   held     encoded images of packed tars: in memory up to a limit, the rest in an unlinked file
  *
  * Of a bad sample the texts are the key, the stage and the reason. Lengths are 7 bits a byte, low ones first. */
 #ifndef VLK_DATASET_INTERNAL_H
@@ -24,13 +24,13 @@ typedef struct vlk_entry {
     uint32_t shard;
     uint16_t captions, negatives;
     uint8_t place; /* vlk_place */
-    uint8_t label; /* 1: a text of its class stands behind the negatives: '#' and a number, or '=' and a name */
+    uint8_t label; /* 1: a text of its class follows the negatives: '#' and a number, or '=' and a name */
 } vlk_entry;
 
 typedef struct vlk_shard {
     char *path; /* of the tar; files: the folder that keys are relative to, or NULL */
     int fd;     /* of a plain tar that is kept open; else -1 */
-    off_t size; /* of a plain tar, when it was indexed */
+    off_t size; /* of a plain tar, when it was opened */
     struct timespec time;
 } vlk_shard;
 
@@ -68,7 +68,7 @@ int vlk_dataset_end_bad(vlk_dataset *ds, const char *stage, const vlk_err *why, 
 int vlk_dataset_shard(vlk_dataset *ds, const char *path, vlk_err *err) VLK_MUST_USE;
 int vlk_dataset_new_source(vlk_dataset *ds, const char *name, size_t n, vlk_err *err) VLK_MUST_USE;
 
-/* A source was found broken: 0 if the caller allows that and was told, else 1. */
+/* A source was found broken: 0 if the caller allows that, and has been told; else 1. */
 int vlk_dataset_broken(vlk_dataset *ds, const char *name, vlk_err *err) VLK_MUST_USE;
 
 /* dataset_names.c: every name that operand's part [s, s+n) stands for, in order; `each` returns 0 to go on. */

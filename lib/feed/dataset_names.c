@@ -1,7 +1,7 @@
 /* dataset_names.c - names of shards: "a-{0000..0009}.tar::b-{x,y}.tar" to the list that it stands for.
  *
  * {LO..HI}: numbers, both included, with as many digits as LO has (zeros in front). {A,B,C}: words. Several braces are
- * a product, the last one runs fastest. Braces that are neither stand for themselves, as in a shell. */
+ * a product, the last one runs fastest. Braces that are neither mean themselves, as in a shell. */
 #include "dataset_internal.h"
 
 #include <stdio.h>
@@ -17,7 +17,7 @@ size_t vlk_dataset_part(const char *s)
     return colons ? (size_t)(colons - s) : strlen(s);
 }
 
-/* What stands between the braces, [s, s+n). */
+/* What is between the braces, [s, s+n). */
 typedef struct brace {
     const char *s;
     size_t n;
@@ -72,15 +72,15 @@ typedef struct expansion {
 
 static int expand(expansion *x, const vlk_buf *name, size_t from, vlk_err *err);
 
-/* The name with [from, from + skip) replaced by a word, and on from behind it. */
+/* The name with [from, from + skip) replaced by a word; then goes on after it. */
 static int with_word(expansion *x, const vlk_buf *name, size_t from, size_t skip, const char *word, size_t n,
                      vlk_err *err)
 {
     vlk_buf b = {0};
-    int rc = vlk_buf_add(&b, name->data, from, err) || vlk_buf_add(&b, word, n, err) ||
-                     vlk_buf_add(&b, name->data + from + skip, name->len - from - skip, err)
-                 ? -1
-                 : expand(x, &b, from + n, err);
+    int rc = -1;
+    if (!vlk_buf_add(&b, name->data, from, err) && !vlk_buf_add(&b, word, n, err) &&
+        !vlk_buf_add(&b, name->data + from + skip, name->len - from - skip, err))
+        rc = expand(x, &b, from + n, err);
     vlk_buf_clear(&b);
     return rc;
 }

@@ -1,4 +1,4 @@
-/* dataset_read.c - the encoded images of an index: where those of packed tars are put, and how all are read again.
+/* dataset_read.c - the encoded images of a dataset: where those of packed tars are kept, and how all are read again.
  *
  * An image of a plain tar is read where it lies. The tars are kept open, so that one may be deleted while a run goes
  * on; where there are more of them than files may be open, they are opened again for each read, and must then be what
@@ -36,7 +36,7 @@ static int open_spill(vlk_dataset *ds, vlk_err *err)
 
 static int spill(vlk_dataset *ds, const char *p, size_t n, vlk_err *err)
 {
-    if (ds->spill < 0 && open_spill(ds, err) != 0)
+    if (ds->spill < 0 && open_spill(ds, err))
         return -1;
     for (size_t done = 0; done < n;) {
         ssize_t r = pwrite(ds->spill, p + done, n - done, (off_t)(ds->spilled + done));
@@ -59,7 +59,7 @@ int vlk_dataset_hold(vlk_dataset *ds, const void *p, size_t n, vlk_entry *e, vlk
     }
     e->place = VLK_IN_SPILL;
     e->offset = ds->spilled;
-    if (spill(ds, p, n, err) != 0)
+    if (spill(ds, p, n, err))
         return -1;
     ds->spilled += n;
     return 0;
@@ -70,7 +70,7 @@ int vlk_dataset_hold(vlk_dataset *ds, const void *p, size_t n, vlk_entry *e, vlk
 static int read_at(int fd, vlk_buf *buf, const vlk_entry *e, const char *name, vlk_err *err)
 {
     buf->len = 0;
-    if (vlk_buf_reserve(buf, e->size, err) != 0)
+    if (vlk_buf_reserve(buf, e->size, err))
         return -1;
     while (buf->len < e->size) {
         ssize_t r = pread(fd, buf->data + buf->len, e->size - buf->len, (off_t)(e->offset + buf->len));
@@ -114,8 +114,8 @@ static int read_file(const vlk_dataset *ds, const vlk_entry *e, size_t sample, v
     return rc;
 }
 
-/* What the index says of a bad sample. */
-static int told(const vlk_dataset *ds, size_t sample, const char **stage, vlk_err *err)
+/* What is known of a bad sample. */
+static int known_bad(const vlk_dataset *ds, size_t sample, const char **stage, vlk_err *err)
 {
     vlk_span s = vlk_dataset_caption(ds, sample, 0), why = vlk_dataset_caption(ds, sample, 1);
     *stage = s.s;
@@ -130,7 +130,7 @@ int vlk_dataset_read(const vlk_dataset *ds, size_t sample, vlk_buf *buf, const v
     int rc = 0;
     switch ((vlk_place)e->place) {
     case VLK_NOWHERE:
-        return told(ds, sample, stage, err);
+        return known_bad(ds, sample, stage, err);
     case VLK_IN_MEMORY:
         *p = ds->held.data + e->offset;
         *n = e->size;

@@ -297,7 +297,7 @@ static int add_bad_row(vlk_dataset *ds, vlk_rows *l, const char *list, vlk_err *
 static int add_list_file(vlk_dataset *ds, const char *path, vlk_err *err)
 {
     vlk_rows l;
-    if (vlk_rows_open(&l, path, err) != 0)
+    if (vlk_rows_open(&l, path, err))
         return err->code == VLK_EMEM ? -1 : 1;
     int rc = vlk_dataset_shard(ds, l.dir, err);
     while (rc == 0 && l.r > 0)
@@ -328,7 +328,7 @@ static int by_content(vlk_dataset *ds, const char *name, int regular, vlk_err *e
     size_t got;
     int rc;
     vlk_in *in = vlk_in_open(name, err);
-    if (!in || vlk_in_peek(in, &p, 512, &got, err) != 0)
+    if (!in || vlk_in_peek(in, &p, 512, &got, err))
         rc = err->code == VLK_EMEM ? -1 : 1;
     else if (vlk_feed_is_tar_name(name) || vlk_tar_probe(p, got))
         rc = add_tar(ds, in, name, vlk_in_packed(in) || !regular, err);

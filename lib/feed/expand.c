@@ -12,7 +12,7 @@
 
 static int single(vlk_walk *w, const char *name, const vlk_err *why)
 {
-    return vlk_walk_begin_files(w) != 0 ? -1 : vlk_walk_file(w, w->files, name, name, 0, why);
+    return vlk_walk_begin_files(w) != 0 ? -1 : vlk_walk_file(w, w->files, name, name, VLK_FILE_IMAGE, why);
 }
 
 /* What a name does not tell, its first bytes do. */
@@ -22,7 +22,7 @@ static int by_content(vlk_walk *w, const char *name, int regular)
     const unsigned char *p = NULL;
     size_t got = 0;
     vlk_in *in = vlk_in_open(name, &err);
-    if (!in || vlk_in_peek(in, &p, 512, &got, &err) != 0) {
+    if (!in || vlk_in_peek(in, &p, 512, &got, &err)) {
         vlk_in_close(in);
         return vlk_feed_is_tar_name(name) ? vlk_walk_broken(w, VLK_SOURCE_TAR, name, &err) : single(w, name, &err);
     }
@@ -80,12 +80,12 @@ static int expand_names(vlk_walk *w, vlk_in *in, const char *path)
     return rc;
 }
 
-/* Looks at no more of standard input than it takes to know a tar or image from names, which may trickle in: a first
+/* Looks at no more of standard input than it takes to tell a tar or image from names, which may trickle in: a first
  * line that ends before a NUL is a name (with -0 a name ends in NUL, where a tar has more of them). */
 static int look(vlk_walk *w, vlk_in *in, const unsigned char **p, size_t *got, vlk_err *err)
 {
     for (size_t n = 1; n < 512; n++) {
-        if (vlk_in_peek(in, p, n, got, err) != 0)
+        if (vlk_in_peek(in, p, n, got, err))
             return -1;
         if (*got < n)
             return 0;
@@ -109,7 +109,7 @@ static int expand_stdin(vlk_walk *w)
     if (w->f->opt.mode == VLK_FEED_TEXTS)
         return vlk_walk_text(w, "-");
     vlk_in *in = vlk_in_open("-", &err);
-    if (!in || look(w, in, &p, &got, &err) != 0) {
+    if (!in || look(w, in, &p, &got, &err)) {
         vlk_in_close(in);
         return vlk_walk_broken(w, VLK_SOURCE_FILES, "-", &err);
     }
@@ -120,7 +120,8 @@ static int expand_stdin(vlk_walk *w)
     if (vlk_image_kind(p, got)) {
         w->files_path = "-";
         rc = vlk_walk_end_files(w) != 0 ? -1 : vlk_walk_stream(w, in, "-");
-        rc = rc == 0 ? vlk_walk_end_files(w) : rc;
+        if (rc == 0)
+            rc = vlk_walk_end_files(w);
         w->files_path = outer;
         return rc;
     }

@@ -48,7 +48,7 @@ int vlk_walk_begin_files(vlk_walk *w)
 static vlk_source *begin(vlk_walk *w, vlk_source_kind kind, const char *path)
 {
     vlk_err err;
-    if (vlk_walk_end_files(w) != 0)
+    if (vlk_walk_end_files(w))
         return NULL;
     vlk_source *s = vlk_feed_source(w->f, kind, path, &err);
     if (!s) {
@@ -80,7 +80,7 @@ static int admit(vlk_walk *w, vlk_slot *s, const vlk_source *src, const char *ke
     if (o->shards > 0 && vlk_fnv1a64(key, n) % o->shards != o->shard)
         return 0;
     s->key.len = 0;
-    if (vlk_buf_add(&s->key, key, n, &err) != 0)
+    if (vlk_buf_add(&s->key, key, n, &err))
         return fatal(w, &err);
     s->item.source = src;
     int r = o->want ? o->want(o->want_arg, src, (vlk_span){s->key.data, n}, &err) : VLK_WANT_YES;
@@ -93,7 +93,8 @@ static int admit(vlk_walk *w, vlk_slot *s, const vlk_source *src, const char *ke
 }
 
 /* An image in a file; err, if not NULL, says that it cannot be had. */
-int vlk_walk_file(vlk_walk *w, const vlk_source *src, const char *key, const char *path, int maybe, const vlk_err *why)
+int vlk_walk_file(vlk_walk *w, const vlk_source *src, const char *key, const char *path, vlk_file_kind kind,
+                  const vlk_err *why)
 {
     vlk_err err = {0};
     vlk_slot *s = vlk_feed_slot(w->f);
@@ -101,14 +102,14 @@ int vlk_walk_file(vlk_walk *w, const vlk_source *src, const char *key, const cha
     if (r <= 0)
         return r;
     s->item.kind = VLK_ITEM_IMAGE;
-    s->maybe = maybe;
+    s->maybe = kind == VLK_FILE_MAYBE;
     s->image = !why;
     if (why) {
         s->item.err = *why;
         vlk_slot_fail(s, "open");
     }
     s->path.len = 0;
-    if (vlk_buf_adds(&s->path, path, &err) != 0)
+    if (vlk_buf_adds(&s->path, path, &err))
         return fatal(w, &err);
     vlk_feed_put(w->f, s);
     return 0;
@@ -131,7 +132,8 @@ int vlk_walk_folder(vlk_walk *w, const char *path)
         if (r == 1 && vlk_feed_is_side_name(name))
             count(w, &w->f->counts.other_files);
         else
-            rc = vlk_walk_file(w, src, name, name, !vlk_is_image_name(name), r == 2 ? &err : NULL);
+            rc = vlk_walk_file(w, src, name, name, vlk_is_image_name(name) ? VLK_FILE_IMAGE : VLK_FILE_MAYBE,
+                               r == 2 ? &err : NULL);
     }
     vlk_folder_close(dir);
     return rc != 0 ? rc : vlk_walk_mark(w, VLK_ITEM_END, src, r < 0 ? &err : NULL);
@@ -195,7 +197,7 @@ static int put_bad_line(vlk_walk *w, const vlk_source *src, vlk_item_kind kind, 
     vlk_slot *s = vlk_feed_slot(w->f);
     if (!s)
         return -1;
-    if (vlk_buf_addf(&key, &err, "%s:%zu", src->path, line) != 0) {
+    if (vlk_buf_addf(&key, &err, "%s:%zu", src->path, line)) {
         fatal(w, &err);
     } else if ((rc = admit(w, s, src, key.data, key.len)) > 0) {
         s->item.kind = kind;
@@ -228,7 +230,8 @@ static int put_rows(vlk_walk *w, vlk_rows *l, const vlk_source *src)
         free(file);
     }
     do
-        rc = rc == 0 && mine ? vlk_rows_captions(vlk_rows_row(l), add_caption, s, &err) : rc;
+        if (rc == 0 && mine)
+            rc = vlk_rows_captions(vlk_rows_row(l), add_caption, s, &err);
     while (vlk_rows_next(l) && rc == 0);
     if (rc != 0)
         return fatal(w, &err);
@@ -244,7 +247,7 @@ int vlk_walk_list(vlk_walk *w, const char *path)
 {
     vlk_err err = {0};
     vlk_rows l;
-    if (vlk_rows_open(&l, path, &err) != 0)
+    if (vlk_rows_open(&l, path, &err))
         return vlk_walk_broken(w, VLK_SOURCE_LIST, path, &err);
     const vlk_source *src = begin(w, VLK_SOURCE_LIST, path);
     int rc = src ? 0 : -1;
@@ -278,7 +281,7 @@ int vlk_walk_text(vlk_walk *w, const char *path)
     for (; rc == 0 && (r = vlk_in_line(in, &line, w->f->opt.null ? 0 : '\n', &err)) != 0; at++) {
         if (r < 0 && err.code != VLK_ELIMIT)
             break;
-        if (r < 0) { /* too long: the lines behind it can be read */
+        if (r < 0) { /* too long: the lines after it can be read */
             rc = put_bad_line(w, src, VLK_ITEM_TEXT, at, &err);
             continue;
         }

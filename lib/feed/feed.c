@@ -109,14 +109,14 @@ static void *decoder_main(void *arg)
 static int start_threads(vlk_feed *f, vlk_err *err)
 {
     f->expander_on = 1; /* before it can end */
-    if (vlk_sync_thread(&f->expander, expander_main, f, err) != 0) {
+    if (vlk_sync_thread(&f->expander, expander_main, f, err)) {
         f->expander_on = 0;
         return -1;
     }
     f->started = 1;
     for (; f->running < f->decoders; f->running++) {
         vlk_decoder *d = &f->decoder[f->running];
-        if (vlk_sync_thread(&d->thread, decoder_main, d, err) != 0)
+        if (vlk_sync_thread(&d->thread, decoder_main, d, err))
             return -1;
     }
     return 0;
@@ -140,7 +140,7 @@ static int stopped(const vlk_feed *f)
     return f->opt.stop && *f->opt.stop;
 }
 
-/* With the lock held: waits until the slot behind those taken is done. 1 it is; 0 the end, or stopped; 2 nothing more
+/* With the lock held: waits until the slot after those taken is done. 1 it is; 0 the end, or stopped; 2 nothing more
  * for now, although the batch holds something. */
 static int wait_slot(vlk_feed *f)
 {
@@ -235,9 +235,9 @@ static int init_memory(vlk_feed *f, vlk_err *err)
         f->decoder[i].f = f;
     if (f->opt.mode == VLK_FEED_TEXTS)
         return 0;
-    if (vlk_preprocess_output(&f->opt.preprocess, &f->width, &f->height, err) != 0)
+    if (vlk_preprocess_output(&f->opt.preprocess, &f->width, &f->height, err))
         return -1;
-    if (vlk_mul(f->width * 3, f->height, &bytes) != 0)
+    if (vlk_mul(f->width * 3, f->height, &bytes))
         return vlk_fail(err, VLK_ELIMIT, "images of %zux%zu are too large", f->width, f->height);
     f->batch_pixels = vlk_calloc(f->opt.batch, bytes, err);
     for (size_t i = 0; i < threads && f->batch_pixels; i++)
@@ -255,7 +255,7 @@ vlk_feed *vlk_feed_open(const vlk_feed_options *opt, vlk_err *err)
     if (f->opt.batch == 0)
         f->opt.batch = 1;
     f->decoders = opt->threads > 1 && opt->mode != VLK_FEED_TEXTS ? opt->threads : 0;
-    if (vlk_sync_init(&f->sync, err) != 0 || init_memory(f, err) != 0) {
+    if (vlk_sync_init(&f->sync, err) || init_memory(f, err)) {
         vlk_feed_close(f);
         return NULL;
     }

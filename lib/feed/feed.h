@@ -4,8 +4,8 @@
  *   operand     found by                        items
  *   image     nothing else fits; a missing    one; its key is the path as given
  *               one is an item that failed
- *   folder      being one                       its files, recursive, sorted by bytes; .txt .json .npy (they stand
- *                                               beside one) and those that are neither named nor made like a
+ *   folder      being one                       its files, recursive, sorted by bytes; .txt .json .npy (they
+ *                                               belong to one) and those that are neither named nor made like a
  *                                               image are counted, no items
  *   tar         content, or its name: .tar      its samples; the key by WebDataset's rule
  *               .tgz .tar.gz .tar.zst
@@ -52,7 +52,7 @@ typedef enum vlk_item_kind {
 } vlk_item_kind;
 
 typedef struct vlk_span {
-    const char *s; /* n bytes; a NUL stands behind them */
+    const char *s; /* n bytes, followed by a NUL */
     size_t n;
 } vlk_span;
 
@@ -129,28 +129,28 @@ typedef struct vlk_feed vlk_feed;
 /* Copies opt; operand strings, want_arg and stop are borrowed. Opens nothing yet. */
 vlk_feed *vlk_feed_open(const vlk_feed_options *opt, vlk_err *err) VLK_MUST_USE;
 /* 1 a batch: full, or what there is when the input is slow or ends (it may hold items and no rows); 0 the end, or
- * stopped; -1 no memory, or `want` said so. What is wrong with an item or a source stands in the item. */
+ * stopped; -1 no memory, or `want` said so. What is wrong with an item or a source is in the item. */
 int vlk_feed_next(vlk_feed *f, vlk_batch *b, vlk_err *err) VLK_MUST_USE;
 vlk_feed_counts vlk_feed_count(vlk_feed *f);
-/* Ends the threads. One that is blocked in a pipe is left behind, with its memory: the program is about to end. */
+/* Ends the threads. One that is blocked in a pipe stays, with its memory: the program is about to end. */
 void vlk_feed_close(vlk_feed *f);
 
 /* ---- training: samples at random places (index*.c) -------------------------------------------- */
 
-/* An index of training samples, made once at start. An operand is a tar (plain, gzip, zstd), a folder (images with
+/* A dataset of training samples, made once at start. An operand is a tar (plain, gzip, zstd), a folder (images with
  * KEY.txt beside them; tars below it too), a list (.tsv .csv .jsonl .json), or an image. Names may hold braces:
  * {0000..0009}, {a,b}; A::B is two sources, which the caller mixes; without :: all operands are one source. A name that
  * exists as it is written is taken as it is.
  *
  * Images of plain tars and files are read where they lie. Members of packed tars are held, as they are encoded, in
- * memory up to cache_bytes, behind that in one unlinked file in $TMPDIR. What is wrong with a sample is kept with it,
- * and told when it is drawn. */
+ * memory up to cache_bytes, the rest in one unlinked file in $TMPDIR. What is wrong with a sample is kept with it,
+ * and reported when it is drawn. */
 typedef struct vlk_dataset_options {
     char *const *operand;
     size_t operands;
     vlk_texts_wanted texts; /* a sample with a class needs no caption */
     size_t cache_bytes;     /* for members of packed tars */
-    /* A broken source (tar, list, folder; `why` names it) is an error, unless this is given: it is then told, the
+    /* A broken source (tar, list, folder; `why` names it) is an error, unless this is given: then it is called, and the
      * samples before the break are kept. */
     void (*broken)(void *arg, const vlk_err *why);
     void *broken_arg;
@@ -174,7 +174,7 @@ size_t vlk_dataset_captions(const vlk_dataset *ds, size_t sample);
 size_t vlk_dataset_negatives(const vlk_dataset *ds, size_t sample);
 vlk_span vlk_dataset_caption(const vlk_dataset *ds, size_t sample, size_t i);
 vlk_span vlk_dataset_negative(const vlk_dataset *ds, size_t sample, size_t i);
-/* The class of a sample (options.labels): KEY.cls, else "label" of KEY.json. Decimal digits and a whole number are a
+/* The class of a sample (VLK_TEXTS_LABEL): KEY.cls, else "label" of KEY.json. Decimal digits and a whole number are a
  * number, anything else is a name. */
 typedef struct vlk_label {
     int64_t number; /* -1: there is a name, or none */
@@ -194,7 +194,7 @@ vlk_dataset_sizes vlk_dataset_size(const vlk_dataset *ds);
 
 /* ---- training: batches of samples in a given order (loader*.c) --------------------------------- */
 
-/* Which sample stands at a position: filled by the caller. */
+/* Which sample is at a position: filled by the caller. */
 typedef struct vlk_draw {
     size_t sample;
     uint64_t key[3]; /* of its random numbers: seed, epoch, sample; the loader adds the use (VLK_RANDOM_CAPTION,
@@ -209,12 +209,12 @@ typedef struct vlk_loader_options {
     void *draw_arg;
     uint64_t position; /* the first one */
     size_t batch;
-    size_t negatives;          /* at most so many of each sample, drawn without repetition */
+    size_t negatives;          /* at most that many of each sample, drawn without repetition */
     int first_caption;         /* the first caption (KEY.txt), not one by chance */
     vlk_preprocess preprocess; /* the model's */
     vlk_augment augment;
     vlk_pixel_options pixels;
-    size_t cache_bytes;                /* base images (vlk_augment_base) are kept if all of the index fit in this */
+    size_t cache_bytes;                /* base images (vlk_augment_base) are kept if those of all samples fit in this */
     int threads;                       /* that decode ahead; 1: the caller decodes */
     const volatile sig_atomic_t *stop; /* not 0: vlk_loader_next returns 0 soon; or NULL */
     /* Several processes with the same options: process `rank` decodes the positions p with p % ranks == rank (ranks 0:
@@ -228,7 +228,7 @@ typedef struct vlk_loader_options {
 typedef struct vlk_load_row {
     size_t sample;
     uint64_t position;
-    vlk_span key, caption;    /* of the index */
+    vlk_span key, caption;    /* of the dataset */
     const vlk_span *negative; /* (negatives) */
     size_t negatives;
 } vlk_load_row;
@@ -238,7 +238,7 @@ typedef struct vlk_load_bad {
     size_t sample;
     uint64_t position;
     vlk_span key;
-    int again;         /* this loader has told of it before */
+    int again;         /* this loader has reported it before */
     const char *stage; /* as in vlk_item */
     vlk_err err;
 } vlk_load_bad;
@@ -259,7 +259,7 @@ typedef struct vlk_load_batch { /* borrowed until the next vlk_loader_next */
 typedef struct vlk_loader vlk_loader;
 vlk_loader *vlk_loader_open(const vlk_loader_options *o, vlk_err *err) VLK_MUST_USE;
 /* 1 a batch; 0 the end of the order, or stopped; -1: no memory, a shard that is gone or has changed, as many bad
- * samples in a row as the index has, or `draw` said so. */
+ * different samples in a row as there are, or `draw` said so. */
 int vlk_loader_next(vlk_loader *l, vlk_load_batch *b, vlk_err *err) VLK_MUST_USE;
 void vlk_loader_close(vlk_loader *l);
 /* Bytes: of base images when all are kept (0: they are not kept), of the images decoded ahead and the batch. */

@@ -41,7 +41,7 @@ typedef struct vlk_slot {
     size_t cost;     /* bytes in flight */
 } vlk_slot;
 
-/* threads.c: what both rings (of feed.c and of loader.c) stand on. Threads start with all signals blocked: those are
+/* threads.c: what both rings (of feed.c and of loader.c) use. Threads start with all signals blocked: those are
  * for the caller's. */
 typedef struct vlk_sync {
     pthread_mutex_t lock;
@@ -105,7 +105,9 @@ int vlk_walk_end_files(vlk_walk *w);
 /* A source that is broken from the start. */
 int vlk_walk_broken(vlk_walk *w, vlk_source_kind kind, const char *path, const vlk_err *err);
 /* An image in a file; why, if not NULL, says that it cannot be had. */
-int vlk_walk_file(vlk_walk *w, const vlk_source *src, const char *key, const char *path, int maybe, const vlk_err *why);
+typedef enum vlk_file_kind { VLK_FILE_IMAGE, VLK_FILE_MAYBE } vlk_file_kind; /* MAYBE: its first bytes decide */
+int vlk_walk_file(vlk_walk *w, const vlk_source *src, const char *key, const char *path, vlk_file_kind kind,
+                  const vlk_err *why);
 int vlk_walk_folder(vlk_walk *w, const char *path);
 int vlk_walk_list(vlk_walk *w, const char *path);
 int vlk_walk_text(vlk_walk *w, const char *path);
@@ -115,7 +117,7 @@ int vlk_walk_stream(vlk_walk *w, vlk_in *in, const char *name);
 /* source.c */
 vlk_source *vlk_feed_source(vlk_feed *f, vlk_source_kind kind, const char *path, vlk_err *err);
 int vlk_feed_is_list(const char *path);
-int vlk_feed_is_side_name(const char *path); /* what stands beside an image: never one itself */
+int vlk_feed_is_side_name(const char *path); /* a file beside an image: never one itself */
 int vlk_feed_is_tar_name(const char *path);
 
 /* rows.c: the rows of a list, with one read ahead. */

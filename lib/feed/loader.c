@@ -23,7 +23,7 @@ static int pick_negatives(vlk_loader *l, const vlk_draw *d, vlk_load_row *row, v
     uint64_t key[4];
     size_t n = vlk_dataset_negatives(l->opt.dataset, d->sample), want = n < l->opt.negatives ? n : l->opt.negatives;
     vlk_load_key(key, d, VLK_RANDOM_NEGATIVE);
-    if (vlk_grow(&l->pick, &l->pick_cap, n, sizeof *l->pick, err) != 0)
+    if (vlk_grow(&l->pick, &l->pick_cap, n, sizeof *l->pick, err))
         return -1;
     for (size_t i = 0; i < n; i++)
         l->pick[i] = i;
@@ -53,7 +53,7 @@ static int take_good(vlk_loader *l, const load_slot *s, size_t at, vlk_err *err)
                           .key = vlk_dataset_key(ds, d->sample),
                           .caption = n ? vlk_dataset_caption(ds, d->sample, c) : (vlk_span){"", 0}};
     if (vlk_load_mine(l, s->position)) {
-        if (vlk_grow(&l->batch_pixels, &l->pixels_cap, l->owns + 1, l->bytes, err) != 0)
+        if (vlk_grow(&l->batch_pixels, &l->pixels_cap, l->owns + 1, l->bytes, err))
             return -1;
         memcpy(l->batch_pixels + l->owns * l->bytes, s->pixels, l->bytes);
         l->own[l->owns++] = at;
@@ -63,7 +63,7 @@ static int take_good(vlk_loader *l, const load_slot *s, size_t at, vlk_err *err)
 
 static int add_bad(vlk_loader *l, size_t sample, uint64_t position, const char *stage, const vlk_err *why, vlk_err *err)
 {
-    if (vlk_grow(&l->bad, &l->bad_cap, l->bads + 1, sizeof *l->bad, err) != 0)
+    if (vlk_grow(&l->bad, &l->bad_cap, l->bads + 1, sizeof *l->bad, err))
         return -1;
     l->bad[l->bads++] = (vlk_load_bad){.sample = sample,
                                        .position = position,
@@ -83,7 +83,7 @@ static int take_bad(vlk_loader *l, const load_slot *s, vlk_err *err)
 }
 
 /* The oldest slot into the batch. 1 it is a row; 2 bad; 0 the end, or stopped; -1. */
-static int take(vlk_loader *l, size_t at, vlk_err *err)
+static int take_slot(vlk_loader *l, size_t at, vlk_err *err)
 {
     vlk_load_refill(l);
     if (l->tail == l->head) {
@@ -135,7 +135,7 @@ static void drop_rows(vlk_loader *l, size_t *rows)
     *rows = n;
 }
 
-/* Ends a round of several processes. What came earlier for this batch stands in l->all and, as here, in l->bad. */
+/* Exchanges this round's bad samples between the processes. l->all keeps those of earlier rounds of this batch. */
 static int exchange(vlk_loader *l, int rc, size_t *rows, vlk_err *err)
 {
     const size_t was = l->all.len;
@@ -153,7 +153,7 @@ static int exchange(vlk_loader *l, int rc, size_t *rows, vlk_err *err)
         l->bad[i].stage = news[i].stage;
     for (size_t i = first; i < n; i++)
         if (news[i].sample >= vlk_dataset_count(l->opt.dataset) ||
-            add_bad(l, (size_t)news[i].sample, news[i].position, news[i].stage, &news[i].err, err) != 0)
+            add_bad(l, (size_t)news[i].sample, news[i].position, news[i].stage, &news[i].err, err))
             return -1;
     drop_rows(l, rows);
     return 1;
@@ -178,7 +178,7 @@ static int add_to_streak(vlk_loader *l, const vlk_load_bad *b, vlk_err *err)
     l->streak_positions++;
     if (l->marks[b->sample] & LOAD_IN_STREAK)
         return 0;
-    if (vlk_grow(&l->streak_sample, &l->streak_cap, l->streak + 1, sizeof *l->streak_sample, err) != 0)
+    if (vlk_grow(&l->streak_sample, &l->streak_cap, l->streak + 1, sizeof *l->streak_sample, err))
         return -1;
     l->streak_sample[l->streak++] = b->sample;
     l->marks[b->sample] |= LOAD_IN_STREAK;
@@ -193,7 +193,7 @@ static int check_streak(vlk_loader *l, vlk_err *err)
         vlk_load_bad *b = &l->bad[l->judged];
         b->again = (l->marks[b->sample] & LOAD_REPORTED) != 0;
         l->marks[b->sample] |= LOAD_REPORTED;
-        if (add_to_streak(l, b, err) != 0)
+        if (add_to_streak(l, b, err))
             return -1;
         if (l->streak >= all || l->streak_positions / STREAK_ROUNDS >= all)
             return vlk_fail(err, VLK_EFORMAT, "%zu samples in a row cannot be used; the last one, %s: %s",
@@ -207,7 +207,7 @@ static int round_of(vlk_loader *l, size_t *rows, int *ended, vlk_err *err)
 {
     int rc = 1;
     for (size_t left = l->opt.batch - *rows; left > 0 && rc > 0; left--)
-        if ((rc = take(l, *rows, err)) == 1)
+        if ((rc = take_slot(l, *rows, err)) == 1)
             ++*rows;
     *ended = rc == 0;
     if (l->opt.ranks > 1) {
@@ -225,7 +225,7 @@ int vlk_loader_next(vlk_loader *l, vlk_load_batch *b, vlk_err *err)
     int ended = 0;
     l->bads = l->judged = l->owns = l->all.len = 0;
     *b = (vlk_load_batch){.row = l->row, .own = l->own};
-    if (l->running < l->workers && vlk_load_start(l, err) != 0)
+    if (l->running < l->workers && vlk_load_start(l, err))
         return -1;
     while (b->rows < l->opt.batch && !ended) {
         int rc = round_of(l, &b->rows, &ended, err);
@@ -249,8 +249,8 @@ static int init_sizes(vlk_loader *l, vlk_err *err)
     const vlk_loader_options *o = &l->opt;
     size_t bytes = 0, base_bytes = 0;
     l->has_base = vlk_augment_base(&l->base, &l->opt.augment, &o->preprocess, err);
-    if (l->has_base < 0 || vlk_preprocess_output(&o->preprocess, &l->w, &l->h, err) != 0 ||
-        vlk_preprocess_output(&l->base, &l->base_w, &l->base_h, err) != 0)
+    if (l->has_base < 0 || vlk_preprocess_output(&o->preprocess, &l->w, &l->h, err) ||
+        vlk_preprocess_output(&l->base, &l->base_w, &l->base_h, err))
         return -1;
     if (vlk_mul(l->w * 3, l->h, &bytes) || vlk_mul(l->base_w * 3, l->base_h, &base_bytes))
         return vlk_fail(err, VLK_ELIMIT, "images of %zux%zu are too large", l->base_w, l->base_h);
@@ -260,7 +260,7 @@ static int init_sizes(vlk_loader *l, vlk_err *err)
     size_t most = LOOK_AHEAD / bytes, least = 2 * l->workers + 2, share = (o->batch + o->ranks - 1) / o->ranks;
     l->own_slots = 2 * share < most ? 2 * share : most;
     l->own_slots = l->workers == 0 ? 1 : l->own_slots < least ? least : l->own_slots;
-    if (vlk_mul(l->own_slots, o->ranks, &l->slots) != 0)
+    if (vlk_mul(l->own_slots, o->ranks, &l->slots))
         return vlk_fail(err, VLK_ELIMIT, "%zu processes are too many", o->ranks);
     return 0;
 }

@@ -51,7 +51,7 @@ static int decode(vlk_loader *l, load_slot *s, load_worker *w)
             return vlk_augment_resized(s->pixels, p, n, &o->augment, &o->preprocess, &o->pixels, u, w->scratch, &s->err)
                        ? bad_image(s)
                        : 0;
-        if (vlk_pixels(w->base, p, n, &l->base, &o->pixels, w->scratch, &s->err) != 0)
+        if (vlk_pixels(w->base, p, n, &l->base, &o->pixels, w->scratch, &s->err))
             return bad_image(s);
         keep(l, sample, base);
     }
@@ -87,7 +87,7 @@ static void *worker_main(void *arg)
 int vlk_load_start(vlk_loader *l, vlk_err *err)
 {
     for (; l->running < l->workers; l->running++)
-        if (vlk_sync_thread(&l->worker[l->running].thread, worker_main, &l->worker[l->running], err) != 0)
+        if (vlk_sync_thread(&l->worker[l->running].thread, worker_main, &l->worker[l->running], err))
             return -1;
     return 0;
 }

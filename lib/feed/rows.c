@@ -1,5 +1,5 @@
 /* rows.c - a list's rows: neighbours with one path are captions of one image. Serves the feed (expand_source.c) and
- * the index of training samples (dataset_source.c). */
+ * datasets (dataset_source.c). */
 #include "feed_internal.h"
 
 #include <stdlib.h>

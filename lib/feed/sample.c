@@ -2,12 +2,12 @@
  * training sets and so for all programs.
  *
  *   caption     member KEY.txt of a tar, or the file beside the image: its last suffix replaced by .txt
- *   lists       "captions" and "negatives" of KEY.json, as far as they are asked for
+ *   lists       "captions" and "negatives" of KEY.json, where they are asked for
  *   class       KEY.cls, else "label" of KEY.json: decimal digits and a whole number are a number, all else is a name
  *
  * A byte order mark at the start and line ends at the end of a file do not belong to its text. A text that is empty or
  * holds nothing but white space is no text: it would train and be compared as if it said something, and usually is a
- * caption that somebody failed to get. What is not UTF-8, a list that is none, a file that cannot be read and a
+ * caption that somebody failed to get. What is not UTF-8, a list that is not one, a file that cannot be read and a
  * text that is a link in a tar make the sample a bad one, since leaving them out would pass silently. */
 #include "sample_internal.h"
 
@@ -103,7 +103,7 @@ static int side_path(vlk_buf *out, const char *path, const char *name, vlk_err *
 {
     const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path, *dot = strrchr(base, '.');
     size_t stem = dot && dot != base ? (size_t)(dot - path) : strlen(path);
-    return vlk_buf_add(out, path, stem, err) || vlk_buf_addf(out, err, ".%s", name) ? -1 : 0;
+    return vlk_buf_add(out, path, stem, err) ? -1 : vlk_buf_addf(out, err, ".%s", name);
 }
 
 static int side_file(const reader *r, const char *name, vlk_span *out, vlk_err *err)
@@ -119,7 +119,7 @@ static int side_file(const reader *r, const char *name, vlk_span *out, vlk_err *
 }
 
 /* The bytes of KEY.name. 1; 0 there is none; -1: it cannot be read. */
-static int find(const reader *r, const char *name, vlk_span *out, vlk_err *err)
+static int find_bytes(const reader *r, const char *name, vlk_span *out, vlk_err *err)
 {
     return r->sample ? member(r->sample, name, out, err) : side_file(r, name, out, err);
 }
@@ -128,7 +128,7 @@ static int find(const reader *r, const char *name, vlk_span *out, vlk_err *err)
 
 /* All of these give 0, or -1 with err: the sample is bad, or there is no memory. */
 
-static int give(const reader *r, vlk_text_kind kind, const char *s, size_t n, vlk_err *err)
+static int pass_text(const reader *r, vlk_text_kind kind, const char *s, size_t n, vlk_err *err)
 {
     int is = vlk_text_check(s, n, err);
     return is > 0 ? r->out->add(r->out->arg, kind, s, n, err) : is;
@@ -137,24 +137,24 @@ static int give(const reader *r, vlk_text_kind kind, const char *s, size_t n, vl
 static int read_caption(reader *r, vlk_err *err)
 {
     vlk_span bytes;
-    int found = find(r, vlk_text_name(r->w), &bytes, err);
+    int found = find_bytes(r, vlk_text_name(r->w), &bytes, err);
     if (found <= 0)
         return found;
     vlk_span text = text_of_file(bytes.s, bytes.n);
-    return give(r, VLK_TEXT_CAPTION, text.s, text.n, err);
+    return pass_text(r, VLK_TEXT_CAPTION, text.s, text.n, err);
 }
 
 static int read_list(reader *r, const vlk_json *j, const char *name, vlk_text_kind kind, vlk_err *err)
 {
     const vlk_json *list = vlk_json_get(j, name);
     if (list && vlk_json_type(list) != VLK_JSON_NULL && vlk_json_type(list) != VLK_JSON_ARRAY)
-        return vlk_fail(err, VLK_EFORMAT, "KEY.%s: %s is no list", vlk_json_name(r->w), name);
+        return vlk_fail(err, VLK_EFORMAT, "KEY.%s: %s is not a list", vlk_json_name(r->w), name);
     for (size_t i = 0; i < vlk_json_len(list); i++) {
         size_t n = 0;
         const char *text = vlk_json_str(vlk_json_at(list, i), &n);
         if (!text)
-            return vlk_fail(err, VLK_EFORMAT, "KEY.%s: %s[%zu] is no string", vlk_json_name(r->w), name, i);
-        if (give(r, kind, text, n, err))
+            return vlk_fail(err, VLK_EFORMAT, "KEY.%s: %s[%zu] is not a string", vlk_json_name(r->w), name, i);
+        if (pass_text(r, kind, text, n, err))
             return -1;
     }
     return 0;
@@ -162,7 +162,7 @@ static int read_list(reader *r, const vlk_json *j, const char *name, vlk_text_ki
 
 /* ---- the class ------------------------------------------------------------------------------------- */
 
-static int give_label(reader *r, vlk_text_kind kind, const char *s, size_t n, const char *from, vlk_err *err)
+static int pass_label(reader *r, vlk_text_kind kind, const char *s, size_t n, const char *from, vlk_err *err)
 {
     r->stage = "label";
     if (n == 0 || n > VLK_LABEL_MAX || vlk_utf8_valid(s, n) != n)
@@ -176,14 +176,14 @@ static int read_cls(reader *r, vlk_err *err)
 {
     vlk_span bytes;
     r->stage = "caption";
-    int found = find(r, "cls", &bytes, err);
+    int found = find_bytes(r, "cls", &bytes, err);
     if (found <= 0)
         return found;
     vlk_span text = text_of_file(bytes.s, bytes.n);
     int digits = text.n > 0 && text.n < 18;
     for (size_t i = 0; i < text.n; i++)
         digits &= text.s[i] >= '0' && text.s[i] <= '9';
-    return give_label(r, digits ? VLK_TEXT_CLASS_NUMBER : VLK_TEXT_CLASS_NAME, text.s, text.n, "cls", err);
+    return pass_label(r, digits ? VLK_TEXT_CLASS_NUMBER : VLK_TEXT_CLASS_NAME, text.s, text.n, "cls", err);
 }
 
 static int read_json_label(reader *r, const vlk_json *j, vlk_err *err)
@@ -198,7 +198,7 @@ static int read_json_label(reader *r, const vlk_json *j, vlk_err *err)
     if (!name && !vlk_json_int(v, 0, INT64_MAX, &number, "label", err))
         n = (size_t)snprintf(digits, sizeof digits, "%lld", (long long)number);
     snprintf(from, sizeof from, "%s: label", vlk_json_name(r->w));
-    return give_label(r, name ? VLK_TEXT_CLASS_NAME : VLK_TEXT_CLASS_NUMBER, name ? name : digits, n, from, err);
+    return pass_label(r, name ? VLK_TEXT_CLASS_NAME : VLK_TEXT_CLASS_NUMBER, name ? name : digits, n, from, err);
 }
 
 /* ---- all -------------------------------------------------------------------------------------------- */
@@ -217,7 +217,7 @@ static int read_json(reader *r, vlk_err *err)
     char name[64];
     vlk_span bytes;
     r->stage = "caption";
-    int found = find(r, vlk_json_name(r->w), &bytes, err);
+    int found = find_bytes(r, vlk_json_name(r->w), &bytes, err);
     if (found <= 0)
         return found;
     snprintf(name, sizeof name, "KEY.%s", vlk_json_name(r->w));

@@ -154,7 +154,7 @@ static int image_bytes(vlk_slot *s, vlk_decoder *d, const void **p, size_t *n)
         *p = part->data;
         *n = part->size;
     } else if (s->path.len) {
-        if (vlk_read_file(&d->file, s->path.data, VLK_FEED_FILE_MAX, err) != 0) {
+        if (vlk_read_file(&d->file, s->path.data, VLK_FEED_FILE_MAX, err)) {
             vlk_slot_fail(s, err->code == VLK_EIO ? "open" : vlk_feed_stage(err));
             return -1;
         }
@@ -180,11 +180,11 @@ void vlk_slot_decode(vlk_feed *f, vlk_slot *s, vlk_decoder *d)
         s->no_item = 1;
         return;
     }
-    if (image_bytes(s, d, &p, &n) != 0)
+    if (image_bytes(s, d, &p, &n))
         return;
     if (!s->pixels)
         s->pixels = vlk_calloc(f->height * f->width, 3, &s->item.err);
-    if (!s->pixels || vlk_pixels(s->pixels, p, n, &f->opt.preprocess, &f->opt.pixels, d->scratch, &s->item.err) != 0) {
+    if (!s->pixels || vlk_pixels(s->pixels, p, n, &f->opt.preprocess, &f->opt.pixels, d->scratch, &s->item.err)) {
         vlk_slot_fail(s, vlk_feed_stage(&s->item.err));
         return;
     }

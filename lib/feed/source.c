@@ -85,7 +85,7 @@ static int number_stem(vlk_feed *f, char **stem, const char *path, vlk_err *err)
     if (same == 1)
         return 0;
     vlk_buf b = {0};
-    if (vlk_buf_addf(&b, err, "%s-%zu", *stem, same) != 0)
+    if (vlk_buf_addf(&b, err, "%s-%zu", *stem, same))
         return -1;
     free(*stem);
     *stem = b.data;

@@ -1,4 +1,4 @@
-/* lock.c - who may write, and what a killed run has left behind.
+/* lock.c - who may write, and what a killed run has left over.
  *
  * A lock is flock's: it belongs to the open file or folder, ends with the process however that ends, and leaves no
  * file. What is written under a name that begins with a dot and ends in .vlk-tmp, or waits as .vlk-old for its removal,

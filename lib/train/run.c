@@ -1,4 +1,4 @@
-/* run.c - the folder of a run: what stands under a final name is whole, whenever the run is killed.
+/* run.c - the folder of a run: whatever has its final name is whole, at whatever moment the run is killed.
  *
  * A checkpoint:   mkdir .step-000120.vlk-tmp | files | fsync of all | rename to step-000120 | fsync of RUN
  * a link:         symlink .last.vlk-tmp -> step-000120 | rename to last

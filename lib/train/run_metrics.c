@@ -1,7 +1,7 @@
-/* run_metrics.c - RUN/metrics.jsonl: a line for each step, in order, each step once.
+/* run_metrics.c - RUN/metrics.jsonl: one line for each step, in order.
  *
  * Lines are appended as the run goes and synced with a checkpoint. A run that goes on from the checkpoint of step s
- * cuts off everything behind the lines of steps up to s (a killed run has written further, the last line perhaps in
+ * cuts off everything after the lines of steps up to s (a killed run has written further, the last line perhaps in
  * part). */
 #include "run_internal.h"
 

@@ -60,7 +60,7 @@ size_t engine_text_batch(const cli_common *c)
 
 int engine_info(const engine *e, vlk_buf *out, vlk_err *err)
 {
-    return vlk_model_json(e->model, out, err) || vlk_buf_adds(out, "\n", err) ? -1 : 0;
+    return vlk_model_json(e->model, out, err) ? -1 : vlk_buf_adds(out, "\n", err);
 }
 
 static int check_rows(const float *v, size_t n, size_t d, size_t *bad, vlk_err *err)

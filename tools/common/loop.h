@@ -3,7 +3,7 @@
  *   operands --> feed --> batch() --> item() for each good item, in order --> sink, or the parts of -o DIR
  *
  * Items in = items out + items in errors: every image or text ends in exactly one of cli_item_good and cli_item_bad.
- * A broken source is told to the run, and the others are finished. A signal ends the loop after the batch in hand.
+ * A broken source is reported, and the others are finished. A signal ends the loop after the batch in hand.
  *
  * A program says what it wants of the feed and of the output, computes a batch, and writes an item:
  *
@@ -42,13 +42,13 @@ typedef struct loop {
 
 /* What the command line says of the feed; preprocess and batch are left to the program. */
 void loop_feed(vlk_feed_options *f, const cli_common *c, vlk_feed_mode mode);
-/* Everything from opening the output to its end. What goes wrong is told to the run. */
+/* Everything from opening the output to its end. What goes wrong is reported to the run. */
 void loop_run(loop *l);
 /* A result that must never be written (a vector that is not finite): the item is bad, no output that it belongs to gets
  * its name, and the status will be 2. */
 void loop_spoil(loop *l, vlk_item *it, const char *stage, const vlk_err *why);
-/* For programs with a loop of their own: tells the run of a bad item or a broken source. 1 if the item is a good image,
- * which the caller counts. */
+/* For programs with a loop of their own: reports a bad item or a broken source to the run. 1 if the item is a good
+ * image or text, which the caller counts. */
 int loop_report(cli_run *run, const vlk_item *it);
 
 #endif

@@ -1,4 +1,4 @@
-/* negatives.c - false captions against true ones, a batch at a time; cosines in double. */
+/* negatives.c - false captions against true ones, one batch at a time; cosines in double. */
 #include "negatives.h"
 
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* parts.c - the parts of -o DIR, and how a rerun finds out what is done.
  *
- * A part is finished when X.npy, X.keys and X.json are there and X.json tells of the same program, model, preprocessing
+ * A part is finished when X.npy, X.keys and X.json are there and X.json names the same program, model, preprocessing
  * and arguments (if not: refused). The finished parts count from 00000 up to the first gap. Their keys say which items
  * are done: parts_want, called by the feed in input order, walks along X.keys. An item whose key is the next one there
  * is dropped unread. Any other item is decoded again (`seen`): it was bad when the part was made, and if it still is,

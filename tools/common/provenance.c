@@ -211,5 +211,5 @@ int provenance_beside(vlk_buf *out, const char *path, const char *suffix, vlk_er
     const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path, *dot = strrchr(base, '.');
     size_t n = dot && dot != base ? (size_t)(dot - path) : strlen(path);
     out->len = 0;
-    return vlk_buf_add(out, path, n, err) || vlk_buf_adds(out, suffix, err) ? -1 : 0;
+    return vlk_buf_add(out, path, n, err) ? -1 : vlk_buf_adds(out, suffix, err);
 }

@@ -8,7 +8,7 @@
  *   key, shor...its middle                       grey
  *   heading of row 1 ...
  *
- * Colours: dark text on a light page (contrast above 7:1); thumbnails stand on white with a hairline around. */
+ * Colours: dark text on a light page (contrast above 7:1); thumbnails on white with a hairline around them. */
 #include "sheet.h"
 
 #include <stdlib.h>
@@ -195,7 +195,7 @@ void sheet_heading(sheet *s, size_t row, const char *text, size_t n)
         write_text(s, MARGIN, y + HEADING_H, width / VLK_FONT_W, "no match", 8, FAINT, 0);
 }
 
-/* How much of a key stands in the first of its two lines: all that fits, else up to its last slash (the folder loses
+/* How much of a key goes into the first of its two lines: all that fits, else up to its last slash (the folder loses
  * its middle if it must), else what fits. */
 static size_t first_line(const char *key, size_t n, size_t width)
 {

@@ -1,4 +1,4 @@
-/* sheet.h - a contact sheet: a heading a query, under it the best images as thumbnails, each with its rank, score
+/* sheet.h - a contact sheet: one heading per query, under it the best images as thumbnails, each with its rank, score
  * and key. Knows nothing of models and corpora: it is given small RGB images and words. */
 #ifndef VLK_SHEET_H
 #define VLK_SHEET_H

@@ -46,7 +46,7 @@ int named_vectors_reserve(named_vectors *q, size_t dim, vlk_err *err)
 
 /* ---- encoding ------------------------------------------------------------------------------------------- */
 
-/* Adds text i to the ids. A text that cannot be encoded ends the run: a query is no item that could be left out. */
+/* Adds text i to the ids. A text that cannot be encoded ends the run: a query cannot be left out as an item can. */
 static int add_text(const text_encoder *t, engine_ids *ids, const char *s, size_t n, vlk_err *err)
 {
     int r = engine_ids_add(t->e, ids, s, n, t->c->long_text, err);

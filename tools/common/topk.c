@@ -118,7 +118,7 @@ typedef struct scan {
     float floor;
     uint64_t base;
     size_t first, n; /* rows of the block in hand */
-    vlk_err *errs;   /* one a query: the heaps fill in parallel */
+    vlk_err *errs;   /* one per query: the heaps fill in parallel */
 } scan;
 
 /* Offers the scores of a block to one query's heap. */

@@ -10,7 +10,7 @@ typedef struct vector_rows {
     const char *name;    /* for messages */
     const vlk_tensor *t; /* (N,D) of a float type, any strides */
     int mapped;          /* in a file's mapping: pages are given back after they were read */
-    int normalize;       /* the rows may be of any length: cosines are wanted, so they are scaled on the way */
+    int normalize;       /* the rows may be of any length: cosines are wanted, so they are scaled as they are read */
 } vector_rows;
 
 /* Rows [first, first+n) of a matrix of any float type and strides to dense floats out (n,D); scaled to unit

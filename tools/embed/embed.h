@@ -32,7 +32,7 @@ typedef struct embed_job {
 
 /* What the mode asks of the model: ENGINE_ bits. */
 unsigned embed_wants(embed_mode mode);
-/* From the open engine to the last item; what goes wrong is told to the run. */
+/* From the open engine to the last item; what goes wrong is reported to the run. */
 void embed_run(embed_job *j);
 
 #endif

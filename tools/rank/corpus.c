@@ -41,7 +41,7 @@ static int add_list(rank_job *j, size_t *cap, vlk_err *err)
             continue;
         if (!texts_is_npy(name.data)) {
             if (any)
-                r = vlk_fail(err, VLK_EUSAGE, "%s: \"%s\" stands among .npy files; images need a list of their own",
+                r = vlk_fail(err, VLK_EUSAGE, "%s: \"%s\" is among .npy files; images need a list of their own",
                              j->c->files_from, name.data);
             break;
         }

@@ -1,7 +1,7 @@
-/* file.c - an embedding file: X.npy (mapped), X.keys (a key a row) and X.json (who made it, and how).
+/* file.c - an embedding file: X.npy (mapped), X.keys (one key per row) and X.json (who made it, and how).
  *
  * Both neighbours may be missing, for files that other tools made: rows are then named by their number from 0, and
- * scaled to unit length on the way, since nothing says that they have it. */
+ * scaled to unit length as they are read, since nothing says that they have it. */
 #include "rank.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* kept.c - the keys of hits. Those of files are looked up at the end. Images pass by in batches: the keys of
- * those that stand in a heap are kept, and forgotten when no heap holds them any more, so memory grows with the hits,
+ * those that are in a heap are kept, and forgotten when no heap holds them any more, so memory grows with the hits,
  * not with the corpus. */
 #include "rank.h"
 

@@ -1,7 +1,7 @@
-/* pairs.c - --recall of samples and lists: images and texts are embedded on the way and held in memory.
+/* pairs.c - --recall of samples and lists: images and texts are embedded as they come and held in memory.
  *
  * Several captions of a sample, and several rows of a list with one path, belong to one image. The feed joins rows
- * that stand behind one another; in lists that are not sorted (COCO's annotations) a path comes again later, so the
+ * that follow each other; in lists that are not sorted (COCO's annotations) a path comes again later, so the
  * paths of each list are remembered. */
 #include "../common/negatives.h"
 #include "rank.h"

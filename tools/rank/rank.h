@@ -2,11 +2,11 @@
  *
  *   texts.c     --query TEXT...
  *   query.c     texts, images or rows of a file to query vectors
- *   corpus.c    the corpus, block by block: mapped .npy files, or images that are embedded on the way
+ *   corpus.c    the corpus, block by block: mapped .npy files, or images that are embedded as they come
  *   file.c      X.npy with X.keys and X.json;  kept.c  keys of hits
  *   find.c      --query: the ranked table
  *   label.c     --labels: zero-shot classification
- *   recall.c    --recall;  pairs.c  of pairs embedded on the way
+ *   recall.c    --recall;  pairs.c  of pairs embedded as they come
  *   sheet.c     --sheet: images found again by their keys
  *   out.c       where rows go
  *
@@ -32,8 +32,8 @@ typedef struct rank_options {
     int recall, all_captions;
 } rank_options;
 
-/* Texts right behind that of --query go from the operands to the queries. argv as the program got it (getopt sorts it).
- * *doubt: the last of them that may be a mistyped name, or NULL. */
+/* Texts that directly follow that of --query move from the operands to the queries. argv as the program got it (getopt
+ * sorts it). *doubt: the last of them that may be a mistyped name, or NULL. */
 int rank_more_texts(rank_options *o, cli_common *c, char *const *argv, const char **doubt, vlk_err *err) VLK_MUST_USE;
 
 /* ---- out.c ------------------------------------------------------------------------------------- */
@@ -52,13 +52,13 @@ int rank_writer_close(rank_writer *w, int whole, vlk_err *err) VLK_MUST_USE;
 
 /* ---- query.c, file.c ------------------------------------------------------------------------------------- */
 
-/* An open X.npy with what stands beside it. */
+/* An open X.npy with its sidecars. */
 typedef struct rank_file {
     const char *path;
     vlk_npy npy;
     vlk_keys *keys;  /* NULL: there is no X.keys; rows are named by their number */
     provenance made; /* X.json; model "" if there is none */
-    int normalize;   /* raw or unknown: scale rows on the way */
+    int normalize;   /* raw or unknown: scale rows as they are read */
 } rank_file;
 
 int rank_file_open(rank_file *f, const char *path, vlk_err *err) VLK_MUST_USE;
@@ -121,12 +121,12 @@ int rank_block_key(const rank_block *b, size_t row, vlk_buf *key, size_t *source
 /* Every row of the corpus in order, a whole file or a batch of images at once. */
 typedef int rank_visit(void *arg, const rank_block *b, vlk_err *err);
 int rank_walk(rank_job *j, rank_visit *fn, void *arg, vlk_err *err) VLK_MUST_USE;
-/* Keeps the keys of this block's images that stand in the heaps, and forgets those that do not any more. */
+/* Keeps the keys of this block's images that are in the heaps, and forgets those that are not any more. */
 int rank_keep(rank_job *j, const rank_block *b, const topk *tops, size_t n, vlk_err *err) VLK_MUST_USE;
 /* The key of a hit, and its part and source. */
 int rank_key(const rank_job *j, uint64_t index, vlk_buf *key, size_t *part, size_t *source, vlk_err *err) VLK_MUST_USE;
 
-/* ---- the modes: 0, or -1 with err; what is wrong with items is told to the run ----------------------------- */
+/* ---- the modes: 0, or -1 with err; what is wrong with items is reported to the run ----------------------------- */
 
 int rank_find(rank_job *j, rank_writer *w, vlk_err *err) VLK_MUST_USE;
 int rank_label(rank_job *j, rank_writer *w, vlk_err *err) VLK_MUST_USE;

@@ -1,6 +1,6 @@
 /* recall.c - --recall: how often the true partner is among the first 1, 5, 10; in both directions.
  *
- * Pairs are embedded on the way (pairs.c), or their vectors come from two .npy: row i belongs to row i, or a table
+ * Pairs are embedded as they come (pairs.c), or their vectors come from two .npy: row i belongs to row i, or a table
  * says which text belongs to which image. */
 #include "rank.h"
 
@@ -10,11 +10,11 @@
 int rank_write_measure(rank_writer *w, const char *name, double value, vlk_err *err)
 {
     table_row *r = &w->row;
-    return row_text(r, "measure", name, strlen(name), err) ||
-                   (r->jsonl ? row_number(r, "value", value, err) : row_fixed(r, "value", 4, value, err)) ||
-                   rank_row_end(w, err)
-               ? -1
-               : 0;
+    if (row_text(r, "measure", name, strlen(name), err))
+        return -1;
+    if (r->jsonl ? row_number(r, "value", value, err) : row_fixed(r, "value", 4, value, err))
+        return -1;
+    return rank_row_end(w, err);
 }
 
 int rank_write_recall(rank_job *j, rank_writer *w, const vector_rows *images, const vector_rows *texts,
@@ -56,7 +56,7 @@ static int compare_name_rows(const void *a, const void *b)
     return c ? c : x->row < y->row ? -1 : x->row > y->row;
 }
 
-/* The first row with this key, or NULL; those behind it may have it too. */
+/* The first row with this key, or NULL; those after it may have it too. */
 static const name_row *find_name(const name_row *names, size_t n, const vlk_buf *key)
 {
     name_row want = {key->data ? key->data : NULL, key->len, 0};

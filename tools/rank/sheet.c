@@ -41,7 +41,7 @@ static int compare_spots(const void *a, const void *b)
     return compare_bytes(x->key, x->len, y->key, y->len);
 }
 
-/* The first spot of the present part with this key; d->last if there is none. */
+/* The first spot of the current part with this key; d->last if there is none. */
 static size_t find_spot(const drawer *d, const char *key, size_t n)
 {
     size_t lo = d->first, hi = d->last;
@@ -72,7 +72,7 @@ static int want(void *arg, const vlk_source *source, vlk_span key, vlk_err *err)
     return VLK_WANT_NO;
 }
 
-/* The reason without the name that stands in front of it: the key is written below the box anyway. */
+/* The reason without the name in front of it: the key is written below the box anyway. */
 static const char *reason(const vlk_item *it)
 {
     const char *s = it->err.msg;
@@ -107,8 +107,10 @@ static void draw_batch(drawer *d, const vlk_batch *b)
     }
 }
 
-/* Reads the operands and draws what the present part waits for. */
-static int read_from(drawer *d, char *const *operand, size_t operands, int shard, vlk_err *err)
+typedef enum shard_rule { WHOLE, OF_SHARD } shard_rule; /* all items, or those of --shard as the corpus had them */
+
+/* Reads the operands and draws what the current part waits for. */
+static int read_from(drawer *d, char *const *operand, size_t operands, shard_rule shard, vlk_err *err)
 {
     vlk_feed_options f;
     vlk_feed *feed;
@@ -131,7 +133,7 @@ static int read_from(drawer *d, char *const *operand, size_t operands, int shard
     f.batch = 16;
     f.want = want;
     f.want_arg = d;
-    if (!shard)
+    if (shard == WHOLE)
         f.shards = 0;
     if (!(feed = vlk_feed_open(&f, err)))
         return -1;
@@ -152,7 +154,7 @@ static int read_keys(drawer *d, vlk_err *err)
     for (size_t i = d->first; i < d->last; i++)
         if (n == 0 || strcmp(name[n - 1], d->spot[i].key) != 0)
             name[n++] = d->spot[i].key;
-    r = n ? read_from(d, name, n, 0, err) : 0;
+    r = n ? read_from(d, name, n, WHOLE, err) : 0;
     free(name);
     return r;
 }
@@ -164,7 +166,7 @@ static int read_part(drawer *d, size_t part, vlk_err *err)
     char **names;
     int r = -1;
     if (!p->file)
-        return read_from(d, p->operand, p->operands, 1, err);
+        return read_from(d, p->operand, p->operands, OF_SHARD, err);
     if (from->n == 0)
         return read_keys(d, err);
     if (!(names = vlk_calloc(from->n, sizeof *names, err)))
@@ -172,7 +174,7 @@ static int read_part(drawer *d, size_t part, vlk_err *err)
     for (size_t i = 0; i < from->n; i++)
         if (!(names[i] = vlk_strndup(from->s[i], strlen(from->s[i]), err)))
             goto out;
-    r = read_from(d, names, from->n, 0, err);
+    r = read_from(d, names, from->n, WHOLE, err);
 out:
     for (size_t i = 0; i < from->n; i++)
         free(names[i]);

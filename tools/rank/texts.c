@@ -1,10 +1,10 @@
-/* texts.c - `--query TEXT...`: texts that stand right behind the first one.
+/* texts.c - `--query TEXT...`: texts that directly follow the first one.
  *
  *   clip-rank --query 'a red bus' 'a dog' photos/        two texts, one folder
  *
  * getopt gives the first text to the option and leaves the others among the operands. One of those is a text if it
- * stands directly behind a text and cannot be meant as a file: nothing has that name, and it has neither a slash nor a
- * suffix. One without a blank is told on standard error, since a mistyped name of a folder looks the same. */
+ * directly follows a text and cannot be meant as a file: nothing has that name, and it has neither a slash nor a
+ * suffix. One without a blank is reported on standard error, since a mistyped name of a folder looks the same. */
 #include "rank.h"
 
 #include <ctype.h>
@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* ".jpg", ".npy" ...: a dot with 1 to 6 letters and digits behind it at the end. */
+/* ".jpg", ".npy" ...: a dot with 1 to 6 letters and digits after it at the end. */
 static int has_suffix(const char *s)
 {
     const char *dot = strrchr(s, '.');
@@ -45,14 +45,14 @@ static int take_operand(cli_common *c, const char *s)
 int rank_more_texts(rank_options *o, cli_common *c, char *const *argv, const char **doubt, vlk_err *err)
 {
     cli_strs all = {0};
-    int behind = 0; /* argv[i - 1] is a text */
+    int follows = 0; /* argv[i - 1] is a text */
     *doubt = NULL;
     for (size_t i = 1, q = 0; argv[i] && q <= o->query.n; i++) {
         int first = q < o->query.n && (argv[i] == o->query.s[q] ||
                                        (strncmp(argv[i], "--query=", 8) == 0 && argv[i] + 8 == o->query.s[q]));
-        int more = !first && behind && is_text(argv[i]) && take_operand(c, argv[i]);
-        behind = first || more;
-        if (!behind)
+        int more = !first && follows && is_text(argv[i]) && take_operand(c, argv[i]);
+        follows = first || more;
+        if (!follows)
             continue;
         if (vlk_grow(&all.s, &all.cap, all.n + 1, sizeof *all.s, err)) {
             free(all.s);
