@@ -104,26 +104,6 @@ int engine_ids_add(engine *e, engine_ids *ids, const char *s, size_t n, cli_long
     return cut ? 2 : 1;
 }
 
-int engine_ids_add_item(engine *e, engine_ids *ids, const vlk_item *it, cli_long_text long_text, size_t *cut,
-                        vlk_err *err)
-{
-    const vlk_span *text = it->kind == VLK_ITEM_TEXT ? &it->key : it->caption;
-    size_t n = it->kind == VLK_ITEM_TEXT ? 1 : it->captions, first = ids->n, len = ids->len, more = 0;
-    vlk_err why = {0};
-    for (size_t i = 0; i < n; i++) {
-        int r = engine_ids_add(e, ids, text[i].s, text[i].n, long_text, &why);
-        if (r < 0) {
-            ids->n = first;
-            ids->len = len;
-            *err = why;
-            return why.code == VLK_EMEM ? -1 : 1;
-        }
-        more += r == 2;
-    }
-    *cut += more;
-    return 0;
-}
-
 void engine_ids_reset(engine_ids *ids)
 {
     ids->len = ids->n = 0;

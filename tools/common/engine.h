@@ -2,7 +2,6 @@
 #ifndef VLK_ENGINE_H
 #define VLK_ENGINE_H
 
-#include "../../lib/feed/feed.h"
 #include "../../lib/model/model.h"
 #include "../cli/cli.h"
 
@@ -57,10 +56,6 @@ typedef struct engine_ids {
  * CLI_LONG_ERROR). */
 int engine_ids_add(engine *e, engine_ids *ids, const char *s, size_t n, cli_long_text long_text,
                    vlk_err *err) VLK_MUST_USE;
-/* Adds the captions of an item, or its line of text. 0, with those that were cut added to *cut; 1: one of them cannot
- * be encoded (err), so none was added; -1. */
-int engine_ids_add_item(engine *e, engine_ids *ids, const vlk_item *it, cli_long_text long_text, size_t *cut,
-                        vlk_err *err) VLK_MUST_USE;
 void engine_ids_reset(engine_ids *ids);
 void engine_ids_clear(engine_ids *ids);
 /* out (ids->n, E). Not finite: as engine_images. */

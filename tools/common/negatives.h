@@ -3,6 +3,7 @@
 #ifndef VLK_NEGATIVES_H
 #define VLK_NEGATIVES_H
 
+#include "../../lib/feed/feed.h"
 #include "engine.h"
 
 typedef struct negatives { /* starts as {0} */

@@ -24,36 +24,6 @@ unsigned embed_wants(embed_mode mode)
 
 /* ---- a batch ------------------------------------------------------------------------------- */
 
-/* The texts of one item; where one cannot be tokenised, the item is bad. */
-static int item_texts(embed_job *j, const vlk_batch *b, size_t i, vlk_err *err)
-{
-    vlk_item *it = b->item[i];
-    size_t first = j->text_at[i] = j->ids.n;
-    int r = engine_ids_add_item(&j->e, &j->ids, it, j->c->long_text, &j->run->cut, &it->err);
-    if (r < 0) {
-        *err = it->err;
-        return -1;
-    }
-    if (r == 1)
-        it->stage = "tokens";
-    if (vlk_grow(&j->text_item, &j->text_item_cap, j->ids.n, sizeof *j->text_item, err))
-        return -1;
-    for (size_t k = first; k < j->ids.n; k++)
-        j->text_item[k] = i;
-    return 0;
-}
-
-static int batch_texts(embed_job *j, const vlk_batch *b, vlk_err *err)
-{
-    engine_ids_reset(&j->ids);
-    if (vlk_grow(&j->text_at, &j->text_at_cap, b->items, sizeof *j->text_at, err))
-        return -1;
-    for (size_t i = 0; i < b->items; i++)
-        if (b->item[i]->row != SIZE_MAX && item_texts(j, b, i, err))
-            return -1;
-    return 0;
-}
-
 /* Vectors that are not finite take their items out; the other items stay. */
 static void take_out(embed_job *j, const vlk_batch *b, const float *v, size_t n, const size_t *item_of,
                      const vlk_err *why)
@@ -67,13 +37,13 @@ static void take_out(embed_job *j, const vlk_batch *b, const float *v, size_t n,
 static int text_vectors(embed_job *j, const vlk_batch *b, engine_scale scale, vlk_err *err)
 {
     size_t bad;
-    if (vlk_grow(&j->tvec, &j->tvec_cap, j->ids.n * j->e.info->embed_dim, sizeof *j->tvec, err))
+    if (vlk_grow(&j->tvec, &j->tvec_cap, j->texts.ids.n * j->e.info->embed_dim, sizeof *j->tvec, err))
         return -1;
-    if (!engine_texts(&j->e, j->tvec, &j->ids, scale, &bad, err))
+    if (!engine_texts(&j->e, j->tvec, &j->texts.ids, scale, &bad, err))
         return 0;
     if (bad == SIZE_MAX)
         return -1;
-    take_out(j, b, j->tvec, j->ids.n, j->text_item, err);
+    take_out(j, b, j->tvec, j->texts.ids.n, j->texts.item_of, err);
     return 0;
 }
 
@@ -95,7 +65,7 @@ static int batch(void *arg, const vlk_batch *b, vlk_err *err)
     embed_job *j = arg;
     unsigned wants = embed_wants(j->mode);
     engine_scale scale = j->o->raw ? ENGINE_RAW : ENGINE_UNIT;
-    if (wants & ENGINE_TOKENIZER && batch_texts(j, b, err))
+    if (wants & ENGINE_TOKENIZER && item_texts_read(&j->texts, &j->e, b, j->c->long_text, &j->run->cut, err))
         return -1;
     if (wants & ENGINE_TEXTS && text_vectors(j, b, scale, err))
         return -1;
@@ -121,10 +91,10 @@ static int write_vector(const embed_job *j, const vlk_span *key, const float *v,
 static int write_tokens(const embed_job *j, const vlk_span *key, size_t text, sink *s, vlk_err *err)
 {
     table_row *t = &s->table;
-    const size_t *start = j->ids.start + text;
+    const size_t *start = j->texts.ids.start + text;
     if (t->jsonl && row_text(t, "key", key->s, key->n, err))
         return -1;
-    return row_ids(t, "ids", j->ids.id + start[0], start[1] - start[0], err) ? -1 : row_end(t, err);
+    return row_ids(t, "ids", j->texts.ids.id + start[0], start[1] - start[0], err) ? -1 : row_end(t, err);
 }
 
 /* "cosine": a number, or a list where there are several. */
@@ -180,11 +150,11 @@ static int item(void *arg, const vlk_batch *b, size_t i, sink *s, vlk_err *err)
     case EMBED_IMAGES:
         return write_vector(j, &it->key, j->vec + it->row * m->embed_dim, s, err);
     case EMBED_TEXTS:
-        return write_vector(j, &it->key, j->tvec + j->text_at[i] * m->embed_dim, s, err);
+        return write_vector(j, &it->key, j->tvec + j->texts.first[i] * m->embed_dim, s, err);
     case EMBED_PAIRS:
-        return write_pair(j, it, j->vec + it->row * m->embed_dim, j->tvec + j->text_at[i] * m->embed_dim, s, err);
+        return write_pair(j, it, j->vec + it->row * m->embed_dim, j->tvec + j->texts.first[i] * m->embed_dim, s, err);
     case EMBED_TOKENS:
-        return write_tokens(j, &it->key, j->text_at[i], s, err);
+        return write_tokens(j, &it->key, j->texts.first[i], s, err);
     case EMBED_PIXELS:
         return sink_row(s, b->pixels + it->row * m->image_h * m->image_w * 3, err);
     }
@@ -235,10 +205,8 @@ void embed_run(embed_job *j)
     f->preprocess = j->e.info->preprocess;
     f->batch = text ? engine_text_batch(j->c) : engine_image_batch(&j->e, j->c);
     loop_run(&j->loop);
-    engine_ids_clear(&j->ids);
+    item_texts_clear(&j->texts);
     free(j->vec);
     free(j->tvec);
     free(j->cos);
-    free(j->text_at);
-    free(j->text_item);
 }

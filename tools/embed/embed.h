@@ -3,6 +3,7 @@
 #ifndef VLK_EMBED_H
 #define VLK_EMBED_H
 
+#include "../common/item_texts.h"
 #include "../common/loop.h"
 
 typedef enum embed_mode { EMBED_IMAGES, EMBED_TEXTS, EMBED_PAIRS, EMBED_TOKENS, EMBED_PIXELS } embed_mode;
@@ -24,10 +25,7 @@ typedef struct embed_job {
     /* of the batch in hand */
     float *vec, *tvec, *cos;
     size_t vec_cap, tvec_cap, cos_cap;
-    engine_ids ids;
-    size_t *text_at;   /* item of the batch -> its first text among ids */
-    size_t *text_item; /* text among ids -> its item */
-    size_t text_at_cap, text_item_cap;
+    item_texts texts;
 } embed_job;
 
 /* What the mode asks of the model: ENGINE_ bits. */

@@ -3,6 +3,7 @@
  * Several captions of a sample, and several rows of a list with one path, belong to one image. The feed joins rows
  * that follow each other; in lists that are not sorted (COCO's annotations) a path comes again later, so the
  * paths of each list are remembered. */
+#include "../common/item_texts.h"
 #include "../common/negatives.h"
 #include "rank.h"
 
@@ -107,7 +108,7 @@ static int add_captions(rank_job *j, pairs *p, const vlk_item *it, vlk_err *err)
 {
     size_t first = p->texts + p->ids.n, image = p->images + p->rows;
     vlk_err why;
-    int again, r = engine_ids_add_item(&j->e, &p->ids, it, j->c->long_text, &j->run->cut, &why);
+    int again, r = item_texts_add(&j->e, &p->ids, it, j->c->long_text, &j->run->cut, &why);
     if (r < 0) {
         *err = why;
         return -1;
