@@ -17,8 +17,8 @@ typedef struct block_way {
     const char *name;
     int made;       /* image keys made before the call, not states */
     int own_copy;   /* an image, a prefix for each sequence, not shared by index */
-    int steps;      /* causal: row by row for the longest, with a cache, a row at a time */
-    int prefilled;  /* the prefix is in a cache, behind which own keys are kept apart */
+    int steps;      /* causal: with a cache, one row of each sequence at a time */
+    int prefilled;  /* the prefix is in a cache of its own */
     int alone;      /* 1 + the sequence that is there alone; 0: all */
     int checkpoint; /* computed again in backward */
     int frozen;     /* the block's own parameters take no gradient */

@@ -73,7 +73,7 @@ static size_t rows_of(const vlk_seq *s, size_t heads, size_t nseq)
 }
 
 /* Sequence *i and those that go on where its queries end, on the same keys, as one: nothing tells a row of theirs from
- * one of its own. *i moves behind them. */
+ * one of its own. *i moves past them. */
 static vlk_seq next_run(const vlk_seq *seq, size_t nseq, size_t *i, const vlk_attn *a)
 {
     vlk_seq s = seq[(*i)++];

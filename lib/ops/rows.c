@@ -1,7 +1,7 @@
 /* rows.c - operations on whole rows: layer norm, RMS norm, l2 norm, softmax, scale, add, multiply. */
 #include "ops_internal.h"
 
-/* The derivatives by row stand in the kernel (grad_internal.h). */
+/* The derivatives by row are in the kernel (grad_internal.h). */
 
 enum { BLOCK = 32768 }; /* elements of a task */
 

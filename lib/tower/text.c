@@ -2,11 +2,11 @@
  *
  *     x = token[id] + position      blocks      ln_final      pooled row      W_p^T (+ b)
  *
- * Texts stand behind one another at their real length. In a causal tower nothing behind the pooled row matters, so a
- * text ends there, and the pooled row is the last of its sequence. */
+ * Texts are packed one after the other at their real length. In a causal tower nothing after the pooled row matters, so
+ * a text ends there, and the pooled row is the last of its sequence. */
 #include "tower.h"
 
-/* Tokens to rows; a text's positions go on behind what its cache holds. */
+/* Tokens to rows; the positions of a text continue after what its cache holds. */
 static vlk_var *embed(vlk_tape *t, vlk_text_w *w, const int32_t *ids, const vlk_packed *s, const vlk_kv *cache)
 {
     size_t rows = s->start[s->n];

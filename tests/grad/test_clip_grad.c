@@ -45,7 +45,7 @@ struct run {
     vlk_dtype arith;
 };
 
-/* What one pass gives: gradients of all tensors, one behind the other. */
+/* What one pass gives: gradients of all tensors, one after the other. */
 struct result {
     double loss, nodes;
     float *grad;

@@ -224,7 +224,7 @@ static vlk_var *beside(struct graph *g)
     vlk_var *a = in(g, 4, 3);
     return vlk_concat_cols(g->t, a, in(g, 4, 5));
 }
-static vlk_var *behind(struct graph *g)
+static vlk_var *below(struct graph *g)
 {
     vlk_var *a = in(g, 4, 3);
     return vlk_concat_rows(g->t, a, in(g, 2, 3));
@@ -306,7 +306,7 @@ static const struct grad_case table[] = {
     {.name = "cross_entropy, soft", .build = entropy_soft},
     {.name = "max", .build = largest},
     {.name = "concat_cols", .build = beside},
-    {.name = "concat_rows", .build = behind},
+    {.name = "concat_rows", .build = below},
     {.name = "dropout", .build = dropout},
     {.name = "residual branches", .build = residual},
     {.name = "residual branches, checkpointed", .build = checkpointed},

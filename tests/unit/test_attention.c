@@ -146,7 +146,7 @@ static void test_bits(vlk_cpu cpu, size_t dim, size_t heads, size_t tokens)
     drop(&s);
 }
 
-/* Without a mask: a query alone, in front of others, by more threads than tasks; many keys, few keys; with a bias and
+/* Without a mask: a query alone, before others, by more threads than tasks; many keys, few keys; with a bias and
  * dropped probabilities. */
 static void test_queries(vlk_cpu cpu, size_t dim, size_t heads, size_t tq, size_t tk, int masked)
 {

@@ -69,7 +69,7 @@ static void add_to(mat to, mat a, double by)
         to.x[i] += by * a.x[i];
 }
 
-/* a behind b, row after row; or a beside b. Both are used up. */
+/* b below a, or beside it. Both are used up. */
 static mat stack(mat a, mat b)
 {
     mat y = mat_new(a.rows + b.rows, a.cols);
@@ -114,7 +114,7 @@ static mat ref_attention(const vlk_block_config *c, mat q, mat k, mat v, int cau
     return y;
 }
 
-/* W_o attention(x on states, behind a prefix of keys and values) + b_o. k, v are used up. */
+/* W_o attention(x on states, after a prefix of keys and values) + b_o. k, v are used up. */
 static mat ref_attend(const vlk_block_config *c, const vlk_attn_w *w, mat x, mat states, mat k, mat v, int causal,
                       const float *bias)
 {
