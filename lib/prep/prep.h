@@ -192,4 +192,19 @@ int vlk_bpe_encode(vlk_bpe *b, vlk_ids *out, const char *text, size_t n, vlk_err
 /* Truncates to `context` ids as the reference does (the last one becomes the end token). 1 if it was truncated. */
 int vlk_bpe_truncate(const vlk_bpe *b, vlk_ids *ids, size_t context);
 
+/* Token ids of texts, one text after another: those of text i are id[start[i]] .. id[start[i+1]-1]. Starts as {0}. */
+typedef struct vlk_id_list {
+    int32_t *id;
+    size_t len, cap;
+    size_t *start; /* (n + 1), once a text was added */
+    size_t n, start_cap;
+    size_t whole; /* ids of the text that was added last, before it was cut */
+    vlk_ids one;
+} vlk_id_list;
+/* Adds a text, cut to `context` ids. 1: added, 2: added and cut, -1: not added, err says why. */
+int vlk_id_list_add(vlk_id_list *l, vlk_bpe *b, const char *text, size_t n, size_t context, vlk_err *err) VLK_MUST_USE;
+/* Keeps the first n texts. Memory is kept. */
+void vlk_id_list_shorten(vlk_id_list *l, size_t n);
+void vlk_id_list_clear(vlk_id_list *l);
+
 #endif

@@ -1,7 +1,6 @@
 /* engine.c - from the command line to a model that runs; vectors are checked before anybody sees them. */
 #include "engine.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 int engine_open(engine *e, const cli_common *c, unsigned want, vlk_err *err)
@@ -86,38 +85,17 @@ int engine_images(engine *e, float *out, const uint8_t *pixels, size_t n, engine
 
 /* ---- texts --------------------------------------------------------------------------------- */
 
-int engine_ids_add(engine *e, engine_ids *ids, const char *s, size_t n, cli_long_text long_text, vlk_err *err)
+int engine_ids_add(engine *e, vlk_id_list *ids, const char *s, size_t n, cli_long_text long_text, vlk_err *err)
 {
-    if (vlk_bpe_encode(e->tokenizer, &ids->one, s, n, err))
-        return -1;
-    size_t len = ids->one.len;
-    int cut = vlk_bpe_truncate(e->tokenizer, &ids->one, e->info->context);
-    if (cut && long_text == CLI_LONG_ERROR)
-        return vlk_fail(err, VLK_ELIMIT, "text of %zu tokens, the model takes %zu", len, e->info->context);
-    if (vlk_grow(&ids->id, &ids->cap, ids->len + ids->one.len, sizeof *ids->id, err) ||
-        vlk_grow(&ids->start, &ids->start_cap, ids->n + 2, sizeof *ids->start, err))
-        return -1;
-    memcpy(ids->id + ids->len, ids->one.id, ids->one.len * sizeof *ids->id);
-    ids->start[ids->n++] = ids->len;
-    ids->len += ids->one.len;
-    ids->start[ids->n] = ids->len;
-    return cut ? 2 : 1;
+    int r = vlk_id_list_add(ids, e->tokenizer, s, n, e->info->context, err);
+    if (r == 2 && long_text == CLI_LONG_ERROR) {
+        vlk_id_list_shorten(ids, ids->n - 1);
+        return vlk_fail(err, VLK_ELIMIT, "text of %zu tokens, the model takes %zu", ids->whole, e->info->context);
+    }
+    return r;
 }
 
-void engine_ids_reset(engine_ids *ids)
-{
-    ids->len = ids->n = 0;
-}
-
-void engine_ids_clear(engine_ids *ids)
-{
-    free(ids->id);
-    free(ids->start);
-    free(ids->one.id);
-    memset(ids, 0, sizeof *ids);
-}
-
-int engine_texts(engine *e, float *out, const engine_ids *ids, engine_scale scale, size_t *bad, vlk_err *err)
+int engine_texts(engine *e, float *out, const vlk_id_list *ids, engine_scale scale, size_t *bad, vlk_err *err)
 {
     *bad = SIZE_MAX;
     if (ids->n == 0)

@@ -43,23 +43,12 @@ int engine_explain(engine *e, const cli_common *c, vlk_buf *out, vlk_err *err) V
 int engine_images(engine *e, float *out, const uint8_t *pixels, size_t n, engine_scale scale, size_t *bad,
                   vlk_err *err) VLK_MUST_USE;
 
-/* Token ids of texts, one text after another; starts as {0}, engine_ids_clear frees. */
-typedef struct engine_ids {
-    int32_t *id;
-    size_t len, cap;
-    size_t *start; /* n + 1 */
-    size_t n, start_cap;
-    vlk_ids one;
-} engine_ids;
-
 /* Adds a text. 1: added, 2: added and cut to the context, -1: not added, err says why (not UTF-8; too long and
  * CLI_LONG_ERROR). */
-int engine_ids_add(engine *e, engine_ids *ids, const char *s, size_t n, cli_long_text long_text,
+int engine_ids_add(engine *e, vlk_id_list *ids, const char *s, size_t n, cli_long_text long_text,
                    vlk_err *err) VLK_MUST_USE;
-void engine_ids_reset(engine_ids *ids);
-void engine_ids_clear(engine_ids *ids);
-/* out (ids->n, E). Not finite: as engine_images. */
-int engine_texts(engine *e, float *out, const engine_ids *ids, engine_scale scale, size_t *bad,
+/* Texts to out (ids->n, E). Not finite: as engine_images. */
+int engine_texts(engine *e, float *out, const vlk_id_list *ids, engine_scale scale, size_t *bad,
                  vlk_err *err) VLK_MUST_USE;
 
 #endif

@@ -41,7 +41,7 @@ static double rate_texts(engine *e, size_t b)
 {
     static const char text[] = "a photo of a small red house";
     vlk_err err;
-    engine_ids ids = {0};
+    vlk_id_list ids = {0};
     size_t bad, n = 0;
     double t0 = 0, rate = -1;
     float *out = vlk_calloc(b, e->info->embed_dim * sizeof(float), &err);
@@ -60,7 +60,7 @@ static double rate_texts(engine *e, size_t b)
         if (cli_now() - t0 > SPAN)
             break;
     }
-    engine_ids_clear(&ids);
+    vlk_id_list_clear(&ids);
     free(out);
     return rate;
 }

@@ -3,16 +3,15 @@
 
 #include <stdlib.h>
 
-int item_texts_add(engine *e, engine_ids *ids, const vlk_item *it, cli_long_text long_text, size_t *cut, vlk_err *err)
+int item_texts_add(engine *e, vlk_id_list *ids, const vlk_item *it, cli_long_text long_text, size_t *cut, vlk_err *err)
 {
     const vlk_span *text = it->kind == VLK_ITEM_TEXT ? &it->key : it->caption;
-    size_t n = it->kind == VLK_ITEM_TEXT ? 1 : it->captions, first = ids->n, len = ids->len, more = 0;
+    size_t n = it->kind == VLK_ITEM_TEXT ? 1 : it->captions, first = ids->n, more = 0;
     vlk_err why = {0};
     for (size_t i = 0; i < n; i++) {
         int r = engine_ids_add(e, ids, text[i].s, text[i].n, long_text, &why);
         if (r < 0) {
-            ids->n = first;
-            ids->len = len;
+            vlk_id_list_shorten(ids, first);
             *err = why;
             return why.code == VLK_EMEM ? -1 : 1;
         }
@@ -43,7 +42,7 @@ static int read_item(item_texts *t, engine *e, const vlk_batch *b, size_t i, cli
 
 int item_texts_read(item_texts *t, engine *e, const vlk_batch *b, cli_long_text long_text, size_t *cut, vlk_err *err)
 {
-    engine_ids_reset(&t->ids);
+    vlk_id_list_shorten(&t->ids, 0);
     if (vlk_grow(&t->first, &t->first_cap, b->items, sizeof *t->first, err))
         return -1;
     for (size_t i = 0; i < b->items; i++)
@@ -54,7 +53,7 @@ int item_texts_read(item_texts *t, engine *e, const vlk_batch *b, cli_long_text 
 
 void item_texts_clear(item_texts *t)
 {
-    engine_ids_clear(&t->ids);
+    vlk_id_list_clear(&t->ids);
     free(t->first);
     free(t->item_of);
     *t = (item_texts){.first = NULL};

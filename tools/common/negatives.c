@@ -40,14 +40,14 @@ int negatives_count(engine *e, negatives *n, const float *image, const float *te
         n->lower += dot(own, f + i * dim, dim) < dot(own, text + n->of[i].text * dim, dim);
         n->all++;
     }
-    engine_ids_reset(&n->ids);
+    vlk_id_list_shorten(&n->ids, 0);
     free(f);
     return rc;
 }
 
 void negatives_clear(negatives *n)
 {
-    engine_ids_clear(&n->ids);
+    vlk_id_list_clear(&n->ids);
     free(n->of);
     *n = (negatives){0};
 }

@@ -47,7 +47,7 @@ int named_vectors_reserve(named_vectors *q, size_t dim, vlk_err *err)
 /* ---- encoding ------------------------------------------------------------------------------------------- */
 
 /* Adds text i to the ids. A text that cannot be encoded ends the run: a query cannot be left out as an item can. */
-static int add_text(const text_encoder *t, engine_ids *ids, const char *s, size_t n, vlk_err *err)
+static int add_text(const text_encoder *t, vlk_id_list *ids, const char *s, size_t n, vlk_err *err)
 {
     int r = engine_ids_add(t->e, ids, s, n, t->c->long_text, err);
     if (r < 0)
@@ -60,11 +60,11 @@ int texts_encode(const text_encoder *t, float *out, char *const *s, const size_t
                  vlk_err *err)
 {
     size_t step = engine_text_batch(t->c), bad = SIZE_MAX, dim = t->e->info->embed_dim;
-    engine_ids ids = {0};
+    vlk_id_list ids = {0};
     int rc = -1;
     for (size_t i = 0; i < n; i += step) {
         size_t end = i + step < n ? i + step : n;
-        engine_ids_reset(&ids);
+        vlk_id_list_shorten(&ids, 0);
         for (size_t k = i; k < end; k++)
             if (add_text(t, &ids, s[k], len[k], err))
                 goto out;
@@ -76,7 +76,7 @@ int texts_encode(const text_encoder *t, float *out, char *const *s, const size_t
     }
     rc = 0;
 out:
-    engine_ids_clear(&ids);
+    vlk_id_list_clear(&ids);
     return rc;
 }
 

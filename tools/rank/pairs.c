@@ -19,7 +19,7 @@ typedef struct pairs {
     float *image, *text;
     size_t images, texts, image_cap, text_cap, truth_cap, truths;
     recall_pair *truth;
-    engine_ids ids;
+    vlk_id_list ids;
     known *seen; /* paths of the list in hand: a table of `slots` (a power of 2), open addressing */
     size_t slots, filled, source;
     size_t *row; /* of the batch in hand: the rows whose captions are good */
@@ -98,7 +98,7 @@ static int encode_batch_texts(rank_job *j, pairs *p, vlk_err *err)
         engine_texts(&j->e, p->text + p->texts * dim, &p->ids, ENGINE_UNIT, &bad, err))
         return -1;
     p->texts += n;
-    engine_ids_reset(&p->ids);
+    vlk_id_list_shorten(&p->ids, 0);
     return 0;
 }
 
@@ -195,7 +195,7 @@ out:
     free(p.truth);
     free(p.row);
     forget(&p);
-    engine_ids_clear(&p.ids);
+    vlk_id_list_clear(&p.ids);
     negatives_clear(&p.neg);
     return r;
 }

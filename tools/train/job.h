@@ -161,7 +161,7 @@ typedef struct train_job {
     vlk_dataset *index;
     vlk_order *order;
     vlk_loader *loader;
-    engine_ids ids; /* texts of the batch, then its hard negatives */
+    vlk_id_list ids; /* texts of the batch, then its hard negatives */
     train_set *set;
     size_t sets;
     train_labels *labels; /* NULL: none */

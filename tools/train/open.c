@@ -396,7 +396,7 @@ void train_close(train_job *j)
     vlk_gradcache_free(j->cache);
     vlk_train_params_clear(&j->params);
     train_files_clear(&j->files);
-    engine_ids_clear(&j->ids);
+    vlk_id_list_clear(&j->ids);
     train_rows_clear(&j->rows);
     engine_close(&j->e);
     vlk_run_close(j->folder);

@@ -34,7 +34,7 @@ static int add_text(train_job *j, const vlk_load_row *row, const vlk_span *text,
 static int tokenize(step *s, vlk_err *err)
 {
     const vlk_load_batch *b = s->b;
-    engine_ids_reset(&s->j->ids);
+    vlk_id_list_shorten(&s->j->ids, 0);
     for (size_t i = 0; i < b->owns; i++)
         if (add_text(s->j, &b->row[b->own[i]], &b->row[b->own[i]].caption, err))
             return -1;

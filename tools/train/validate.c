@@ -61,7 +61,7 @@ static int add_batch(train_job *j, const train_set *s, vectors *v, const vlk_loa
         engine_images(&j->e, v->image + from * e, b->pixels, b->rows, ENGINE_UNIT, &bad, err))
         return -1;
     train_labels_count(j, s, b, v->image + from * e, &v->zs);
-    engine_ids_reset(&j->ids);
+    vlk_id_list_shorten(&j->ids, 0);
     for (size_t i = 0; i < b->rows; i++) {
         const vlk_load_row *row = &b->row[i];
         if (vlk_dataset_captions(s->index, row->sample) == 0)
