@@ -1,4 +1,4 @@
-/* train_export.c - --export: a folder to ship, from a checkpoint: weights (or their running means) as f16 or f32, with
+/* export.c - --export: a folder to ship, from a checkpoint: weights (or their running means) as f16 or f32, with
  * config, preprocessor and tokenizer files. The folder must be new or empty; its weights come last, so that a folder
  * with weights is whole. */
 #include "job.h"
@@ -55,12 +55,11 @@ out:
     return rc;
 }
 
-int train_export(cli_run *run, const train_options *o, vlk_err *err)
+int train_export(const train_options *o, vlk_err *err)
 {
     struct stat st;
     train_files files = {0};
     int f16 = o->dtype == VLK_F16, rc = -1;
-    (void)run;
     char *from =
         vlk_path_join(o->export_from, o->ema_alone || o->ema > 0 ? "ema.safetensors" : "model.safetensors", err);
     char *config = vlk_path_join(o->export_from, "config.json", err);

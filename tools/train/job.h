@@ -1,25 +1,27 @@
-/* train_job.h - what the files of itc-train share.
+/* job.h - what the files of itc-train share.
  *
- *   itc-train.c        main
- *   train_options.c    the table, what goes together
- *   train_config.c     run.json: options to JSON and back, what may change between the parts of a run
- *   train_files.c      configs, preprocessor and tokenizer files of a model, as they stand in a checkpoint
- *   train_data.c       index, order, loader
- *   train_open.c       model, parameters, optimiser, state: from the start, or from a checkpoint
- *   train_step.c       one step
- *   train_loop.c       steps, metrics, when to save and to validate
- *   train_save.c       a checkpoint
- *   train_ranks.c      several processes
- *   train_validate.c   recall on sets that are not trained on
- *   train_labels.c     --val-labels: zero-shot accuracy on them
- *   train_export.c     --export;  train_explain.c  --explain;  train_plot.c  --plot (train_curves.c reads)
+ *   run.c          a run from begin to end: what main calls
+ *   options.c      the table, what goes together
+ *   config.c       run.json: options to JSON and back, what may change between the parts of a run
+ *   files.c        configs, preprocessor and tokenizer files of a model, as a checkpoint has them
+ *   data.c         dataset, order, loader
+ *   learner.c      model, task, optimiser, state
+ *   open.c         a run from its start, or from a checkpoint
+ *   step.c         one step
+ *   loop.c         steps, metrics, when to save and to validate
+ *   save.c         a checkpoint
+ *   ranks.c        several processes
+ *   validate.c     recall on sets that are not trained on
+ *   labels.c       --val-labels: zero-shot accuracy on them
+ *   export.c       --export;  explain.c  --explain;  plot.c  --plot (curves.c reads)
  *
- * Of tools/common: recall.c counts recall, zero_shot.c makes the classifier, negatives.c counts false captions. */
+ * What is learned is a task of lib/task; nothing here knows which. Of tools/common: recall.c counts recall, zero_shot.c
+ * makes the classifier, negatives.c counts false captions. */
 #ifndef VLK_TRAIN_JOB_H
 #define VLK_TRAIN_JOB_H
 
 #include "../../lib/feed/feed.h"
-#include "../../lib/head/head.h"
+#include "../../lib/task/task.h"
 #include "../../lib/train/train.h"
 #include "../cli/cli.h"
 #include "../common/engine.h"
@@ -71,7 +73,7 @@ extern const cli_program train_program;
 void train_parse(train_options *o, int argc, char **argv);
 void train_options_clear(train_options *o);
 
-/* ---- run.json (train_config.c) -------------------------------------------------------------------- */
+/* ---- run.json (config.c) -------------------------------------------------------------------- */
 
 /* What run.json holds besides the options. */
 typedef struct train_facts {
@@ -94,7 +96,7 @@ int train_config_same_place(const char *was, const char *is);
 int train_config_same(const train_options *was, const train_facts *fwas, const train_options *is,
                       const train_facts *fis, const char *path, vlk_err *err) VLK_MUST_USE;
 
-/* ---- the files beside the weights (train_files.c) --------------------------------------------------- */
+/* ---- the files beside the weights (files.c) --------------------------------------------------- */
 
 typedef struct train_file {
     char *name;
@@ -118,129 +120,152 @@ int train_files_write(const train_files *t, const char *folder, vlk_err *err) VL
 size_t train_files_bytes(const train_files *t);
 void train_files_clear(train_files *t);
 
-/* ---- the job ---------------------------------------------------------------------------------------- */
+/* ---- the job: each file takes the parts that it needs ------------------------------------------------------ */
 
+/* The processes of a run. Alone: {NULL, 0, 1}. */
+typedef struct train_ranks {
+    vlk_dist *dist;
+    size_t rank, ranks;
+} train_ranks;
+
+/* What is trained on. */
+typedef struct train_data {
+    vlk_dataset *set;
+    vlk_order *order;
+    vlk_loader *loader;
+    uint64_t seed;
+} train_data;
+
+/* What is learned, and by what. */
+typedef struct train_learner {
+    engine e; /* kernel, tape, model */
+    vlk_task *task;
+    vlk_adamw *adamw;
+    vlk_ema *ema;     /* NULL: none */
+    vlk_state *state; /* what a checkpoint holds besides the weights */
+    train_files files;
+    int came_hf; /* the model came in Hugging Face's layout */
+} train_learner;
+
+/* What is measured, and on what. */
 typedef struct train_set { /* of --val */
     const char *path, *name;
     vlk_dataset *index;
-    int told;               /* its bad samples were named */
+    int reported;           /* its bad samples were named */
     size_t *class, classed; /* --val-labels: the class of each sample, or SIZE_MAX; how many have one */
 } train_set;
 typedef struct train_labels train_labels;
-
-/* Which rows of a batch are whose; of images and texts. */
-typedef struct train_rows {
-    size_t all[2];    /* of the batch */
-    size_t *count[2]; /* (ranks) rows of each; behind them room for as many again */
-    size_t *from[2];  /* (all) where a row stands when rows are gathered rank by rank */
-    size_t *place[2]; /* rows of ours: their numbers in the batch */
-    size_t cap[2];
-    float *gathered;
-    size_t gathered_cap;
-} train_rows;
-
-typedef struct train_job {
-    train_options *o;
-    const cli_common *c;
-    cli_run *run;
-    vlk_dist *dist; /* NULL: this process alone */
-    size_t rank, ranks;
-    train_rows rows;
-    engine e; /* kernel, tape, model */
-    int log_scale_trained;
-    vlk_train_params params;
-    float *log_scale, *log_scale_grad, *bias, *bias_grad; /* bias NULL: there is none */
-    vlk_adamw *adamw;
-    vlk_ema *ema; /* NULL: none */
-    vlk_gradcache *cache;
-    vlk_state *state;
-    train_files files;
-    train_facts facts;
-    int open_clip, came_hf; /* the layout of its checkpoints; the one that it began with was Hugging Face's */
-    /* data */
-    vlk_dataset *index;
-    vlk_order *order;
-    vlk_loader *loader;
-    vlk_id_list ids; /* texts of the batch, then its hard negatives */
+typedef struct train_val {
     train_set *set;
     size_t sets;
     train_labels *labels; /* NULL: none */
-    /* where we are: saved */
+    vlk_id_list ids;      /* texts of a batch */
+} train_val;
+
+/* How far the run is: saved with the state. */
+typedef struct train_progress {
     uint64_t step, position, bad, best_step, validated;
     double best;
-    uint8_t *bad_bits; /* a bit a sample: it was found bad */
-    /* the folder */
-    vlk_run *folder;
+    uint8_t *bad_bits; /* one bit per sample: it was found bad */
+} train_progress;
+
+/* The folder and its checkpoints. */
+typedef struct train_folder {
+    vlk_run *run;        /* NULL on ranks other than 0 */
     uint64_t saved_step; /* UINT64_MAX: none */
     double saved_at;
     int save_due; /* by the clock */
-    int stop;     /* a signal, when all ranks know of it */
-    /* time */
+} train_folder;
+
+typedef struct train_clock {
     double began, timed[TRAIN_TIMED];
     uint64_t began_step;
+} train_clock;
+
+typedef struct train_job {
+    const vlk_task_kind *kind;
+    const void *task_options; /* of that kind */
+    train_options *o;
+    const cli_common *c;
+    cli_run *run;
+    train_facts facts;
+    train_ranks ranks;
+    train_data data;
+    train_learner learner;
+    train_val val;
+    train_progress at;
+    train_folder folder;
+    train_clock clock;
+    int stop; /* a signal, when all ranks know of it */
 } train_job;
 
-/* One batch through towers, loss and backward to new weights. */
-typedef struct train_figures {
-    double loss, lr, scale, grad_norm;
-} train_figures;
+/* A run of this kind of task with its options. Returns the exit status of the program. */
+int train_run(train_options *o, const vlk_task_kind *kind, const void *task_options);
 
 /* Opens all of it; a finished run: *done = 1. */
 int train_open(train_job *j, int *done, vlk_err *err) VLK_MUST_USE;
 void train_close(train_job *j);
+int train_put_config(train_job *j, vlk_err *err) VLK_MUST_USE;
+
+/* The dataset, its order, and the --val sets. */
 int train_data_open(train_job *j, vlk_err *err) VLK_MUST_USE;
-/* The loader, from j->position on. */
+/* The loader, from j->at.position on. */
 int train_loader_open(train_job *j, vlk_err *err) VLK_MUST_USE;
-/* Steps of the whole run; 0: not known yet. */
-uint64_t train_steps(const train_job *j);
-/* -1: the loss or norm is not finite or too large (the batch is named), no memory. The weights are then as before. */
+void train_data_close(train_data *d, train_val *v);
+
+/* Kernel and tape; then the model of a checkpoint (NULL: the one that the run begins with). */
+int train_learner_open(train_learner *l, const train_options *o, const char *checkpoint, vlk_err *err) VLK_MUST_USE;
+/* Task, files and optimiser, once the model is accepted. */
+int train_learner_start(train_job *j, const char *checkpoint, vlk_err *err) VLK_MUST_USE;
+int train_learner_load(train_job *j, const char *checkpoint, uint64_t step, vlk_err *err) VLK_MUST_USE;
+void train_learner_close(train_learner *l);
+
+/* One batch through task and optimiser. -1: the loss or norm is not finite or too large, no memory; the weights are
+ * then as before. */
+typedef struct train_figures {
+    vlk_losses losses;
+    double lr, grad_norm;
+} train_figures;
 int train_step(train_job *j, const vlk_load_batch *b, train_figures *f, vlk_err *err) VLK_MUST_USE;
 int train_loop(train_job *j, vlk_err *err) VLK_MUST_USE;
 /* A checkpoint of the present step, unless there is one. */
 int train_save(train_job *j, vlk_err *err) VLK_MUST_USE;
-size_t train_save_bytes(const train_job *j);
-int train_put_config(train_job *j, vlk_err *err) VLK_MUST_USE;
+size_t train_save_bytes(const train_learner *l, size_t samples);
+
 /* All --val sets; writes their lines and sets best. */
 int train_validate(train_job *j, vlk_err *err) VLK_MUST_USE;
-
-/* Reads --val-labels and the classes of the sets. */
-int train_labels_open(train_job *j, vlk_err *err) VLK_MUST_USE;
+/* Reads --val-labels and the classes of the sets; facts takes their hash. */
+int train_labels_open(train_val *v, const train_options *o, train_facts *f, vlk_err *err) VLK_MUST_USE;
 void train_labels_free(train_labels *l);
-/* The classifier, with the weights of now. */
+/* The classifier, with the present weights. */
 int train_labels_ready(train_job *j, vlk_err *err) VLK_MUST_USE;
 typedef struct train_accuracy {
     size_t n, top1, top5;
 } train_accuracy;
 /* Adds the images of a batch, (rows,E) of unit length. Without --val-labels none. */
-void train_labels_count(const train_job *j, const train_set *s, const vlk_load_batch *b, const float *image,
-                        train_accuracy *a);
+void train_labels_count(const train_labels *l, engine *e, const train_set *s, const vlk_load_batch *b,
+                        const float *image, train_accuracy *a);
 
-/* ---- several processes (train_ranks.c): all ranks call these alike; alone they cost nothing ------------------- */
+/* ---- several processes (ranks.c): all ranks call these alike; alone they cost nothing ------------------------- */
 
-int train_ranks_open(train_job *j, vlk_err *err) VLK_MUST_USE;
+int train_ranks_open(train_ranks *r, const cli_common *c, vlk_err *err) VLK_MUST_USE;
 /* Ends the run of the program: the status of rank 0. */
-int train_ranks_end(train_job *j);
+int train_ranks_end(train_ranks *r, cli_run *run);
 /* -1 on all if rc is -1 on one. */
-int train_agree(train_job *j, int rc, vlk_err *err) VLK_MUST_USE;
-int train_same_data(train_job *j, vlk_err *err) VLK_MUST_USE;
+int train_agree(const train_ranks *r, int rc, vlk_err *err) VLK_MUST_USE;
+int train_same_data(const train_ranks *r, const train_facts *f, vlk_err *err) VLK_MUST_USE;
 /* Weights and state of rank 0 to all. */
-int train_share_state(train_job *j, vlk_err *err) VLK_MUST_USE;
-/* Behind each step: how it went, the length of the run, whether it is time to save, whether to stop. */
+int train_share_state(const train_ranks *r, train_learner *l, vlk_err *err) VLK_MUST_USE;
+/* After each step: how it went, the length of the run, whether it is time to save, whether to stop. */
 int train_pulse(train_job *j, int rc, vlk_err *err) VLK_MUST_USE;
 /* On rank 0, for all. */
 int train_validate_ranks(train_job *j, vlk_err *err) VLK_MUST_USE;
 int train_save_ranks(train_job *j, vlk_err *err) VLK_MUST_USE;
 /* vlk_loader_options.gather: arg is the job. */
 int train_gather_news(void *arg, int outcome, const void *mine, size_t bytes, vlk_buf *all, vlk_err *err) VLK_MUST_USE;
-/* extra: false captions of all rows. */
-int train_rows_make(train_rows *r, const train_job *j, const vlk_load_batch *b, size_t extra,
-                    vlk_err *err) VLK_MUST_USE;
-void train_rows_clear(train_rows *r);
-/* vlk_gradcache_calls.gather, for the rows that were made. */
-int train_gather_features(train_job *j, int rc, const float *const *mine, float *const *all, vlk_err *err) VLK_MUST_USE;
-int train_explain_ranks(const train_job *j, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
+int train_explain_ranks(const train_ranks *r, size_t batch, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
 
-int train_export(cli_run *run, const train_options *o, vlk_err *err) VLK_MUST_USE;
+int train_export(const train_options *o, vlk_err *err) VLK_MUST_USE;
 int train_plot(const train_options *o, const cli_common *c, vlk_err *err) VLK_MUST_USE;
 int train_explain(train_job *j, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
 

@@ -1,9 +1,9 @@
-/* train_labels.c - --val-labels: zero-shot accuracy while a model is trained, with the classifier of clip-rank
+/* labels.c - --val-labels: zero-shot accuracy while a model is trained, with the classifier of clip-rank
  * --labels.
  *
  * The class of a sample: KEY.cls or "label" of KEY.json, a number (of the label's line, from 0) or a name (one of the
- * labels); without either the first caption, where that is one of the labels. What names a class that is not there ends
- * the run before it begins. Samples without a class do not count; those without a caption do not count for recall. */
+ * labels); without either the first caption, where that is one of the labels. A class that does not exist ends the
+ * run before it begins. Samples without a class do not count; those without a caption do not count for recall. */
 #include "job.h"
 
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 struct train_labels {
     named_vectors label, template;
     float *score; /* of one image */
-    int counted;  /* texts that were cut */
+    int counted;  /* its texts that were cut have been counted */
 };
 
 /* ---- classes of samples ------------------------------------------------------------------------------ */
@@ -48,13 +48,13 @@ static int class_of(const named_vectors *label, const train_set *s, size_t sampl
     return 0;
 }
 
-static int classes_of(train_job *j, train_set *s, vlk_err *err)
+static int classes_of(const train_labels *l, train_set *s, vlk_err *err)
 {
     size_t n = vlk_dataset_count(s->index);
     if (!(s->class = vlk_calloc(n, sizeof *s->class, err)))
         return -1;
     for (size_t i = 0; i < n; i++) {
-        if (class_of(&j->labels->label, s, i, &s->class[i], err))
+        if (class_of(&l->label, s, i, &s->class[i], err))
             return -1;
         s->classed += s->class[i] != SIZE_MAX;
     }
@@ -70,26 +70,25 @@ static void hash_names(vlk_sha256 *h, const named_vectors *v)
     vlk_sha256_add(h, "", 1);
 }
 
-int train_labels_open(train_job *j, vlk_err *err)
+int train_labels_open(train_val *v, const train_options *o, train_facts *f, vlk_err *err)
 {
-    const train_options *o = j->o;
     size_t classed = 0;
     vlk_sha256 h;
     if (!o->val_labels)
         return 0;
-    train_labels *l = j->labels = vlk_calloc(1, sizeof *l, err);
+    train_labels *l = v->labels = vlk_calloc(1, sizeof *l, err);
     if (!l)
         return -1;
     if (texts_is_npy(o->val_labels))
-        return vlk_fail(err, VLK_EUSAGE, "--val-labels %s: expected labels, one a line; vectors are those of one model",
+        return vlk_fail(err, VLK_EUSAGE, "--val-labels %s: expected one label per line; vectors are those of one model",
                         o->val_labels);
     if (zero_shot_read(&l->label, &l->template, o->val_labels, o->val_templates, err) ||
         !(l->score = vlk_calloc(l->label.n, sizeof *l->score, err)))
         return -1;
-    for (size_t i = 0; i < j->sets; i++) {
-        if (classes_of(j, &j->set[i], err))
+    for (size_t i = 0; i < v->sets; i++) {
+        if (classes_of(l, &v->set[i], err))
             return -1;
-        classed += j->set[i].classed;
+        classed += v->set[i].classed;
     }
     if (classed == 0)
         return vlk_fail(
@@ -100,7 +99,7 @@ int train_labels_open(train_job *j, vlk_err *err)
     vlk_sha256_init(&h);
     hash_names(&h, &l->label);
     hash_names(&h, &l->template);
-    vlk_sha256_hex(&h, j->facts.labels);
+    vlk_sha256_hex(&h, f->labels);
     return 0;
 }
 
@@ -118,28 +117,28 @@ void train_labels_free(train_labels *l)
 
 int train_labels_ready(train_job *j, vlk_err *err)
 {
-    const text_encoder t = {&j->e, j->c, j->run};
+    const text_encoder t = {&j->learner.e, j->c, j->run};
+    train_labels *l = j->val.labels;
     size_t cut = j->run->cut;
-    if (!j->labels)
+    if (!l)
         return 0;
-    int rc = zero_shot_classifier(&t, &j->labels->label, &j->labels->template, err);
-    if (j->labels->counted)
+    int rc = zero_shot_classifier(&t, &l->label, &l->template, err);
+    if (l->counted)
         j->run->cut = cut;
-    j->labels->counted = 1;
+    l->counted = 1;
     return rc ? vlk_err_prefix(err, "--val-labels %s", j->o->val_labels) : 0;
 }
 
-void train_labels_count(const train_job *j, const train_set *s, const vlk_load_batch *b, const float *image,
-                        train_accuracy *a)
+void train_labels_count(const train_labels *l, engine *eng, const train_set *s, const vlk_load_batch *b,
+                        const float *image, train_accuracy *a)
 {
-    const train_labels *l = j->labels;
-    const size_t e = j->e.info->embed_dim;
+    const size_t e = eng->info->embed_dim;
     for (size_t i = 0; l && i < b->rows; i++) {
         const size_t class = s->class[b->row[i].sample];
-        size_t before = 0; /* labels that stand before the true one; of equal scores the first */
+        size_t before = 0; /* labels ranked before the true one; of equal scores the first */
         if (class == SIZE_MAX)
             continue;
-        vlk_dot_rows(j->e.kernel, l->score, image + i * e, l->label.v, VLK_F32, e, l->label.n, e);
+        vlk_dot_rows(eng->kernel, l->score, image + i * e, l->label.v, VLK_F32, e, l->label.n, e);
         for (size_t c = 0; c < l->label.n; c++)
             before += l->score[c] > l->score[class] || (c < class && l->score[c] == l->score[class]);
         a->n++;

@@ -1,8 +1,8 @@
-/* train_validate.c - recall on sets that are not trained on: every sample with its first caption, as clip-rank --recall
+/* validate.c - recall on sets that are not trained on: every sample with its first caption, as clip-rank --recall
  * counts; neg_acc: the share of false captions ("negatives" of KEY.json) that score lower than the true one.
  *
  * With a running mean the mean's weights are measured. RUN/best is the step with the highest mean of i2t_R@1 and
- * t2i_R@1 over the sets (where no set has captions, of zs_top1: train_labels.c); of equal ones the first. A signal
+ * t2i_R@1 over the sets (where no set has captions, of zs_top1: labels.c); of equal ones the first. A signal
  * waits until a validation is complete, so that a run that goes on need not repeat it. */
 #include "job.h"
 
@@ -46,7 +46,7 @@ static vlk_loader *open_loader(const train_job *j, train_set *s, vlk_err *err)
                              .batch = BATCH,
                              .negatives = NEGATIVES_MAX,
                              .first_caption = 1,
-                             .preprocess = j->e.info->preprocess,
+                             .preprocess = j->learner.e.info->preprocess,
                              .pixels = o->common.pixels,
                              .threads = (int)o->common.threads};
     return vlk_loader_open(&lo, err);
@@ -55,28 +55,30 @@ static vlk_loader *open_loader(const train_job *j, train_set *s, vlk_err *err)
 /* Images and captions of a batch; images without a caption are classified and forgotten. */
 static int add_batch(train_job *j, const train_set *s, vectors *v, const vlk_load_batch *b, vlk_err *err)
 {
-    size_t e = j->e.info->embed_dim, bad, from = v->n;
+    engine *eng = &j->learner.e;
+    vlk_id_list *ids = &j->val.ids;
+    size_t e = eng->info->embed_dim, bad, from = v->n;
     if (vlk_grow(&v->image, &v->image_cap, (v->n + b->rows) * e, sizeof *v->image, err) ||
         vlk_grow(&v->text, &v->text_cap, (v->n + b->rows) * e, sizeof *v->text, err) ||
-        engine_images(&j->e, v->image + from * e, b->pixels, b->rows, ENGINE_UNIT, &bad, err))
+        engine_images(eng, v->image + from * e, b->pixels, b->rows, ENGINE_UNIT, &bad, err))
         return -1;
-    train_labels_count(j, s, b, v->image + from * e, &v->zs);
-    vlk_id_list_shorten(&j->ids, 0);
+    train_labels_count(j->val.labels, eng, s, b, v->image + from * e, &v->zs);
+    vlk_id_list_shorten(ids, 0);
     for (size_t i = 0; i < b->rows; i++) {
         const vlk_load_row *row = &b->row[i];
         if (vlk_dataset_captions(s->index, row->sample) == 0)
             continue;
-        if (engine_ids_add(&j->e, &j->ids, row->caption.s, row->caption.n, CLI_LONG_TRUNCATE, err) < 0)
+        if (engine_ids_add(eng, ids, row->caption.s, row->caption.n, CLI_LONG_TRUNCATE, err) < 0)
             return -1;
         memmove(v->image + v->n * e, v->image + (from + i) * e, e * sizeof *v->image);
         for (size_t k = 0; k < row->negatives; k++)
-            if (negatives_add(&j->e, &v->neg, row->negative[k].s, row->negative[k].n, v->n, v->n, err))
+            if (negatives_add(eng, &v->neg, row->negative[k].s, row->negative[k].n, v->n, v->n, err))
                 return -1;
         v->n++;
     }
-    if (v->n > from && engine_texts(&j->e, v->text + from * e, &j->ids, ENGINE_UNIT, &bad, err))
+    if (v->n > from && engine_texts(eng, v->text + from * e, ids, ENGINE_UNIT, &bad, err))
         return -1;
-    return negatives_count(&j->e, &v->neg, v->image, v->text, err);
+    return negatives_count(eng, &v->neg, v->image, v->text, err);
 }
 
 static int embed(train_job *j, train_set *s, vectors *v, vlk_err *err)
@@ -88,7 +90,7 @@ static int embed(train_job *j, train_set *s, vectors *v, vlk_err *err)
     if (!l)
         return -1;
     while ((r = vlk_loader_next(l, &b, err)) == 1) {
-        for (size_t i = 0; i < b.bads && !s->told; i++)
+        for (size_t i = 0; i < b.bads && !s->reported; i++)
             cli_note(j->run, "%s: %.*s: %s", s->path, (int)b.bad[i].key.n, b.bad[i].key.s, b.bad[i].err.msg);
         used += b.rows;
         if (b.rows > 0 && add_batch(j, s, v, &b, err)) {
@@ -96,13 +98,13 @@ static int embed(train_job *j, train_set *s, vectors *v, vlk_err *err)
             break;
         }
     }
-    if (r == 0 && used < vlk_dataset_count(s->index) && !s->told)
+    if (r == 0 && used < vlk_dataset_count(s->index) && !s->reported)
         cli_note(j->run, "%s: %zu of %zu samples cannot be used and do not count", s->path,
                  vlk_dataset_count(s->index) - used, vlk_dataset_count(s->index));
-    if (r == 0 && j->labels && s->classed < vlk_dataset_count(s->index) && !s->told)
+    if (r == 0 && j->val.labels && s->classed < vlk_dataset_count(s->index) && !s->reported)
         cli_note(j->run, "%s: %zu of %zu samples have no label and do not count for zs_top1", s->path,
                  vlk_dataset_count(s->index) - s->classed, vlk_dataset_count(s->index));
-    s->told = 1;
+    s->reported = 1;
     vlk_loader_close(l);
     return r;
 }
@@ -112,7 +114,7 @@ static int log_set(train_job *j, const train_set *s, const double value[6], cons
 {
     const double n = (double)v->zs.n;
     vlk_buf b = {0};
-    int rc = vlk_buf_addf(&b, err, "{\"step\": %ju, \"val\": ", (uintmax_t)j->step) ||
+    int rc = vlk_buf_addf(&b, err, "{\"step\": %ju, \"val\": ", (uintmax_t)j->at.step) ||
              vlk_json_quote(&b, s->name, strlen(s->name), err) || vlk_buf_addf(&b, err, ", \"pairs\": %zu", v->n);
     for (int i = 0; i < 6 && v->n > 0 && rc == 0; i++)
         rc = vlk_buf_addf(&b, err, ", \"%s\": %.9g", recall_names[i], value[i]);
@@ -121,14 +123,14 @@ static int log_set(train_job *j, const train_set *s, const double value[6], cons
     if (rc == 0 && v->zs.n)
         rc = vlk_buf_addf(&b, err, ", \"labelled\": %zu, \"zs_top1\": %.9g, \"zs_top5\": %.9g", v->zs.n,
                           (double)v->zs.top1 / n, (double)v->zs.top5 / n);
-    rc = rc || vlk_buf_adds(&b, "}", err) || vlk_run_log(j->folder, b.data, b.len, err) ? -1 : 0;
+    rc = rc || vlk_buf_adds(&b, "}", err) || vlk_run_log(j->folder.run, b.data, b.len, err);
     vlk_buf_clear(&b);
-    return rc;
+    return rc ? -1 : 0;
 }
 
 static int recall(train_job *j, const vectors *v, double value[6], vlk_err *err)
 {
-    const size_t e = j->e.info->embed_dim;
+    const size_t e = j->learner.e.info->embed_dim;
     size_t left_out;
     vlk_tensor ti, tt;
     recall_pair *truth = vlk_calloc(v->n, sizeof *truth, err);
@@ -138,7 +140,7 @@ static int recall(train_job *j, const vectors *v, double value[6], vlk_err *err)
         truth[i] = (recall_pair){i, i};
     vector_rows images = vector_rows_dense(&ti, "images", v->image, v->n, e),
                 texts = vector_rows_dense(&tt, "texts", v->text, v->n, e);
-    int rc = recall_values(j->e.kernel, value, &images, &texts, truth, v->n, &left_out, err);
+    int rc = recall_values(j->learner.e.kernel, value, &images, &texts, truth, v->n, &left_out, err);
     free(truth);
     return rc;
 }
@@ -169,29 +171,29 @@ static int measure(train_job *j, train_set *s, sums *sum, vlk_err *err)
     return rc;
 }
 
-static void swap(train_job *j)
+static void swap_means(train_learner *l)
 {
-    if (!j->ema)
+    if (!l->ema)
         return;
-    vlk_ema_swap(j->ema);
-    vlk_model_updated(j->e.model);
+    vlk_ema_swap(l->ema);
+    vlk_model_updated(l->e.model);
 }
 
 int train_validate(train_job *j, vlk_err *err)
 {
     sums s = {0};
-    swap(j);
+    swap_means(&j->learner);
     int rc = train_labels_ready(j, err);
-    for (size_t i = 0; i < j->sets && rc == 0; i++)
-        rc = measure(j, &j->set[i], &s, err);
-    swap(j);
+    for (size_t i = 0; i < j->val.sets && rc == 0; i++)
+        rc = measure(j, &j->val.set[i], &s, err);
+    swap_means(&j->learner);
     if (rc)
         return -1;
     const double mean = s.recalls ? s.recall / (double)s.recalls : s.zs / (double)s.zss;
-    j->validated = j->step;
-    if (mean > j->best) {
-        j->best = mean;
-        j->best_step = j->step;
+    j->at.validated = j->at.step;
+    if (mean > j->at.best) {
+        j->at.best = mean;
+        j->at.best_step = j->at.step;
     }
     return 0;
 }

@@ -1,0 +1,53 @@
+/* run.c - a run from begin to end, and the status that the program ends with. */
+#include "job.h"
+
+#include <signal.h>
+
+enum { AGAIN = 75 }; /* EX_TEMPFAIL: a scheduler tries the same command again */
+
+static int show(train_job *j, vlk_err *err)
+{
+    vlk_buf b = {0};
+    int rc = j->c->info ? engine_info(&j->learner.e, &b, err) : train_explain(j, &b, err);
+    if (rc == 0 && j->ranks.rank == 0)
+        cli_write(b.data, b.len);
+    vlk_buf_clear(&b);
+    return rc;
+}
+
+/* Only rank 0 prints, unless the connection to it is lost. */
+static void tell(train_job *j, const vlk_err *err)
+{
+    if (j->ranks.rank == 0 || !j->ranks.dist)
+        cli_fail(j->run, NULL, "%s", err->msg);
+    else
+        j->run->failed = 1;
+}
+
+/* Status: 2 failed; 75 stopped with all saved; 130; 1 samples were bad, also in an earlier part of the run; 0. */
+int train_run(train_options *o, const vlk_task_kind *kind, const void *task_options)
+{
+    cli_common *c = &o->common;
+    vlk_err err = {0};
+    train_job j = {.kind = kind, .task_options = task_options, .o = o, .c = c};
+    int done = 0, rc = train_ranks_open(&j.ranks, c, &err);
+    if (j.ranks.rank > 0) {
+        c->quiet = 1;
+        c->progress = CLI_PROGRESS_NEVER;
+        c->errors = NULL;
+    }
+    j.run = cli_run_open(&train_program, c);
+    if (rc == 0)
+        rc = train_open(&j, &done, &err);
+    if (rc == 0 && !done)
+        rc = c->explain || c->info ? show(&j, &err) : train_loop(&j, &err);
+    if (rc && !(cli_stop && !j.folder.run)) /* stopped before anything was begun: no error */
+        tell(&j, &err);
+    int bad = j.at.bad > 0 && !done;
+    train_close(&j);
+    int status = train_ranks_end(&j.ranks, j.run);
+    vlk_dist_close(j.ranks.dist);
+    if (cli_stop && cli_stop != SIGINT && status == 128 + cli_stop)
+        return AGAIN;
+    return status == 0 && bad ? 1 : status;
+}
