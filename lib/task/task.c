@@ -44,6 +44,11 @@ void vlk_task_begin(vlk_task *t)
 
 int vlk_task_state(vlk_task *t, vlk_state *s, vlk_err *err)
 {
+    for (size_t i = t->of_model; i < t->params.n; i++) {
+        const vlk_train_param *p = &t->params.p[i];
+        if (vlk_state_tensor(s, "param", p->name, VLK_F32, p->dim, p->rank, p->value, err))
+            return -1;
+    }
     return t->kind->state ? t->kind->state(t, s, err) : 0;
 }
 
@@ -87,6 +92,7 @@ int vlk_task_add_model(vlk_task *t, const vlk_trainable_options *o, vlk_err *err
     for (size_t i = 0; i < n; i++)
         if (add_param(t, &ref[i], err))
             return -1;
+    t->of_model = t->params.n;
     return 0;
 }
 

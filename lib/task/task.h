@@ -31,12 +31,13 @@ typedef struct vlk_task_part {
 typedef struct vlk_task_kind {
     const char *name;
     size_t size; /* of the struct that begins with vlk_task */
-    /* Adds what is trained to t->params, and prepares everything else. t->o is set, the rest is zero. */
+    /* Adds what is trained to t->params, the model's parameters first (vlk_task_add_model), and prepares everything
+     * else. t->o is set, the rest is zero. */
     int (*open)(vlk_task *t, vlk_err *err);
     void (*close)(vlk_task *t); /* also where open has failed */
     /* Values that the task sets where a run begins, not where it goes on from a checkpoint. May be NULL. */
     void (*begin)(vlk_task *t);
-    /* What it keeps from step to step besides the parameters: queues, momentum copies, counters. May be NULL. */
+    /* What it keeps from step to step besides parameters: queues, momentum copies, counters. May be NULL. */
     int (*state)(vlk_task *t, vlk_state *s, vlk_err *err);
     /* A loss above this is no course of training; 0: there is no such bound. */
     double (*max_loss)(const vlk_task *t);
@@ -70,7 +71,8 @@ typedef struct vlk_task_options {
 struct vlk_task {
     const vlk_task_kind *kind;
     vlk_task_options o;
-    vlk_train_params params; /* what is trained, and what is saved with it; does not change after vlk_task_open */
+    vlk_train_params params; /* all parameters; the list does not change after vlk_task_open */
+    size_t of_model;         /* the first ones are the model's, and saved with it; the others are saved in the state */
     int open_clip;           /* the model is saved in open_clip's layout (vlk_model_trainable) */
     uint64_t step;           /* the step at hand, from 0 */
     size_t cut;              /* texts of its batch that were cut to the context */
@@ -86,7 +88,9 @@ struct vlk_task {
 /* The model becomes trainable (vlk_model_trainable): nothing else may do that before. */
 vlk_task *vlk_task_open(const vlk_task_kind *kind, const vlk_task_options *o, vlk_err *err) VLK_MUST_USE;
 void vlk_task_close(vlk_task *t);
+/* A run begins, with the model as it was opened. */
 void vlk_task_begin(vlk_task *t);
+/* Lists what a run needs to go on: parameters that are not the model's ("param/NAME"), and what the kind keeps. */
 int vlk_task_state(vlk_task *t, vlk_state *s, vlk_err *err) VLK_MUST_USE;
 /* Adds the gradients of a batch to those of the parameters, on all ranks summed. Ranks agree: -1 on all where it failed
  * on one. A loss that is not finite or too large: VLK_EVALUE. */

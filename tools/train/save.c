@@ -17,19 +17,19 @@ size_t train_save_bytes(const train_learner *l, size_t samples)
     return floats * sizeof(float) + (samples + 7) / 8 + train_files_bytes(&l->files) + (1 << 20);
 }
 
-/* All parameters, frozen ones too; of `means` (NULL: none) those that are trained. */
+/* All parameters of the model, frozen ones too; with `means`, the means of those that are trained. */
 static int save_tensors(train_job *j, const char *folder, const char *name, const vlk_ema *means, vlk_err *err)
 {
     vlk_buf arguments = {0};
     int rc = -1;
     const vlk_train_params *params = &j->learner.task->params;
-    size_t n = params->n, counters;
+    size_t n = j->learner.task->of_model, counters;
     const vlk_counter_ref *counter = vlk_model_counters(j->learner.e.model, &counters);
     vlk_tensor *t = vlk_calloc(n + counters, sizeof *t, err);
     char *path = vlk_path_join(folder, name, err);
     if (!t || !path || train_config_arguments(&arguments, j->o, err))
         goto out;
-    for (size_t i = 0; i < params->n; i++) {
+    for (size_t i = 0; i < j->learner.task->of_model; i++) {
         vlk_train_param_tensor(&params->p[i], &t[i]);
         if (means)
             t[i].data = vlk_ema_value(means, i);
