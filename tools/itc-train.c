@@ -1,4 +1,4 @@
-/* itc-train.c - trains image-text models: CLIP. What is done where: train_job.h. */
+/* itc-train.c - trains image-text models: CLIP. What is done where: train/job.h. */
 #define _XOPEN_SOURCE 700 /* sigaction under -std=c11 */
 #include "train/job.h"
 
