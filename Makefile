@@ -86,7 +86,7 @@ TESTS := $(patsubst tests/%.c,$B/tests/%,$(wildcard tests/unit/*.c tests/golden/
 BENCHES := $(patsubst tests/%.c,$B/tests/%,$(wildcard tests/bench/*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 COMPLETIONS := $(foreach p,$(MAINS),$B/completions/bash/$p $B/completions/zsh/_$p $B/completions/fish/$p.fish)
-OBJ := $(LIB_OBJ) $(TOOL_OBJ) $(MAINS:%=$B/tools/%.o) $(TESTS:%=%.o) $(BENCHES:%=%.o)
+OBJ := $(LIB_OBJ) $(TOOL_OBJ) $B/tests/family/toy.o $(MAINS:%=$B/tools/%.o) $(TESTS:%=%.o) $(BENCHES:%=%.o)
 
 all: $(MAINS:%=$B/%) $(COMPLETIONS)
 
@@ -124,6 +124,13 @@ LINK = $(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o %.a,$^) $(ALL_LIBS)
 $(MAINS:%=$B/%): $B/%: $B/tools/%.o $B/libtools.a $B/libvlk.a $B/stamp.link
 	$(call say,LD,$@)
 	$(Q)$(LINK)
+
+# The programs with a list of families of their own in place of lib/model/families.c.
+FAMILY_MAINS := $(MAINS:%=$B/tests/family/%)
+$(FAMILY_MAINS): $B/tests/family/%: $B/tools/%.o $B/tests/family/toy.o $B/libtools.a $B/libvlk.a $B/stamp.link
+	$(call say,LD,$@)
+	$(Q)$(LINK)
+$B/tests/unit/test_family: | $(FAMILY_MAINS)
 
 $B/tests/%: $B/tests/%.o $B/libtools.a $B/libvlk.a $B/stamp.link
 	$(call say,LD,$@)

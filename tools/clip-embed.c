@@ -35,6 +35,7 @@ static const cli_program program = {
                 "  clip-embed shard.tar -o shard-embedded.tar    all members kept, vectors added\n"
                 "  clip-embed --text labels.txt -o labels.npy\n"
                 "  clip-embed big/*.tar -o out/ --rows 100000    parts; a rerun resumes\n",
+    .model = "clip-emoji-6m",
 };
 
 static embed_mode choose_mode(const embed_options *o)

@@ -54,7 +54,9 @@ static const cli_program prog = {
     .examples = "  clip-rank --query 'a red bus' photos/\n"
                 "  clip-embed photos/ -o photos.npy\n"
                 "  clip-rank --queries wanted.txt --sheet best.png photos.npy\n"
-                "  clip-rank --labels labels.txt --templates templates.txt photos.npy\n"};
+                "  clip-rank --labels labels.txt --templates templates.txt photos.npy\n",
+    .model = "clip-emoji-6m",
+};
 
 /* Options that do not go together. */
 static void check_options(const rank_options *o, const cli_common *c)

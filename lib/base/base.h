@@ -130,6 +130,7 @@ typedef struct vlk_tensor {
     int rank; /* 0 is a scalar */
     size_t dim[VLK_MAX_RANK];
     size_t stride[VLK_MAX_RANK];
+    int mapped; /* data lies in a read-only mapping of a file: its pages may be given back once they were read */
 } vlk_tensor;
 
 size_t vlk_tensor_count(const vlk_tensor *t); /* elements; readers have checked that it fits */

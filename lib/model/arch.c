@@ -1,7 +1,7 @@
 /* arch.c - architectures by name, for weights that bring no config (--arch): open_clip's names of the ViT family and of
- * OpenAI's ResNets. A name means what open_clip means by it: exact GELU, or QuickGELU with "-quickgelu" behind it.
+ * OpenAI's ResNets. A name means what open_clip means by it: exact GELU, or QuickGELU with "-quickgelu" after it.
  * OpenAI's own spelling (ViT-B/32, ViT-L/14@336px) is QuickGELU. */
-#include "model_internal.h"
+#include "config_internal.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -33,12 +33,12 @@ static const struct arch {
 static const char *const openai_names[][2] = {
     {"ViT-B/32", "ViT-B-32"}, {"ViT-B/16", "ViT-B-16"}, {"ViT-L/14", "ViT-L-14"}, {"ViT-L/14@336px", "ViT-L-14-336"}};
 
-static void fill(vlk_clip_config *c, const struct arch *a, int quick)
+static void fill(vlk_dual_config *c, const struct arch *a, int quick)
 {
     vlk_act act = quick ? VLK_ACT_QUICK_GELU : VLK_ACT_GELU;
     vlk_vit_config *v = &c->vit;
     vlk_resnet_config *r = &c->resnet;
-    *c = (vlk_clip_config){.family = VLK_CLIP, .embed = a->embed};
+    *c = (vlk_dual_config){.embed = a->embed};
     if (a->layers) {
         v->block =
             (vlk_block_config){.width = a->width, .heads = a->width / a->head, .mlp = a->mlp, .act = act, .eps = 1e-5f};
@@ -66,7 +66,7 @@ static void fill(vlk_clip_config *c, const struct arch *a, int quick)
     c->text.pool = VLK_POOL_LARGEST;
 }
 
-int vlk_config_arch(vlk_clip_config *c, const char *name)
+int vlk_config_arch(vlk_dual_config *c, const char *name)
 {
     static const char suffix[] = "-quickgelu";
     size_t n = strlen(name), s = sizeof suffix - 1;

@@ -1,10 +1,10 @@
 /* config.c - reading fields of a model's config with defaults and bounds, and what must hold of any config. */
-#include "model_internal.h"
+#include "config_internal.h"
 
 #include <stdio.h>
 #include <string.h>
 
-const vlk_json *vlk_field(const vlk_fields *f, const char *key)
+const vlk_json *vlk_member(const vlk_object *f, const char *key)
 {
     const vlk_json *j = vlk_json_get(f->over, key);
     if (!j || vlk_json_type(j) == VLK_JSON_NULL)
@@ -13,30 +13,30 @@ const vlk_json *vlk_field(const vlk_fields *f, const char *key)
 }
 
 /* "config.json: text_config.hidden_size" */
-static void name_of(const vlk_fields *f, const char *key, char out[256])
+static void name_of(const vlk_object *f, const char *key, char out[256])
 {
     snprintf(out, 256, "%s%c%s", f->where, f->where[0] && f->where[strlen(f->where) - 1] == ':' ? ' ' : '.', key);
 }
 
 /* The value of a key, and its name for messages; NULL: there is none to be read, the fallback holds. */
-static const vlk_json *wanted(const vlk_fields *f, const char *key, char name[256])
+static const vlk_json *wanted(const vlk_object *f, const char *key, char name[256])
 {
-    const vlk_json *j = vlk_field(f, key);
+    const vlk_json *j = vlk_member(f, key);
     if (!j || f->failed)
         return NULL;
     name_of(f, key, name);
     return j;
 }
 
-/* json.c has said what is wrong with it. */
-static void refuse(vlk_fields *f)
+/* The JSON reader has noted what is wrong with it. */
+static void refuse(vlk_object *f)
 {
     if (f->err)
         f->err->code = VLK_EMODEL;
     f->failed = 1;
 }
 
-size_t vlk_field_size(vlk_fields *f, const char *key, size_t fallback, size_t max)
+size_t vlk_member_size(vlk_object *f, const char *key, size_t fallback, size_t max)
 {
     char name[256];
     const vlk_json *j = wanted(f, key, name);
@@ -49,7 +49,7 @@ size_t vlk_field_size(vlk_fields *f, const char *key, size_t fallback, size_t ma
     return fallback;
 }
 
-double vlk_field_num(vlk_fields *f, const char *key, double fallback)
+double vlk_member_num(vlk_object *f, const char *key, double fallback)
 {
     char name[256];
     const vlk_json *j = wanted(f, key, name);
@@ -62,7 +62,7 @@ double vlk_field_num(vlk_fields *f, const char *key, double fallback)
     return fallback;
 }
 
-int vlk_field_bool(vlk_fields *f, const char *key, int fallback)
+int vlk_member_bool(vlk_object *f, const char *key, int fallback)
 {
     char name[256];
     const vlk_json *j = wanted(f, key, name);
@@ -75,7 +75,7 @@ int vlk_field_bool(vlk_fields *f, const char *key, int fallback)
     return fallback;
 }
 
-const char *vlk_field_str(vlk_fields *f, const char *key, const char *fallback)
+const char *vlk_member_str(vlk_object *f, const char *key, const char *fallback)
 {
     char name[256];
     const vlk_json *j = wanted(f, key, name);
@@ -94,10 +94,10 @@ static const struct {
             {"gelu_pytorch_tanh", VLK_ACT_GELU_TANH},
             {"gelu_new", VLK_ACT_GELU_TANH}};
 
-vlk_act vlk_field_act(vlk_fields *f, const char *key, const char *fallback)
+vlk_act vlk_member_act(vlk_object *f, const char *key, const char *fallback)
 {
     char name[256];
-    const char *s = vlk_field_str(f, key, fallback);
+    const char *s = vlk_member_str(f, key, fallback);
     for (size_t i = 0; i < sizeof acts / sizeof acts[0]; i++)
         if (strcmp(s, acts[i].name) == 0)
             return acts[i].act;
@@ -128,12 +128,7 @@ static int check_block(const vlk_block_config *b, const char *what, const char *
     return 0;
 }
 
-size_t vlk_config_image(const vlk_clip_config *c)
-{
-    return c->has_resnet ? c->resnet.image : c->vit.image;
-}
-
-static int check_vit(const vlk_vit_config *v, const char *where, vlk_err *err)
+int vlk_check_vit(const vlk_vit_config *v, const char *where, vlk_err *err)
 {
     if (check_block(&v->block, "the image tower", where, err))
         return -1;
@@ -142,7 +137,7 @@ static int check_vit(const vlk_vit_config *v, const char *where, vlk_err *err)
     return 0;
 }
 
-static int check_resnet(const vlk_resnet_config *r, const char *where, vlk_err *err)
+int vlk_check_resnet(const vlk_resnet_config *r, const char *where, vlk_err *err)
 {
     if (r->image < 32 || r->image % 32)
         return vlk_fail(err, VLK_EMODEL, "%s: image size %zu of a ResNet is not a multiple of 32", where, r->image);
@@ -155,16 +150,24 @@ static int check_resnet(const vlk_resnet_config *r, const char *where, vlk_err *
     return 0;
 }
 
-int vlk_config_check(const vlk_clip_config *c, const char *where, vlk_err *err)
+int vlk_check_text(const vlk_text_config *t, const char *where, vlk_err *err)
 {
-    if (!c->has_resnet && check_vit(&c->vit, where, err))
+    if (check_block(&t->block, "the text tower", where, err))
         return -1;
-    if (check_block(&c->text.block, "the text tower", where, err))
-        return -1;
-    if (c->has_resnet && check_resnet(&c->resnet, where, err))
-        return -1;
-    if (c->text.pool == VLK_POOL_END && (c->text.end < 0 || (size_t)c->text.end >= c->text.vocab))
-        return vlk_fail(err, VLK_EMODEL, "%s: the end token %d is not in a vocabulary of %zu", where, (int)c->text.end,
-                        c->text.vocab);
+    if (t->pool == VLK_POOL_END && (t->end < 0 || (size_t)t->end >= t->vocab))
+        return vlk_fail(err, VLK_EMODEL, "%s: the end token %d is not in a vocabulary of %zu", where, (int)t->end,
+                        t->vocab);
     return 0;
+}
+
+int vlk_dual_check(const vlk_dual_config *c, const char *where, vlk_err *err)
+{
+    if (c->has_resnet ? vlk_check_resnet(&c->resnet, where, err) : vlk_check_vit(&c->vit, where, err))
+        return -1;
+    return vlk_check_text(&c->text, where, err);
+}
+
+size_t vlk_dual_image(const vlk_dual_config *c)
+{
+    return c->has_resnet ? c->resnet.image : c->vit.image;
 }

@@ -7,7 +7,6 @@
 #include "model_internal.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 static int put_tower(vlk_buf *out, const vlk_model *m, const vlk_block_config *b, size_t layers, vlk_err *err)
 {
@@ -16,24 +15,24 @@ static int put_tower(vlk_buf *out, const vlk_model *m, const vlk_block_config *b
                         "\"num_attention_heads\": %zu, \"projection_dim\": %zu, \"hidden_act\": \"%s\", "
                         "\"layer_norm_eps\": %.6g, \"attention_dropout\": 0.0, \"initializer_range\": 0.02, "
                         "\"initializer_factor\": 1.0",
-                        b->width, b->mlp, layers, b->heads, m->config.embed, vlk_act_name(b->act), (double)b->eps);
+                        b->width, b->mlp, layers, b->heads, m->info.embed_dim, vlk_act_name(b->act), (double)b->eps);
 }
 
 static int put_config(vlk_buf *out, const vlk_model *m, vlk_err *err)
 {
-    const vlk_vit_config *v = &m->config.vit;
-    const vlk_text_config *t = &m->config.text;
+    const vlk_vit_config *v = vlk_model_part(m, "vision")->config; /* a ViT: see clip_describes */
+    const vlk_text_config *t = vlk_model_part(m, "text")->config;
     const size_t end = t->pool == VLK_POOL_END ? (size_t)t->end : t->vocab - 1;
     if (vlk_buf_addf(out, err,
                      "{\"architectures\": [\"CLIPModel\"], \"initializer_factor\": 1.0, \"logit_scale_init_value\": "
                      "2.6592, \"model_type\": \"clip\", \"projection_dim\": %zu, \"text_config\": {",
-                     m->config.embed) != 0 ||
-        put_tower(out, m, &t->block, t->layers, err) != 0 ||
+                     m->info.embed_dim) ||
+        put_tower(out, m, &t->block, t->layers, err) ||
         vlk_buf_addf(out, err,
                      ", \"model_type\": \"clip_text_model\", \"max_position_embeddings\": %zu, \"vocab_size\": %zu, "
                      "\"bos_token_id\": %zu, \"eos_token_id\": %zu, \"pad_token_id\": %zu}, \"vision_config\": {",
-                     t->context, t->vocab, t->vocab - 2, end, end) != 0 ||
-        put_tower(out, m, &v->block, v->layers, err) != 0)
+                     t->context, t->vocab, t->vocab - 2, end, end) ||
+        put_tower(out, m, &v->block, v->layers, err))
         return -1;
     return vlk_buf_addf(out, err,
                         ", \"model_type\": \"clip_vision_model\", \"image_size\": %zu, \"patch_size\": %zu, "
@@ -46,7 +45,7 @@ static int put_triple(vlk_buf *out, const char *name, const double x[3], vlk_err
     return vlk_buf_addf(out, err, ", \"%s\": [%.17g, %.17g, %.17g]", name, x[0], x[1], x[2]);
 }
 
-static int put_recipe(vlk_buf *out, const vlk_preprocess *r, vlk_err *err)
+static int put_preprocess(vlk_buf *out, const vlk_preprocess *r, vlk_err *err)
 {
     int rc = vlk_buf_addf(out, err,
                           "{\"image_processor_type\": \"CLIPImageProcessor\", \"do_convert_rgb\": true, "
@@ -56,12 +55,12 @@ static int put_recipe(vlk_buf *out, const vlk_preprocess *r, vlk_err *err)
         rc = vlk_buf_addf(out, err, "\"size\": {\"height\": %zu, \"width\": %zu}", r->size_h, r->size_w);
     else if (rc == 0)
         rc = vlk_buf_addf(out, err, "\"size\": {\"shortest_edge\": %zu}", r->size_w);
-    if (rc != 0 ||
+    if (rc ||
         vlk_buf_addf(out, err,
                      ", \"resample\": %d, \"do_center_crop\": %s, \"crop_size\": {\"height\": %zu, \"width\": %zu}, "
                      "\"do_rescale\": true, \"rescale_factor\": %.17g, \"do_normalize\": true",
-                     (int)r->filter, r->crop ? "true" : "false", r->crop_h, r->crop_w, r->rescale) != 0 ||
-        put_triple(out, "image_mean", r->mean, err) != 0 || put_triple(out, "image_std", r->std, err) != 0)
+                     (int)r->filter, r->crop ? "true" : "false", r->crop_h, r->crop_w, r->rescale) ||
+        put_triple(out, "image_mean", r->mean, err) || put_triple(out, "image_std", r->std, err))
         return -1;
     return vlk_buf_adds(out, "}", err);
 }
@@ -73,30 +72,36 @@ static int put_tokenizer(vlk_buf *out, const vlk_model *m, vlk_err *err)
                         "  \"bos_token\": \"<|startoftext|>\",\n  \"eos_token\": \"<|endoftext|>\",\n"
                         "  \"unk_token\": \"<|endoftext|>\",\n  \"pad_token\": \"<|endoftext|>\",\n"
                         "  \"do_lower_case\": true,\n  \"errors\": \"replace\"\n}\n",
-                        m->config.text.context);
+                        m->info.context);
 }
 
 static int put_vocabulary(vlk_buf *vocab, vlk_buf *merges, const vlk_model *m, vlk_err *err)
 {
     char *path = NULL;
-    int rc = vlk_model_merges(m, &path, err);
-    if (rc == 0)
-        rc = vlk_bpe_write_hf(path, m->config.text.vocab, vocab, merges, err);
+    if (vlk_model_merges(m, &path, err))
+        return -1;
+    const int rc = vlk_bpe_write_hf(path, m->info.vocab, vocab, merges, err);
     free(path);
     return rc;
 }
 
-int vlk_model_hf_file(const vlk_model *m, const char *name, vlk_buf *out, vlk_err *err)
+int vlk_write_hf(const vlk_model *m, vlk_put_file *put, void *arg, vlk_err *err)
 {
-    if (strcmp(name, "config.json") == 0)
-        return put_config(out, m, err);
-    if (strcmp(name, "preprocessor_config.json") == 0)
-        return put_recipe(out, &m->info.preprocess, err);
-    if (strcmp(name, "tokenizer_config.json") == 0)
-        return put_tokenizer(out, m, err);
-    if (strcmp(name, "vocab.json") == 0)
-        return put_vocabulary(out, NULL, m, err);
-    if (strcmp(name, "merges.txt") == 0)
-        return put_vocabulary(NULL, out, m, err);
-    return vlk_fail(err, VLK_EUSAGE, "%s: no file of a Hugging Face folder that can be written", name);
+    vlk_buf config = {0}, preprocess = {0}, tokenizer = {0}, vocab = {0}, merges = {0};
+    int rc = -1;
+    if (put_config(&config, m, err) || put_preprocess(&preprocess, &m->info.preprocess, err) ||
+        put_tokenizer(&tokenizer, m, err) || put_vocabulary(&vocab, &merges, m, err))
+        goto out;
+    rc = put(arg, "config.json", &config, err) || put(arg, "preprocessor_config.json", &preprocess, err) ||
+                 put(arg, "tokenizer_config.json", &tokenizer, err) || put(arg, "vocab.json", &vocab, err) ||
+                 put(arg, "merges.txt", &merges, err)
+             ? -1
+             : 0;
+out:
+    vlk_buf_clear(&config);
+    vlk_buf_clear(&preprocess);
+    vlk_buf_clear(&tokenizer);
+    vlk_buf_clear(&vocab);
+    vlk_buf_clear(&merges);
+    return rc;
 }

@@ -2,8 +2,8 @@
  *
  * Heads are width / head_width; the hidden width of the MLP is int(width * mlp_ratio); a list of four layers is a
  * ResNet with heads = width * 32 / head_width. A key that changes the arithmetic in a way that these towers do not have
- * is refused by name, unless it stands at the value that changes nothing. */
-#include "model_internal.h"
+ * is refused by name, unless its value changes nothing. */
+#include "config_internal.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -74,7 +74,7 @@ static int is_off(const vlk_json *v)
     }
 }
 
-static void refuse_others(vlk_fields *f, const char *const *known)
+static void refuse_others(vlk_object *f, const char *const *known)
 {
     const char *key;
     const vlk_json *v;
@@ -89,21 +89,21 @@ static void refuse_others(vlk_fields *f, const char *const *known)
 }
 
 /* act_kwargs {"approximate": "tanh"}, norm_kwargs {"eps": x}. */
-static void read_kwargs(vlk_block_config *b, vlk_fields *f, int quick)
+static void read_kwargs(vlk_block_config *b, vlk_object *f, int quick)
 {
-    vlk_fields act = {NULL, vlk_field(f, "act_kwargs"), f->where, f->err, f->failed};
-    vlk_fields norm = {NULL, vlk_field(f, "norm_kwargs"), f->where, f->err, f->failed};
-    const char *approximate = vlk_field_str(&act, "approximate", "none");
+    vlk_object act = {.base = vlk_member(f, "act_kwargs"), .where = f->where, .err = f->err, .failed = f->failed};
+    vlk_object norm = {.base = vlk_member(f, "norm_kwargs"), .where = f->where, .err = f->err, .failed = f->failed};
+    const char *approximate = vlk_member_str(&act, "approximate", "none");
     b->act = quick ? VLK_ACT_QUICK_GELU : VLK_ACT_GELU;
     if (strcmp(approximate, "tanh") == 0)
         b->act = VLK_ACT_GELU_TANH;
     else if (strcmp(approximate, "none") != 0 && !act.failed)
         act.failed = vlk_fail(f->err, VLK_EMODEL, "%s.act_kwargs: approximate \"%s\"", f->where, approximate) != 0;
-    b->eps = (float)vlk_field_num(&norm, "eps", 1e-5);
+    b->eps = (float)vlk_member_num(&norm, "eps", 1e-5);
     f->failed |= act.failed | norm.failed;
 }
 
-static size_t times(vlk_fields *f, size_t width, double ratio)
+static size_t times(vlk_object *f, size_t width, double ratio)
 {
     double m = (double)width * ratio;
     if (!f->failed && !(m >= 1 && m <= VLK_MAX_WIDTH * 4.0))
@@ -111,11 +111,11 @@ static size_t times(vlk_fields *f, size_t width, double ratio)
     return f->failed ? 1 : (size_t)m;
 }
 
-static size_t square(vlk_fields *f, const char *key, size_t fallback)
+static size_t square(vlk_object *f, const char *key, size_t fallback)
 {
-    const vlk_json *j = vlk_field(f, key);
+    const vlk_json *j = vlk_member(f, key);
     if (vlk_json_type(j) != VLK_JSON_ARRAY)
-        return vlk_field_size(f, key, fallback, VLK_MAX_IMAGE);
+        return vlk_member_size(f, key, fallback, VLK_MAX_IMAGE);
     int64_t a = 0, b = 0;
     if (vlk_json_len(j) != 2 || vlk_json_int(vlk_json_at(j, 0), 1, VLK_MAX_IMAGE, &a, key, f->err) != 0 ||
         vlk_json_int(vlk_json_at(j, 1), 1, VLK_MAX_IMAGE, &b, key, f->err) != 0 || a != b) {
@@ -126,11 +126,11 @@ static size_t square(vlk_fields *f, const char *key, size_t fallback)
     return (size_t)a;
 }
 
-static void read_resnet(vlk_resnet_config *v, vlk_fields *f, const vlk_json *layers)
+static void read_resnet(vlk_resnet_config *v, vlk_object *f, const vlk_json *layers)
 {
     int64_t n;
-    size_t head = vlk_field_size(f, "head_width", 64, VLK_MAX_WIDTH);
-    v->width = vlk_field_size(f, "width", 768, VLK_MAX_WIDTH / 32);
+    size_t head = vlk_member_size(f, "head_width", 64, VLK_MAX_WIDTH);
+    v->width = vlk_member_size(f, "width", 768, VLK_MAX_WIDTH / 32);
     v->heads = v->width * 32 / head;
     for (size_t i = 0; i < 4 && !f->failed; i++) {
         if (vlk_json_len(layers) != 4 || vlk_json_int(vlk_json_at(layers, i), 1, 256, &n, "layers", f->err) != 0)
@@ -141,18 +141,18 @@ static void read_resnet(vlk_resnet_config *v, vlk_fields *f, const vlk_json *lay
     }
 }
 
-static void read_vit(vlk_vit_config *v, vlk_fields *f, int quick)
+static void read_vit(vlk_vit_config *v, vlk_object *f, int quick)
 {
-    v->block.width = vlk_field_size(f, "width", 768, VLK_MAX_WIDTH);
-    v->block.heads = v->block.width / vlk_field_size(f, "head_width", 64, VLK_MAX_WIDTH);
-    v->block.mlp = times(f, v->block.width, vlk_field_num(f, "mlp_ratio", 4.0));
-    v->layers = vlk_field_size(f, "layers", 12, VLK_MAX_LAYERS);
+    v->block.width = vlk_member_size(f, "width", 768, VLK_MAX_WIDTH);
+    v->block.heads = v->block.width / vlk_member_size(f, "head_width", 64, VLK_MAX_WIDTH);
+    v->block.mlp = times(f, v->block.width, vlk_member_num(f, "mlp_ratio", 4.0));
+    v->layers = vlk_member_size(f, "layers", 12, VLK_MAX_LAYERS);
     v->patch = square(f, "patch_size", 16);
     v->class_token = v->projection = 1;
-    v->ln_pre = !vlk_field_bool(f, "no_ln_pre", 0);
-    v->norm_after_pool = vlk_field_bool(f, "final_ln_after_pool", 0);
+    v->ln_pre = !vlk_member_bool(f, "no_ln_pre", 0);
+    v->norm_after_pool = vlk_member_bool(f, "final_ln_after_pool", 0);
     read_kwargs(&v->block, f, quick);
-    const char *pool = vlk_field_str(f, "pool_type", "tok"), *pos = vlk_field_str(f, "pos_embed_type", "learnable");
+    const char *pool = vlk_member_str(f, "pool_type", "tok"), *pos = vlk_member_str(f, "pos_embed_type", "learnable");
     v->pool = strcmp(pool, "avg") == 0 ? VLK_POOL_MEAN : VLK_POOL_FIRST;
     if (!f->failed && strcmp(pool, "avg") != 0 && strcmp(pool, "tok") != 0)
         f->failed =
@@ -162,23 +162,23 @@ static void read_vit(vlk_vit_config *v, vlk_fields *f, int quick)
             vlk_fail(f->err, VLK_EUNSUPPORTED, "%s.pos_embed_type: \"%s\"; expected learnable", f->where, pos) != 0;
 }
 
-static void read_text(vlk_text_config *t, vlk_fields *f, int quick)
+static void read_text(vlk_text_config *t, vlk_object *f, int quick)
 {
     static const struct {
         const char *name;
         vlk_pooling pool;
     } pools[] = {
         {"argmax", VLK_POOL_LARGEST}, {"eos", VLK_POOL_END}, {"last", VLK_POOL_LAST}, {"first", VLK_POOL_FIRST}};
-    const char *pool = vlk_field_str(f, "pool_type", "argmax"), *proj = vlk_field_str(f, "proj_type", "linear");
+    const char *pool = vlk_member_str(f, "pool_type", "argmax"), *proj = vlk_member_str(f, "proj_type", "linear");
     size_t i;
-    t->block.width = vlk_field_size(f, "width", 512, VLK_MAX_WIDTH);
-    t->block.heads = vlk_field_size(f, "heads", 8, VLK_MAX_WIDTH);
-    t->block.mlp = times(f, t->block.width, vlk_field_num(f, "mlp_ratio", 4.0));
-    t->block.causal = !vlk_field_bool(f, "no_causal_mask", 0);
-    t->layers = vlk_field_size(f, "layers", 12, VLK_MAX_LAYERS);
-    t->context = vlk_field_size(f, "context_length", 77, VLK_MAX_WIDTH);
-    t->vocab = vlk_field_size(f, "vocab_size", 49408, VLK_MAX_VOCAB);
-    t->proj_bias = vlk_field_bool(f, "proj_bias", 0);
+    t->block.width = vlk_member_size(f, "width", 512, VLK_MAX_WIDTH);
+    t->block.heads = vlk_member_size(f, "heads", 8, VLK_MAX_WIDTH);
+    t->block.mlp = times(f, t->block.width, vlk_member_num(f, "mlp_ratio", 4.0));
+    t->block.causal = !vlk_member_bool(f, "no_causal_mask", 0);
+    t->layers = vlk_member_size(f, "layers", 12, VLK_MAX_LAYERS);
+    t->context = vlk_member_size(f, "context_length", 77, VLK_MAX_WIDTH);
+    t->vocab = vlk_member_size(f, "vocab_size", 49408, VLK_MAX_VOCAB);
+    t->proj_bias = vlk_member_bool(f, "proj_bias", 0);
     read_kwargs(&t->block, f, quick);
     for (i = 0; i < 4 && strcmp(pool, pools[i].name) != 0; i++)
         ;
@@ -189,29 +189,29 @@ static void read_text(vlk_text_config *t, vlk_fields *f, int quick)
     t->pool = i < 4 ? pools[i].pool : VLK_POOL_LARGEST;
     if (t->pool != VLK_POOL_END || f->failed)
         return;
-    if (!vlk_field(f, "eos_id"))
+    if (!vlk_member(f, "eos_id"))
         f->failed = vlk_fail(f->err, VLK_EMODEL, "%s: pool_type eos without eos_id", f->where) != 0;
-    t->end = (int32_t)vlk_field_size(f, "eos_id", 1, VLK_MAX_VOCAB);
+    t->end = (int32_t)vlk_member_size(f, "eos_id", 1, VLK_MAX_VOCAB);
 }
 
-int vlk_config_open_clip(vlk_clip_config *c, const vlk_json *cfg, const char *path, vlk_err *err)
+int vlk_config_open_clip(vlk_dual_config *c, const vlk_json *cfg, const char *path, vlk_err *err)
 {
     char where[256];
-    *c = (vlk_clip_config){.family = VLK_CLIP};
+    *c = (vlk_dual_config){0};
     snprintf(where, sizeof where, "%s: model_cfg", path);
-    vlk_fields top = {NULL, cfg, where, err, 0};
-    const vlk_json *vision = vlk_field(&top, "vision_cfg"), *text = vlk_field(&top, "text_cfg");
+    vlk_object top = {.base = cfg, .where = where, .err = err};
+    const vlk_json *vision = vlk_member(&top, "vision_cfg"), *text = vlk_member(&top, "text_cfg");
     if (vlk_json_type(vision) != VLK_JSON_OBJECT || vlk_json_type(text) != VLK_JSON_OBJECT ||
-        !vlk_field(&top, "embed_dim"))
+        !vlk_member(&top, "embed_dim"))
         return vlk_fail(err, VLK_EMODEL, "%s: expected embed_dim, vision_cfg and text_cfg", where);
-    c->embed = vlk_field_size(&top, "embed_dim", 512, VLK_MAX_WIDTH);
-    int quick = vlk_field_bool(&top, "quick_gelu", 0);
-    c->logit_bias = vlk_field(&top, "init_logit_bias") != NULL;
+    c->embed = vlk_member_size(&top, "embed_dim", 512, VLK_MAX_WIDTH);
+    int quick = vlk_member_bool(&top, "quick_gelu", 0);
+    c->logit_bias = vlk_member(&top, "init_logit_bias") != NULL;
     if (top.failed)
         return -1;
     snprintf(where, sizeof where, "%s: vision_cfg", path);
-    vlk_fields f = {NULL, vision, where, err, 0};
-    const vlk_json *layers = vlk_field(&f, "layers");
+    vlk_object f = {.base = vision, .where = where, .err = err};
+    const vlk_json *layers = vlk_member(&f, "layers");
     refuse_others(&f, vision_keys);
     c->has_resnet = vlk_json_type(layers) == VLK_JSON_ARRAY;
     *(c->has_resnet ? &c->resnet.image : &c->vit.image) = square(&f, "image_size", 224);
@@ -222,9 +222,9 @@ int vlk_config_open_clip(vlk_clip_config *c, const vlk_json *cfg, const char *pa
     if (f.failed)
         return -1;
     snprintf(where, sizeof where, "%s: text_cfg", path);
-    f = (vlk_fields){NULL, text, where, err, 0};
+    f = (vlk_object){.base = text, .where = where, .err = err};
     refuse_others(&f, text_keys);
     read_text(&c->text, &f, quick);
-    c->other_tokenizer = vlk_field(&f, "hf_tokenizer_name") != NULL;
-    return f.failed ? -1 : vlk_config_check(c, path, err);
+    c->other_tokenizer = vlk_member(&f, "hf_tokenizer_name") != NULL;
+    return f.failed ? -1 : vlk_dual_check(c, path, err);
 }

@@ -3,7 +3,7 @@
  *     ViT if visual.proj exists: width = conv1 rows, patch = conv1's last dimension, grid = sqrt(positions - 1)
  *     ResNet else: blocks a stage are counted, width = layer1.0.conv1 rows, image = 32 grid
  *     heads = width / 64; QuickGELU; layers are counted; context, vocabulary and width from the text's tables. */
-#include "model_internal.h"
+#include "config_internal.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -92,9 +92,9 @@ static int resnet(vlk_resnet_config *v, const vlk_weights *w, vlk_err *err)
     return 0;
 }
 
-int vlk_config_openai(vlk_clip_config *c, const vlk_weights *w, vlk_err *err)
+int vlk_config_openai(vlk_dual_config *c, const vlk_weights *w, vlk_err *err)
 {
-    *c = (vlk_clip_config){.family = VLK_CLIP};
+    *c = (vlk_dual_config){0};
     const vlk_tensor *proj = need(w, "text_projection", 2, err), *pos, *token, *fc;
     if (!proj || !(pos = need(w, "positional_embedding", 2, err)) ||
         !(token = need(w, "token_embedding.weight", 2, err)) ||
@@ -111,7 +111,7 @@ int vlk_config_openai(vlk_clip_config *c, const vlk_weights *w, vlk_err *err)
     c->has_resnet = !vlk_weights_find(w, "visual.proj");
     if ((c->has_resnet ? resnet(&c->resnet, w, err) : vit(&c->vit, w, err)) != 0)
         return -1;
-    return vlk_config_check(c, vlk_weights_path(w), err);
+    return vlk_dual_check(c, vlk_weights_path(w), err);
 }
 
 int vlk_config_is_openai(const vlk_weights *w)

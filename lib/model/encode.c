@@ -13,34 +13,32 @@ enum {
     PIECE_ROWS = 2048  /* of a training step: whole chunks of vlk_gemm_tn */
 };
 
-/* Bytes that a token needs at the widest place of a block: x and h with q, k, v and the attention's result, or with the
- * hidden layer. */
-static size_t token_bytes(const vlk_block_config *b)
+/* The part that a call runs, made ready: NULL with the error noted. */
+static vlk_part *part_for(vlk_model *m, const char *name, unsigned can, vlk_kernel *k, vlk_err *err)
 {
-    size_t attention = 6 * b->width, mlp = 2 * b->width + b->mlp;
-    return sizeof(float) * (attention > mlp ? attention : mlp);
+    if (vlk_model_check_wants(m, can, err))
+        return NULL;
+    vlk_part *p = vlk_model_part(m, name);
+    return vlk_part_ready(m, k, p, err) ? NULL : p;
 }
 
-static size_t image_bytes(const vlk_clip_config *c)
+/* A part of which nothing is trained is not recorded. Returns whether the tape recorded before. */
+static int pause_recording(const vlk_model *m, vlk_tape *t, const vlk_part *part)
 {
-    const vlk_vit_config *v = &c->vit;
-    const vlk_resnet_config *r = &c->resnet;
-    if (!c->has_resnet) {
-        size_t grid = v->image / v->patch, patches = grid * grid * 3 * v->patch * v->patch * sizeof(float);
-        size_t blocks = (grid * grid + (size_t)v->class_token) * token_bytes(&v->block);
-        return blocks > patches ? blocks : patches;
-    }
-    /* the stem's full-width values at half size, and layer1's at a quarter: each about five times */
-    size_t half = r->image / 2 * (r->image / 2) * r->width, quarter = half / 4 * 4;
-    return sizeof(float) * 5 * (half > quarter ? half : quarter);
+    const int recording = vlk_tape_recording(t);
+    int trained = 0;
+    for (size_t i = 0; i < m->nbound && recording; i++)
+        trained |= m->bound[i].part == part && m->bound[i].p->grad != NULL;
+    vlk_tape_record(t, recording && trained);
+    return recording;
 }
 
 /* One piece, from the tape to out. */
-static int give(const vlk_model *m, vlk_tape *t, vlk_var *x, float *out, int normalize, vlk_err *err)
+static int copy_out(const vlk_model *m, vlk_tape *t, vlk_var *x, float *out, vlk_norm norm, vlk_err *err)
 {
-    if (normalize)
+    if (norm == VLK_UNIT)
         x = vlk_l2_normalize(t, x);
-    if (vlk_tape_failed(t, err) != 0) /* a weight that is not finite is named by its first product */
+    if (vlk_tape_failed(t, err)) /* a weight that is not finite is named by its first product */
         return err && err->code == VLK_EVALUE && m->weights ? vlk_err_prefix(err, "%s", vlk_weights_path(m->weights))
                                                             : -1;
     memcpy(out, x->data, x->rows * x->cols * sizeof *out);
@@ -49,56 +47,73 @@ static int give(const vlk_model *m, vlk_tape *t, vlk_var *x, float *out, int nor
 
 /* ---- images --------------------------------------------------------------------------------- */
 
-/* The one pass of the image tower, whoever asks. */
-static vlk_var *image_tower(vlk_model *m, const vlk_pass *p, const vlk_images *pics)
+/* The images of a call with the model's sizes and levels. */
+static int complete(const vlk_model *m, vlk_images *out, const vlk_images *images, vlk_err *err)
 {
-    return m->config.has_resnet ? vlk_resnet(p, &m->config.resnet, &m->resnet, pics)
-                                : vlk_vit(p, &m->config.vit, &m->vit, pics);
+    if (images->u8 && !m->has_preprocess)
+        return vlk_fail(err, VLK_EMODEL, "%s: preprocessor_config.json is missing: how images are to be prepared",
+                        m->folder);
+    *out = *images;
+    out->h = out->w = vlk_model_image_side(m);
+    out->table = (const float(*)[256])m->levels;
+    return 0;
 }
 
-static int encode_images(vlk_model *m, const vlk_pass *p, float *out, vlk_images pics, int normalize, vlk_err *err)
+/* The one pass of the image part, whoever asks. */
+static vlk_var *see(const vlk_model *m, const vlk_pass *p, const vlk_part *part, const vlk_images *images)
+{
+    const int recording = pause_recording(m, p->t, part);
+    vlk_var *x = part->kind->see(p, part, images);
+    vlk_tape_record(p->t, recording);
+    return x;
+}
+
+vlk_var *vlk_model_images(vlk_model *m, const vlk_pass *p, const vlk_images *images)
+{
+    vlk_err err;
+    vlk_images all;
+    const vlk_part *part = part_for(m, "vision", VLK_CAN_EMBED_IMAGE, vlk_tape_kernel(p->t), &err);
+    if (!part || complete(m, &all, images, &err))
+        return vlk_tape_fail(p->t, err.code, "%s", err.msg);
+    return see(m, p, part, &all);
+}
+
+int vlk_model_encode_images(vlk_model *m, const vlk_pass *p, float *out, const vlk_images *images, vlk_norm norm,
+                            vlk_err *err)
 {
     vlk_tape *t = p->t;
-    size_t b = pics.b, bytes = image_bytes(&m->config), piece = BUDGET / (bytes ? bytes : 1),
-           size = pics.h * pics.w * 3;
-    if (piece == 0)
-        piece = 1;
-    if (vlk_tape_recording(t))
-        piece = b;
-    if (vlk_tower_ready(m, vlk_tape_kernel(t), VLK_TOWER_IMAGE, err) != 0)
+    vlk_images now;
+    if (complete(m, &now, images, err))
         return -1;
+    const vlk_part *part = part_for(m, "vision", VLK_CAN_EMBED_IMAGE, vlk_tape_kernel(t), err);
+    if (!part)
+        return -1;
+    const size_t bytes = part->kind->image_bytes(part->config), size = now.h * now.w * 3, b = images->b;
+    const size_t fit = bytes && BUDGET / bytes ? BUDGET / bytes : 1, piece = vlk_tape_recording(t) ? b : fit;
     for (size_t at = 0; at < b; at += piece) {
-        vlk_mark mark = vlk_tape_mark(t);
-        pics.b = b - at < piece ? b - at : piece;
-        int status = give(m, t, image_tower(m, p, &pics), out + at * m->config.embed, normalize, err);
+        const vlk_mark mark = vlk_tape_mark(t);
+        now.b = b - at < piece ? b - at : piece;
+        const int rc = copy_out(m, t, see(m, p, part, &now), out + at * m->info.embed_dim, norm, err);
         vlk_tape_reset(t, mark);
-        if (status != 0)
+        if (rc)
             return -1;
-        if (pics.f32)
-            pics.f32 += pics.b * size;
+        if (now.f32)
+            now.f32 += now.b * size;
         else
-            pics.u8 += pics.b * size;
+            now.u8 += now.b * size;
     }
     return 0;
 }
 
-int vlk_model_encode_images(vlk_model *m, const vlk_pass *p, float *out, const uint8_t *pixels, size_t b, int normalize,
-                            vlk_err *err)
+size_t vlk_model_piece(const vlk_model *m)
 {
-    if (!m->has_preprocess)
-        return vlk_fail(err, VLK_EMODEL, "%s: preprocessor_config.json is missing: how images are to be prepared",
-                        m->folder);
-    size_t s = vlk_config_image(&m->config);
-    return encode_images(m, p, out,
-                         (vlk_images){.b = b, .h = s, .w = s, .u8 = pixels, .table = (const float(*)[256])m->table},
-                         normalize, err);
-}
-
-int vlk_model_encode_pixels(vlk_model *m, const vlk_pass *p, float *out, const float *pixels, size_t b, int normalize,
-                            vlk_err *err)
-{
-    size_t s = vlk_config_image(&m->config);
-    return encode_images(m, p, out, (vlk_images){.b = b, .h = s, .w = s, .f32 = pixels}, normalize, err);
+    vlk_part *part = vlk_model_part(m, "vision");
+    vlk_image_grid g;
+    if (!part || part->kind->whole_batch)
+        return SIZE_MAX;
+    part->kind->grid(&g, part);
+    const size_t grid = *g.side / g.cell, tokens = grid * grid + g.extra;
+    return tokens < PIECE_ROWS ? PIECE_ROWS / tokens : 1;
 }
 
 /* ---- texts ------------------------------------------------------------------------------------ */
@@ -122,16 +137,15 @@ static int text_rows(const vlk_text_config *c, const int32_t *id, size_t n, size
     return 0;
 }
 
-/* Texts of [at, ...) whose rows fit into the budget, at least one: copied behind one another, cut at the pooled row.
+/* Texts of [at, ...) whose rows are at most `limit`, at least one: copied one after another, cut at the pooled row.
  * Returns how many, 0 with the error noted. */
-static size_t pack(vlk_tape *t, const vlk_text_config *c, const int32_t *ids, const size_t *start, size_t at, size_t b,
-                   int whole, int32_t **packed, size_t **begin, vlk_err *err)
+static size_t pack(vlk_tape *t, const vlk_text_config *c, const vlk_id_texts *texts, size_t at, size_t limit,
+                   int32_t **packed, size_t **begin, vlk_err *err)
 {
-    size_t budget = BUDGET / token_bytes(&c->block), most = budget < TEXT_ROWS ? budget : TEXT_ROWS;
-    size_t limit = whole ? SIZE_MAX : most, n = 0, rows = 0, add;
-    while (at + n < b) {
-        const int32_t *id = ids + start[at + n];
-        if (text_rows(c, id, start[at + n + 1] - start[at + n], at + n, &add, err) != 0)
+    const size_t *start = texts->start;
+    size_t n = 0, rows = 0, add;
+    while (at + n < texts->n) {
+        if (text_rows(c, texts->id + start[at + n], start[at + n + 1] - start[at + n], at + n, &add, err))
             return 0;
         if (n && rows + add > limit)
             break;
@@ -146,8 +160,8 @@ static size_t pack(vlk_tape *t, const vlk_text_config *c, const int32_t *ids, co
     }
     rows = 0;
     for (size_t i = 0; i < n; i++) {
-        const int32_t *id = ids + start[at + i];
-        if (text_rows(c, id, start[at + i + 1] - start[at + i], at + i, &add, err) != 0)
+        const int32_t *id = texts->id + start[at + i];
+        if (text_rows(c, id, start[at + i + 1] - start[at + i], at + i, &add, err))
             return 0;
         memcpy(*packed + rows, id, add * sizeof *id);
         (*begin)[i] = rows;
@@ -157,104 +171,61 @@ static size_t pack(vlk_tape *t, const vlk_text_config *c, const int32_t *ids, co
     return n;
 }
 
-int vlk_model_encode_texts(vlk_model *m, const vlk_pass *p, float *out, const int32_t *ids, const size_t *start,
-                           size_t b, int normalize, vlk_err *err)
+/* Texts from `at` on, as many as fit into `limit` rows: *n of them, 0 with the error noted. */
+static vlk_var *read_texts(vlk_model *m, const vlk_pass *p, const vlk_part *part, const vlk_id_texts *texts, size_t at,
+                           size_t limit, size_t *n, vlk_err *err)
+{
+    int32_t *packed;
+    size_t *begin;
+    if (!(*n = pack(p->t, part->config, texts, at, limit, &packed, &begin, err)))
+        return NULL;
+    const int recording = pause_recording(m, p->t, part);
+    vlk_var *x = part->kind->read(p, part, packed, &(vlk_packed){begin, *n});
+    vlk_tape_record(p->t, recording);
+    return x;
+}
+
+vlk_var *vlk_model_texts(vlk_model *m, const vlk_pass *p, const vlk_id_texts *texts)
+{
+    size_t n = 0;
+    vlk_err err = {VLK_EUSAGE, "no texts"};
+    const vlk_part *part = part_for(m, "text", VLK_CAN_EMBED_TEXT, vlk_tape_kernel(p->t), &err);
+    vlk_var *x = part ? read_texts(m, p, part, texts, 0, SIZE_MAX, &n, &err) : NULL;
+    return n ? x : vlk_tape_fail(p->t, err.code, "%s", err.msg);
+}
+
+int vlk_model_encode_texts(vlk_model *m, const vlk_pass *p, float *out, const vlk_id_texts *texts, vlk_norm norm,
+                           vlk_err *err)
 {
     vlk_tape *t = p->t;
-    const vlk_text_config *c = &m->config.text;
-    if (vlk_tower_ready(m, vlk_tape_kernel(t), VLK_TOWER_TEXT, err) != 0)
+    const vlk_part *part = part_for(m, "text", VLK_CAN_EMBED_TEXT, vlk_tape_kernel(t), err);
+    if (!part)
         return -1;
-    for (size_t at = 0, n; at < b; at += n) {
-        vlk_mark mark = vlk_tape_mark(t);
-        int32_t *packed;
-        size_t *begin;
-        n = pack(t, c, ids, start, at, b, vlk_tape_recording(t), &packed, &begin, err);
-        int status = -1;
-        if (n) {
-            vlk_packed s = {begin, n};
-            status = give(m, t, vlk_text(p, c, &m->text, packed, &s), out + at * m->config.embed, normalize, err);
-        }
+    const size_t fit = BUDGET / part->kind->token_bytes(part->config), most = fit < TEXT_ROWS ? fit : TEXT_ROWS;
+    for (size_t at = 0, n; at < texts->n; at += n) {
+        const vlk_mark mark = vlk_tape_mark(t);
+        vlk_var *x = read_texts(m, p, part, texts, at, vlk_tape_recording(t) ? SIZE_MAX : most, &n, err);
+        const int rc = n ? copy_out(m, t, x, out + at * m->info.embed_dim, norm, err) : -1;
         vlk_tape_reset(t, mark);
-        if (status != 0)
+        if (rc)
             return -1;
     }
     return 0;
 }
 
-int vlk_model_text_states(vlk_model *m, const vlk_pass *p, float *out, const int32_t *ids, const size_t *start,
-                          size_t b, vlk_kv *cache, vlk_err *err)
+int vlk_model_text_states(vlk_model *m, const vlk_pass *p, float *out, const vlk_id_texts *texts, vlk_kv *cache,
+                          vlk_err *err)
 {
     vlk_tape *t = p->t;
-    vlk_mark mark = vlk_tape_mark(t);
-    vlk_packed s = {start, b};
-    if (vlk_tower_ready(m, vlk_tape_kernel(t), VLK_TOWER_TEXT, err) != 0)
+    const vlk_part *part = part_for(m, "text", VLK_CAN_EMBED_TEXT, vlk_tape_kernel(t), err);
+    if (!part)
         return -1;
-    int status = give(m, t, vlk_text_states(p, &m->config.text, &m->text, ids, &s, cache), out, 0, err);
+    const vlk_mark mark = vlk_tape_mark(t);
+    const vlk_packed s = {texts->start, texts->n};
+    const int rc =
+        copy_out(m, t, vlk_text_states(p, part->config, part->params, texts->id, &s, cache), out, VLK_RAW, err);
     vlk_tape_reset(t, mark);
-    return status;
-}
-
-/* ---- for training: all at once, on the tape ------------------------------------------------------- */
-
-/* A tower of which nothing is trained is not recorded. Returns whether it recorded before. */
-static int pause(const vlk_model *m, vlk_tape *t, int tower)
-{
-    int recording = vlk_tape_recording(t), trained = 0;
-    for (size_t i = 0; i < m->nbound; i++)
-        trained |= m->bound[i].tower == tower && m->bound[i].p->grad != NULL;
-    vlk_tape_record(t, recording && trained);
-    return recording;
-}
-
-static vlk_var *images(vlk_model *m, const vlk_pass *p, const vlk_images *pics)
-{
-    vlk_tape *t = p->t;
-    vlk_err err;
-    if (vlk_tower_ready(m, vlk_tape_kernel(t), VLK_TOWER_IMAGE, &err) != 0)
-        return vlk_tape_fail(t, err.code, "%s", err.msg);
-    int recording = pause(m, t, VLK_TOWER_IMAGE);
-    vlk_var *x = image_tower(m, p, pics);
-    vlk_tape_record(t, recording);
-    return x;
-}
-
-size_t vlk_model_piece(const vlk_model *m)
-{
-    const vlk_vit_config *v = &m->config.vit;
-    if (m->config.has_resnet)
-        return SIZE_MAX;
-    const size_t grid = v->image / v->patch, tokens = grid * grid + (size_t)v->class_token;
-    return tokens < PIECE_ROWS ? PIECE_ROWS / tokens : 1;
-}
-
-vlk_var *vlk_model_images(vlk_model *m, const vlk_pass *p, const uint8_t *pixels, size_t b)
-{
-    size_t s = vlk_config_image(&m->config);
-    if (!m->has_preprocess)
-        return vlk_tape_fail(p->t, VLK_EMODEL, "%s: preprocessor_config.json is missing", m->folder);
-    return images(m, p, &(vlk_images){.b = b, .h = s, .w = s, .u8 = pixels, .table = (const float(*)[256])m->table});
-}
-
-vlk_var *vlk_model_pixels(vlk_model *m, const vlk_pass *p, const float *pixels, size_t b)
-{
-    size_t s = vlk_config_image(&m->config);
-    return images(m, p, &(vlk_images){.b = b, .h = s, .w = s, .f32 = pixels});
-}
-
-vlk_var *vlk_model_texts(vlk_model *m, const vlk_pass *p, const int32_t *ids, const size_t *start, size_t b)
-{
-    const vlk_text_config *c = &m->config.text;
-    vlk_tape *t = p->t;
-    int32_t *packed;
-    size_t *begin;
-    vlk_err err = {VLK_EUSAGE, "no texts"};
-    if (vlk_tower_ready(m, vlk_tape_kernel(t), VLK_TOWER_TEXT, &err) != 0 ||
-        pack(t, c, ids, start, 0, b, 1, &packed, &begin, &err) == 0)
-        return vlk_tape_fail(t, err.code, "%s", err.msg);
-    int recording = pause(m, t, VLK_TOWER_TEXT);
-    vlk_var *x = vlk_text(p, c, &m->text, packed, &(vlk_packed){begin, b});
-    vlk_tape_record(t, recording);
-    return x;
+    return rc;
 }
 
 /* ---- hints ------------------------------------------------------------------------------------- */
@@ -265,7 +236,7 @@ void vlk_model_release(vlk_model *m, vlk_kernel *k)
     size_t n = 0;
     vlk_weight **w = vlk_calloc(m->nbound + 1, sizeof *w, &err);
     for (size_t i = 0; w && i < m->nbound; i++)
-        if (m->ready[m->bound[i].tower])
+        if (m->bound[i].part->ready)
             w[n++] = &m->bound[i].p->w;
     if (w)
         vlk_weight_release_pages(k, w, n);

@@ -12,20 +12,32 @@
 #include "../stream/stream.h"
 #include "../tower/tower.h"
 
-typedef enum vlk_family { VLK_CLIP, VLK_SIGLIP } vlk_family;
-typedef enum vlk_dialect { VLK_DIALECT_HF, VLK_DIALECT_OPENAI, VLK_DIALECT_OPEN_CLIP } vlk_dialect;
+/* Whose folder a model came in, and so how its images and texts are prepared. */
+typedef enum vlk_layout { VLK_LAYOUT_HF, VLK_LAYOUT_OPENAI, VLK_LAYOUT_OPEN_CLIP } vlk_layout;
 
-/* The size of one tower, as --info prints it. */
-typedef struct vlk_tower_info {
-    const char *kind;                                /* "vit", "resnet", "text" */
-    size_t width, layers, heads, mlp, patch, tokens; /* tokens: of an image; of the context */
+/* What a model can do. */
+enum {
+    VLK_CAN_EMBED_IMAGE = 1,
+    VLK_CAN_EMBED_TEXT = 2,
+    VLK_CAN_MATCH = 4,
+    VLK_CAN_CAPTION = 8,
+    VLK_CAN_ANSWER = 16,
+    VLK_CAN_QUERY = 32
+};
+
+/* A network of the model, as --info prints it. */
+typedef struct vlk_part_info {
+    const char *name; /* "vision", "text" */
+    const char *kind; /* "vit", "resnet", "text" */
     const char *activation;
-    size_t parameters;
-} vlk_tower_info;
+    size_t width, layers, heads, mlp, patch, tokens; /* tokens: of an image; of the context */
+    size_t parameters, bytes;                        /* bytes: of its weights as stored */
+} vlk_part_info;
 
 typedef struct vlk_model_info {
-    vlk_family family;
-    vlk_dialect dialect;
+    const char *family; /* "clip", "siglip" */
+    vlk_layout layout;
+    unsigned can;     /* VLK_CAN_ bits */
     const char *path; /* the folder or file it was found at */
     size_t embed_dim; /* E */
     size_t image_w, image_h;
@@ -34,26 +46,29 @@ typedef struct vlk_model_info {
     float logit_bias;   /* SigLIP; 0 */
     int has_logit_bias; /* scores are sigmoids then */
     char id[65];        /* of configs, tensor headers, file sizes, first 4 KiB of each tensor */
-    vlk_tower_info image, text;
     vlk_preprocess preprocess;
-    size_t weight_bytes_image, weight_bytes_text; /* as stored */
+    const vlk_part_info *part;
+    size_t parts;
 } vlk_model_info;
+/* The part of that name, or NULL. */
+const vlk_part_info *vlk_model_part_info(const vlk_model_info *i, const char *name);
 
 typedef struct vlk_model_options {
-    const char *arch;          /* --arch NAME|FILE, or NULL */
-    const char *share;         /* the folder of installed models (…/share/vlkit), or NULL */
-    int want_image, want_text; /* the towers that will run; images need a preprocessing, else it is not asked for */
-    size_t image_size;         /* a ViT for images of another size: its position table is interpolated; 0: its own */
+    const char *arch;  /* --arch NAME|FILE, or NULL */
+    const char *share; /* the folder of installed models (share/vlkit), or NULL */
+    unsigned want;     /* VLK_CAN_ bits that will be used: a model without one of them is refused. Where images are not
+                        * wanted, a missing preprocessor_config.json is no error */
+    size_t image_size; /* a ViT for images of another size: its position table is interpolated; 0: its own */
 } vlk_model_options;
 
 typedef struct vlk_model vlk_model;
 /* Binds every tensor by name, shape and type; refuses what does not fit with the tensor's name, expected
- * and found. Reads no weights. NULL name: the model that ships. */
+ * and found. Reads no weights. */
 vlk_model *vlk_model_open(const char *name, const vlk_model_options *opt, vlk_err *err) VLK_MUST_USE;
 void vlk_model_close(vlk_model *m);
 const vlk_model_info *vlk_model_describe(const vlk_model *m);
 /* The tokenizer, opened at the first call (SigLIP: refused with the reason). Borrowed. */
-vlk_bpe *vlk_model_tokenizer(vlk_model *m, vlk_err *err) VLK_MUST_USE;
+vlk_tokenizer *vlk_model_tokenizer(vlk_model *m, vlk_err *err) VLK_MUST_USE;
 /* The SHA-256 of every byte of the weights files, for --explain. */
 int vlk_model_hash(const vlk_model *m, char hex[65], vlk_err *err) VLK_MUST_USE;
 /* Appends the model as JSON (--info). */
@@ -62,35 +77,50 @@ int vlk_model_json(const vlk_model *m, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
  * takes (15 ms for 340 MB by one thread); the model can still be used. */
 void vlk_model_release(vlk_model *m, vlk_kernel *k);
 
-/* Images (B,H,W,3) u8 to embeddings out (B,E), l2-normalised if asked. The arena of the pass's tape is reset to
- * where it was (unless it records). -1: weights that are not finite (named), no memory. */
-int vlk_model_encode_images(vlk_model *m, const vlk_pass *p, float *out, const uint8_t *pixels, size_t b, int normalize,
-                            vlk_err *err) VLK_MUST_USE;
-/* The same from normalised pixels (B,3,H,W) f32. */
-int vlk_model_encode_pixels(vlk_model *m, const vlk_pass *p, float *out, const float *pixels, size_t b, int normalize,
-                            vlk_err *err) VLK_MUST_USE;
-/* Texts packed behind one another: ids of text i are ids[start[i]] .. ids[start[i+1]-1], start has B+1 entries.
- * Causal towers may be given real lengths; SigLIP's need the whole context. */
-/* Each text is computed up to the row that its model pools; one without an end token is refused (VLK_EUSAGE), one
- * longer than the context too (VLK_ELIMIT). */
-int vlk_model_encode_texts(vlk_model *m, const vlk_pass *p, float *out, const int32_t *ids, const size_t *start,
-                           size_t b, int normalize, vlk_err *err) VLK_MUST_USE;
-/* All rows of the text tower behind its last norm, out (start[b],D). `cache` is one vlk_kv a layer, whose texts go on
- * where they stand; NULL: from the start. A pass at once = token by token with the cache, bit for bit. */
-int vlk_model_text_states(vlk_model *m, const vlk_pass *p, float *out, const int32_t *ids, const size_t *start,
-                          size_t b, vlk_kv *cache, vlk_err *err) VLK_MUST_USE;
+typedef enum vlk_norm {
+    VLK_RAW, /* embeddings as the projection gives them */
+    VLK_UNIT /* of length 1 */
+} vlk_norm;
+/* Token ids of n texts, one text after another: those of text i are id[start[i]] .. id[start[i+1]-1]. Causal towers may
+ * be given real lengths; SigLIP's need the whole context. Each text is computed up to the row that its model pools; one
+ * without an end token is refused (VLK_EUSAGE), one longer than the context too (VLK_ELIMIT). */
+typedef struct vlk_id_texts {
+    const int32_t *id;
+    const size_t *start; /* (n + 1) */
+    size_t n;
+} vlk_id_texts;
 
-/* The i-th parameter, in the order of the towers (image first), or NULL behind the last. For a list of what is trained:
- * a parameter takes a gradient once its `grad` is set. Views of one tensor (q, k, v of a stacked matrix) follow each
- * other. */
+/* Images to embeddings out (B,E), in pieces that fit into a fixed budget. Of `images` b and u8 or f32 are given: sizes
+ * and levels are the model's. The arena of the pass's tape is reset to where it was (unless it records). -1: weights
+ * that are not finite (named), no memory. */
+int vlk_model_encode_images(vlk_model *m, const vlk_pass *p, float *out, const vlk_images *images, vlk_norm norm,
+                            vlk_err *err) VLK_MUST_USE;
+int vlk_model_encode_texts(vlk_model *m, const vlk_pass *p, float *out, const vlk_id_texts *texts, vlk_norm norm,
+                           vlk_err *err) VLK_MUST_USE;
+/* The same on the tape, which may record: all at once, raw (B,E). NULL with the tape failed. */
+vlk_var *vlk_model_images(vlk_model *m, const vlk_pass *p, const vlk_images *images);
+vlk_var *vlk_model_texts(vlk_model *m, const vlk_pass *p, const vlk_id_texts *texts);
+/* All rows of the text tower after its last norm, out (start[n],D). `cache` is one vlk_kv per layer, whose texts are
+ * continued; NULL: from their beginning. A pass at once = token by token with the cache, bit for bit. */
+int vlk_model_text_states(vlk_model *m, const vlk_pass *p, float *out, const vlk_id_texts *texts, vlk_kv *cache,
+                          vlk_err *err) VLK_MUST_USE;
+/* How many images a training step is best cut into at a time: what a block writes for them is still in the cache when
+ * it is read again. SIZE_MAX where a batch must stay whole (batch norm). */
+size_t vlk_model_piece(const vlk_model *m);
+
+/* The i-th parameter, part by part, or NULL after the last. For a list of what is trained: a parameter takes a gradient
+ * once its `grad` is set. Views of one tensor (q, k, v of a stacked matrix) follow each other. */
 vlk_param *vlk_model_param(vlk_model *m, size_t i);
 
 /* ---- training (train.c, init.c) ------------------------------------------------------------------- */
 
-/* A tensor as it is saved, and where its numbers are. `value` is ours, f32, dense in the shape `dim`. */
+/* A tensor as it is saved, and where its numbers are: `value` is ours, f32, dense in the shape `dim`. Of a tensor that
+ * nothing trains, and that the checkpoint holds under this name and in this shape, there is no copy: `value` is NULL,
+ * and `stored` is the tensor of the file, of its type. */
 typedef struct vlk_param_ref {
     const char *name;    /* Hugging Face's, or open_clip's where the model has no such form (see trainable options) */
     float *value, *grad; /* grad: zeroed at first, added to by backward; NULL: frozen */
+    const vlk_tensor *stored;
     size_t dim[VLK_MAX_RANK], count;
     int rank;
     int decay;        /* two dimensions and more, no norm, bias or logit_scale: open_clip's rule */
@@ -98,21 +128,27 @@ typedef struct vlk_param_ref {
     int statistic;    /* measured, not learned: batch norm's running mean and variance */
 } vlk_param_ref;
 
-/* What stays as it is. Groups count from the output, as open_clip's do: ViT 1 projection, 2 last block and last norm,
- * then a block each, at last the embeddings; texts alike; ResNet 1 attention pool, 2 layer4 ... 5 layer1, 6 stem. */
+/* A part that is locked, but for its last `open` groups. Groups count from the output, as open_clip's do: ViT 1
+ * projection, 2 last block and last norm, then one for each block, at last the embeddings; texts alike; ResNet 1
+ * attention pool, 2 layer4 ... 5 layer1, 6 stem. */
+typedef struct vlk_locked_part {
+    const char *part;
+    size_t open;
+} vlk_locked_part;
+enum { VLK_LOCKS_MAX = 8 };
 typedef struct vlk_trainable_options {
-    int lock_image, lock_text;
-    size_t unlocked_image, unlocked_text; /* so many last groups of a locked tower are trained */
+    vlk_locked_part lock[VLK_LOCKS_MAX]; /* ends with part NULL, or with the array */
     int open_clip;  /* names, shapes and layout of open_clip (q, k, v stacked, projections turned) where there is a
                        choice */
     int logit_bias; /* the model gets a logit bias (SigLIP's loss) if it has none */
 } vlk_trainable_options;
 
-/* Moves all weights to f32 copies of ours, to which the model's parameters then point, and lists them: image tower,
- * text tower, logit_scale, logit_bias. A model that is to be saved in another layout than it came in prepares its
- * images and texts as that one's readers do from then on, since that is how it will be read. Once a model. The list
- * lives as long as the model. Names are open_clip's in any case where Hugging Face's CLIPModel has no form (a ResNet, a
- * logit bias); *open_clip (may be NULL) says which were taken. */
+/* Moves the weights that are trained to f32 copies of ours, to which the model's parameters then point, and lists all:
+ * part by part, then logit_scale, logit_bias. Frozen weights stay in the file, and what was made of them (packed forms)
+ * stays too. Once for a model; the list lives as long as the model. If checkpoints will be saved in another layout than
+ * the model came in, its images and texts are prepared from now on as readers of that layout do, so that training sees
+ * what they will see. Names are open_clip's in any case where Hugging Face's CLIPModel has no form (a ResNet, a logit
+ * bias); *open_clip (may be NULL) says which were taken. */
 int vlk_model_trainable(vlk_model *m, const vlk_trainable_options *o, const vlk_param_ref **ref, size_t *n,
                         int *open_clip, vlk_err *err) VLK_MUST_USE;
 /* What is saved beside the parameters: how many batches a batch norm was trained on (torch's num_batches_tracked, an
@@ -123,26 +159,17 @@ typedef struct vlk_counter_ref {
     const int64_t *value;
 } vlk_counter_ref;
 const vlk_counter_ref *vlk_model_counters(const vlk_model *m, size_t *n);
-/* Appends the open_clip_config.json of a model: for one that is saved in that layout. */
-int vlk_model_open_clip_config(const vlk_model *m, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
-/* Appends a file of Hugging Face's layout, for a trainable model that came in another one: "config.json",
- * "preprocessor_config.json", "tokenizer_config.json", "vocab.json", "merges.txt". */
-int vlk_model_hf_file(const vlk_model *m, const char *name, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
-/* After values have changed: what was made from them is forgotten, and logit_scale and logit_bias are read anew. */
+/* Takes a file of a folder: its name and bytes. */
+typedef int vlk_put_file(void *arg, const char *name, const vlk_buf *bytes, vlk_err *err);
+/* All files of a folder in this layout apart from its weights, as the model is now: configs, and what the tokenizer
+ * needs where it can be made from merges. */
+int vlk_model_files(const vlk_model *m, vlk_layout layout, vlk_put_file *put, void *arg, vlk_err *err) VLK_MUST_USE;
+/* After values have changed: what was made from those that are trained is dropped, and logit_scale and logit_bias are
+ * read again. */
 void vlk_model_updated(vlk_model *m);
 /* logit_scale and logit_bias as parameters (1): bias is NULL where the model has none. Once trainable. */
 vlk_param *vlk_model_log_scale(vlk_model *m);
 vlk_param *vlk_model_logit_bias(vlk_model *m);
-
-/* Images that a step is best cut into: what a block writes for so many is still in the cache when it is read again.
- * SIZE_MAX where a batch must stay whole (batch norm). */
-size_t vlk_model_piece(const vlk_model *m);
-
-/* Images and texts to raw embeddings (B,E) on the tape, which may record; NULL with the tape failed. As
- * vlk_model_encode_* otherwise, but all at once. */
-vlk_var *vlk_model_images(vlk_model *m, const vlk_pass *p, const uint8_t *pixels, size_t b);
-vlk_var *vlk_model_pixels(vlk_model *m, const vlk_pass *p, const float *pixels, size_t b);
-vlk_var *vlk_model_texts(vlk_model *m, const vlk_pass *p, const int32_t *ids, const size_t *start, size_t b);
 
 /* A new model from a config file (Hugging Face's or open_clip's fields). The tokenizer is looked for in `folder`, NULL:
  * beside the config; merges.txt alone will do. preprocessor_config.json is the one beside the config, else that of

@@ -1,162 +1,169 @@
-/* model_internal.h - what the files of this folder share: configs, parameters of towers, the binder's table, a place on
- * disk. Letters: B batch, T tokens, D width, E embedding, P patches. */
+/* model_internal.h - the model's struct, its parts and families, a place on disk: what all files of this room share.
+ * Letters: B batch, T tokens, D width, E embedding. */
 #ifndef VLK_MODEL_INTERNAL_H
 #define VLK_MODEL_INTERNAL_H
 
+#include "bind_internal.h"
+#include "config_internal.h"
 #include "model.h"
 
-/* ---- configs: what differs between models is a field here or in tower.h, not a path in the towers ------ */
+/* ---- parts ------------------------------------------------------------------------------------------- */
 
-typedef struct vlk_clip_config {
-    vlk_family family;
-    size_t embed;
-    int has_resnet; /* the image tower is `resnet`, else `vit` */
-    vlk_vit_config vit;
-    vlk_resnet_config resnet;
-    vlk_text_config text;
-    int other_tokenizer; /* not CLIP's byte pairs */
-    int logit_bias;
-} vlk_clip_config;
+typedef struct vlk_part_kind vlk_part_kind;
 
-/* config.c: fields of a JSON object with defaults and bounds; an explicit null is a default. `where` names the object.
+typedef struct vlk_part {
+    const char *name; /* "vision", "text" */
+    const vlk_part_kind *kind;
+    void *config, *params;       /* of its kind; in the model's arena */
+    const vlk_weights *weights;  /* the file that it comes from; NULL: a new model */
+    const vlk_part_names *names; /* how that file names its tensors */
+    int ready;
+} vlk_part;
+
+/* Of a part that sees images: what its table of positions follows from. */
+typedef struct vlk_image_grid {
+    size_t *side; /* of the image, in the config */
+    size_t cell;  /* pixels of the side for each step of the grid */
+    size_t extra; /* rows of the table before those of the grid */
+    size_t width;
+    int whole; /* the side must be a multiple of the cell */
+    vlk_param *positions;
+} vlk_image_grid;
+
+/* What a network is to a model: its structs, its tables of fields, how it runs. Functions that a kind lacks are NULL.
  */
-typedef struct vlk_fields {
-    const vlk_json *over, *base; /* `over` wins where it has the key (text_config_dict); may be NULL */
-    const char *where;           /* "config.json: text_config" */
-    vlk_err *err;
-    int failed;
-} vlk_fields;
-const vlk_json *vlk_field(const vlk_fields *f, const char *key); /* NULL if absent or null */
-size_t vlk_field_size(vlk_fields *f, const char *key, size_t fallback, size_t max);
-double vlk_field_num(vlk_fields *f, const char *key, double fallback);
-int vlk_field_bool(vlk_fields *f, const char *key, int fallback);
-const char *vlk_field_str(vlk_fields *f, const char *key, const char *fallback);
-/* Hugging Face's names of activations. */
-vlk_act vlk_field_act(vlk_fields *f, const char *key, const char *fallback);
-const char *vlk_act_name(vlk_act a);
-size_t vlk_config_image(const vlk_clip_config *c); /* side of the image in pixels */
-/* What must hold whatever the source: heads divide the width, a patch fits into the image ... */
-int vlk_config_check(const vlk_clip_config *c, const char *where, vlk_err *err) VLK_MUST_USE;
-#define VLK_DEFAULT_MODEL "clip-emoji-6m"
-enum { VLK_MAX_WIDTH = 1 << 16, VLK_MAX_LAYERS = 1 << 10, VLK_MAX_IMAGE = 1 << 14, VLK_MAX_VOCAB = 1 << 24 };
-
-int vlk_config_hf(vlk_clip_config *c, const vlk_json *config, const char *path, vlk_err *err) VLK_MUST_USE;
-int vlk_config_open_clip(vlk_clip_config *c, const vlk_json *model_cfg, const char *path, vlk_err *err) VLK_MUST_USE;
-int vlk_config_openai(vlk_clip_config *c, const vlk_weights *w, vlk_err *err) VLK_MUST_USE;
-/* 1 if the tensors have OpenAI's mix of f16 and f32. */
-int vlk_config_is_openai(const vlk_weights *w);
-/* An open_clip or OpenAI name. 1 if it is known, 0 if not. */
-int vlk_config_arch(vlk_clip_config *c, const char *name);
-
-/* ---- the binder ----------------------------------------------------------------------------------- */
-
-typedef enum vlk_kind {
-    VLK_MATRIX,    /* (n,k), stays as stored */
-    VLK_TABLE,     /* rows that are picked by id, stays as stored */
-    VLK_VECTOR,    /* widened to f32 when its tower is first used */
-    VLK_STATISTIC, /* such a vector, but measured, not learned: batch norm's mean and variance */
-    VLK_POSITIONS, /* a table that is read as floats: widened too */
-    VLK_COUNTER    /* an int64_t, no parameter; 0 where a file has none */
-} vlk_kind;
-typedef enum vlk_form { VLK_AS_IS, VLK_PART_Q, VLK_PART_K, VLK_PART_V, VLK_TURNED } vlk_form;
-
-/* One row of a family's table. Names: '#' is the layer, '@' the stage. Shapes: a letter a dimension, see vlk_dims. */
-typedef struct vlk_spelling {
-    const char *name, *shape;
-    vlk_form form;
-} vlk_spelling;
-typedef struct vlk_name {
-    const char *ours; /* the field */
-    size_t at;        /* offset of the vlk_param (or the counter) in its struct */
-    vlk_kind kind;
-    unsigned when;      /* VLK_HAS_ bits that must be set */
-    vlk_spelling in[2]; /* [0] Hugging Face, [1] OpenAI and open_clip */
-} vlk_name;
-typedef struct vlk_names {
-    const vlk_name *row;
-    size_t n;
-} vlk_names;
-enum {
-    VLK_HAS_PATCH_BIAS = 1,
-    VLK_HAS_CLASS = 2,
-    VLK_HAS_LN_PRE = 4,
-    VLK_HAS_PROJ = 8,
-    VLK_HAS_PROBE = 16,
-    VLK_HAS_PROJ_BIAS = 32,
-    VLK_HAS_NO_PROJ_BIAS = 64,
-    VLK_HAS_DOWN = 128
+struct vlk_part_kind {
+    const char *name; /* "vit", "resnet", "text" */
+    size_t config_bytes, params_bytes;
+    int (*bind)(vlk_binder *b, vlk_part *p); /* vlk_bind_fields of all structs, in the order in which they are listed */
+    void (*sizes)(vlk_sizes *s, const void *config, size_t layer, size_t stage);
+    void (*describe)(vlk_part_info *i, const void *config); /* without parameters and bytes */
+    size_t (*depth)(const void *config);                    /* layers, or stages, for locks and rules of drawing */
+    vlk_rule openai;                                        /* its rule with VLK_INIT_OPENAI */
+    int openai_only;                                        /* there is no other rule */
+    int whole_batch; /* in training: batch norm's statistics are those of the batch */
+    /* images */
+    void (*grid)(vlk_image_grid *g, vlk_part *p);
+    vlk_var *(*see)(const vlk_pass *p, const vlk_part *part, const vlk_images *images);
+    size_t (*image_bytes)(const void *config); /* activations of an image */
+    /* texts: config and params are vlk_text_config and vlk_text_w */
+    vlk_var *(*read)(const vlk_pass *p, const vlk_part *part, const int32_t *ids, const vlk_packed *s);
+    size_t (*token_bytes)(const void *config);
 };
-typedef enum vlk_table {
-    VLK_NAMES_BLOCK,
-    VLK_NAMES_VIT,
-    VLK_NAMES_TEXT,
-    VLK_NAMES_STEM,
-    VLK_NAMES_BOTTLENECK
-} vlk_table;
-vlk_names vlk_names_of(vlk_table t);
-/* Prefixes of the blocks, by dialect column. */
-extern const char *const vlk_vision_block_prefix[2], *const vlk_text_block_prefix[2];
+extern const vlk_part_kind vlk_kind_vit, vlk_kind_resnet, vlk_kind_text;
 
-enum { VLK_TOWER_IMAGE, VLK_TOWER_TEXT, VLK_TOWERS };
+/* ---- families ----------------------------------------------------------------------------------------- */
 
-typedef struct vlk_bound {
-    vlk_param *p;
-    vlk_kind kind;
-    int tower;
-    const vlk_name *row; /* what it is, and where: */
-    vlk_table table;
-    size_t layer, stage;
-    size_t dim[2][VLK_MAX_RANK]; /* of the tensor, by dialect column; rank 0: no such name */
-    int rank[2];
-} vlk_bound;
+/* What was found where the model is: what a family is recognised by and configured from. */
+typedef struct vlk_found {
+    const vlk_weights *weights; /* NULL: a new model */
+    const char *arch;           /* the name of an architecture, in place of a config; or NULL */
+    const vlk_json *config;     /* NULL: there is none */
+    const char *path;           /* of the config */
+    vlk_layout layout;          /* whose members the config has: Hugging Face's or open_clip's */
+    const char *folder;         /* where preprocessor_config.json is looked for */
+} vlk_found;
+
+typedef struct vlk_family {
+    const char *name; /* as --info prints it */
+    const char *type; /* model_type of its config.json */
+    const vlk_dialect *dialect;
+    size_t dialects;
+    int (*recognise)(const vlk_found *f); /* 1: this family's */
+    /* Adds parts, and says what else the model is: info.can, layout, embed_dim, has_logit_bias, preprocess. */
+    int (*configure)(vlk_model *m, const vlk_found *f, vlk_err *err);
+    /* 1 if files of this layout can say what the model is. */
+    int (*describes)(const vlk_model *m, vlk_layout layout);
+    /* Gives all files of a folder in this layout, but for the weights; NULL: it can only carry on those it came with.
+     */
+    int (*write)(const vlk_model *m, vlk_layout layout, vlk_put_file *put, void *arg, vlk_err *err);
+} vlk_family;
+/* All families, ends with NULL (families.c). A program may be linked with a longer list of its own. */
+extern const vlk_family *const vlk_families[];
+extern const vlk_family vlk_clip, vlk_siglip;
+/* The first family that recognises it, or NULL. */
+const vlk_family *vlk_family_of(const vlk_found *f);
+/* The dialect of a file's tensors; where no mark is found, or without weights, the first of the layout. */
+const vlk_dialect *vlk_dialect_of(const vlk_family *f, const vlk_weights *w, vlk_layout layout);
+/* Whose names the tensors have, whatever the family. */
+vlk_layout vlk_layout_of_names(const vlk_weights *w);
+
+/* For families that are two towers: parts "vision" and "text". */
+int vlk_dual_parts(vlk_model *m, const vlk_dual_config *c, vlk_err *err) VLK_MUST_USE;
+/* configure() of config.json and preprocessor_config.json. */
+int vlk_dual_hf(vlk_model *m, const vlk_dual_config *c, const vlk_found *f, vlk_err *err) VLK_MUST_USE;
+
+/* ---- the model ---------------------------------------------------------------------------------------- */
+
+enum { VLK_PARTS_MAX = 8 };
 
 struct vlk_model {
     vlk_model_info info;
-    vlk_clip_config config;
-    vlk_arena *arena; /* parameters' structs, widened vectors */
+    const vlk_family *family;
+    const vlk_dialect *dialect; /* of its weights */
+    vlk_part part[VLK_PARTS_MAX];
+    vlk_part_info part_info[VLK_PARTS_MAX];
+    size_t parts;
+    vlk_arena *arena; /* configs and parameters of the parts, widened vectors */
     vlk_weights *weights;
-    vlk_vit_w vit;
-    vlk_resnet_w resnet;
-    vlk_text_w text;
     vlk_bound *bound;
     size_t nbound, cap_bound;
     vlk_counter_ref *counter;
     size_t ncounter, cap_counter;
-    int ready[VLK_TOWERS], want[VLK_TOWERS];
-    int keys; /* column of the tables: 0 Hugging Face's names, 1 OpenAI's and open_clip's */
-    vlk_bpe *bpe;
-    char *folder, *share; /* where the tokenizer's files are looked for */
-    vlk_buf configs;      /* the bytes of the config files, for the id */
-    float table[3][256];  /* level to value, by channel */
+    vlk_tokenizer *tokenizer;
+    const char *no_tokenizer; /* the one that its texts need, and that is not built in; or NULL */
+    char *folder, *share;     /* where the tokenizer's files are looked for */
+    vlk_buf configs;          /* the bytes of the config files, for the id */
+    float levels[3][256];     /* of a pixel to its value, by channel */
     int has_preprocess;
-    const char *text_prefix; /* before texts' names in open_clip's spelling: "" or "text." */
+    unsigned want;   /* VLK_CAN_ bits that the program will use */
+    int merges_only; /* the tokenizer has merges, no other file of Hugging Face's */
     /* training: */
     vlk_param_ref *refs;
     size_t nrefs;
-    int open_clip;
-    int became_hf;                   /* its tokenizer has merges, no other file of Hugging Face's */
+    const vlk_dialect *saved;        /* how its checkpoints name tensors */
     float scalar[2], scalar_grad[2]; /* logit_scale as stored (always), logit_bias */
     vlk_param scalar_param[2];
 };
 
-/* '#' becomes the layer, '@' the stage. */
-void vlk_spell(char *out, size_t size, const char *prefix, const char *name, size_t layer, size_t stage);
-/* The parts of a stored tensor: rank 2 and above as (n,k); a vector as (1,k); (k,n) read as n by k; a third. */
-void vlk_view_form(vlk_weight *w, vlk_kind kind, vlk_form form);
-/* The path of OpenAI's merges: beside the model, else installed. free() it. */
-int vlk_model_merges(const vlk_model *m, char **path, vlk_err *err) VLK_MUST_USE;
-/* Draws all values of a model without weights. */
-void vlk_model_draw(vlk_model *m, vlk_init init, uint64_t seed);
-/* The position table for images of another size; a ResNet's is a multiple of 32. */
-int vlk_model_resize(vlk_model *m, size_t image, vlk_err *err) VLK_MUST_USE;
+/* part.c: the part of that name, or NULL. */
+vlk_part *vlk_model_part(const vlk_model *m, const char *name);
+/* Adds a part with a copy of its config. */
+int vlk_model_add_part(vlk_model *m, const char *name, const vlk_part_kind *kind, const void *config,
+                       vlk_err *err) VLK_MUST_USE;
+/* Side of the images that it takes, in pixels. */
+size_t vlk_model_image_side(const vlk_model *m);
 
-/* Fills the parameters from the weights; every tensor of the file must be used or be known to mean nothing. */
+enum { VLK_MODEL_ARENA = 1 << 20 };
+/* open.c: parses a config file and keeps its bytes for the id. */
+vlk_json *vlk_model_load_json(vlk_model *m, const char *path, vlk_err *err);
+/* The preprocessing of a Hugging Face folder; a folder without it serves texts. */
+int vlk_model_load_preprocess(vlk_model *m, const char *folder, vlk_err *err) VLK_MUST_USE;
+/* Its sizes, and the values of pixels. */
+int vlk_model_check_preprocess(vlk_model *m, vlk_err *err) VLK_MUST_USE;
+/* Recognises and configures what was found, and finds the dialect of its weights. */
+int vlk_model_configure(vlk_model *m, const vlk_found *f, vlk_err *err) VLK_MUST_USE;
+vlk_layout vlk_layout_of_config(const vlk_json *config);
+/* describe.c: fills the info from parts. */
+void vlk_model_fill_info(vlk_model *m);
+/* A refusal that names what is wanted and missing. */
+int vlk_model_check_wants(const vlk_model *m, unsigned want, vlk_err *err) VLK_MUST_USE;
+/* tokenizer.c: the path of OpenAI's merges: beside the model, else installed. free() it. */
+int vlk_model_merges(const vlk_model *m, char **path, vlk_err *err) VLK_MUST_USE;
+/* config_open_clip_write.c, config_hf_write.c: the files of CLIP in these layouts. */
+int vlk_write_open_clip(const vlk_model *m, vlk_put_file *put, void *arg, vlk_err *err) VLK_MUST_USE;
+int vlk_write_hf(const vlk_model *m, vlk_put_file *put, void *arg, vlk_err *err) VLK_MUST_USE;
+/* init.c: draws all values of a model without weights. */
+void vlk_model_draw(vlk_model *m, vlk_init init, uint64_t seed);
+/* resize.c: the position table for images of another size. */
+int vlk_model_resize(vlk_model *m, size_t image, vlk_err *err) VLK_MUST_USE;
+/* bind.c: fills the parameters from the weights; every tensor of the file must be used or be known to mean nothing. */
 int vlk_bind(vlk_model *m, vlk_err *err) VLK_MUST_USE;
-/* Widens vectors and looks for values that are not finite, once a tower. */
-int vlk_tower_ready(vlk_model *m, vlk_kernel *k, int tower, vlk_err *err) VLK_MUST_USE;
+/* ready.c: widens vectors and looks for values that are not finite, once for each part. */
+int vlk_part_ready(vlk_model *m, vlk_kernel *k, vlk_part *p, vlk_err *err) VLK_MUST_USE;
 int vlk_model_id(vlk_model *m, vlk_err *err) VLK_MUST_USE;
 
-/* ---- where a model is ------------------------------------------------------------------------------ */
+/* ---- where a model is (locate.c) -------------------------------------------------------------------------- */
 
 typedef struct vlk_place {
     char *folder;         /* that holds the weights */

@@ -1,7 +1,7 @@
-/* ready.c - a tower's first use: vectors become floats, values that are not finite are found and named.
+/* ready.c - a part's first use: vectors become floats, values that are not finite are found and named.
  *
  * Matrices stay as stored: the first product with one looks at its values on the way. The token table is looked at
- * whole, since the rows that a text picks would not show what stands in the others. */
+ * whole, since the rows that a text picks would not show what the others hold. */
 #include "model_internal.h"
 
 #include <math.h>
@@ -13,7 +13,7 @@ static int not_finite(const vlk_model *m, const vlk_weight *w, size_t at, vlk_er
                     m->weights ? vlk_weights_path(m->weights) : "a new model", w->name, at);
 }
 
-/* The values as floats. A copy where they stand in a mapped file, even if they are floats there: they are small and
+/* The values as floats. A copy where they are in a mapped file, even if they are floats there: they are small and
  * lie everywhere, and each look at one would keep megabytes of its neighbours in memory. */
 static int widen(vlk_model *m, vlk_param *p, vlk_err *err)
 {
@@ -34,11 +34,11 @@ static int make_ready(vlk_model *m, vlk_kernel *k, const vlk_bound *b, vlk_err *
 {
     vlk_param *p = b->p;
     size_t at = 0, n = p->w.n * p->w.k;
-    if (b->kind == VLK_MATRIX)
+    if (b->field->kind == VLK_MATRIX)
         return 0;
-    if (b->kind == VLK_TABLE)
+    if (b->field->kind == VLK_EMBEDDING)
         return vlk_weight_finite(k, &p->w, &at) ? 0 : not_finite(m, &p->w, at, err);
-    if (widen(m, p, err) != 0)
+    if (widen(m, p, err))
         return -1;
     if (vlk_all_finite(p->f32, n))
         return 0;
@@ -47,15 +47,15 @@ static int make_ready(vlk_model *m, vlk_kernel *k, const vlk_bound *b, vlk_err *
     return not_finite(m, &p->w, at, err);
 }
 
-int vlk_tower_ready(vlk_model *m, vlk_kernel *k, int tower, vlk_err *err)
+int vlk_part_ready(vlk_model *m, vlk_kernel *k, vlk_part *p, vlk_err *err)
 {
-    if (m->ready[tower])
+    if (p->ready)
         return 0;
     for (size_t i = 0; i < m->nbound; i++)
-        if (m->bound[i].tower == tower && make_ready(m, k, &m->bound[i], err) != 0)
+        if (m->bound[i].part == p && make_ready(m, k, &m->bound[i], err))
             return -1;
-    m->ready[tower] = 1;
-    if (m->weights)
-        vlk_weights_drop_pages(m->weights);
+    p->ready = 1;
+    if (p->weights)
+        vlk_weights_drop_pages(p->weights);
     return 0;
 }

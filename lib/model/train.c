@@ -1,78 +1,62 @@
-/* train.c - a model that is trained: f32 copies of all weights under the names that they will be saved by, gradients,
- * what is locked, and how the towers run.
+/* train.c - a model that is trained: f32 copies of the weights under the names that they will be saved by, gradients,
+ * and what is locked. Locked weights are neither copied, nor widened or packed again: they stay in the file.
  *
  * A tensor is one buffer; parameters are views of it. Open_clip's stacked query, key and value rows are three views of
  * one tensor, its turned projections are read transposed, so that value and gradient lie as they are saved. */
 #include "model_internal.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- names --------------------------------------------------------------------------------------- */
 
-/* Does Hugging Face's CLIPModel or SiglipModel describe this architecture? */
-static int has_hf_form(const vlk_model *m)
+/* Name and shape of a parameter's tensor in a dialect; NULL: it has none. */
+static const vlk_spelling *spelling_in(const vlk_model *m, const vlk_dialect *d, const vlk_bound *b, vlk_sizes *s)
 {
-    const vlk_vit_config *v = &m->config.vit;
-    const vlk_text_config *t = &m->config.text;
-    for (size_t i = 0; i < m->nbound; i++)
-        if (m->bound[i].rank[0] == 0)
-            return 0;
-    if (m->info.dialect == VLK_DIALECT_HF)
-        return 1;
-    return !m->config.has_resnet && v->class_token && v->ln_pre && v->projection && v->pool == VLK_POOL_FIRST &&
-           !v->norm_after_pool && t->block.causal && !t->proj_bias && !m->config.other_tokenizer &&
-           !m->config.logit_bias && (t->pool == VLK_POOL_LARGEST || (t->pool == VLK_POOL_END && t->end != 2)) &&
-           m->info.preprocess.resize != VLK_RESIZE_LONGEST; /* there, an end token of 2 means the largest id */
+    const vlk_part_names *names = vlk_names_of(d, b->part->name);
+    *s = (vlk_sizes){.dim = {['e'] = m->info.embed_dim}};
+    b->part->kind->sizes(s, b->part->config, b->layer, b->stage);
+    return names ? vlk_spelling_of(names->style, b->table, b->field, s->has) : NULL;
 }
 
-static void name_of(const vlk_model *m, const vlk_bound *b, int column, char *out, size_t size)
+static int can_save(const vlk_model *m, vlk_layout layout, const char **missing)
 {
-    char prefix[128] = "";
-    if (b->tower == VLK_TOWER_TEXT)
-        snprintf(prefix, sizeof prefix, "%s%s", column == 1 ? m->text_prefix : "",
-                 b->table == VLK_NAMES_BLOCK ? vlk_text_block_prefix[column] : "");
-    else if (b->table == VLK_NAMES_BLOCK)
-        snprintf(prefix, sizeof prefix, "%s", vlk_vision_block_prefix[column]);
-    vlk_spell(out, size, prefix, b->row->in[column].name, b->layer, b->stage);
+    const vlk_dialect *d = m->dialect->layout == layout ? m->dialect : vlk_dialect_of(m->family, NULL, layout);
+    vlk_sizes s;
+    for (size_t i = 0; i < m->nbound; i++)
+        if (!d || !spelling_in(m, d, &m->bound[i], &s)) {
+            *missing = m->bound[i].field->ours;
+            return 0;
+        }
+    return 1;
 }
 
 /* ---- what is locked -------------------------------------------------------------------------------- */
 
-static int is(const vlk_bound *b, const char *ours)
-{
-    return strncmp(b->row->ours, ours, strlen(ours)) == 0;
-}
-
 /* The group, counted from the output from 1. */
-static size_t group_of(const vlk_model *m, const vlk_bound *b)
+static size_t group_of(const vlk_bound *b)
 {
-    const int text = b->tower == VLK_TOWER_TEXT;
-    const size_t layers = text ? m->config.text.layers : m->config.vit.layers;
-    switch (b->table) {
-    case VLK_NAMES_BLOCK:
-        return 1 + layers - b->layer;
-    case VLK_NAMES_BOTTLENECK:
-        return 6 - b->stage;
-    case VLK_NAMES_STEM:
-        return is(b, "conv") || is(b, "bn") ? 6 : 1;
-    default:
-        if (is(b, "proj") || is(b, "probe"))
-            return 1;
-        return is(b, "ln_post") || is(b, "ln.") ? 2 : layers + 2;
+    const size_t depth = b->part->kind->depth(b->part->config), at = b->stage ? b->stage - 1 : b->layer;
+    switch (b->field->lock) {
+    case VLK_LOCK_HEAD:
+        return 1;
+    case VLK_LOCK_LAST_NORM:
+        return 2;
+    case VLK_LOCK_LAYER:
+        return 1 + depth - at;
+    case VLK_LOCK_BEGIN:
+        break;
     }
+    return depth + 2;
 }
 
-static int is_trained(const vlk_model *m, const vlk_bound *b, const vlk_trainable_options *o)
+static int is_locked(const vlk_bound *b, const vlk_trainable_options *o)
 {
-    const int text = b->tower == VLK_TOWER_TEXT;
-    if (b->kind == VLK_STATISTIC)
-        return 0;
-    if (!(text ? o->lock_text : o->lock_image))
-        return 1;
-    return group_of(m, b) <= (text ? o->unlocked_text : o->unlocked_image);
+    for (size_t i = 0; i < VLK_LOCKS_MAX && o->lock[i].part; i++)
+        if (strcmp(o->lock[i].part, b->part->name) == 0)
+            return group_of(b) > o->lock[i].open;
+    return 0;
 }
 
 /* ---- copies ---------------------------------------------------------------------------------------- */
@@ -85,29 +69,42 @@ static float *zeros(vlk_model *m, size_t n, vlk_err *err)
     return p;
 }
 
-/* The tensor of that name, made if it is new. */
-static vlk_param_ref *tensor(vlk_model *m, const vlk_bound *b, const char *name, int trained, vlk_err *err)
+static vlk_param_ref *find_ref(const vlk_model *m, const char *name)
 {
     for (size_t i = m->nrefs; i-- > 0;)
         if (strcmp(m->refs[i].name, name) == 0)
             return &m->refs[i];
+    return NULL;
+}
+
+/* A new tensor of that name and shape, without numbers. */
+static vlk_param_ref *new_ref(vlk_model *m, const vlk_bound *b, const char *name, const size_t *dim, int rank,
+                              vlk_err *err)
+{
     const size_t len = strlen(name) + 1;
-    vlk_param_ref *r = &m->refs[m->nrefs];
-    *r = (vlk_param_ref){.count = 1, .rank = b->rank[m->open_clip], .statistic = b->kind == VLK_STATISTIC};
-    for (int i = 0; i < r->rank; i++) {
-        r->dim[i] = b->dim[m->open_clip][i];
-        r->count *= r->dim[i];
-    }
-    r->decay = r->rank >= 2;
-    r->part = b->tower == VLK_TOWER_TEXT ? "text" : "vision";
     char *copy = vlk_arena_alloc(m->arena, len, err);
-    r->value = copy ? zeros(m, r->count, err) : NULL;
-    if (!r->value || (trained && !(r->grad = zeros(m, r->count, err))))
+    if (!copy)
         return NULL;
-    memcpy(copy, name, len);
-    r->name = copy;
-    m->nrefs++;
+    vlk_param_ref *r = &m->refs[m->nrefs++];
+    *r = (vlk_param_ref){.name = memcpy(copy, name, len),
+                         .count = 1,
+                         .rank = rank,
+                         .decay = rank >= 2,
+                         .part = b->part->name,
+                         .statistic = b->field->kind == VLK_STATISTIC};
+    for (int i = 0; i < rank; i++) {
+        r->dim[i] = dim[i];
+        r->count *= dim[i];
+    }
     return r;
+}
+
+/* Is the tensor of the file the one that will be saved? */
+static int is_stored(const vlk_bound *b, const vlk_param_ref *r)
+{
+    const vlk_tensor *t = b->tensor;
+    return t && strcmp(t->name, r->name) == 0 && t->rank == r->rank && vlk_tensor_is_dense(t) &&
+           memcmp(t->dim, r->dim, (size_t)r->rank * sizeof *r->dim) == 0;
 }
 
 /* Element (i,j) of to = that of from. */
@@ -123,25 +120,56 @@ static void copy_values(const vlk_weight *to, const vlk_weight *from)
         }
 }
 
-/* Moves one parameter to the tensor that it will be saved in. */
-static int move(vlk_model *m, vlk_bound *b, const vlk_trainable_options *o, vlk_err *err)
+static int set_stored(vlk_model *m, const vlk_bound *b, vlk_param_ref *r, vlk_err *err)
 {
-    char name[256];
-    vlk_param *p = b->p;
-    name_of(m, b, m->open_clip, name, sizeof name);
-    vlk_param_ref *r = tensor(m, b, name, is_trained(m, b, o), err);
-    if (!r)
+    vlk_tensor *t = vlk_arena_alloc(m->arena, sizeof *t, err);
+    if (!t)
         return -1;
+    *t = *b->tensor;
+    t->mapped = b->p->w.map != NULL;
+    r->stored = t;
+    return 0;
+}
+
+/* Points a parameter to the copy in which it will be saved. */
+static void move(vlk_bound *b, const vlk_param_ref *r, vlk_form form)
+{
+    vlk_param *p = b->p;
+    const vlk_kind kind = b->field->kind;
     const size_t n = r->rank > 1 ? r->dim[0] : 1;
     vlk_weight w = {
         .name = r->name, .data = r->value, .dtype = VLK_F32, .n = n, .k = r->count / n, .stride = r->count / n};
-    vlk_view_form(&w, b->kind, b->row->in[m->open_clip].form);
+    vlk_view_form(&w, kind, form);
     copy_values(&w, &p->w);
     vlk_weight_clear(&p->w);
     const float *data = w.data;
     p->w = w;
-    p->f32 = b->kind == VLK_MATRIX || b->kind == VLK_TABLE ? NULL : data;
+    p->f32 = kind == VLK_MATRIX || kind == VLK_EMBEDDING ? NULL : data;
     p->grad = r->grad ? r->grad + (data - r->value) : NULL;
+    b->part->ready = 0; /* what was looked at is looked at again, once */
+}
+
+/* Lists the tensor of a parameter; moves what is trained, and what will be saved in another form. */
+static int list(vlk_model *m, vlk_bound *b, const vlk_trainable_options *o, vlk_err *err)
+{
+    char name[256];
+    size_t dim[VLK_MAX_RANK];
+    vlk_sizes s;
+    const int locked = is_locked(b, o);
+    const vlk_spelling *spelling = spelling_in(m, m->saved, b, &s);
+    vlk_spell(name, sizeof name, vlk_names_of(m->saved, b->part->name)->prefix, spelling->name, b->layer, b->stage);
+    vlk_param_ref *r = find_ref(m, name);
+    const int known = r != NULL;
+    if (!known && !(r = new_ref(m, b, name, dim, vlk_shape_of(&s, spelling->shape, dim), err)))
+        return -1;
+    if (!known && locked && is_stored(b, r) && set_stored(m, b, r, err))
+        return -1;
+    if (r->stored)
+        return 0;
+    if (!known &&
+        (!(r->value = zeros(m, r->count, err)) || (!locked && !r->statistic && !(r->grad = zeros(m, r->count, err)))))
+        return -1;
+    move(b, r, spelling->form);
     return 0;
 }
 
@@ -151,7 +179,7 @@ static void scalar(vlk_model *m, size_t which, const char *name)
     vlk_param_ref *r = &m->refs[m->nrefs++];
     *r = (vlk_param_ref){
         .name = name, .value = &m->scalar[which], .grad = &m->scalar_grad[which], .count = 1, .part = "head"};
-    if (m->config.family == VLK_SIGLIP && !m->open_clip) { /* transformers has [1] there */
+    if (m->saved->scalar_rank) {
         r->rank = 1;
         r->dim[0] = 1;
     }
@@ -162,29 +190,34 @@ static void scalar(vlk_model *m, size_t which, const char *name)
     };
 }
 
-/* As a checkpoint in this layout will be read: images are resized in their own mode, texts are cleaned as open_clip
- * does. */
-static void become_open_clip(vlk_model *m)
+/* Images and texts as readers of a checkpoint in this layout will prepare them. open_clip resizes images in their own
+ * mode and cleans texts in its way; Hugging Face converts to RGB first, puts transparent pixels on white, rounds half a
+ * pixel of a crop down, and cleans texts as its fast tokenizer does. */
+static void become(vlk_model *m, vlk_layout layout)
 {
-    m->info.dialect = VLK_DIALECT_OPEN_CLIP;
-    m->info.preprocess.rgb_first = m->info.preprocess.crop_floor = m->info.preprocess.on_white = 0;
+    vlk_preprocess *p = &m->info.preprocess;
+    m->info.layout = layout;
+    p->rgb_first = p->crop_floor = p->on_white = layout == VLK_LAYOUT_HF;
+    m->merges_only |= layout == VLK_LAYOUT_HF;
     if (m->has_preprocess)
-        vlk_preprocess_levels(&m->info.preprocess, m->table);
-    vlk_bpe_free(m->bpe);
-    m->bpe = NULL;
+        vlk_preprocess_levels(p, m->levels);
+    vlk_tokenizer_free(m->tokenizer);
+    m->tokenizer = NULL;
 }
 
-/* The same the other way: to RGB first, transparent pixels on white, half a pixel cut off downwards; texts are cleaned
- * as Hugging Face's fast tokenizer does. */
-static void become_hf(vlk_model *m)
+/* The layout of its checkpoints, and their dialect. */
+static int choose_layout(vlk_model *m, int open_clip, vlk_err *err)
 {
-    m->info.dialect = VLK_DIALECT_HF;
-    m->became_hf = 1;
-    m->info.preprocess.rgb_first = m->info.preprocess.crop_floor = m->info.preprocess.on_white = 1;
-    if (m->has_preprocess)
-        vlk_preprocess_levels(&m->info.preprocess, m->table);
-    vlk_bpe_free(m->bpe);
-    m->bpe = NULL;
+    const char *missing = NULL;
+    const int hf = !open_clip && can_save(m, VLK_LAYOUT_HF, &missing) && m->family->describes(m, VLK_LAYOUT_HF);
+    const vlk_layout layout = hf ? VLK_LAYOUT_HF : VLK_LAYOUT_OPEN_CLIP;
+    if (!can_save(m, layout, &missing))
+        return vlk_fail(err, VLK_EUNSUPPORTED, "%s: there is no name for %s in %s's layout", m->folder, missing,
+                        hf ? "Hugging Face" : "open_clip");
+    m->saved = m->dialect->layout == layout ? m->dialect : vlk_dialect_of(m->family, NULL, layout);
+    if (m->info.layout != layout)
+        become(m, layout);
+    return 0;
 }
 
 int vlk_model_trainable(vlk_model *m, const vlk_trainable_options *o, const vlk_param_ref **ref, size_t *n,
@@ -194,37 +227,28 @@ int vlk_model_trainable(vlk_model *m, const vlk_trainable_options *o, const vlk_
     o = o ? o : &none;
     if (m->refs)
         return vlk_fail(err, VLK_EUSAGE, "the model is trainable already");
-    m->open_clip = o->open_clip || !has_hf_form(m);
-    for (size_t i = 0; i < m->nbound; i++)
-        if (m->bound[i].rank[m->open_clip] == 0)
-            return vlk_fail(err, VLK_EUNSUPPORTED, "%s: there is no name for %s in %s's layout", m->folder,
-                            m->bound[i].row->ours, m->open_clip ? "open_clip" : "Hugging Face");
-    if (m->open_clip && m->info.dialect != VLK_DIALECT_OPEN_CLIP)
-        become_open_clip(m);
-    if (!m->open_clip && m->info.dialect != VLK_DIALECT_HF)
-        become_hf(m);
-    if (!(m->refs = vlk_calloc(m->nbound + 2, sizeof *m->refs, err)))
+    if (choose_layout(m, o->open_clip, err) || !(m->refs = vlk_calloc(m->nbound + 2, sizeof *m->refs, err)))
         return -1;
     for (size_t i = 0; i < m->nbound; i++)
-        if (move(m, &m->bound[i], o, err) != 0)
+        if (list(m, &m->bound[i], o, err))
             return -1;
     if (o->logit_bias)
-        m->config.logit_bias = m->info.has_logit_bias = 1;
-    scalar(m, 0, "logit_scale");
-    if (m->config.logit_bias)
-        scalar(m, 1, "logit_bias");
-    m->ready[VLK_TOWER_IMAGE] = m->ready[VLK_TOWER_TEXT] = 0; /* what was looked at is looked at again, once */
+        m->info.has_logit_bias = 1;
+    scalar(m, 0, m->saved->scale);
+    if (m->info.has_logit_bias)
+        scalar(m, 1, m->saved->bias);
     *ref = m->refs;
     *n = m->nrefs;
     if (open_clip)
-        *open_clip = m->open_clip;
+        *open_clip = m->saved->layout == VLK_LAYOUT_OPEN_CLIP;
     return 0;
 }
 
 void vlk_model_updated(vlk_model *m)
 {
     for (size_t i = 0; i < m->nbound; i++)
-        vlk_weight_clear(&m->bound[i].p->w);
+        if (m->bound[i].p->grad)
+            vlk_weight_clear(&m->bound[i].p->w);
     m->info.logit_scale = expf(m->scalar[0]);
     m->info.logit_bias = m->scalar[1];
 }
@@ -236,5 +260,19 @@ vlk_param *vlk_model_log_scale(vlk_model *m)
 
 vlk_param *vlk_model_logit_bias(vlk_model *m)
 {
-    return m->config.logit_bias ? &m->scalar_param[1] : NULL;
+    return m->info.has_logit_bias ? &m->scalar_param[1] : NULL;
+}
+
+vlk_param *vlk_model_param(vlk_model *m, size_t i)
+{
+    for (size_t j = 0; j < m->nbound; j++)
+        if (m->bound[j].field->kind != VLK_STATISTIC && i-- == 0)
+            return m->bound[j].p;
+    return NULL;
+}
+
+const vlk_counter_ref *vlk_model_counters(const vlk_model *m, size_t *n)
+{
+    *n = m->ncounter;
+    return m->counter;
 }

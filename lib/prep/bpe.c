@@ -190,11 +190,11 @@ static size_t special(const vlk_bpe *b, const char *s, size_t n, int32_t *id)
     int clip = b->dialect == VLK_BPE_OPEN_CLIP, python = b->dialect != VLK_BPE_HF, exact;
     size_t k = match(s, n, clip ? "<start_of_text>" : "<|startoftext|>", python, &exact);
     if (k) {
-        *id = exact ? b->start : -1;
+        *id = exact ? b->face.special.start : -1;
         return k;
     }
     k = match(s, n, clip ? "<end_of_text>" : "<|endoftext|>", python, &exact);
-    *id = k && exact ? b->end : -1;
+    *id = k && exact ? b->face.special.end : -1;
     return k;
 }
 
@@ -234,12 +234,13 @@ static size_t next_word(const vlk_bpe *b, const char *s, size_t n, int32_t *id)
     return len;
 }
 
-int vlk_bpe_encode(vlk_bpe *b, vlk_ids *out, const char *text, size_t n, vlk_err *err)
+static int encode(vlk_tokenizer *t, vlk_ids *out, const char *text, size_t n, vlk_err *err)
 {
+    vlk_bpe *b = (vlk_bpe *)t;
     out->len = 0;
     if (n > TEXT_MAX)
         return vlk_fail(err, VLK_ELIMIT, "a text of %zu bytes; at most %d are supported", n, TEXT_MAX);
-    if (vlk_clean_text(&b->text, text, n, b->dialect, &b->clean, err) || ids_add(out, &b->start, 1, err))
+    if (vlk_clean_text(&b->text, text, n, b->dialect, &b->clean, err) || ids_add(out, &b->face.special.start, 1, err))
         return -1;
     const char *s = b->text.data;
     for (size_t i = 0, k; i < b->text.len; i += k) {
@@ -250,17 +251,7 @@ int vlk_bpe_encode(vlk_bpe *b, vlk_ids *out, const char *text, size_t n, vlk_err
         if (id >= 0 ? ids_add(out, &id, 1, err) : encode_word(b, out, s + i, k, err))
             return -1;
     }
-    return ids_add(out, &b->end, 1, err);
-}
-
-int vlk_bpe_truncate(const vlk_bpe *b, vlk_ids *ids, size_t context)
-{
-    if (ids->len <= context)
-        return 0;
-    ids->len = context;
-    if (context)
-        ids->id[context - 1] = b->end;
-    return 1;
+    return ids_add(out, &b->face.special.end, 1, err);
 }
 
 void vlk_bpe_free(vlk_bpe *b)
@@ -275,5 +266,13 @@ void vlk_bpe_free(vlk_bpe *b)
     vlk_buf_clear(&b->text);
     free(b->symbol);
     free(b->heap);
+    free(b->origin);
     free(b);
 }
+
+static void free_face(vlk_tokenizer *t)
+{
+    vlk_bpe_free((vlk_bpe *)t);
+}
+
+const vlk_tokenizer_kind vlk_bpe_kind = {.encode = encode, .decode = vlk_bpe_decode, .free = free_face};

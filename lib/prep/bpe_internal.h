@@ -3,6 +3,7 @@
 #define VLK_BPE_INTERNAL_H
 
 #include "text_internal.h"
+#include "tokenizer_internal.h"
 
 #define VLK_BPE_BASE 512 /* 256 byte symbols, and 256 byte symbols that end a word */
 #define VLK_BPE_NONE UINT32_MAX
@@ -32,10 +33,9 @@ typedef struct vlk_bpe_symbol { /* of the word being merged: a doubly linked lis
     uint32_t id, prev, next;
 } vlk_bpe_symbol;
 
-struct vlk_bpe {
+typedef struct vlk_bpe {
+    vlk_tokenizer face; /* first: a vlk_tokenizer is a vlk_bpe from its start */
     vlk_bpe_dialect dialect;
-    size_t vocab;
-    int32_t start, end;
     uint32_t base[VLK_BPE_BASE]; /* id of a byte; of a byte that ends a word at + 256 */
 
     vlk_bpe_pair *pair; /* pair_mask + 1 slots */
@@ -51,7 +51,12 @@ struct vlk_bpe {
     vlk_bpe_symbol *symbol;
     uint64_t *heap; /* rank << 32 | position of the left symbol */
     size_t symbol_cap, heap_len, heap_cap;
-};
+
+    /* for decoding, made at its first call: of each id the two that it joins, or its byte */
+    struct vlk_bpe_origin {
+        uint32_t left, right; /* right VLK_BPE_NONE: left is the byte, or that and 256 where it ends a word */
+    } * origin;
+} vlk_bpe;
 
 /* Token texts while an encoder is being opened: kept in a pool, found by text and by id. */
 typedef struct vlk_vocab {
@@ -80,8 +85,14 @@ int vlk_vocab_read_json(vlk_vocab *v, const char *path, vlk_err *err) VLK_MUST_U
 /* tokenizer.json: its tokens into v, its merges into `merges`, one "left right" per line. */
 int vlk_vocab_read_tokenizer(vlk_vocab *v, vlk_buf *merges, const char *path, vlk_err *err) VLK_MUST_USE;
 
+/* ---- bpe_decode.c ------------------------------------------------------------------------- */
+
+int vlk_bpe_decode(vlk_tokenizer *t, vlk_buf *out, const int32_t *id, size_t n, vlk_err *err) VLK_MUST_USE;
+
 /* ---- bpe.c -------------------------------------------------------------------------------- */
 
+extern const vlk_tokenizer_kind vlk_bpe_kind;
+void vlk_bpe_free(vlk_bpe *b);
 /* The slot of a pair, or the empty slot where it belongs. */
 size_t vlk_bpe_slot(const vlk_bpe *b, uint32_t left, uint32_t right);
 

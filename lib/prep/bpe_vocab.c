@@ -168,9 +168,9 @@ static int add_merge(vlk_bpe *b, vlk_vocab *v, unsigned char *made, const char *
 static int build(vlk_bpe *b, vlk_vocab *v, const char *text, size_t n, const char *path, vlk_err *err)
 {
     int rc = -1;
-    size_t merges = b->vocab - VLK_BPE_BASE - 2, slots = 16, rank = 0;
+    size_t merges = b->face.vocab - VLK_BPE_BASE - 2, slots = 16, rank = 0;
     vlk_buf joined = {0};
-    unsigned char *made = vlk_calloc(b->vocab, 1, err);
+    unsigned char *made = vlk_calloc(b->face.vocab, 1, err);
     while (slots < merges * 2 + 2)
         slots *= 2;
     b->pair_mask = slots - 1;
@@ -197,7 +197,7 @@ static int build(vlk_bpe *b, vlk_vocab *v, const char *text, size_t n, const cha
     }
     if (rank != merges) {
         vlk_fail(err, VLK_EMODEL, "%s: %zu merges, but a vocabulary of %zu tokens needs %zu (512 + merges + 2)", path,
-                 rank, b->vocab, merges);
+                 rank, b->face.vocab, merges);
         goto out;
     }
     rc = 0;
@@ -248,14 +248,13 @@ static vlk_bpe *new_bpe(vlk_bpe_dialect dialect, size_t vocab, vlk_err *err)
     vlk_bpe *b = vlk_calloc(1, sizeof *b, err);
     if (b) {
         b->dialect = dialect;
-        b->vocab = vocab;
-        b->start = (int32_t)vocab - 2;
-        b->end = (int32_t)vocab - 1;
+        b->face = (vlk_tokenizer){
+            .kind = &vlk_bpe_kind, .vocab = vocab, .special = {.start = (int32_t)vocab - 2, .end = (int32_t)vocab - 1}};
     }
     return b;
 }
 
-vlk_bpe *vlk_bpe_open_merges(const char *path, size_t vocab_size, vlk_bpe_dialect dialect, vlk_err *err)
+vlk_tokenizer *vlk_bpe_open_merges(const char *path, size_t vocab_size, vlk_bpe_dialect dialect, vlk_err *err)
 {
     int rc = -1;
     vlk_vocab v = {0};
@@ -271,9 +270,9 @@ out:
     vlk_buf_clear(&merges);
     if (rc) {
         vlk_bpe_free(b);
-        b = NULL;
+        return NULL;
     }
-    return b;
+    return &b->face;
 }
 
 static const char *const specials[2] = {"<|startoftext|>", "<|endoftext|>"};
@@ -353,7 +352,7 @@ static int hf_specials(const vlk_vocab *v, vlk_err *err)
     return 0;
 }
 
-vlk_bpe *vlk_bpe_open_hf(const char *folder, size_t vocab_size, vlk_err *err)
+vlk_tokenizer *vlk_bpe_open_hf(const char *folder, size_t vocab_size, vlk_err *err)
 {
     int rc = -1;
     vlk_vocab v = {0};
@@ -386,7 +385,7 @@ out:
     free(both);
     if (rc) {
         vlk_bpe_free(b);
-        b = NULL;
+        return NULL;
     }
-    return b;
+    return &b->face;
 }

@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-int vlk_id_list_add(vlk_id_list *l, vlk_bpe *b, const char *text, size_t n, size_t context, vlk_err *err)
+int vlk_id_list_add(vlk_id_list *l, vlk_tokenizer *b, const char *text, size_t n, size_t context, vlk_err *err)
 {
-    if (vlk_bpe_encode(b, &l->one, text, n, err))
+    if (vlk_tokenizer_encode(b, &l->one, text, n, err))
         return -1;
     l->whole = l->one.len;
-    int cut = vlk_bpe_truncate(b, &l->one, context);
+    int cut = vlk_tokenizer_truncate(b, &l->one, context);
     if (vlk_grow(&l->id, &l->cap, l->len + l->one.len, sizeof *l->id, err) ||
         vlk_grow(&l->start, &l->start_cap, l->n + 2, sizeof *l->start, err))
         return -1;

@@ -163,34 +163,43 @@ int vlk_png_write(vlk_buf *out, const uint8_t *rgb, size_t w, size_t h, vlk_err 
 
 /* ---- texts -------------------------------------------------------------------------------- */
 
-/* CLIP's byte-pair encoding. The dialect decides the cleaning, which special tokens a text may spell,
- * and what happens to long texts. */
-typedef enum vlk_bpe_dialect { VLK_BPE_OPENAI, VLK_BPE_OPEN_CLIP, VLK_BPE_HF } vlk_bpe_dialect;
-
-typedef struct vlk_bpe vlk_bpe;
-
-/* From a Hugging Face folder: vocab.json and merges.txt, or tokenizer.json. `vocab_size` is the number of rows of the
- * model's table: every id must be below it; the vocabulary may end earlier, but must have no gaps. */
-vlk_bpe *vlk_bpe_open_hf(const char *folder, size_t vocab_size, vlk_err *err) VLK_MUST_USE;
-/* From OpenAI's merges file (bpe_simple_vocab_16e6.txt[.gz], or a merges.txt); the first vocab_size - 514 merges are
- * used. */
-vlk_bpe *vlk_bpe_open_merges(const char *path, size_t vocab_size, vlk_bpe_dialect dialect, vlk_err *err) VLK_MUST_USE;
-/* Writes what vlk_bpe_open_hf reads, from such a file of merges: appends to vocab.json and merges.txt; either may be
- * NULL.
- */
-int vlk_bpe_write_hf(const char *path, size_t vocab_size, vlk_buf *vocab, vlk_buf *merges, vlk_err *err) VLK_MUST_USE;
-void vlk_bpe_free(vlk_bpe *b);
-
-/* Token ids of one text (n bytes), including begin and end token, neither padded nor truncated. Bytes that are
- * not UTF-8: VLK_EFORMAT, with the offset. `ids` grows; *len is the number of ids. Not thread-safe
- * on one vlk_bpe (it keeps a cache of words). */
+/* Token ids of a text. */
 typedef struct vlk_ids {
     int32_t *id;
     size_t len, cap;
 } vlk_ids;
-int vlk_bpe_encode(vlk_bpe *b, vlk_ids *out, const char *text, size_t n, vlk_err *err) VLK_MUST_USE;
+
+/* The ids that mean something; -1: the vocabulary has none. */
+typedef struct vlk_special_ids {
+    int32_t start, end;
+} vlk_special_ids;
+
+/* A tokenizer, whatever its kind (tokenizer.c). Not for two threads at once: it keeps words that it has seen. */
+typedef struct vlk_tokenizer vlk_tokenizer;
+void vlk_tokenizer_free(vlk_tokenizer *t);
+/* Token ids of one text (n bytes), including start and end token, neither padded nor truncated. Bytes that are not
+ * UTF-8: VLK_EFORMAT, with the offset. `out` is replaced, and grows. */
+int vlk_tokenizer_encode(vlk_tokenizer *t, vlk_ids *out, const char *text, size_t n, vlk_err *err) VLK_MUST_USE;
 /* Truncates to `context` ids as the reference does (the last one becomes the end token). 1 if it was truncated. */
-int vlk_bpe_truncate(const vlk_bpe *b, vlk_ids *ids, size_t context);
+int vlk_tokenizer_truncate(const vlk_tokenizer *t, vlk_ids *ids, size_t context);
+/* Appends the text of n ids: words with a blank between them, special tokens left out, bytes that are no UTF-8 (ids may
+ * cut a character) as U+FFFD. An id that is not in the vocabulary: VLK_EUSAGE. */
+int vlk_tokenizer_decode(vlk_tokenizer *t, vlk_buf *out, const int32_t *id, size_t n, vlk_err *err) VLK_MUST_USE;
+vlk_special_ids vlk_tokenizer_specials(const vlk_tokenizer *t);
+
+/* CLIP's byte-pair encoding. The dialect decides the cleaning, which special tokens a text may spell,
+ * and what happens to long texts. */
+typedef enum vlk_bpe_dialect { VLK_BPE_OPENAI, VLK_BPE_OPEN_CLIP, VLK_BPE_HF } vlk_bpe_dialect;
+
+/* From a Hugging Face folder: vocab.json and merges.txt, or tokenizer.json. `vocab_size` is the number of rows of the
+ * model's table: every id must be below it; the vocabulary may end earlier, but must have no gaps. */
+vlk_tokenizer *vlk_bpe_open_hf(const char *folder, size_t vocab_size, vlk_err *err) VLK_MUST_USE;
+/* From OpenAI's merges file (bpe_simple_vocab_16e6.txt[.gz], or a merges.txt); the first vocab_size - 514 merges are
+ * used. */
+vlk_tokenizer *vlk_bpe_open_merges(const char *path, size_t vocab_size, vlk_bpe_dialect dialect,
+                                   vlk_err *err) VLK_MUST_USE;
+/* What vlk_bpe_open_hf reads, from such a file of merges: appends to vocab.json and merges.txt; either may be NULL. */
+int vlk_bpe_write_hf(const char *path, size_t vocab_size, vlk_buf *vocab, vlk_buf *merges, vlk_err *err) VLK_MUST_USE;
 
 /* Token ids of texts, one text after another: those of text i are id[start[i]] .. id[start[i+1]-1]. Starts as {0}. */
 typedef struct vlk_id_list {
@@ -202,7 +211,8 @@ typedef struct vlk_id_list {
     vlk_ids one;
 } vlk_id_list;
 /* Adds a text, cut to `context` ids. 1: added, 2: added and cut, -1: not added, err says why. */
-int vlk_id_list_add(vlk_id_list *l, vlk_bpe *b, const char *text, size_t n, size_t context, vlk_err *err) VLK_MUST_USE;
+int vlk_id_list_add(vlk_id_list *l, vlk_tokenizer *b, const char *text, size_t n, size_t context,
+                    vlk_err *err) VLK_MUST_USE;
 /* Keeps the first n texts. Memory is kept. */
 void vlk_id_list_shorten(vlk_id_list *l, size_t n);
 void vlk_id_list_clear(vlk_id_list *l);

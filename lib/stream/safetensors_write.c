@@ -138,10 +138,13 @@ static int write_data(vlk_out *o, const entry *e, size_t n, vlk_err *err)
     uint16_t *narrow = vlk_calloc(CHUNK, sizeof *narrow, err);
     if (!wide || !narrow)
         goto out;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         if (e[i].as == e[i].t->dtype ? vlk_out_write(o, e[i].t->data, e[i].bytes, err)
                                      : write_converted(o, &e[i], wide, narrow, err))
             goto out;
+        if (e[i].t->mapped) /* a checkpoint of frozen weights would keep them all in memory */
+            vlk_map_release(e[i].t->data, vlk_tensor_count(e[i].t) * vlk_dtype_size(e[i].t->dtype));
+    }
     rc = 0;
 out:
     free(wide);

@@ -15,7 +15,7 @@ typedef struct itc {
     vlk_task base;
     const vlk_itc_options *o;
     const vlk_model_info *info;
-    vlk_bpe *tokenizer;
+    vlk_tokenizer *tokenizer;
     vlk_train_param *log_scale, *bias; /* bias NULL: there is none */
     int had_bias;                      /* the model was made for the sigmoid loss */
     const vlk_load_batch *b;           /* the batch at hand */
@@ -41,8 +41,10 @@ static int itc_open(vlk_task *t, vlk_err *err)
     x->tokenizer = vlk_model_tokenizer(t->o.model, err);
     if (!x->tokenizer)
         return -1;
-    x->log_scale = vlk_train_params_find(&t->params, "logit_scale");
-    x->bias = vlk_train_params_find(&t->params, "logit_bias");
+    /* each family has its names for them */
+    const vlk_param *scale = vlk_model_log_scale(t->o.model), *bias = vlk_model_logit_bias(t->o.model);
+    x->log_scale = vlk_train_params_find(&t->params, scale->w.name);
+    x->bias = bias ? vlk_train_params_find(&t->params, bias->w.name) : NULL;
     return x->log_scale ? 0 : vlk_fail(err, VLK_EMODEL, "%s: has no logit_scale", x->info->path);
 }
 
@@ -139,8 +141,9 @@ static vlk_var *itc_encode(vlk_task *t, const vlk_pass *p, size_t part, size_t f
 {
     const itc *x = (itc *)t;
     if (part == 0)
-        return vlk_model_images(t->o.model, p, x->b->pixels + from * x->info->image_w * x->info->image_h * 3, n);
-    return vlk_model_texts(t->o.model, p, x->ids.id, x->ids.start + from, n);
+        return vlk_model_images(
+            t->o.model, p, &(vlk_images){.b = n, .u8 = x->b->pixels + from * x->info->image_w * x->info->image_h * 3});
+    return vlk_model_texts(t->o.model, p, &(vlk_id_texts){.id = x->ids.id, .start = x->ids.start + from, .n = n});
 }
 
 static void add_grad(const vlk_train_param *p, double g)

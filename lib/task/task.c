@@ -75,6 +75,7 @@ static int add_param(vlk_task *t, const vlk_param_ref *r, vlk_err *err)
                          .part = r->part,
                          .value = r->value,
                          .grad = r->grad,
+                         .stored = r->stored,
                          .rank = r->rank,
                          .decay = r->decay,
                          .frozen = !r->grad || r->statistic,

@@ -53,6 +53,8 @@ int vlk_train_params_add(vlk_train_params *l, const vlk_train_param *from, vlk_e
     if (taken(l, from->name, err) != 0 || count_of(from, &p.count, err) != 0 ||
         vlk_grow(&l->p, &l->cap, l->n + 1, sizeof *l->p, err) != 0)
         return -1;
+    if (from->stored && !from->frozen)
+        return vlk_fail(err, VLK_EUSAGE, "parameter %s: is to be trained, but has no values of ours", from->name);
     if (from->value != NULL && from->grad == NULL && !from->frozen)
         return vlk_fail(err, VLK_EUSAGE, "parameter %s: is to be trained, but has no room for its gradient",
                         from->name);
@@ -61,7 +63,7 @@ int vlk_train_params_add(vlk_train_params *l, const vlk_train_param *from, vlk_e
         p.part = list_name(l, from->part, err);
     if (!p.name || (from->part && !p.part))
         return -1;
-    if (p.value == NULL) {
+    if (p.value == NULL && p.stored == NULL) {
         p.value = list_alloc(l, p.count * sizeof *p.value, err);
         p.grad = p.frozen ? NULL : list_alloc(l, p.count * sizeof *p.grad, err);
         if (p.value == NULL || (!p.frozen && p.grad == NULL))
@@ -102,6 +104,11 @@ size_t vlk_train_params_count(const vlk_train_params *l, size_t *trained)
 
 void vlk_train_param_tensor(const vlk_train_param *p, vlk_tensor *t)
 {
+    if (p->stored) {
+        *t = *p->stored;
+        t->name = p->name;
+        return;
+    }
     *t = (vlk_tensor){.name = p->name, .data = p->value, .dtype = VLK_F32, .rank = p->rank};
     memcpy(t->dim, p->dim, sizeof t->dim);
     vlk_tensor_set_dense(t);

@@ -187,7 +187,27 @@ int vlk_dist_sum(vlk_dist *d, float *const *x, const size_t *n, size_t arrays, v
 
 /* ---- parameters ----------------------------------------------------------------------------------------- */
 
-/* Every name and shape, as a hash: of all ranks alike. */
+/* Every name and shape, and the numbers of what is frozen, as a hash: of all ranks alike. */
+/* Mixes the numbers of a frozen parameter, as floats, into a sum: ranks may hold them in files of different types. */
+static uint64_t frozen_sum(const vlk_train_param *p)
+{
+    enum { PIECE = 1024 };
+    float f[PIECE];
+    uint64_t sum = 14695981039346656037u;
+    vlk_tensor t;
+    vlk_train_param_tensor(p, &t);
+    for (size_t at = 0; at < p->count; at += PIECE) {
+        const size_t n = p->count - at < PIECE ? p->count - at : PIECE;
+        vlk_to_f32(f, (const unsigned char *)t.data + at * vlk_dtype_size(t.dtype), t.dtype, n);
+        for (size_t i = 0; i < n; i++) {
+            uint32_t bits;
+            memcpy(&bits, &f[i], sizeof bits);
+            sum = (sum ^ bits) * 1099511628211u;
+        }
+    }
+    return sum;
+}
+
 static int same_list(const vlk_train_params *l, vlk_dist *d, vlk_err *err)
 {
     vlk_sha256 h;
@@ -197,6 +217,8 @@ static int same_list(const vlk_train_params *l, vlk_dist *d, vlk_err *err)
         vlk_sha256_add(&h, l->p[i].name, strlen(l->p[i].name) + 1);
         vlk_sha256_add(&h, &l->p[i].count, sizeof l->p[i].count);
         vlk_sha256_add(&h, &l->p[i].frozen, sizeof l->p[i].frozen);
+        const uint64_t sum = l->p[i].frozen ? frozen_sum(&l->p[i]) : 0;
+        vlk_sha256_add(&h, &sum, sizeof sum);
     }
     vlk_sha256_hex(&h, mine);
     memcpy(first, mine, sizeof first);
@@ -212,7 +234,7 @@ int vlk_train_params_share(const vlk_train_params *l, vlk_dist *d, vlk_err *err)
     if (vlk_dist_agree(d, same_list(l, d, err), NULL, err) != 0)
         return -1;
     for (size_t i = 0; i < l->n; i++)
-        if (vlk_dist_broadcast(d, l->p[i].value, l->p[i].count * sizeof *l->p[i].value, err) != 0)
+        if (!l->p[i].frozen && vlk_dist_broadcast(d, l->p[i].value, l->p[i].count * sizeof *l->p[i].value, err))
             return -1;
     return 0;
 }

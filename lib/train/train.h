@@ -27,9 +27,10 @@ typedef struct vlk_train_param {
     size_t dim[VLK_MAX_RANK];
     int rank;
     size_t count;
-    int decay;     /* weight decay applies */
-    int frozen;    /* not trained: no moments, no step, not in the norm */
-    int statistic; /* frozen because it is measured, not learned: batch norm's running mean and variance */
+    int decay;                /* weight decay applies */
+    int frozen;               /* not trained: no moments, no step, not in the norm */
+    const vlk_tensor *stored; /* a frozen one without values of ours: where its numbers are, of any float type */
+    int statistic;            /* frozen because it is measured, not learned: batch norm's running mean and variance */
 } vlk_train_param;
 
 /* Starts as {0}. */
@@ -40,15 +41,16 @@ typedef struct vlk_train_params {
 } vlk_train_params;
 
 /* Adds what `from` describes; names and shape are copied, `count` is computed. value NULL: the list allocates value (0)
- * and, unless frozen, grad; otherwise both are borrowed. A duplicate name, or a trained parameter without grad, is
- * refused. */
+ * and, unless frozen, grad; otherwise both are borrowed. With `stored` there is no value. A duplicate name, or a
+ * trained parameter without grad, is refused. */
 int vlk_train_params_add(vlk_train_params *l, const vlk_train_param *from, vlk_err *err) VLK_MUST_USE;
 vlk_train_param *vlk_train_params_find(const vlk_train_params *l, const char *name); /* or NULL */
 void vlk_train_params_clear(vlk_train_params *l);
 void vlk_train_params_zero_grad(const vlk_train_params *l, vlk_pool *pool);
 /* Numbers in all parameters, and in those that are trained. */
 size_t vlk_train_params_count(const vlk_train_params *l, size_t *trained);
-/* Several processes: all take the values of rank 0, which must have the same names and shapes; gradients are summed. */
+/* Several processes: all take the values of rank 0, whose names and shapes they must have. Frozen values are not sent:
+ * each has its own, which must be equal. Gradients are summed. */
 int vlk_train_params_share(const vlk_train_params *l, vlk_dist *d, vlk_err *err) VLK_MUST_USE;
 int vlk_train_params_sum_grad(const vlk_train_params *l, vlk_dist *d, vlk_err *err) VLK_MUST_USE;
 /* Fills t with the name, shape and f32 data of p, as it is saved. */
@@ -106,7 +108,7 @@ vlk_ema *vlk_ema_new(const vlk_train_params *params, double decay, vlk_ema_kind 
                      vlk_err *err) VLK_MUST_USE;
 void vlk_ema_free(vlk_ema *e);
 void vlk_ema_update(vlk_ema *e);
-/* The mean of parameter i of the list, (count); of a frozen one its value. */
+/* The mean of parameter i of the list, (count); of a frozen one its value, NULL with `stored`. */
 const float *vlk_ema_value(const vlk_ema *e, size_t i);
 /* Exchanges weights and means, so that the model computes with the means; a second call undoes it. */
 void vlk_ema_swap(vlk_ema *e);

@@ -55,10 +55,13 @@ static void check_good(vlk_model *m, vlk_kernel *k, const char *name)
     vlk_tape *t = vlk_tape_new(k, &err);
     if (!CHECK(t && vlk_model_describe(m)->embed_dim == E, "%s: %s", name, err.msg))
         return;
-    if (CHECK(vlk_model_encode_pixels(m, &(vlk_pass){.t = t}, out, pixels, 1, 1, &err) == 0, "%s: %s", name, err.msg))
+    if (CHECK(vlk_model_encode_images(m, &(vlk_pass){.t = t}, out, &(vlk_images){.b = 1, .f32 = pixels}, VLK_UNIT,
+                                      &err) == 0,
+              "%s: %s", name, err.msg))
         check_embedding(out, "pixels", name);
-    if (CHECK(vlk_model_encode_texts(m, &(vlk_pass){.t = t}, out, ids, start, 1, 1, &err) == 0, "%s: %s", name,
-              err.msg))
+    if (CHECK(vlk_model_encode_texts(m, &(vlk_pass){.t = t}, out, &(vlk_id_texts){.id = ids, .start = start, .n = 1},
+                                     VLK_UNIT, &err) == 0,
+              "%s: %s", name, err.msg))
         check_embedding(out, "ids", name);
     vlk_tape_free(t);
 }
@@ -79,7 +82,7 @@ static void test_case(vlk_kernel *k, const char *name, const char *verdict)
 {
     vlk_err err = {0};
     vlk_model_options opt = {0};
-    opt.want_image = opt.want_text = 1;
+    opt.want = VLK_CAN_EMBED_IMAGE | VLK_CAN_EMBED_TEXT;
     CHECK(clip_bad_make(dir, name) == 0, "%s: the folder", name);
     vlk_model *m = vlk_model_open(dir, &opt, &err);
     if (strcmp(verdict, "accept") == 0)

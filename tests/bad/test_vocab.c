@@ -67,11 +67,11 @@ static void replace(vlk_buf *text, const char *from, const char *to)
     *text = out;
 }
 
-static void refused(vlk_bpe *b, const char *what, const char *reason)
+static void refused(vlk_tokenizer *b, const char *what, const char *reason)
 {
     CHECK(b == NULL && strstr(err.msg, reason), "%s: %s", what, b ? "was accepted" : err.msg);
     CHECK(b || strstr(err.msg, folder), "%s: the file is named: %s", what, err.msg);
-    vlk_bpe_free(b);
+    vlk_tokenizer_free(b);
 }
 
 static void flat(const char *what, const char *from, const char *to, const char *merges, size_t size,
@@ -83,17 +83,17 @@ static void flat(const char *what, const char *from, const char *to, const char 
         replace(&vocab, from, to);
     save("vocab.json", vocab.data, vocab.len);
     save("merges.txt", merges, strlen(merges));
-    vlk_bpe *b = vlk_bpe_open_hf(folder, size, &err);
+    vlk_tokenizer *b = vlk_bpe_open_hf(folder, size, &err);
     if (reason) {
         refused(b, what, reason);
     } else {
         vlk_ids ids = {0};
         static const int32_t thing[] = {516, 513, 515, 517};
-        CHECK(b && vlk_bpe_encode(b, &ids, "Thing", 5, &err) == 0 && ids.len == 4 &&
+        CHECK(b && vlk_tokenizer_encode(b, &ids, "Thing", 5, &err) == 0 && ids.len == 4 &&
                   memcmp(ids.id, thing, sizeof thing) == 0,
               "%s: %s", what, err.msg);
         free(ids.id);
-        vlk_bpe_free(b);
+        vlk_tokenizer_free(b);
     }
     vlk_buf_clear(&vocab);
 }
@@ -162,13 +162,13 @@ static void tokenizer(const char *what, const char *from, const char *to, const 
     if (from)
         replace(&json, from, to);
     save("tokenizer.json", json.data, json.len);
-    vlk_bpe *b = vlk_bpe_open_hf(folder, 518, &err);
+    vlk_tokenizer *b = vlk_bpe_open_hf(folder, 518, &err);
     if (reason)
         refused(b, what, reason);
     else
         CHECK(b, "%s: %s", what, err.msg);
     if (!reason)
-        vlk_bpe_free(b);
+        vlk_tokenizer_free(b);
     vlk_buf_clear(&vocab);
     vlk_buf_clear(&json);
 }
@@ -195,16 +195,16 @@ static void tokenizer_cases(void)
 static void merges(const char *what, const char *text, size_t size, const char *reason)
 {
     save("merges.txt", text, strlen(text));
-    vlk_bpe *b = vlk_bpe_open_merges(path("merges.txt"), size, VLK_BPE_OPENAI, &err);
+    vlk_tokenizer *b = vlk_bpe_open_merges(path("merges.txt"), size, VLK_BPE_OPENAI, &err);
     if (reason) {
         refused(b, what, reason);
     } else {
         vlk_ids ids = {0};
-        CHECK(b && vlk_bpe_encode(b, &ids, "", 0, &err) == 0 && ids.len == 2 && ids.id[0] == (int32_t)size - 2 &&
+        CHECK(b && vlk_tokenizer_encode(b, &ids, "", 0, &err) == 0 && ids.len == 2 && ids.id[0] == (int32_t)size - 2 &&
                   ids.id[1] == (int32_t)size - 1,
               "%s: %s", what, err.msg);
         free(ids.id);
-        vlk_bpe_free(b);
+        vlk_tokenizer_free(b);
     }
 }
 

@@ -31,7 +31,7 @@ static int measure_cold(vlk_model *m, vlk_tape *t, vlk_err *err)
     int status = px && out ? 0 : -1;
     for (int i = 0; i < 3 && status == 0; i++) {
         double start = now();
-        status = vlk_model_encode_images(m, &(vlk_pass){.t = t}, out, px, 1, 1, err);
+        status = vlk_model_encode_images(m, &(vlk_pass){.t = t}, out, &(vlk_images){.b = 1, .u8 = px}, VLK_UNIT, err);
         printf("%s %.1f ms%s",
                i == 0   ? "first image"
                : i == 1 ? "second"
@@ -56,11 +56,12 @@ static int measure(vlk_model *m, vlk_tape *t, size_t batch, double seconds, vlk_
         goto out;
     for (size_t i = 0; i < bytes; i++)
         px[i] = (uint8_t)(i * 2654435761u >> 13);
-    if (vlk_model_encode_images(m, &(vlk_pass){.t = t}, out, px, batch, 1, err) != 0)
+    if (vlk_model_encode_images(m, &(vlk_pass){.t = t}, out, &(vlk_images){.b = batch, .u8 = px}, VLK_UNIT, err) != 0)
         goto out;
     for (double end = now() + seconds; (now() < end || n < 3) && n < MOST; n++) {
         double start = now();
-        if (vlk_model_encode_images(m, &(vlk_pass){.t = t}, out, px, batch, 1, err) != 0)
+        if (vlk_model_encode_images(m, &(vlk_pass){.t = t}, out, &(vlk_images){.b = batch, .u8 = px}, VLK_UNIT, err) !=
+            0)
             goto out;
         took[n] = now() - start;
     }
@@ -90,7 +91,8 @@ int main(int argc, char **argv)
     vlk_kernel *k =
         vlk_kernel_new(&(vlk_kernel_options){.threads = (int)threads, .backend = backend, .arith = arith}, &err);
     vlk_tape *t = k ? vlk_tape_new(k, &err) : NULL;
-    vlk_model *m = t ? vlk_model_open(argv[1], &(vlk_model_options){.share = "share", .want_image = 1}, &err) : NULL;
+    vlk_model *m =
+        t ? vlk_model_open(argv[1], &(vlk_model_options){.share = "share", .want = VLK_CAN_EMBED_IMAGE}, &err) : NULL;
     int status = -1;
     if (m) {
         int cold = argc > 6;

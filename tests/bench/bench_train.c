@@ -23,7 +23,7 @@ static double now(void)
 }
 
 /* Multiplications and additions of a block's products: forward, for `rows` rows of which `picked` go on. */
-static double block_flops(const vlk_tower_info *i, double rows, double picked, double keys)
+static double block_flops(const vlk_part_info *i, double rows, double picked, double keys)
 {
     const double w = (double)i->width, mlp = (double)i->mlp;
     return 2 * (rows * 2 * w * w + picked * (2 * w * w + 2 * w * mlp) + picked * 2 * keys * w);
@@ -32,7 +32,7 @@ static double block_flops(const vlk_tower_info *i, double rows, double picked, d
 /* Of a pair, forward and backward: the first layer of a tower needs no gradient of its input. */
 static double pair_flops(const vlk_model_info *m)
 {
-    const vlk_tower_info *v = &m->image, *t = &m->text;
+    const vlk_part_info *v = vlk_model_part_info(m, "vision"), *t = vlk_model_part_info(m, "text");
     const double tokens = (double)v->tokens, patches = tokens - 1, e = (double)m->embed_dim;
     double f = 0;
     for (size_t i = 0; i < v->layers; i++)
@@ -63,8 +63,10 @@ static vlk_var *encode(void *arg, vlk_tape *t, size_t part, size_t from, size_t 
     const vlk_model_info *i = vlk_model_describe(b->m);
     const double start = now();
     const vlk_pass pass = {.t = t, .train = 1, .checkpoint = b->checkpoint};
-    vlk_var *y = part == 0 ? vlk_model_images(b->m, &pass, b->pixels + from * i->image_w * i->image_h * 3, n)
-                           : vlk_model_texts(b->m, &pass, b->ids, b->start + from, n);
+    vlk_var *y =
+        part == 0
+            ? vlk_model_images(b->m, &pass, &(vlk_images){.b = n, .u8 = b->pixels + from * i->image_w * i->image_h * 3})
+            : vlk_model_texts(b->m, &pass, &(vlk_id_texts){.id = b->ids, .start = b->start + from, .n = n});
     b->took[part] += now() - start;
     return y;
 }
@@ -171,7 +173,7 @@ static int run(struct bench *b, uint64_t steps, vlk_err *err)
     }
     const double flops = pair_flops(vlk_model_describe(b->m)) * (double)b->batch, peak = best_rate(b->k, err);
     printf("%.1f pairs/s,", (double)b->batch / least);
-    if (vlk_model_describe(b->m)->image.patch) /* those of a ResNet are not counted */
+    if (vlk_model_part_info(vlk_model_describe(b->m), "vision")->patch) /* those of a ResNet are not counted */
         printf(" %.0f Gflop/s of %.0f (%.0f %%),", flops / least * 1e-9, peak, flops / least * 1e-7 / peak);
     printf(" tape %.0f MB;", (double)vlk_tape_peak(b->t) / 1e6);
     for (int p = 0; p < PARTS; p++)

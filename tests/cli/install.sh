@@ -88,7 +88,7 @@ cat >own.c <<'C'
 int main(int argc, char **argv)
 {
     vlk_err err;
-    vlk_model *m = vlk_model_open(argc > 1 ? argv[1] : NULL, &(vlk_model_options){.want_text = 1}, &err);
+    vlk_model *m = vlk_model_open(argc > 1 ? argv[1] : NULL, &(vlk_model_options){.want = VLK_CAN_EMBED_TEXT}, &err);
     if (!m) {
         fprintf(stderr, "%s\n", err.msg);
         return 2;

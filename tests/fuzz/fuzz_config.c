@@ -24,10 +24,14 @@ static void use(vlk_model *m)
     if (!t || !pixels || !out || !ids)
         abort();
     ids[info->context - 1] = (int32_t)info->vocab - 1;
-    if (vlk_model_encode_pixels(m, &(vlk_pass){.t = t}, out, pixels, 1, 1, &err) != 0 && !err.msg[0])
+    if (vlk_model_encode_images(m, &(vlk_pass){.t = t}, out, &(vlk_images){.b = 1, .f32 = pixels}, VLK_UNIT, &err) !=
+            0 &&
+        !err.msg[0])
         abort();
     err = (vlk_err){0};
-    if (vlk_model_encode_texts(m, &(vlk_pass){.t = t}, out, ids, start, 1, 1, &err) != 0 && !err.msg[0])
+    if (vlk_model_encode_texts(m, &(vlk_pass){.t = t}, out, &(vlk_id_texts){.id = ids, .start = start, .n = 1},
+                               VLK_UNIT, &err) != 0 &&
+        !err.msg[0])
         abort();
     free(pixels);
     free(out);
@@ -48,7 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     for (size_t i = 0; i < 3; i++) {
         vlk_err err = {0};
-        vlk_model *m = vlk_model_open(weights[i], &(vlk_model_options){.arch = path, .want_text = 1}, &err);
+        vlk_model *m = vlk_model_open(weights[i], &(vlk_model_options){.arch = path, .want = VLK_CAN_EMBED_TEXT}, &err);
         if (m)
             use(m);
         else if (!err.msg[0] || strchr(err.msg, '\n'))

@@ -10,7 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static vlk_bpe *dialect[3];
+static vlk_tokenizer *dialect[3];
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (int d = 0; d < 3; d++) {
         if (!dialect[d] && !(dialect[d] = vlk_bpe_open_merges(MERGES, VOCAB, (vlk_bpe_dialect)d, &err)))
             abort();
-        int rc = vlk_bpe_encode(dialect[d], &a, text, size, &err);
+        int rc = vlk_tokenizer_encode(dialect[d], &a, text, size, &err);
         if (valid ? rc != 0 && err.code != VLK_ELIMIT : rc != -1 || err.code != VLK_EFORMAT)
             abort();
         if (rc)
@@ -31,10 +31,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (size_t i = 0; i < a.len; i++)
             if (a.id[i] < 0 || a.id[i] >= VOCAB)
                 abort();
-        if (vlk_bpe_encode(dialect[d], &b, text, size, &err) || b.len != a.len ||
+        if (vlk_tokenizer_encode(dialect[d], &b, text, size, &err) || b.len != a.len ||
             memcmp(a.id, b.id, a.len * sizeof *a.id) != 0)
             abort();
-        if (vlk_bpe_truncate(dialect[d], &a, 77) && (a.len != 77 || a.id[76] != VOCAB - 1))
+        if (vlk_tokenizer_truncate(dialect[d], &a, 77) && (a.len != 77 || a.id[76] != VOCAB - 1))
             abort();
     }
     free(a.id);

@@ -27,15 +27,15 @@ static void save(const char *path, const uint8_t *data, size_t n)
         abort();
 }
 
-static void use(vlk_bpe *b)
+static void use(vlk_tokenizer *b)
 {
     static const char text[] = "A thing's \xC3\xA9t\xC3\xA9 in 1984!! <|endoftext|> aaaaaaaaaaaaaaaa";
     vlk_err err;
     vlk_ids ids = {0};
-    if (b && (vlk_bpe_encode(b, &ids, text, sizeof text - 1, &err) || ids.len < 3))
+    if (b && (vlk_tokenizer_encode(b, &ids, text, sizeof text - 1, &err) || ids.len < 3))
         abort();
     free(ids.id);
-    vlk_bpe_free(b);
+    vlk_tokenizer_free(b);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

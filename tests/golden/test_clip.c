@@ -151,8 +151,9 @@ static void check_zero_shot(const struct run *r, vlk_model *m, vlk_tape *t, floa
     if (ids.v && r->exact && CHECK(want.v && probs.v && n % classes == 0, "%s: zero shot", r->name)) {
         size_t *start = starts(n, ids.dim[1]);
         float *raw = malloc(n * e * sizeof *raw), *cls = malloc(classes * e * sizeof *cls);
-        int ok =
-            vlk_model_encode_texts(m, &(vlk_pass){.t = t}, raw, (const int32_t *)(void *)ids.v, start, n, 0, &err) == 0;
+        int ok = vlk_model_encode_texts(m, &(vlk_pass){.t = t}, raw,
+                                        &(vlk_id_texts){.id = (const int32_t *)(void *)ids.v, .start = start, .n = n},
+                                        VLK_RAW, &err) == 0;
         if (CHECK(ok, "%s: %s", r->name, err.msg)) {
             vlk_itc_classifier(vlk_tape_kernel(t), cls, raw, classes, n / classes, e);
             compare(r->name, "zero-shot classifier", cls, want.v, want.n, 5e-6, 1);
@@ -179,9 +180,9 @@ static int encode_images(vlk_model *m, const vlk_pass *p, const struct run *r, f
     *n = px.v ? px.dim[0] : u8.dim[0];
     *raw = malloc(*n * e * sizeof **raw + 1);
     if (px.v)
-        status = vlk_model_encode_pixels(m, p, *raw, px.v, *n, 0, err);
+        status = vlk_model_encode_images(m, p, *raw, &(vlk_images){.b = *n, .f32 = px.v}, VLK_RAW, err);
     else if (u8.v)
-        status = vlk_model_encode_images(m, p, *raw, (const uint8_t *)u8.v, *n, 0, err);
+        status = vlk_model_encode_images(m, p, *raw, &(vlk_images){.b = *n, .u8 = (const uint8_t *)u8.v}, VLK_RAW, err);
     free(px.v);
     free(u8.v);
     return status;
@@ -198,8 +199,10 @@ static void check_text_states(struct run *r, vlk_model *m, vlk_tape *t, const st
         for (size_t i = 0; mask.v && i < mask.dim[1]; i++)
             start[1] = i == 0 ? (size_t)real[mask.dim[1]] : start[1] + (size_t)real[mask.dim[1] + i];
         float *got = malloc(last.n * sizeof *got);
-        int ok = vlk_model_text_states(m, &(vlk_pass){.t = t}, got, (const int32_t *)(void *)ids->v + ids->dim[1],
-                                       start, 1, NULL, &err) == 0;
+        int ok = vlk_model_text_states(
+                     m, &(vlk_pass){.t = t}, got,
+                     &(vlk_id_texts){.id = (const int32_t *)(void *)ids->v + ids->dim[1], .start = start, .n = 1}, NULL,
+                     &err) == 0;
         if (CHECK(ok, "%s: %s", r->name, err.msg))
             compare(r->name, "text_last", got, last.v, start[1] * d, 1e-5, 0);
         free(got);
@@ -239,19 +242,25 @@ static void check_model(struct run *r, vlk_model *m, vlk_tape *t)
     r->text_pooled = load(r->dir, "text_pooled", "");
     const vlk_pass watched = {.t = t, .watch = {look, r}};
     int ok = ids.v && encode_images(m, &watched, r, &image, &ni, &err) == 0 &&
-             vlk_model_encode_texts(m, &watched, text, (const int32_t *)(void *)ids.v, start, nt, 0, &err) == 0;
+             vlk_model_encode_texts(m, &watched, text,
+                                    &(vlk_id_texts){.id = (const int32_t *)(void *)ids.v, .start = start, .n = nt},
+                                    VLK_RAW, &err) == 0;
     if (CHECK(ok, "%s: %s", r->name, err.msg)) {
         if (r->exact && r->text_hidden.v) { /* text 1 alone */
             struct hidden_look h = {r, 0, 0};
             size_t one[2] = {0, ids.dim[1]};
-            CHECK(vlk_model_encode_texts(m, &(vlk_pass){.t = t, .watch = {look_text, &h}}, again,
-                                         (const int32_t *)(void *)ids.v + ids.dim[1], one, 1, 0, &err) == 0,
+            CHECK(vlk_model_encode_texts(
+                      m, &(vlk_pass){.t = t, .watch = {look_text, &h}}, again,
+                      &(vlk_id_texts){.id = (const int32_t *)(void *)ids.v + ids.dim[1], .start = one, .n = 1}, VLK_RAW,
+                      &err) == 0,
                   "%s: %s", r->name, err.msg);
             CHECK(r->shown >= 3, "%s: hidden states were shown", r->name);
         }
-        if (hf.v && CHECK(vlk_model_encode_texts(m, &(vlk_pass){.t = t}, again, (const int32_t *)(void *)hf.v, start,
-                                                 nt, 0, &err) == 0,
-                          "%s: %s", r->name, err.msg))
+        if (hf.v &&
+            CHECK(vlk_model_encode_texts(m, &(vlk_pass){.t = t}, again,
+                                         &(vlk_id_texts){.id = (const int32_t *)(void *)hf.v, .start = start, .n = nt},
+                                         VLK_RAW, &err) == 0,
+                  "%s: %s", r->name, err.msg))
             CHECK(memcmp(text, again, nt * e * sizeof *text) == 0, "%s: padding changes no bit", r->name);
         float *ui = malloc(ni * e * sizeof *ui), *ut = malloc(nt * e * sizeof *ut);
         check_embeds(r, "image", image, ni, e, ui, vlk_tape_kernel(t));
@@ -309,7 +318,7 @@ static int run_case(const char *dir, const char *name, vlk_kernel *k, const char
                         .expect = dialects[i].own ? own : dir,
                         .suffix = dialects[i].suffix,
                         .exact = !dialects[i].own};
-        vlk_model_options opt = {.want_text = 1};
+        vlk_model_options opt = {.want = VLK_CAN_EMBED_TEXT};
         vlk_model *m = vlk_model_open(path, &opt, &err);
         vlk_tape *t = vlk_tape_new(k, &err);
         if (CHECK(m && t, "%s: %s", title, err.msg))

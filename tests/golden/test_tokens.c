@@ -100,7 +100,7 @@ static int vocab_members(vlk_buf *out, const vlk_buf *lines, int escape)
     return id;
 }
 
-static vlk_bpe *open_flat(void)
+static vlk_tokenizer *open_flat(void)
 {
     vlk_buf lines = {0}, vocab = {0}, merges = {0};
     read_lines(&lines, FULL - 514);
@@ -111,13 +111,13 @@ static vlk_bpe *open_flat(void)
     vlk_buf_clear(&lines);
     vlk_buf_clear(&vocab);
     vlk_buf_clear(&merges);
-    vlk_bpe *b = vlk_bpe_open_hf(folder, FULL, &err);
+    vlk_tokenizer *b = vlk_bpe_open_hf(folder, FULL, &err);
     must(!b, "vocab.json and merges.txt");
     return b;
 }
 
 /* tokenizer.json, merges as pairs or as strings. */
-static vlk_bpe *open_tokenizer(int pairs)
+static vlk_tokenizer *open_tokenizer(int pairs)
 {
     vlk_buf lines = {0}, json = {0};
     read_lines(&lines, SMALL - 514);
@@ -146,7 +146,7 @@ static vlk_bpe *open_tokenizer(int pairs)
     save("tokenizer.json", &json);
     vlk_buf_clear(&lines);
     vlk_buf_clear(&json);
-    vlk_bpe *b = vlk_bpe_open_hf(folder, SMALL, &err);
+    vlk_tokenizer *b = vlk_bpe_open_hf(folder, SMALL, &err);
     must(!b, "tokenizer.json");
     return b;
 }
@@ -179,18 +179,18 @@ static int same(const vlk_ids *a, const vlk_ids *b)
 }
 
 static struct {
-    vlk_bpe *openai, *open_clip, *full, *small;
+    vlk_tokenizer *openai, *open_clip, *full, *small;
     size_t rows, repaired, longer;
 } t;
 
-static void one(vlk_bpe *b, const char *name, const vlk_buf *text, const char *field, size_t context)
+static void one(vlk_tokenizer *b, const char *name, const vlk_buf *text, const char *field, size_t context)
 {
     vlk_ids got = {0}, want = {0};
     expected(&want, field, b == t.small ? SMALL : FULL);
-    int rc = vlk_bpe_encode(b, &got, text->data, text->len, &err);
+    int rc = vlk_tokenizer_encode(b, &got, text->data, text->len, &err);
     if (rc == 0 && context) {
-        CHECK(vlk_bpe_truncate(b, &got, context) == 1, "%s row %zu is cut", name, t.rows);
-        CHECK(vlk_bpe_truncate(b, &got, context) == 0, "%s row %zu is cut once", name, t.rows);
+        CHECK(vlk_tokenizer_truncate(b, &got, context) == 1, "%s row %zu is cut", name, t.rows);
+        CHECK(vlk_tokenizer_truncate(b, &got, context) == 0, "%s row %zu is cut once", name, t.rows);
     }
     CHECK(rc == 0 && same(&got, &want), "%s row %zu", name, t.rows);
     free(got.id);
@@ -211,7 +211,7 @@ static void row(char *field[FIELDS])
         if (is_long) {
             size_t length = strtoul(openai, NULL, 10);
             openai = strchr(openai, ' ') + 1;
-            CHECK(vlk_bpe_encode(t.openai, &ids, text.data, text.len, &err) == 0 && ids.len == length,
+            CHECK(vlk_tokenizer_encode(t.openai, &ids, text.data, text.len, &err) == 0 && ids.len == length,
                   "row %zu has %zu ids", t.rows, length);
         }
         one(t.openai, "openai", &text, openai, is_long ? 77 : 0);
@@ -251,7 +251,7 @@ static void all_rows(void)
 
 /* ---- beside the strings -------------------------------------------------------------------- */
 
-static void bad_bytes(vlk_bpe *b)
+static void bad_bytes(vlk_tokenizer *b)
 {
     static const struct {
         const char *text, *where;
@@ -261,25 +261,25 @@ static void bad_bytes(vlk_bpe *b)
                {"a b \xe2\x82", "byte 4", 6}};
     vlk_ids ids = {0};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        int rc = vlk_bpe_encode(b, &ids, bad[i].text, bad[i].n, &err);
+        int rc = vlk_tokenizer_encode(b, &ids, bad[i].text, bad[i].n, &err);
         CHECK(rc == -1 && err.code == VLK_EFORMAT && strstr(err.msg, bad[i].where), "bytes %zu: %s", i, err.msg);
     }
     free(ids.id);
 }
 
 /* A word of 1 MiB is one word (a quadratic loop would take an hour), and a full cache changes nothing. */
-static void long_words(vlk_bpe *b)
+static void long_words(vlk_tokenizer *b)
 {
     enum { N = 1 << 20 };
     vlk_ids ids = {0};
     char *text = malloc(N);
     must(!text, "memory");
     memset(text, 'a', N);
-    int rc = vlk_bpe_encode(b, &ids, text, N, &err);
+    int rc = vlk_tokenizer_encode(b, &ids, text, N, &err);
     CHECK(rc == 0 && ids.len > 2 && ids.len < N / 4, "a word of 1 MiB has %zu ids", ids.len);
     for (uint32_t i = 0; i < 40000; i++) {
         int n = snprintf(text, 16, "w%c%c%c%c", 'a' + i % 26, 'a' + i / 26 % 26, 'a' + i / 676 % 26, 'a' + i / 17576);
-        must(vlk_bpe_encode(b, &ids, text, (size_t)n, &err), text);
+        must(vlk_tokenizer_encode(b, &ids, text, (size_t)n, &err), text);
     }
     free(text);
     free(ids.id);
@@ -300,15 +300,15 @@ int main(void)
     bad_bytes(t.full);
     long_words(t.full);
     long_words(t.openai);
-    vlk_bpe_free(t.small);
+    vlk_tokenizer_free(t.small);
     t.small = open_tokenizer(0); /* merges as strings; and the caches of the others are new again */
     all_rows();
     remove_file("/tokenizer.json");
     remove_file("/merges.txt");
     remove_file("");
-    vlk_bpe_free(t.openai);
-    vlk_bpe_free(t.open_clip);
-    vlk_bpe_free(t.full);
-    vlk_bpe_free(t.small);
+    vlk_tokenizer_free(t.openai);
+    vlk_tokenizer_free(t.open_clip);
+    vlk_tokenizer_free(t.full);
+    vlk_tokenizer_free(t.small);
     return tap_end();
 }

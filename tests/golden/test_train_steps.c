@@ -147,8 +147,9 @@ static vlk_var *encode(void *arg, vlk_tape *t, size_t part, size_t from, size_t 
     const size_t image = vlk_tensor_count(&j->pixels.t) / j->n;
     const vlk_pass pass = {.t = t, .train = 1};
     if (part == 0)
-        return vlk_model_pixels(j->m, &pass, (const float *)j->pixels.t.data + from * image, n);
-    return vlk_model_texts(j->m, &pass, j->id, j->start + from, n);
+        return vlk_model_images(j->m, &pass,
+                                &(vlk_images){.b = n, .f32 = (const float *)j->pixels.t.data + from * image});
+    return vlk_model_texts(j->m, &pass, &(vlk_id_texts){.id = j->id, .start = j->start + from, .n = n});
 }
 
 static int loss_of(void *arg, vlk_tape *second, const float *const *feature, float *const *d, vlk_losses *out,

@@ -84,7 +84,7 @@ static struct result pass(const char *dir, const struct run *r)
     vlk_kernel *k =
         vlk_kernel_new(&(vlk_kernel_options){.threads = r->threads, .backend = backend(), .arith = r->arith}, &err);
     vlk_tape *t = k ? vlk_tape_new(k, &err) : NULL;
-    out.m = t ? vlk_model_open(path, &(vlk_model_options){.want_image = 0}, &err) : NULL;
+    out.m = t ? vlk_model_open(path, &(vlk_model_options){.want = 0}, &err) : NULL;
     if (!out.m || vlk_model_trainable(out.m, &r->lock, &out.ref, &out.refs, NULL, &err) != 0)
         bail(&err);
     vlk_pass how = r->pass;
@@ -97,8 +97,8 @@ static struct result pass(const char *dir, const struct run *r)
     for (size_t i = 0; i <= b; i++)
         start[i] = i * context;
     vlk_tape_record(t, 1);
-    vlk_var *y[2] = {vlk_model_pixels(out.m, &how, pixels.npy.t.data, b),
-                     vlk_model_texts(out.m, &how, ids.npy.t.data, start, b)};
+    vlk_var *y[2] = {vlk_model_images(out.m, &how, &(vlk_images){.b = b, .f32 = pixels.npy.t.data}),
+                     vlk_model_texts(out.m, &how, &(vlk_id_texts){.id = ids.npy.t.data, .start = start, .n = b})};
     if (vlk_tape_failed(t, &err) != 0)
         bail(&err);
     out.nodes = (double)vlk_tape_nodes(t);
@@ -233,7 +233,7 @@ static void test_losses(const char *dir)
 
 static void test_vit(const char *dir)
 {
-    struct run r = {"vit", "model", "pixels.npy", "ids.npy", VLK_ITC_INFONCE, {0}, {0}, 1, 0, 0, VLK_F32};
+    struct run r = {"vit", "model", "pixels.npy", "ids.npy", VLK_ITC_INFONCE, {.logit_bias = 0}, {0}, 1, 0, 0, VLK_F32};
     struct result one = pass(dir, &r), other;
     compare(dir, "vit/gradients.safetensors", &r, &one, 3.302357107809412, 2e-5);
     r.threads = 2;
@@ -245,7 +245,8 @@ static void test_vit(const char *dir)
     same(&one, &other, "checkpointed blocks");
     CHECK(other.nodes < one.nodes, "checkpointed blocks record as much");
     drop(&other);
-    r = (struct run){"bf16", "model", "pixels.npy", "ids.npy", VLK_ITC_INFONCE, {0}, {0}, 1, 0, 0, VLK_BF16};
+    r = (struct run){"bf16", "model", "pixels.npy", "ids.npy", VLK_ITC_INFONCE, {.logit_bias = 0}, {0}, 1,
+                     0,      0,       VLK_BF16};
     other = pass(dir, &r);
     double dot = 0, aa = 0, bb = 0;
     for (size_t i = 0; i < one.n && other.n == one.n; i++) {
@@ -261,9 +262,10 @@ static void test_vit(const char *dir)
 /* What is locked has no gradient; what is not has the same one. */
 static void test_lock(const char *dir)
 {
-    struct run r = {"lock", "model", "pixels.npy", "ids.npy", VLK_ITC_INFONCE, {0}, {0}, 1, 0, 0, VLK_F32};
+    struct run r = {"lock", "model", "pixels.npy", "ids.npy", VLK_ITC_INFONCE, {.logit_bias = 0}, {0}, 1,
+                    0,      0,       VLK_F32};
     struct result all = pass(dir, &r);
-    r.lock = (vlk_trainable_options){.lock_image = 1, .unlocked_image = 2, .lock_text = 1};
+    r.lock = (vlk_trainable_options){.lock = {{"vision", 2}, {"text", 0}}};
     struct result some = pass(dir, &r);
     size_t trained = 0;
     CHECK(some.nodes < all.nodes / 2, "%g nodes of %g", some.nodes, all.nodes);
@@ -303,9 +305,17 @@ static void test_more(const char *dir)
     struct result g = pass(dir, &r);
     compare(dir, "siglip-loss/gradients.safetensors", &r, &g, 9.3013911686166, 2e-5);
     drop(&g);
-    r = (struct run){
-        "rn",   "rn-model-open_clip", "rn-pixels.npy", "rn-ids.npy", VLK_ITC_INFONCE, {0}, {.train = 1}, 2, 0, 0,
-        VLK_F32};
+    r = (struct run){"rn",
+                     "rn-model-open_clip",
+                     "rn-pixels.npy",
+                     "rn-ids.npy",
+                     VLK_ITC_INFONCE,
+                     {.logit_bias = 0},
+                     {.train = 1},
+                     2,
+                     0,
+                     0,
+                     VLK_F32};
     g = pass(dir, &r);
     compare(dir, "rn/gradients.safetensors", &r, &g, 2.4937055695815697, 2e-4);
     check_statistics(&g, "visual.bn1.running_mean", (const float[]){0.15418355f, 0.01310591f}, 2);

@@ -42,7 +42,7 @@ static void embed(vlk_model *m, float *out)
     float *px = malloc(n * sizeof *px);
     for (size_t j = 0; j < n; j++)
         px[j] = (float)(j * 2654435761u % 1000) / 500.0f - 1;
-    if (vlk_model_encode_pixels(m, &(vlk_pass){.t = tape}, out, px, 2, 1, &err) != 0)
+    if (vlk_model_encode_images(m, &(vlk_pass){.t = tape}, out, &(vlk_images){.b = 2, .f32 = px}, VLK_UNIT, &err) != 0)
         bail(&err);
     free(px);
 }
@@ -92,7 +92,7 @@ static void test_counters(void)
               strcmp(c[21].name, "visual.layer4.0.downsample.1.num_batches_tracked") == 0,
           "%zu counters", n);
     for (int64_t step = 0; step < 3; step++) {
-        if (!vlk_model_pixels(m, &(vlk_pass){.t = tape, .train = step > 0}, pixels, 2) &&
+        if (!vlk_model_images(m, &(vlk_pass){.t = tape, .train = step > 0}, &(vlk_images){.b = 2, .f32 = pixels}) &&
             vlk_tape_failed(tape, &err) != 0)
             bail(&err);
         vlk_tape_clear(tape);
@@ -106,6 +106,48 @@ static void test_counters(void)
     vlk_model_close(vit);
     vlk_model_close(m);
     free(pixels);
+    free(out);
+}
+
+/* A locked tower stays in its file: no copies, no gradients, and what was packed of it stays packed when weights have
+ * changed. Saved in another layout, it is copied, since the file does not hold it in that form. */
+static void test_locked(const char *path, int open_clip)
+{
+    const vlk_trainable_options o = {.lock = {{"vision", 1}}, .open_clip = open_clip};
+    const vlk_param_ref *ref;
+    vlk_err err;
+    vlk_model *m = open_model(path, 0), *twin = open_model(path, 0);
+    const size_t side = vlk_model_describe(m)->image_w, e = vlk_model_describe(m)->embed_dim, b = 64;
+    size_t n = 0, stored = 0, packed = 0, again = 0;
+    float *px = calloc(b * 3 * side * side, sizeof *px), *out = malloc(2 * b * e * sizeof *out);
+    for (size_t i = 0; i < b * 3 * side * side; i++)
+        px[i] = (float)(i * 2654435761u % 1000) / 500.0f - 1;
+    if (vlk_model_trainable(m, &o, &ref, &n, NULL, &err))
+        bail(&err);
+    for (size_t i = 0; i < n; i++) {
+        const int head = strcmp(ref[i].name, open_clip ? "visual.proj" : "visual_projection.weight") == 0;
+        const int locked = strcmp(ref[i].part, "vision") == 0 && !head;
+        CHECK((ref[i].grad == NULL) == locked, "%s: %s", ref[i].name, locked ? "has a gradient" : "has none");
+        CHECK((ref[i].stored != NULL) == (ref[i].value == NULL), "%s: its numbers are in one place", ref[i].name);
+        stored += ref[i].stored != NULL;
+        CHECK(!ref[i].stored || (locked && ref[i].stored->rank == ref[i].rank), "%s is in the file", ref[i].name);
+    }
+    CHECK(stored == (open_clip ? 0 : 39), "%s: %zu tensors stay in the file", path, stored);
+    for (int i = 0; i < 2; i++)
+        if (vlk_model_encode_images(i ? twin : m, &(vlk_pass){.t = tape}, out + (size_t)i * b * e,
+                                    &(vlk_images){.b = b, .f32 = px}, VLK_RAW, &err))
+            bail(&err);
+    CHECK(memcmp(out, out + b * e, b * e * sizeof *out) == 0, "%s: locked weights give other numbers", path);
+    vlk_param *p;
+    for (size_t i = 0; (p = vlk_model_param(m, i)); i++)
+        packed += !p->grad && p->w.pack;
+    vlk_model_updated(m);
+    for (size_t i = 0; (p = vlk_model_param(m, i)); i++)
+        again += !p->grad && p->w.pack;
+    CHECK(packed > 0 && again == packed, "%zu weights were packed, %zu still are", packed, again);
+    vlk_model_close(m);
+    vlk_model_close(twin);
+    free(px);
     free(out);
 }
 
@@ -154,7 +196,7 @@ static void test_new(void)
     embed(m[0], e);
     CHECK(fabsf(vlk_model_describe(m[0])->logit_scale - 1 / 0.07f) < 1e-4f, "logit scale %g",
           (double)vlk_model_describe(m[0])->logit_scale);
-    vlk_bpe *tokens = vlk_model_tokenizer(m[0], &err);
+    vlk_tokenizer *tokens = vlk_model_tokenizer(m[0], &err);
     CHECK(tokens != NULL, "%s", err.msg);
     vlk_model *openai =
         vlk_model_new_from_config("tests/data/clip-train/model/config.json", NULL, VLK_INIT_OPENAI, 7, &err);
@@ -189,8 +231,9 @@ static void test_resize(void)
     for (size_t i = 36; i < b->count; i++)
         sb += b->value[i];
     CHECK_CLOSE(sb / 64, sa / 16, 0.05, "the mean of the table");
-    CHECK(vlk_model_describe(large)->image_w == 64 && vlk_model_describe(large)->image.tokens == 65, "still %zu",
-          vlk_model_describe(large)->image_w);
+    CHECK(vlk_model_describe(large)->image_w == 64 &&
+              vlk_model_part_info(vlk_model_describe(large), "vision")->tokens == 65,
+          "still %zu", vlk_model_describe(large)->image_w);
     embed(large, e);
     vlk_model_close(small);
     vlk_model_close(large);
@@ -246,13 +289,13 @@ static void test_patch_dropout(void)
     if (vlk_model_trainable(m, NULL, &ref, &n, NULL, &err) != 0)
         bail(&err);
     vlk_pass pass = {.t = tape, .train = 1, .patch_dropout = 0.5f, .noise = {.seed = 3, .step = 9}};
-    vlk_var *y = vlk_model_pixels(m, &pass, pixels, 4);
+    vlk_var *y = vlk_model_images(m, &pass, &(vlk_images){.b = 4, .f32 = pixels});
     memcpy(all, y->data, sizeof all);
     pass.noise.first = 2;
-    y = vlk_model_pixels(m, &pass, pixels + 2 * px, 2);
+    y = vlk_model_images(m, &pass, &(vlk_images){.b = 2, .f32 = pixels + 2 * px});
     CHECK(memcmp(all + 48, y->data, 48 * sizeof *all) == 0, "the second chunk sees other patches");
     pass.noise.step = 10;
-    y = vlk_model_pixels(m, &pass, pixels + 2 * px, 2);
+    y = vlk_model_images(m, &pass, &(vlk_images){.b = 2, .f32 = pixels + 2 * px});
     CHECK(memcmp(all + 48, y->data, 48 * sizeof *all) != 0, "every step sees the same patches");
     vlk_tape_clear(tape);
     vlk_model_close(m);
@@ -339,6 +382,8 @@ int main(void)
     test_masters("tests/data/clip/gelu/open_clip", 0, "visual_projection.weight", 40, 45);
     test_masters("tests/data/clip/rn/openai/jit-f16.pt", 0, "visual.attnpool.q_proj.weight", 128, 128);
     test_counters();
+    test_locked("tests/data/clip-train/model", 0);
+    test_locked("tests/data/clip-train/model", 1);
     test_new();
     test_resize();
     test_resize_resnet();

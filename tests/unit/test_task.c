@@ -99,7 +99,8 @@ static vlk_var *parity_encode(vlk_task *t, const vlk_pass *p, size_t part, size_
     parity *x = (parity *)t;
     const vlk_model_info *i = vlk_model_describe(t->o.model);
     if (part == 0)
-        return vlk_model_images(t->o.model, p, x->b->pixels + from * i->image_w * i->image_h * 3, n);
+        return vlk_model_images(t->o.model, p,
+                                &(vlk_images){.b = n, .u8 = x->b->pixels + from * i->image_w * i->image_h * 3});
     const size_t rows = x->start[from + n] - x->start[from];
     float *in = vlk_tape_alloc(p->t, rows * SAMPLES, sizeof *in);
     if (!in)

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 static vlk_err err;
-static vlk_bpe *dialect[3];
+static vlk_tokenizer *dialect[3];
 
 /* The byte of an id in OpenAI's order. */
 static int byte_of(int32_t id)
@@ -28,7 +28,7 @@ static void words(vlk_buf *out, vlk_bpe_dialect d, const char *text, size_t n)
 {
     vlk_ids ids = {0};
     out->len = 0;
-    if (vlk_bpe_encode(dialect[d], &ids, text, n, &err))
+    if (vlk_tokenizer_encode(dialect[d], &ids, text, n, &err))
         ids.len = 0;
     int rc = vlk_buf_adds(out, "", &err);
     for (size_t i = 1; i + 1 < ids.len; i++) {
@@ -199,9 +199,10 @@ static void nested(void)
         CHECK(rc == 0, "memory");
         if (deep < 1000)
             says(VLK_BPE_OPENAI, in.data, in.len, "5", __LINE__);
-        rc = vlk_bpe_encode(dialect[VLK_BPE_OPENAI], &ids, in.data, in.len, &err);
+        rc = vlk_tokenizer_encode(dialect[VLK_BPE_OPENAI], &ids, in.data, in.len, &err);
         CHECK(deep < 1000 ? rc == 0 : err.code == VLK_ELIMIT, "%d nested references: %s", deep, err.msg);
-        CHECK(vlk_bpe_encode(dialect[VLK_BPE_HF], &ids, in.data, in.len, &err) == 0, "not read by Hugging Face's");
+        CHECK(vlk_tokenizer_encode(dialect[VLK_BPE_HF], &ids, in.data, in.len, &err) == 0,
+              "not read by Hugging Face's");
         free(ids.id);
         vlk_buf_clear(&in);
     }
@@ -211,9 +212,9 @@ static void nested(void)
 static void nul(void)
 {
     vlk_ids ids = {0};
-    int rc = vlk_bpe_encode(dialect[VLK_BPE_HF], &ids, "a\0b", 3, &err);
+    int rc = vlk_tokenizer_encode(dialect[VLK_BPE_HF], &ids, "a\0b", 3, &err);
     CHECK(rc == 0 && ids.len == 5 && byte_of(ids.id[2]) == 0, "NUL in Hugging Face's");
-    rc = vlk_bpe_encode(dialect[VLK_BPE_OPENAI], &ids, "a\0b", 3, &err);
+    rc = vlk_tokenizer_encode(dialect[VLK_BPE_OPENAI], &ids, "a\0b", 3, &err);
     CHECK(rc == 0 && ids.len == 4, "NUL in OpenAI's");
     free(ids.id);
 }
@@ -238,7 +239,7 @@ int main(void)
     nested();
     nul();
     for (int d = 0; d < 3; d++)
-        vlk_bpe_free(dialect[d]);
+        vlk_tokenizer_free(dialect[d]);
     (void)!remove(path);
     return tap_end();
 }

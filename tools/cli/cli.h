@@ -53,10 +53,11 @@ typedef struct cli_shard {
 } cli_shard;
 
 typedef struct cli_common {
-    const char *model, *arch; /* NULL: not given */
-    const char *output;       /* NULL or "-": standard output */
-    cli_format format;        /* as asked for by --format; see cli_output_format */
-    size_t rows;              /* 0: no parts */
+    const char *model, *arch;  /* NULL: not given */
+    const char *default_model; /* the program's */
+    const char *output;        /* NULL or "-": standard output */
+    cli_format format;         /* as asked for by --format; see cli_output_format */
+    size_t rows;               /* 0: no parts */
     int force;
     const char *files_from;
     int null;
@@ -82,6 +83,7 @@ typedef struct cli_program {
     const cli_option *options; /* its own rows */
     unsigned common;           /* CLI_MODEL | ... */
     const char *examples;      /* for --help; may be NULL */
+    const char *model;         /* what it runs without -m: an installed model's name */
 } cli_program;
 
 void cli_defaults(cli_common *common);

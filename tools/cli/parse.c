@@ -192,6 +192,7 @@ static void run_getopt(const parser *p, int argc, char **argv)
 void cli_parse_over(const cli_program *prog, void *own, cli_common *common, int argc, char **argv)
 {
     parser p = {.prog = prog, .own = own, .common = common};
+    common->default_model = prog->model;
     collect(&p);
     run_getopt(&p, argc, argv);
     common->operand = argv + optind;

@@ -8,12 +8,12 @@ int engine_open(engine *e, const cli_common *c, unsigned want, vlk_err *err)
     vlk_kernel_options ko = {.threads = (int)c->threads, .arith = c->dtype};
     vlk_model_options mo = {.arch = c->arch,
                             .share = cli_share(),
-                            .want_image = (want & ENGINE_IMAGES) != 0,
-                            .want_text = (want & ENGINE_TEXTS) != 0};
+                            .want = (want & ENGINE_IMAGES ? VLK_CAN_EMBED_IMAGE : 0u) |
+                                    (want & ENGINE_TEXTS ? VLK_CAN_EMBED_TEXT : 0u)};
     memset(e, 0, sizeof *e);
     if (cli_kernel_options(&ko, err))
         return -1;
-    e->model = vlk_model_open(c->model, &mo, err);
+    e->model = vlk_model_open(c->model ? c->model : c->default_model, &mo, err);
     e->kernel = e->model ? vlk_kernel_new(&ko, err) : NULL;
     e->tape = e->kernel ? vlk_tape_new(e->kernel, err) : NULL;
     if (!e->tape || (want & ENGINE_TOKENIZER && engine_tokenizer(e, err))) {
@@ -43,9 +43,9 @@ void engine_close(engine *e)
 /* Products are near their peak from some 1000 rows (tokens of all images); more only costs memory. */
 size_t engine_image_batch(const engine *e, const cli_common *c)
 {
-    size_t tokens = e->info->image.tokens ? e->info->image.tokens : 50;
-    size_t b = 1024 / tokens;
-    if (strcmp(e->info->image.kind, "resnet") == 0)
+    const vlk_part_info *vision = vlk_model_part_info(e->info, "vision");
+    size_t b = 1024 / (vision && vision->tokens ? vision->tokens : 50);
+    if (vision && strcmp(vision->kind, "resnet") == 0)
         b = 2; /* its rows are pixels of feature maps: plenty, and large */
     else
         b = b < 4 ? 4 : b > 64 ? 64 : b;
@@ -73,12 +73,13 @@ static int check_rows(const float *v, size_t n, size_t d, size_t *bad, vlk_err *
     return 0;
 }
 
-int engine_images(engine *e, float *out, const uint8_t *pixels, size_t n, engine_scale scale, size_t *bad, vlk_err *err)
+int engine_images(engine *e, float *out, const uint8_t *pixels, size_t n, vlk_norm scale, size_t *bad, vlk_err *err)
 {
     *bad = SIZE_MAX;
     if (n == 0)
         return 0;
-    if (vlk_model_encode_images(e->model, &(vlk_pass){.t = e->tape}, out, pixels, n, scale == ENGINE_UNIT, err))
+    if (vlk_model_encode_images(e->model, &(vlk_pass){.t = e->tape}, out, &(vlk_images){.b = n, .u8 = pixels}, scale,
+                                err))
         return -1;
     return check_rows(out, n, e->info->embed_dim, bad, err);
 }
@@ -95,13 +96,13 @@ int engine_ids_add(engine *e, vlk_id_list *ids, const char *s, size_t n, cli_lon
     return r;
 }
 
-int engine_texts(engine *e, float *out, const vlk_id_list *ids, engine_scale scale, size_t *bad, vlk_err *err)
+int engine_texts(engine *e, float *out, const vlk_id_list *ids, vlk_norm scale, size_t *bad, vlk_err *err)
 {
     *bad = SIZE_MAX;
     if (ids->n == 0)
         return 0;
-    if (vlk_model_encode_texts(e->model, &(vlk_pass){.t = e->tape}, out, ids->id, ids->start, ids->n,
-                               scale == ENGINE_UNIT, err))
+    if (vlk_model_encode_texts(e->model, &(vlk_pass){.t = e->tape}, out,
+                               &(vlk_id_texts){.id = ids->id, .start = ids->start, .n = ids->n}, scale, err))
         return -1;
     return check_rows(out, ids->n, e->info->embed_dim, bad, err);
 }

@@ -12,16 +12,11 @@ enum {
     ENGINE_TOKENIZER = 4 /* token ids of texts: refused where the vocabulary is missing or broken */
 };
 
-typedef enum engine_scale {
-    ENGINE_RAW,
-    ENGINE_UNIT
-} engine_scale; /* vectors as the model gives them; of unit length */
-
 typedef struct engine {
     vlk_kernel *kernel;
     vlk_tape *tape;
     vlk_model *model;
-    vlk_bpe *tokenizer; /* the model's; NULL: not asked for */
+    vlk_tokenizer *tokenizer; /* the model's; NULL: not asked for */
     const vlk_model_info *info;
 } engine;
 
@@ -40,7 +35,7 @@ int engine_info(const engine *e, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
 int engine_explain(engine *e, const cli_common *c, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
 
 /* (n,H,W,3) u8 to out (n,E). A vector that is not finite: -1, *bad is its row (else SIZE_MAX). */
-int engine_images(engine *e, float *out, const uint8_t *pixels, size_t n, engine_scale scale, size_t *bad,
+int engine_images(engine *e, float *out, const uint8_t *pixels, size_t n, vlk_norm scale, size_t *bad,
                   vlk_err *err) VLK_MUST_USE;
 
 /* Adds a text. 1: added, 2: added and cut to the context, -1: not added, err says why (not UTF-8; too long and
@@ -48,7 +43,6 @@ int engine_images(engine *e, float *out, const uint8_t *pixels, size_t n, engine
 int engine_ids_add(engine *e, vlk_id_list *ids, const char *s, size_t n, cli_long_text long_text,
                    vlk_err *err) VLK_MUST_USE;
 /* Texts to out (ids->n, E). Not finite: as engine_images. */
-int engine_texts(engine *e, float *out, const vlk_id_list *ids, engine_scale scale, size_t *bad,
-                 vlk_err *err) VLK_MUST_USE;
+int engine_texts(engine *e, float *out, const vlk_id_list *ids, vlk_norm scale, size_t *bad, vlk_err *err) VLK_MUST_USE;
 
 #endif

@@ -20,7 +20,7 @@ static double rate_images(engine *e, size_t b)
     if (px && out) {
         memset(px, 128, b * bytes);
         for (int i = 0; i < 100000; i++) {
-            if (engine_images(e, out, px, b, ENGINE_UNIT, &bad, &err))
+            if (engine_images(e, out, px, b, VLK_UNIT, &bad, &err))
                 break;
             if (i == 0) { /* the first one packs weights and reads them from disk */
                 t0 = cli_now();
@@ -49,7 +49,7 @@ static double rate_texts(engine *e, size_t b)
     for (size_t i = 0; i < b && ok; i++)
         ok = engine_ids_add(e, &ids, text, strlen(text), CLI_LONG_TRUNCATE, &err) > 0;
     for (int i = 0; i < 100000 && ok; i++) {
-        if (engine_texts(e, out, &ids, ENGINE_UNIT, &bad, &err))
+        if (engine_texts(e, out, &ids, VLK_UNIT, &bad, &err))
             break;
         if (i == 0) {
             t0 = cli_now();
@@ -99,8 +99,12 @@ static int add_model(const engine *e, vlk_buf *out, vlk_err *err)
     if (vlk_model_hash(e->model, hash, err) ||
         vlk_buf_addf(out, err, "model         %s\nmodel id      %s\nweights       sha256 %s\n", m->path, m->id, hash))
         return -1;
-    if (vlk_buf_addf(out, err, "towers        image %.1f MB, text %.1f MB, as stored\n",
-                     (double)m->weight_bytes_image * mb, (double)m->weight_bytes_text * mb))
+    for (size_t i = 0; i < m->parts; i++)
+        if (vlk_buf_addf(out, err, "%s%s %.1f MB", i ? ", " : "towers        ",
+                         strcmp(m->part[i].name, "vision") == 0 ? "image" : m->part[i].name,
+                         (double)m->part[i].bytes * mb))
+            return -1;
+    if (vlk_buf_adds(out, ", as stored\n", err))
         return -1;
     return vlk_buf_addf(out, err, "images        %s\n", vlk_preprocess_text(&m->preprocess, text, sizeof text));
 }

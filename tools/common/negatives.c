@@ -34,7 +34,7 @@ int negatives_count(engine *e, negatives *n, const float *image, const float *te
     if (n->ids.n == 0)
         return 0;
     float *f = vlk_calloc(n->ids.n, dim * sizeof *f, err);
-    int rc = f ? engine_texts(e, f, &n->ids, ENGINE_UNIT, &bad, err) : -1;
+    int rc = f ? engine_texts(e, f, &n->ids, VLK_UNIT, &bad, err) : -1;
     for (size_t i = 0; i < n->ids.n && rc == 0; i++) {
         const float *own = image + n->of[i].image * dim;
         n->lower += dot(own, f + i * dim, dim) < dot(own, text + n->of[i].text * dim, dim);

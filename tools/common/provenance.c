@@ -8,11 +8,11 @@
 #include "../../lib/stream/stream.h"
 
 void provenance_make(provenance *p, const cli_program *prog, const engine *e, const cli_common *c, const char *tower,
-                     engine_scale scale)
+                     vlk_norm scale)
 {
     int image = strcmp(tower, "text") != 0, exif = image && c->pixels.no_exif,
         al = image && c->pixels.alpha != VLK_ALPHA_AUTO;
-    *p = (provenance){.normalized = scale == ENGINE_UNIT};
+    *p = (provenance){.normalized = scale == VLK_UNIT};
     snprintf(p->program, sizeof p->program, "%s", prog->name);
     snprintf(p->model, sizeof p->model, "%s", e->info->id);
     vlk_preprocess_text(&e->info->preprocess, p->preprocessing, sizeof p->preprocessing);

@@ -56,7 +56,7 @@ static int add_text(const text_encoder *t, vlk_id_list *ids, const char *s, size
     return 0;
 }
 
-int texts_encode(const text_encoder *t, float *out, char *const *s, const size_t *len, size_t n, engine_scale scale,
+int texts_encode(const text_encoder *t, float *out, char *const *s, const size_t *len, size_t n, vlk_norm scale,
                  vlk_err *err)
 {
     size_t step = engine_text_batch(t->c), bad = SIZE_MAX, dim = t->e->info->embed_dim;

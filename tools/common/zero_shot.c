@@ -34,7 +34,7 @@ static int classify(const text_encoder *t, named_vectors *q, const named_vectors
                 goto out;
         }
     if (named_vectors_reserve(&filled, q->dim, err) ||
-        texts_encode(t, filled.v, filled.name, filled.len, filled.n, ENGINE_RAW, err))
+        texts_encode(t, filled.v, filled.name, filled.len, filled.n, VLK_RAW, err))
         goto out;
     vlk_itc_classifier(t->e->kernel, q->v + c * q->dim, filled.v, end - c, templates->n, q->dim);
     rc = 0;

@@ -34,7 +34,7 @@ static void take_out(embed_job *j, const vlk_batch *b, const float *v, size_t n,
             loop_spoil(&j->loop, b->item[item_of[i]], "vector", why);
 }
 
-static int text_vectors(embed_job *j, const vlk_batch *b, engine_scale scale, vlk_err *err)
+static int text_vectors(embed_job *j, const vlk_batch *b, vlk_norm scale, vlk_err *err)
 {
     size_t bad;
     if (vlk_grow(&j->tvec, &j->tvec_cap, j->texts.ids.n * j->e.info->embed_dim, sizeof *j->tvec, err))
@@ -47,7 +47,7 @@ static int text_vectors(embed_job *j, const vlk_batch *b, engine_scale scale, vl
     return 0;
 }
 
-static int image_vectors(embed_job *j, const vlk_batch *b, engine_scale scale, vlk_err *err)
+static int image_vectors(embed_job *j, const vlk_batch *b, vlk_norm scale, vlk_err *err)
 {
     size_t bad;
     if (vlk_grow(&j->vec, &j->vec_cap, b->rows * j->e.info->embed_dim, sizeof *j->vec, err))
@@ -64,7 +64,7 @@ static int batch(void *arg, const vlk_batch *b, vlk_err *err)
 {
     embed_job *j = arg;
     unsigned wants = embed_wants(j->mode);
-    engine_scale scale = j->o->raw ? ENGINE_RAW : ENGINE_UNIT;
+    vlk_norm scale = j->o->raw ? VLK_RAW : VLK_UNIT;
     if (wants & ENGINE_TOKENIZER && item_texts_read(&j->texts, &j->e, b, j->c->long_text, &j->run->cut, err))
         return -1;
     if (wants & ENGINE_TEXTS && text_vectors(j, b, scale, err))
@@ -182,7 +182,7 @@ static void plan(embed_job *j)
                     pixels ? "pixels"
                     : text ? "text"
                            : "image",
-                    j->o->raw ? ENGINE_RAW : ENGINE_UNIT);
+                    j->o->raw ? VLK_RAW : VLK_UNIT);
     provenance_shape(&p->made, p->type, p->dim, 1);
     if (pixels) {
         size_t values = m->image_h * m->image_w * 3; /* "dim" of pixels is one number */

@@ -143,7 +143,7 @@ int rank_job_check(const rank_job *j, const named_vectors *q, vlk_err *err)
     provenance made = q->made; /* what all others are held against */
     const char *who = q->where;
     if (j->e.model) {
-        provenance_make(&made, j->prog, &j->e, j->c, "image", ENGINE_UNIT);
+        provenance_make(&made, j->prog, &j->e, j->c, "image", VLK_UNIT);
         who = "the model";
         if (q->made.model[0] && provenance_same_model(&q->made, q->where, &made, err))
             return -1;
@@ -211,7 +211,7 @@ static int walk_batch(rank_job *j, size_t part, const vlk_batch *b, float *vec, 
     count_items(j, b);
     if (b->rows == 0)
         return 0;
-    if (engine_images(&j->e, vec, b->pixels, b->rows, ENGINE_UNIT, &bad, err)) {
+    if (engine_images(&j->e, vec, b->pixels, b->rows, VLK_UNIT, &bad, err)) {
         return bad == SIZE_MAX ? -1 : vlk_err_prefix(err, "%s", b->item[b->item_of[bad]]->key.s);
     }
     if (fn(arg, &block, err))

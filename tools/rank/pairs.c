@@ -95,7 +95,7 @@ static int encode_batch_texts(rank_job *j, pairs *p, vlk_err *err)
     if (n == 0)
         return 0;
     if (vlk_grow(&p->text, &p->text_cap, (p->texts + n) * dim, sizeof *p->text, err) ||
-        engine_texts(&j->e, p->text + p->texts * dim, &p->ids, ENGINE_UNIT, &bad, err))
+        engine_texts(&j->e, p->text + p->texts * dim, &p->ids, VLK_UNIT, &bad, err))
         return -1;
     p->texts += n;
     vlk_id_list_shorten(&p->ids, 0);
@@ -142,7 +142,7 @@ static int encode_batch_images(rank_job *j, pairs *p, const vlk_batch *b, vlk_er
     if (vlk_grow(&p->image, &p->image_cap, (p->images + b->rows) * dim, sizeof *p->image, err))
         return -1;
     to = p->image + p->images * dim;
-    if (engine_images(&j->e, to, b->pixels, b->rows, ENGINE_UNIT, &bad, err))
+    if (engine_images(&j->e, to, b->pixels, b->rows, VLK_UNIT, &bad, err))
         return -1;
     for (size_t i = 0; i < p->rows; i++)
         if (p->row[i] != i)

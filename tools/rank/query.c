@@ -11,7 +11,7 @@ static int encode_from(rank_job *j, named_vectors *q, size_t first, vlk_err *err
     if (named_vectors_reserve(q, j->e.info->embed_dim, err))
         return -1;
     const text_encoder t = {&j->e, j->c, j->run};
-    return texts_encode(&t, q->v + first * q->dim, q->name + first, q->len + first, q->n - first, ENGINE_UNIT, err);
+    return texts_encode(&t, q->v + first * q->dim, q->name + first, q->len + first, q->n - first, VLK_UNIT, err);
 }
 
 /* ---- rows of a file ------------------------------------------------------------------------------------ */
@@ -65,7 +65,7 @@ static int add_batch(rank_job *j, named_vectors *q, const vlk_batch *b, vlk_err 
         return 0;
     if (named_vectors_reserve(q, j->e.info->embed_dim, err))
         return -1;
-    return engine_images(&j->e, q->v + first * q->dim, b->pixels, b->rows, ENGINE_UNIT, &bad, err);
+    return engine_images(&j->e, q->v + first * q->dim, b->pixels, b->rows, VLK_UNIT, &bad, err);
 }
 
 /* Every image of --like is a query of its own. */

@@ -1,4 +1,4 @@
-/* train_files.c - what stands beside the weights of a checkpoint: config, preprocessor, tokenizer.
+/* files.c - the files beside the weights of a checkpoint: config, preprocessor, tokenizer.
  *
  * They are read when the run begins, since the folder may be gone later, and written into each checkpoint. In the
  * configs the type of numbers becomes that of the weights, so that a reader which follows it loads them as they are,
@@ -33,7 +33,7 @@ static int put_real(vlk_buf *out, double x, vlk_err *err)
     return vlk_buf_adds(out, s, err);
 }
 
-/* Members that the run decides; `in` is the name of the object they stand in. */
+/* Members that the run decides; `in` is the name of the object that they are in. */
 static const char *edited(const edits *e, const char *in, const char *key, char text[64])
 {
     if (strcmp(key, "dtype") == 0 || strcmp(key, "torch_dtype") == 0) {
@@ -167,7 +167,7 @@ static int read_if_there(train_files *t, const char *folder, const char *name, c
     return rc;
 }
 
-/* A new model's own preprocessing stands beside its config; where there is none, `folder` has it. */
+/* A new model's own preprocessing is beside its config; where there is none, it is that of `folder`. */
 static int read_preprocessor(train_files *t, const char *folder, const char *config, const edits *e, vlk_err *err)
 {
     char *own = vlk_path_folder(config, err);
@@ -231,39 +231,46 @@ static train_file *file_of(train_files *t, const char *name, vlk_err *err)
     return &t->f[i];
 }
 
+/* A file that was made: in the two configs, types are those of the weights, as when they are read again. */
+static int take_file(train_files *t, const char *name, const vlk_buf *bytes, const char *dtype, vlk_err *err)
+{
+    const int config = strcmp(name, "config.json") == 0;
+    const int json =
+        config || strcmp(name, "preprocessor_config.json") == 0 || strcmp(name, "open_clip_config.json") == 0;
+    train_file *f = file_of(t, name, err);
+    if (!f)
+        return -1;
+    f->bytes.len = 0;
+    if (vlk_buf_add(&f->bytes, bytes->data, bytes->len, err))
+        return -1;
+    return json ? edit(f, name, &(edits){.dtype = dtype}, config, err) : 0;
+}
+
+typedef struct made { /* of vlk_model_files */
+    train_files *files;
+    const char *dtype; /* NULL: the tokenizer's files alone */
+} made;
+
+static int put_made(void *arg, const char *name, const vlk_buf *bytes, vlk_err *err)
+{
+    const made *to = arg;
+    if (to->dtype || strcmp(name, "tokenizer_config.json") == 0 || strcmp(name, "vocab.json") == 0 ||
+        strcmp(name, "merges.txt") == 0)
+        return take_file(to->files, name, bytes, to->dtype, err);
+    return 0;
+}
+
 int train_files_make(train_files *t, const vlk_model *m, int open_clip, const char *dtype, vlk_err *err)
 {
-    static const char *const hf[] = {"config.json", "preprocessor_config.json", "tokenizer_config.json", "vocab.json",
-                                     "merges.txt"};
-    const size_t n = open_clip ? 1 : sizeof hf / sizeof *hf;
-    for (size_t i = 0; i < n; i++) {
-        const char *name = open_clip ? "open_clip_config.json" : hf[i];
-        train_file *f = file_of(t, name, err);
-        if (!f)
-            return -1;
-        f->bytes.len = 0;
-        if (open_clip ? vlk_model_open_clip_config(m, &f->bytes, err) : vlk_model_hf_file(m, name, &f->bytes, err))
-            return -1;
-        if (i < 2 && edit(f, name, &(edits){dtype, 0}, !open_clip && i == 0, err)) /* as when it is read again */
-            return -1;
-    }
-    return 0;
+    return vlk_model_files(m, open_clip ? VLK_LAYOUT_OPEN_CLIP : VLK_LAYOUT_HF, put_made,
+                           &(made){.files = t, .dtype = dtype}, err);
 }
 
 int train_files_tokenizer(train_files *t, const vlk_model *m, vlk_err *err)
 {
-    static const char *const names[] = {"tokenizer_config.json", "vocab.json", "merges.txt"};
     if (find(t, "vocab.json") < t->n || find(t, "tokenizer.json") < t->n)
         return 0;
-    for (size_t i = 0; i < 3; i++) {
-        train_file *f = file_of(t, names[i], err);
-        if (!f)
-            return -1;
-        f->bytes.len = 0;
-        if (vlk_model_hf_file(m, names[i], &f->bytes, err))
-            return -1;
-    }
-    return 0;
+    return vlk_model_files(m, VLK_LAYOUT_HF, put_made, &(made){.files = t}, err);
 }
 
 /* ---- writing ---------------------------------------------------------------------------------------- */

@@ -19,7 +19,7 @@ static int open_kernel(engine *e, const train_options *o, vlk_err *err)
 int train_learner_open(train_learner *l, const train_options *o, const char *checkpoint, vlk_err *err)
 {
     engine *e = &l->e;
-    vlk_model_options mo = {.share = cli_share(), .want_image = 1, .want_text = 1};
+    vlk_model_options mo = {.share = cli_share(), .want = VLK_CAN_EMBED_IMAGE | VLK_CAN_EMBED_TEXT};
     if (open_kernel(e, o, err))
         return -1;
     if (checkpoint) {
@@ -31,7 +31,7 @@ int train_learner_open(train_learner *l, const train_options *o, const char *che
     } else {
         mo.arch = o->arch;
         mo.image_size = o->image_size;
-        e->model = vlk_model_open(o->model, &mo, err);
+        e->model = vlk_model_open(o->model ? o->model : o->common.default_model, &mo, err);
     }
     if (!e->model)
         return -1;
@@ -67,13 +67,16 @@ static int open_task(train_job *j, vlk_err *err)
 {
     const train_options *o = j->o;
     train_learner *l = &j->learner;
+    vlk_trainable_options locked = {.open_clip = 0};
+    size_t n = 0;
+    if (o->lock.image.given)
+        locked.lock[n++] = (vlk_locked_part){.part = "vision", .open = o->lock.image.open};
+    if (o->lock.text.given)
+        locked.lock[n++] = (vlk_locked_part){.part = "text", .open = o->lock.text.open};
     const vlk_task_options to = {.model = l->e.model,
                                  .tape = l->e.tape,
                                  .dist = j->ranks.dist,
-                                 .locked = {.lock_image = o->lock.image.given,
-                                            .lock_text = o->lock.text.given,
-                                            .unlocked_image = o->lock.image.open,
-                                            .unlocked_text = o->lock.text.open},
+                                 .locked = locked,
                                  .pass = {.train = 1,
                                           .checkpoint = o->checkpoint_blocks,
                                           .patch_dropout = (float)o->patch_dropout,
@@ -83,7 +86,7 @@ static int open_task(train_job *j, vlk_err *err)
                                  .max_loss = o->max_loss,
                                  .own = j->task_options};
     size_t trained = 0;
-    l->came_hf = l->e.info->dialect == VLK_DIALECT_HF;
+    l->came_hf = l->e.info->layout == VLK_LAYOUT_HF;
     l->task = vlk_task_open(j->kind, &to, err);
     if (!l->task || engine_tokenizer(&l->e, err) || check_batch_norm(j, err)) /* the tokenizer follows the layout */
         return -1;

@@ -48,7 +48,7 @@ static int start_id(const train_job *j, char id[65], vlk_err *err)
     const vlk_model_options mo = {.share = cli_share(), .arch = o->arch};
     if (o->config)
         return vlk_model_config_id(o->config, o->tokenizer, o->init, id, err);
-    vlk_model *m = vlk_model_open(o->model, &mo, err);
+    vlk_model *m = vlk_model_open(o->model ? o->model : o->common.default_model, &mo, err);
     if (!m)
         return -1;
     memcpy(id, vlk_model_describe(m)->id, 65);

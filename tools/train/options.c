@@ -203,7 +203,8 @@ const cli_program train_program = {
     .examples = "  itc-train -m clip-emoji-6m --train pairs.tar --val dev.tar --epochs 5 -o run\n"
                 "  itc-train --resume run\n"
                 "  itc-train --plot run other-run -o loss.svg\n"
-                "  itc-train --export run/best --dtype f16 -o my-clip\n"};
+                "  itc-train --export run/best --dtype f16 -o my-clip\n",
+    .model = "clip-emoji-6m"};
 
 static void set_defaults(train_options *o)
 {

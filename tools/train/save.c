@@ -31,7 +31,7 @@ static int save_tensors(train_job *j, const char *folder, const char *name, cons
         goto out;
     for (size_t i = 0; i < j->learner.task->of_model; i++) {
         vlk_train_param_tensor(&params->p[i], &t[i]);
-        if (means)
+        if (means && !params->p[i].frozen)
             t[i].data = vlk_ema_value(means, i);
     }
     for (size_t i = 0; i < counters; i++)

@@ -60,7 +60,7 @@ static int add_batch(train_job *j, const train_set *s, vectors *v, const vlk_loa
     size_t e = eng->info->embed_dim, bad, from = v->n;
     if (vlk_grow(&v->image, &v->image_cap, (v->n + b->rows) * e, sizeof *v->image, err) ||
         vlk_grow(&v->text, &v->text_cap, (v->n + b->rows) * e, sizeof *v->text, err) ||
-        engine_images(eng, v->image + from * e, b->pixels, b->rows, ENGINE_UNIT, &bad, err))
+        engine_images(eng, v->image + from * e, b->pixels, b->rows, VLK_UNIT, &bad, err))
         return -1;
     train_labels_count(j->val.labels, eng, s, b, v->image + from * e, &v->zs);
     vlk_id_list_shorten(ids, 0);
@@ -76,7 +76,7 @@ static int add_batch(train_job *j, const train_set *s, vectors *v, const vlk_loa
                 return -1;
         v->n++;
     }
-    if (v->n > from && engine_texts(eng, v->text + from * e, ids, ENGINE_UNIT, &bad, err))
+    if (v->n > from && engine_texts(eng, v->text + from * e, ids, VLK_UNIT, &bad, err))
         return -1;
     return negatives_count(eng, &v->neg, v->image, v->text, err);
 }

@@ -1,0 +1,101 @@
+/* new.c - models without weights: from a config file, with numbers drawn from a seed. */
+#include "model_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The folder where tokenizer and preprocessor files are looked for. */
+static int set_folder(vlk_model *m, const char *config, const char *folder, vlk_err *err)
+{
+    m->folder = folder ? vlk_strndup(folder, strlen(folder), err) : vlk_path_folder(config, err);
+    return m->folder ? 0 : -1;
+}
+
+/* 1 if the folder has a file of this name, 0 if not, -1 without memory. */
+static int has_file(const char *folder, const char *name, vlk_err *err)
+{
+    char *path = vlk_path_join(folder, name, err);
+    const int there = path ? vlk_is_file(path) : -1;
+    free(path);
+    return there;
+}
+
+/* Does the folder hold merges only, as open_clip's layout has them? Hugging Face's other files follow from these. */
+static int find_merges_only(vlk_model *m, vlk_err *err)
+{
+    const int vocab = has_file(m->folder, "vocab.json", err), both = has_file(m->folder, "tokenizer.json", err),
+              merges = has_file(m->folder, "merges.txt", err);
+    if (vocab < 0 || both < 0 || merges < 0)
+        return -1;
+    m->merges_only = !vocab && !both && merges;
+    return 0;
+}
+
+/* Preprocessing is that beside the config; in Hugging Face's layout, where there is none, that of the tokenizer's
+ * folder. */
+static int configure(vlk_model *m, const char *config, vlk_err *err)
+{
+    vlk_json *j = vlk_model_load_json(m, config, err);
+    char *own = j ? vlk_path_folder(config, err) : NULL;
+    vlk_found f = {.config = j, .path = config, .layout = vlk_layout_of_config(j)};
+    int rc = -1, beside = own ? has_file(own, "preprocessor_config.json", err) : -1;
+    f.folder = beside == 1 ? own : m->folder;
+    if (beside >= 0 && (f.layout != VLK_LAYOUT_HF || find_merges_only(m, err) == 0))
+        rc = vlk_model_configure(m, &f, err);
+    free(own);
+    vlk_json_free(j);
+    return rc;
+}
+
+static int check_init(const vlk_model *m, const char *config, vlk_init init, vlk_err *err)
+{
+    for (size_t i = 0; i < m->parts; i++)
+        if (m->part[i].kind->openai_only && init != VLK_INIT_OPENAI)
+            return vlk_fail(err, VLK_EUSAGE, "%s: a ResNet starts with OpenAI's numbers only", config);
+    return 0;
+}
+
+/* A model with its configs, and with their hash as its id: weights that are drawn have no bytes before. */
+static vlk_model *configured(const char *config, const char *folder, vlk_init init, vlk_err *err)
+{
+    vlk_sha256 s;
+    vlk_model *m = vlk_calloc(1, sizeof *m, err);
+    if (!m)
+        return NULL;
+    m->want = VLK_CAN_EMBED_IMAGE | VLK_CAN_EMBED_TEXT;
+    if (set_folder(m, config, folder, err) == 0 && (m->arena = vlk_arena_new(VLK_MODEL_ARENA, err)) &&
+        configure(m, config, err) == 0 && check_init(m, config, init, err) == 0) {
+        vlk_sha256_init(&s);
+        vlk_sha256_add(&s, m->configs.data, m->configs.len);
+        vlk_sha256_hex(&s, m->info.id);
+        return m;
+    }
+    vlk_model_close(m);
+    return NULL;
+}
+
+int vlk_model_config_id(const char *config, const char *folder, vlk_init init, char id[65], vlk_err *err)
+{
+    vlk_model *m = configured(config, folder, init, err);
+    if (!m)
+        return -1;
+    memcpy(id, m->info.id, 65);
+    vlk_model_close(m);
+    return 0;
+}
+
+vlk_model *vlk_model_new_from_config(const char *config, const char *folder, vlk_init init, uint64_t seed, vlk_err *err)
+{
+    vlk_model *m = configured(config, folder, init, err);
+    if (!m)
+        return NULL;
+    if (vlk_bind(m, err) == 0) {
+        vlk_model_fill_info(m);
+        if (vlk_model_check_preprocess(m, err) == 0) {
+            vlk_model_draw(m, init, seed);
+            return m;
+        }
+    }
+    vlk_model_close(m);
+    return NULL;
+}

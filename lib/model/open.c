@@ -1,0 +1,199 @@
+/* open.c - opening a model: find it, find what it is, bind its weights.
+ *
+ * What says the architecture, in this order: --arch; OpenAI's rules for a TorchScript archive; a config beside the
+ * weights; OpenAI's rules for a plain state dict with OpenAI's mix of f16 and f32. Anything else is refused: activation
+ * and number of heads are in no tensor. The first family that recognises what was found configures the model. */
+#include "model_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CONFIG_BYTES = 16 << 20 };
+
+static const char preprocessor[] = "preprocessor_config.json";
+
+/* ---- files ------------------------------------------------------------------------------------------ */
+
+vlk_json *vlk_model_load_json(vlk_model *m, const char *path, vlk_err *err)
+{
+    vlk_buf b = {0};
+    vlk_json *j = NULL;
+    if (vlk_read_file(&b, path, CONFIG_BYTES, err) == 0 && vlk_buf_add(&m->configs, b.data, b.len, err) == 0)
+        j = vlk_json_parse(b.data ? b.data : "", b.len, path, err);
+    if (!j && err)
+        err->code = err->code == VLK_EFORMAT ? VLK_EMODEL : err->code;
+    vlk_buf_clear(&b);
+    return j;
+}
+
+int vlk_model_load_preprocess(vlk_model *m, const char *folder, vlk_err *err)
+{
+    char *path = vlk_path_join(folder, preprocessor, err);
+    vlk_json *j = NULL;
+    int rc = -1;
+    if (!path)
+        return -1;
+    if (!vlk_is_file(path)) {
+        rc = m->want & VLK_CAN_EMBED_IMAGE
+                 ? vlk_fail(err, VLK_EMODEL, "%s: missing: how images are to be prepared", path)
+                 : 0;
+    } else if ((j = vlk_model_load_json(m, path, err)) &&
+               vlk_preprocess_from_hf(&m->info.preprocess, j, path, err) == 0) {
+        m->has_preprocess = 1;
+        rc = 0;
+    }
+    vlk_json_free(j);
+    free(path);
+    return rc;
+}
+
+int vlk_model_check_preprocess(vlk_model *m, vlk_err *err)
+{
+    size_t w, h;
+    const size_t side = vlk_model_image_side(m);
+    if (!m->has_preprocess)
+        return 0;
+    if (vlk_preprocess_output(&m->info.preprocess, &w, &h, err))
+        return vlk_err_prefix(err, "%s", m->folder);
+    if (w != side || h != side)
+        return vlk_fail(err, VLK_EMODEL,
+                        "%s: preprocessing (its config) gives images of %zux%zu, the model takes %zux%zu", m->folder, w,
+                        h, side, side);
+    vlk_preprocess_levels(&m->info.preprocess, m->levels);
+    return 0;
+}
+
+/* ---- families --------------------------------------------------------------------------------------- */
+
+const vlk_family *vlk_family_of(const vlk_found *f)
+{
+    for (const vlk_family *const *p = vlk_families; *p; p++)
+        if ((*p)->recognise(f))
+            return *p;
+    return NULL;
+}
+
+/* A config of no family: "expected "clip" or "siglip"". */
+static int refuse_type(const vlk_found *f, vlk_err *err)
+{
+    const char *type = vlk_json_str(vlk_json_get(f->config, "model_type"), NULL);
+    vlk_buf known = {0};
+    int rc = 0;
+    for (const vlk_family *const *p = vlk_families; *p && rc == 0; p++)
+        rc = vlk_buf_addf(&known, err, "%s\"%s\"", known.len == 0 ? "" : p[1] ? ", " : " or ", (*p)->type);
+    if (rc == 0)
+        vlk_fail(err, VLK_EMODEL, "%s: model_type: expected %s, found %s%s%s", f->path, known.data, type ? "\"" : "",
+                 type ? type : "none", type ? "\"" : "");
+    vlk_buf_clear(&known);
+    return -1;
+}
+
+int vlk_model_configure(vlk_model *m, const vlk_found *f, vlk_err *err)
+{
+    if (!(m->family = vlk_family_of(f))) {
+        if (f->config)
+            return refuse_type(f, err);
+        return vlk_fail(
+            err, VLK_EMODEL,
+            "%s: weights without a config: expected config.json or open_clip_config.json beside them, or --arch",
+            vlk_weights_path(f->weights));
+    }
+    if (m->family->configure(m, f, err))
+        return -1;
+    m->dialect = vlk_dialect_of(m->family, f->weights, f->config ? f->layout : VLK_LAYOUT_OPEN_CLIP);
+    return 0;
+}
+
+vlk_layout vlk_layout_of_config(const vlk_json *config)
+{
+    return vlk_json_get(config, "model_cfg") || vlk_json_get(config, "vision_cfg") ? VLK_LAYOUT_OPEN_CLIP
+                                                                                   : VLK_LAYOUT_HF;
+}
+
+/* From a config file; what is beside it may say how images are prepared. */
+static int from_file(vlk_model *m, const char *path, vlk_err *err)
+{
+    vlk_json *j = vlk_model_load_json(m, path, err);
+    char *folder = j ? vlk_path_folder(path, err) : NULL;
+    vlk_found f = {
+        .weights = m->weights, .config = j, .path = path, .layout = vlk_layout_of_config(j), .folder = folder};
+    const int rc = folder ? vlk_model_configure(m, &f, err) : -1;
+    free(folder);
+    vlk_json_free(j);
+    return rc;
+}
+
+static int configure(vlk_model *m, const vlk_place *p, const char *arch, vlk_err *err)
+{
+    vlk_found f = {.weights = m->weights, .arch = arch};
+    if (arch && vlk_family_of(&f))
+        return vlk_model_configure(m, &f, err);
+    if (arch && vlk_is_file(arch))
+        return from_file(m, arch, err);
+    if (arch)
+        return vlk_fail(err, VLK_EUSAGE, "--arch %s: neither an architecture that is known (ViT-B-32 ...) nor a file",
+                        arch);
+    const int hf = vlk_layout_of_names(m->weights) == VLK_LAYOUT_HF;
+    const char *own = hf ? p->hf : p->open_clip, *other = hf ? p->open_clip : p->hf;
+    if (vlk_weights_container(m->weights) != VLK_TORCHSCRIPT && (own || other))
+        return from_file(m, own ? own : other, err);
+    return vlk_model_configure(m, &f, err);
+}
+
+/* ---- the model -------------------------------------------------------------------------------------- */
+
+static int open_at(vlk_model *m, vlk_place *p, const vlk_model_options *opt, vlk_err *err)
+{
+    m->folder = p->folder;
+    p->folder = NULL;
+    if (!(m->arena = vlk_arena_new(VLK_MODEL_ARENA, err)) || !(m->weights = vlk_weights_open(p->weights, err)))
+        return -1;
+    if (configure(m, p, opt->arch, err) || vlk_model_check_wants(m, opt->want, err) || vlk_bind(m, err))
+        return -1;
+    if (opt->image_size && opt->image_size != vlk_model_image_side(m) && vlk_model_resize(m, opt->image_size, err))
+        return -1;
+    vlk_model_fill_info(m);
+    if (!isfinite(m->info.logit_scale))
+        return vlk_fail(err, VLK_EVALUE, "%s: logit_scale: its exponential is not finite", p->weights);
+    return vlk_model_check_preprocess(m, err) ? -1 : vlk_model_id(m, err);
+}
+
+vlk_model *vlk_model_open(const char *name, const vlk_model_options *options, vlk_err *err)
+{
+    static const vlk_model_options none = {0};
+    const vlk_model_options *opt = options ? options : &none;
+    vlk_place place = {0};
+    vlk_model *m = vlk_calloc(1, sizeof *m, err);
+    if (!m)
+        return NULL;
+    m->want = opt->want;
+    int rc = name ? vlk_locate(&place, name, opt, err) : vlk_fail(err, VLK_EUSAGE, "no model is named");
+    if (rc == 0 && opt->share && !(m->share = vlk_strndup(opt->share, strlen(opt->share), err)))
+        rc = -1;
+    if (rc == 0)
+        rc = open_at(m, &place, opt, err);
+    vlk_place_clear(&place);
+    if (rc == 0)
+        return m;
+    vlk_model_close(m);
+    return NULL;
+}
+
+void vlk_model_close(vlk_model *m)
+{
+    if (!m)
+        return;
+    for (size_t i = 0; i < m->nbound; i++)
+        vlk_weight_clear(&m->bound[i].p->w);
+    free(m->bound);
+    free(m->counter);
+    free(m->refs);
+    vlk_weights_close(m->weights);
+    vlk_arena_free(m->arena);
+    vlk_tokenizer_free(m->tokenizer);
+    vlk_buf_clear(&m->configs);
+    free(m->folder);
+    free(m->share);
+    free(m);
+}

@@ -1,0 +1,100 @@
+/* resize.c - a position table for another size of image: its grid is resampled, as open_clip does it. */
+#include "model_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Keys' cubic with a = -1/2, the filter of Pillow and of torch's bicubic with antialias, which open_clip takes. */
+static double cubic(double x)
+{
+    const double a = -0.5;
+    x = fabs(x);
+    if (x < 1)
+        return ((a + 2) * x - (a + 3)) * x * x + 1;
+    return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
+}
+
+/* Weights of `from` cells for cell i of `to`: the filter is as wide as the cells that it joins. */
+static void weights(double *w, size_t from, size_t to, size_t i)
+{
+    const double ratio = (double)from / (double)to, wide = ratio > 1 ? ratio : 1, centre = ((double)i + 0.5) * ratio;
+    double sum = 0;
+    for (size_t j = 0; j < from; j++)
+        sum += w[j] = cubic(((double)j + 0.5 - centre) / wide);
+    for (size_t j = 0; j < from; j++)
+        w[j] /= sum;
+}
+
+/* Grid of `from` x `from` rows of d to `to` x `to`. */
+static int resample(vlk_model *m, float *out, const float *in, size_t from, size_t to, size_t d, vlk_err *err)
+{
+    double *wy = vlk_arena_alloc(m->arena, 2 * from * sizeof *wy, err), *wx = wy + from;
+    double *sum = wy ? vlk_arena_alloc(m->arena, d * sizeof *sum, err) : NULL;
+    if (!sum)
+        return -1;
+    for (size_t y = 0; y < to; y++)
+        for (size_t x = 0; x < to; x++) {
+            weights(wy, from, to, y);
+            weights(wx, from, to, x);
+            memset(sum, 0, d * sizeof *sum);
+            for (size_t i = 0; i < from; i++)
+                for (size_t j = 0; j < from && wy[i] != 0; j++)
+                    for (size_t k = 0; k < d && wx[j] != 0; k++)
+                        sum[k] += wy[i] * wx[j] * in[(i * from + j) * d + k];
+            for (size_t k = 0; k < d; k++)
+                out[(y * to + x) * d + k] = (float)sum[k];
+        }
+    return 0;
+}
+
+/* The table of g for images of `image` pixels: (rows, width). */
+static float *resized(vlk_model *m, const vlk_image_grid *g, size_t image, size_t *rows, vlk_err *err)
+{
+    const size_t from = *g->side / g->cell, to = image / g->cell, d = g->width;
+    const vlk_weight *w = &g->positions->w;
+    *rows = to * to + g->extra;
+    float *old = vlk_arena_alloc(m->arena, w->n * d * sizeof *old, err);
+    float *table = old ? vlk_arena_alloc(m->arena, *rows * d * sizeof *table, err) : NULL;
+    if (!table)
+        return NULL;
+    vlk_to_f32(old, w->data, w->dtype, w->n * d);
+    memcpy(table, old, g->extra * d * sizeof *table);
+    return resample(m, table + g->extra * d, old + g->extra * d, from, to, d, err) ? NULL : table;
+}
+
+/* Sides of the preprocessing grow with the image. */
+static void resize_preprocess(vlk_preprocess *r, size_t from, size_t to)
+{
+    r->size_w = r->size_w * to / from;
+    r->size_h = r->size_h * to / from;
+    r->crop_w = r->crop_w * to / from;
+    r->crop_h = r->crop_h * to / from;
+}
+
+int vlk_model_resize(vlk_model *m, size_t image, vlk_err *err)
+{
+    vlk_part *part = vlk_model_part(m, "vision");
+    vlk_image_grid g;
+    size_t rows;
+    part->kind->grid(&g, part);
+    if (g.cell == 0 || image < g.cell || image > VLK_MAX_IMAGE || (g.whole && image % g.cell))
+        return vlk_fail(err, VLK_EUSAGE, "%s: no model for images of %zu can be made of one for %zu", m->folder, image,
+                        *g.side);
+    const float *table = resized(m, &g, image, &rows, err);
+    if (!table)
+        return -1;
+    vlk_weight *w = &g.positions->w;
+    m->part_info[part - m->part].parameters += rows * g.width - w->n * g.width;
+    w->data = table;
+    w->dtype = VLK_F32;
+    w->n = rows;
+    w->map = NULL;
+    w->map_bytes = 0;
+    for (size_t i = 0; i < m->nbound; i++)
+        if (m->bound[i].p == g.positions)
+            m->bound[i].tensor = NULL; /* not that of the file any more */
+    if (m->has_preprocess)
+        resize_preprocess(&m->info.preprocess, *g.side, image);
+    *g.side = image;
+    return 0;
+}

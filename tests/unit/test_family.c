@@ -1,0 +1,266 @@
+/* test_family.c - a family from outside (tests/family/toy.c): the ordinary programs, linked with its list of families,
+ * open, embed, train and save a model of it.
+ *
+ * The model is tests/data/clip-train's in the toy's names and shapes, so that all numbers must be those of CLIP: the
+ * vectors bit for bit, and the weights after a training step. */
+#define _GNU_SOURCE /* mkdtemp */
+#include "../../lib/stream/stream.h"
+#include "../tap.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char tmp[] = "/tmp/vlk-family-XXXXXX";
+static char bin[1024];
+static const char clip[] = "tests/data/clip-train/model";
+
+/* ---- files and programs -------------------------------------------------------------------------------- */
+
+/* A path in the scratch folder; the last eight are valid. */
+static const char *at(const char *name)
+{
+    static char path[8][256];
+    static int n;
+    n = (n + 1) % 8;
+    snprintf(path[n], sizeof path[n], "%s/%s", tmp, name);
+    return path[n];
+}
+
+/* Runs bin/NAME with its standard output and error in files; the status. */
+static int run(const char *name, const char *out, const char *const *args)
+{
+    const char *argv[24] = {NULL};
+    char program[1100];
+    int status = -1;
+    snprintf(program, sizeof program, "%s%s", name[0] == '/' ? "" : bin, name);
+    argv[0] = program;
+    for (size_t i = 0; args[i]; i++)
+        argv[i + 1] = args[i];
+    pid_t child = fork();
+    if (child == 0) {
+        if (!freopen(out, "w", stdout) || !freopen(at("err"), "w", stderr))
+            _exit(126);
+        execv(program, (char *const *)(uintptr_t)argv);
+        _exit(127);
+    }
+    return child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status) ? -1 : WEXITSTATUS(status);
+}
+
+static void read_text(vlk_buf *b, const char *path)
+{
+    vlk_err err;
+    b->len = 0;
+    CHECK(vlk_read_file(b, path, 1 << 20, &err) == 0, "%s", err.msg);
+}
+
+static void put(const char *name, const char *text, size_t n)
+{
+    FILE *f = fopen(at(name), "wb");
+    CHECK(f && fwrite(text, 1, n, f) == n && fclose(f) == 0, "%s", name);
+}
+
+/* ---- CLIP's tensors in the toy's names --------------------------------------------------------------------- */
+
+typedef struct toy_name {
+    const char *toy, *clip[3]; /* three: stacked */
+    int turned;
+} toy_name;
+#define NORM(toy, clip)                                                                                                \
+    {toy ".gain", {clip ".weight"}, 0},                                                                                \
+    {                                                                                                                  \
+        toy ".shift", {clip ".bias"}, 0                                                                                \
+    }
+#define LINEAR(toy, clip)                                                                                              \
+    {toy ".weight", {clip ".weight"}, 0},                                                                              \
+    {                                                                                                                  \
+        toy ".bias", {clip ".bias"}, 0                                                                                 \
+    }
+#define LAYER(toy, clip)                                                                                               \
+    NORM(toy ".norm1", clip ".layer_norm1"),                                                                           \
+        {toy ".look.weight",                                                                                           \
+         {clip ".self_attn.q_proj.weight", clip ".self_attn.k_proj.weight", clip ".self_attn.v_proj.weight"},          \
+         0},                                                                                                           \
+        {toy ".look.bias",                                                                                             \
+         {clip ".self_attn.q_proj.bias", clip ".self_attn.k_proj.bias", clip ".self_attn.v_proj.bias"},                \
+         0},                                                                                                           \
+        LINEAR(toy ".tell", clip ".self_attn.out_proj"), NORM(toy ".norm2", clip ".layer_norm2"),                      \
+        LINEAR(toy ".up", clip ".mlp.fc1"), LINEAR(toy ".down", clip ".mlp.fc2")
+#define V "vision_model."
+#define T "text_model."
+
+static const toy_name names[] = {
+    {"eye.patches", {V "embeddings.patch_embedding.weight"}, 0},
+    {"eye.class", {V "embeddings.class_embedding"}, 0},
+    {"eye.places", {V "embeddings.position_embedding.weight"}, 0},
+    NORM("eye.norm_in", V "pre_layrnorm"),
+    NORM("eye.norm_out", V "post_layernorm"),
+    {"eye_to_space", {"visual_projection.weight"}, 1},
+    LAYER("eye.layer0", V "encoder.layers.0"),
+    LAYER("eye.layer1", V "encoder.layers.1"),
+    {"ear.words", {T "embeddings.token_embedding.weight"}, 0},
+    {"ear.places", {T "embeddings.position_embedding.weight"}, 0},
+    NORM("ear.norm_out", T "final_layer_norm"),
+    {"ear_to_space", {"text_projection.weight"}, 1},
+    LAYER("ear.layer0", T "encoder.layers.0"),
+    LAYER("ear.layer1", T "encoder.layers.1"),
+    {"temperature", {"logit_scale"}, 0},
+};
+enum { NAMES = sizeof names / sizeof names[0] };
+
+/* The tensor of a toy name, made of CLIP's (f32, dense); its numbers are the caller's to free. */
+static vlk_tensor renamed(const vlk_weights *w, const toy_name *n)
+{
+    const vlk_tensor *t = vlk_weights_find(w, n->clip[0]);
+    vlk_tensor r = {.name = n->toy};
+    if (!CHECK(t && t->dtype == VLK_F32, "%s", n->clip[0]))
+        return r;
+    const size_t count = vlk_tensor_count(t), parts = n->clip[1] ? 3 : 1;
+    float *f = calloc(parts * count, sizeof *f);
+    for (size_t p = 0; p < parts; p++)
+        memcpy(f + p * count, vlk_weights_find(w, n->clip[p])->data, count * sizeof *f);
+    r.data = f;
+    r.rank = t->rank;
+    memcpy(r.dim, t->dim, sizeof r.dim);
+    if (parts == 3)
+        r.dim[0] *= 3;
+    if (n->turned) {
+        const float *from = t->data;
+        r.dim[0] = t->dim[1];
+        r.dim[1] = t->dim[0];
+        for (size_t i = 0; i < t->dim[0]; i++)
+            for (size_t j = 0; j < t->dim[1]; j++)
+                f[j * t->dim[0] + i] = from[i * t->dim[1] + j];
+    }
+    vlk_tensor_set_dense(&r);
+    return r;
+}
+
+static void make_model(void)
+{
+    static const char config[] = "{\"model_type\": \"toy\", \"space\": 24,\n"
+                                 " \"eye\": {\"side\": 32, \"patch\": 8, \"width\": 36, \"heads\": 3, \"layers\": 2, "
+                                 "\"hidden\": 144},\n"
+                                 " \"ear\": {\"words\": 634, \"length\": 24, \"width\": 32, \"heads\": 2, \"layers\": "
+                                 "2, \"hidden\": 128}}\n";
+    static const char *const copied[] = {"preprocessor_config.json", "vocab.json", "merges.txt",
+                                         "tokenizer_config.json"};
+    vlk_err err = {0};
+    vlk_buf b = {0};
+    char path[256];
+    vlk_tensor t[NAMES + 1];
+    const float nothing = 0;
+    snprintf(path, sizeof path, "%s/model.safetensors", clip);
+    vlk_weights *w = vlk_weights_open(path, &err);
+    const char *folder[] = {"-p", at("toy"), NULL};
+    if (!CHECK(w && run("/bin/mkdir", at("out"), folder) == 0, "%s", err.msg))
+        return;
+    for (size_t i = 0; i < NAMES; i++)
+        t[i] = renamed(w, &names[i]);
+    t[NAMES] = (vlk_tensor){.name = "eye.momentum.queue", .data = &nothing, .rank = 1, .dim = {1}, .stride = {1}};
+    CHECK(vlk_safetensors_write(at("toy/model.safetensors"), t, NAMES + 1, VLK_F32, NULL, 0, &err) == 0, "%s", err.msg);
+    for (size_t i = 0; i < NAMES; i++)
+        free((void *)(uintptr_t)t[i].data);
+    vlk_weights_close(w);
+    put("toy/config.json", config, strlen(config));
+    for (size_t i = 0; i < sizeof copied / sizeof copied[0]; i++) {
+        char name[64];
+        snprintf(path, sizeof path, "%s/%s", clip, copied[i]);
+        snprintf(name, sizeof name, "toy/%s", copied[i]);
+        read_text(&b, path);
+        put(name, b.data, b.len);
+    }
+    vlk_buf_clear(&b);
+}
+
+/* ---- what the programs do with it ---------------------------------------------------------------------------- */
+
+/* The output of both, which must be equal and not empty. */
+static void same_output(const char *what, const char *a, const char *b)
+{
+    vlk_buf x = {0}, y = {0};
+    read_text(&x, a);
+    read_text(&y, b);
+    CHECK(x.len > 0 && x.len == y.len && memcmp(x.data, y.data, x.len) == 0, "%s: %zu and %zu bytes differ", what,
+          x.len, y.len);
+    vlk_buf_clear(&x);
+    vlk_buf_clear(&y);
+}
+
+static void test_embed(void)
+{
+    vlk_buf said = {0};
+    put("texts", "a red bus\nthe sea at night\n", 27);
+    const char *images[] = {"-m", at("toy"), "share/samples/pear.jpg", "share/samples/dolphin.png", NULL};
+    CHECK(run("tests/family/clip-embed", at("a"), images) == 0, "images by the toy");
+    images[1] = clip;
+    CHECK(run("clip-embed", at("b"), images) == 0, "images by CLIP");
+    same_output("images", at("a"), at("b"));
+    const char *texts[] = {"-m", at("toy"), "--text", at("texts"), NULL};
+    CHECK(run("tests/family/clip-embed", at("a"), texts) == 0, "texts by the toy");
+    const char *same[] = {"-m", clip, "--text", at("texts"), NULL};
+    CHECK(run("clip-embed", at("b"), same) == 0, "texts by CLIP");
+    same_output("texts", at("a"), at("b"));
+    const char *info[] = {"-m", at("toy"), "--info", NULL};
+    CHECK(run("tests/family/clip-embed", at("a"), info) == 0, "--info");
+    read_text(&said, at("a"));
+    CHECK(strstr(said.data, "\"family\": \"toy\"") && strstr(said.data, "\"width\": 36"), "--info: %s", said.data);
+    CHECK(run("clip-embed", at("a"), info) == 2, "without its line in the list");
+    read_text(&said, at("err"));
+    CHECK(strstr(said.data, "expected \"clip\" or \"siglip\", found \"toy\""), "%s", said.data);
+    vlk_buf_clear(&said);
+}
+
+static int train(const char *program, const char *model, const char *out)
+{
+    const char *args[] = {"-q", "-m",       model, "--train",   "tests/data/clip-train-cli/pairs.tar",
+                          "-b", "4",        "-o",  at(out),     "--steps",
+                          "2",  "--warmup", "0",   "--lr-text", "1e-3",
+                          NULL};
+    return run(program, at("out"), args);
+}
+
+static void test_train(void)
+{
+    vlk_err err = {0};
+    vlk_buf said = {0};
+    CHECK(train("tests/family/itc-train", at("toy"), "toy-run") == 0, "the toy is trained");
+    read_text(&said, at("err"));
+    CHECK(train("itc-train", clip, "clip-run") == 0, "CLIP is trained: %s", said.data);
+    vlk_weights *got = vlk_weights_open(at("toy-run/last/model.safetensors"), &err);
+    vlk_weights *want = vlk_weights_open(at("clip-run/last/model.safetensors"), &err);
+    if (CHECK(got && want, "%s", err.msg)) {
+        CHECK(vlk_weights_count(got) == NAMES, "%zu tensors, all with the toy's names", vlk_weights_count(got));
+        for (size_t i = 0; i < NAMES; i++) {
+            const vlk_tensor w = renamed(want, &names[i]), *g = vlk_weights_find(got, names[i].toy);
+            CHECK(g && g->rank == w.rank && memcmp(g->dim, w.dim, (size_t)w.rank * sizeof *w.dim) == 0 &&
+                      memcmp(g->data, w.data, vlk_tensor_count(&w) * sizeof(float)) == 0,
+                  "%s after two steps", names[i].toy);
+            free((void *)(uintptr_t)w.data);
+        }
+    }
+    vlk_weights_close(got);
+    vlk_weights_close(want);
+    const char *again[] = {"-m", at("toy-run/last"), "share/samples/pear.jpg", NULL};
+    CHECK(run("tests/family/clip-embed", at("a"), again) == 0, "the checkpoint is opened");
+    again[1] = at("clip-run/last");
+    CHECK(run("clip-embed", at("b"), again) == 0, "CLIP's");
+    same_output("an image by the checkpoints", at("a"), at("b"));
+    vlk_buf_clear(&said);
+}
+
+int main(int argc, char **argv)
+{
+    const char *slash = strrchr(argv[0], '/'); /* build/MODE/tests/unit/test_family */
+    (void)argc;
+    snprintf(bin, sizeof bin, "%.*s/../../", slash ? (int)(slash - argv[0]) : 1, slash ? argv[0] : ".");
+    if (!CHECK(mkdtemp(tmp), "%s", tmp))
+        return tap_end();
+    make_model();
+    test_embed();
+    test_train();
+    const char *remove[] = {"-r", tmp, NULL};
+    CHECK(run("/bin/rm", "/dev/null", remove) == 0, "%s: cannot be removed", tmp);
+    return tap_end();
+}
