@@ -208,7 +208,7 @@ help:
 ## lint         layers, one-file rules, format, warnings, cppcheck, lengths, options against help and manual
 ## bench        speed beside the machine's limit (and peers, with PEERS=a Python that has them)
 ## fuzz         every parser, FUZZ_SECONDS each (600)
-## demo         search, labels and a contact sheet on the sample pictures
+## demo         search, labels and a contact sheet on the sample images
 ## deps         installs the Debian packages that are missing, developers' tools included (quickstart: those for running)
 ## install      into DESTDIR and PREFIX (/usr/local) or GNU's bindir, libdir ...; install-strip without debug symbols
 ## uninstall    removes all that install put there

@@ -6,8 +6,9 @@
  *     SigLIP (arXiv 2303.15343):  L = 1/N sum_ij softplus(-z_ij (S_ij + b)),  G = -z sigmoid(-z (S + b)) / N
  *     df = s G g,  dg = s G^T f,  dt = sum G S,  db = sum G;  through the normalisation in the kernel
  *
- * S is made in blocks of rows: the first pass finds the sums of rows and columns, the second one G. One block is made
- * once. Products are f32 whatever the kernel's arithmetic is; sums of exponentials are double and taken in order. */
+ * S is computed in blocks of rows: the first pass finds the sums of rows and columns, the second one G. If there is
+ * only one block, it is computed once. Products are f32 whatever the kernel's arithmetic is; sums of exponentials are
+ * double and added in order. */
 #include "head.h"
 
 #include <math.h>
@@ -61,7 +62,7 @@ static void row_sums(void *arg, size_t task, int thread)
     }
 }
 
-/* Columns go on from block to block: a new maximum scales what was summed. */
+/* Columns continue from block to block: a new maximum rescales the sums so far. */
 static void column_sums(void *arg, size_t task, int thread)
 {
     const loss *l = arg;
@@ -81,7 +82,7 @@ static void column_sums(void *arg, size_t task, int thread)
 
 /* ---- G ------------------------------------------------------------------------------------------- */
 
-/* S to G in place. max[j] holds the lse of column j by now. */
+/* S to G in place. max[j] now holds the lse of column j. */
 static void gradient_rows(void *arg, size_t task, int thread)
 {
     const loss *l = arg;
@@ -130,7 +131,7 @@ static int gradients(loss *l, vlk_err *err)
     const vlk_weight w = {.name = "text features", .data = l->g, .n = l->m, .k = l->e, .stride = l->e};
     float *df = l->df + l->first * l->e;
     run(l, gradient_rows, l->rows, TASK_ROWS);
-    if (vlk_gemm_nn(l->k, df, l->block, l->rows, &w, 0, err) != 0)
+    if (vlk_gemm_nn(l->k, df, l->block, l->rows, &w, 0, err))
         return -1;
     for (size_t i = 0; i < l->rows * l->e; i++)
         df[i] *= (float)l->s;
@@ -143,7 +144,7 @@ static int compute(loss *l, vlk_itc_grad *out, vlk_err *err)
     for (size_t j = 0; j < l->n; j++)
         l->max[j] = -INFINITY;
     for (size_t at = 0; at < l->n; at += BLOCK_ROWS) {
-        if (make_block(l, at, err) != 0)
+        if (make_block(l, at, err))
             return -1;
         run(l, row_sums, l->rows, TASK_ROWS);
         if (l->kind == VLK_ITC_INFONCE)
@@ -156,7 +157,7 @@ static int compute(loss *l, vlk_itc_grad *out, vlk_err *err)
         sum += l->max[j] / (2.0 * (double)l->n);
     }
     for (size_t at = 0; at < l->n; at += BLOCK_ROWS)
-        if ((l->n > BLOCK_ROWS && make_block(l, at, err) != 0) || gradients(l, err) != 0)
+        if ((l->n > BLOCK_ROWS && make_block(l, at, err)) || gradients(l, err))
             return -1;
     for (size_t i = 0; i < l->n; i++) {
         gs += l->row_gs[i];
@@ -178,10 +179,10 @@ int vlk_itc_loss(vlk_kernel *k, vlk_itc_kind kind, const vlk_itc_batch *b, vlk_i
     const size_t rows = b->n < BLOCK_ROWS ? b->n : BLOCK_ROWS;
     size_t floats, block;
     if (b->n == 0 || b->e == 0)
-        return vlk_fail(err, VLK_EUSAGE, "a contrastive loss of %zu pairs of width %zu", b->n, b->e);
+        return vlk_fail(err, VLK_EUSAGE, "contrastive loss: %zu pairs of width %zu", b->n, b->e);
     if (b->extra > SIZE_MAX - b->n || vlk_mul(rows, l.m, &block) != 0 || vlk_mul(l.m, 5 * b->e + 2, &floats) != 0 ||
         block > SIZE_MAX / 8 - floats)
-        return vlk_fail(err, VLK_EMEM, "no memory for a contrastive loss of %zu pairs", b->n);
+        return vlk_fail(err, VLK_EMEM, "contrastive loss: no memory for %zu pairs", b->n);
     float *mem = vlk_calloc(floats + block, sizeof *mem, err);
     double *sums = vlk_calloc(6 * b->n, sizeof *sums, err);
     int rc = -1;

@@ -1,5 +1,5 @@
-/* tree.c - folders as wholes: listed, removed, written to disk. Works with descriptors, so that no name can lead
- * out of the folder: links are removed, never followed. */
+/* tree.c - whole folders: listed, removed, written to disk. Uses descriptors, so that no name can lead out of the
+ * folder: links are removed, never followed. */
 #include "stream.h"
 
 #include <dirent.h>
@@ -16,7 +16,7 @@ int vlk_tree_names(int dir, vlk_names_fn *fn, void *arg, const char *path, vlk_e
 {
     int rc = -1, fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *d = fd < 0 ? NULL : fdopendir(fd);
-    if (d == NULL) {
+    if (!d) {
         vlk_fail_errno(err, "%s: cannot read the folder", path);
         if (fd >= 0)
             close(fd);
@@ -25,13 +25,13 @@ int vlk_tree_names(int dir, vlk_names_fn *fn, void *arg, const char *path, vlk_e
     for (;;) {
         errno = 0;
         const struct dirent *e = readdir(d);
-        if (e == NULL && errno != 0) {
+        if (!e && errno != 0) {
             vlk_fail_errno(err, "%s: cannot read the folder", path);
             goto out;
         }
-        if (e == NULL)
+        if (!e)
             break;
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && fn(arg, e->d_name, err) != 0)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && fn(arg, e->d_name, err))
             goto out;
     }
     rc = 0;
@@ -50,10 +50,10 @@ static int remove_at(void *arg, const char *name, vlk_err *err)
     const walk *w = arg;
     if (unlinkat(w->dir, name, 0) == 0 || errno == ENOENT)
         return 0;
-    if (errno != EISDIR && errno != EPERM) /* EPERM: what POSIX has for a folder */
+    if (errno != EISDIR && errno != EPERM) /* EPERM: POSIX's error for a folder */
         return vlk_fail_errno(err, "%s: cannot remove %s", w->path, name);
     if (w->depth == 0)
-        return vlk_fail(err, VLK_ELIMIT, "%s: %s: folders too deep to be removed", w->path, name);
+        return vlk_fail(err, VLK_ELIMIT, "%s: %s: folders are nested too deep to be removed", w->path, name);
     int fd = openat(w->dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return vlk_fail_errno(err, "%s: cannot remove %s", w->path, name);
@@ -77,7 +77,7 @@ static int sync_at(void *arg, const char *name, vlk_err *err)
     struct stat st;
     int rc = 0;
     if (fstatat(w->dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-        return vlk_fail_errno(err, "%s: cannot look at %s", w->path, name);
+        return vlk_fail_errno(err, "%s: cannot stat %s", w->path, name);
     if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
         return 0;
     int fd = openat(w->dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);

@@ -1,11 +1,11 @@
 /* adamw.c - Adam with decoupled weight decay, and the norm of gradients.
  *
  * D. P. Kingma, J. Ba: Adam. 2015. I. Loshchilov, F. Hutter: Decoupled weight decay regularization. 2019.
- *     p -= lr decay p                       (where the parameter is decayed)
+ *     p -= lr decay p                       (if the parameter is decayed)
  *     m  = b1 m + (1 - b1) g,   v = b2 v + (1 - b2) g^2
  *     p -= lr / (1 - b1^t)  m / (sqrt(v) / sqrt(1 - b2^t) + eps)        t = 1, 2 ...
- * The constants of a step are worked out in double, the loops are in float, elementwise: the same bits for any cut and
- * with any vector width (no operation is fused). */
+ * The constants of a step are computed in double, the loops are in float, elementwise: the same bits for any split and
+ * any vector width (no operation is fused). */
 #include "adamw_internal.h"
 #include "train_internal.h"
 
@@ -32,7 +32,7 @@ static int check_options(const vlk_adamw_options *o, vlk_err *err)
 vlk_adamw *vlk_adamw_new(const vlk_train_params *params, const vlk_adamw_options *o, vlk_pool *pool, vlk_err *err)
 {
     vlk_adamw *a = NULL;
-    if (check_options(o, err) != 0 || (a = vlk_calloc(1, sizeof *a, err)) == NULL)
+    if (check_options(o, err) || (a = vlk_calloc(1, sizeof *a, err)) == NULL)
         return NULL;
     a->params = params;
     a->o = *o;
@@ -47,7 +47,7 @@ vlk_adamw *vlk_adamw_new(const vlk_train_params *params, const vlk_adamw_options
 
 void vlk_adamw_free(vlk_adamw *a)
 {
-    if (a == NULL)
+    if (!a)
         return;
     free(a->pieces.piece);
     free(a->sums);
@@ -59,7 +59,7 @@ void vlk_adamw_free(vlk_adamw *a)
 
 /* ---- the norm ----------------------------------------------------------------------------------- */
 
-/* Eight sums side by side, joined in a fixed tree: what a vector unit does, written out. */
+/* Eight sums side by side, added in a fixed tree: what a vector unit does, written out. */
 static double sum_of_squares(const float *x, size_t n)
 {
     double s[8] = {0};
@@ -122,7 +122,7 @@ static void step_task(void *arg, size_t task, int thread)
             &s->a->numbers[c->p]);
 }
 
-/* pow would do for 1 - b^t, but loses digits where b is near 1 and t is 1. */
+/* pow would give 1 - b^t, but loses digits if b is near 1 and t is 1. */
 static double one_minus_power(double beta, uint64_t t)
 {
     return beta > 0 ? -expm1((double)t * log(beta)) : 1;

@@ -1,15 +1,15 @@
 /* dist.c - several processes by MPI: the only user of mpi.h (MPI: A Message-Passing Interface Standard, 3.1).
  *
- * The library is opened when a launcher has begun several ranks, and not before: a program that runs alone neither
- * loads it nor needs it to be there, and nothing that links libvlk.a links MPI. Its handles are addresses of objects in
- * the library, as Open MPI has them. What a call means for training stands in ranks.c. */
+ * The library is opened only if a launcher has started several ranks: a single process neither loads nor needs it, and
+ * nothing that links libvlk.a links MPI. Its handles are addresses of objects in the library, as in Open MPI. ranks.c
+ * says what a call means for training. */
 #include "dist_internal.h"
 
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Launchers say how many they begin; PMIx alone says only which one this is. */
+/* Launchers say how many ranks they start; PMIx alone says only which one this is. */
 size_t vlk_dist_launched(void)
 {
     static const char *const sizes[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"};
@@ -52,9 +52,10 @@ struct vlk_dist_mpi {
     int *count, *at; /* (ranks) */
 };
 
-/* dlsym gives an object's pointer, which C does not convert to a function's; POSIX says that their bits are the same.
+/* dlsym returns an object pointer, which C does not convert to a function pointer; POSIX says that their bits are the
+ * same.
  */
-static int find(void *lib, const char *name, void *to, vlk_err *err)
+static int find_symbol(void *lib, const char *name, void *to, vlk_err *err)
 {
     void *at = dlsym(lib, name);
     if (!at)
@@ -65,18 +66,20 @@ static int find(void *lib, const char *name, void *to, vlk_err *err)
 
 static int load(struct vlk_dist_mpi *m, vlk_err *err)
 {
-    /* Its modules look for its names in the whole process. Never closed. */
+    /* Its modules look up its names in the whole process. Never closed. */
     void *lib = dlopen("libmpi.so.40", RTLD_NOW | RTLD_GLOBAL);
     lib = lib ? lib : dlopen("libmpi.so", RTLD_NOW | RTLD_GLOBAL);
     if (!lib)
-        return vlk_fail(err, VLK_EUNSUPPORTED, "several ranks were begun, and MPI cannot be opened: %s", dlerror());
+        return vlk_fail(err, VLK_EUNSUPPORTED, "several ranks were started, but MPI cannot be opened: %s", dlerror());
 #define FIND(name)                                                                                                     \
-    if (find(lib, "MPI_" #name, &m->name, err) != 0)                                                                   \
+    if (find_symbol(lib, "MPI_" #name, &m->name, err))                                                                 \
         return -1;
     FUNCTIONS(FIND)
 #undef FIND
-    return find(lib, "ompi_mpi_comm_world", &m->world, err) || find(lib, "ompi_mpi_byte", &m->byte, err) ||
-                   find(lib, "ompi_mpi_float", &m->wide, err) || find(lib, "ompi_mpi_errors_return", &m->returns, err)
+    return find_symbol(lib, "ompi_mpi_comm_world", &m->world, err) ||
+                   find_symbol(lib, "ompi_mpi_byte", &m->byte, err) ||
+                   find_symbol(lib, "ompi_mpi_float", &m->wide, err) ||
+                   find_symbol(lib, "ompi_mpi_errors_return", &m->returns, err)
                ? -1
                : 0;
 }
@@ -97,22 +100,22 @@ static int usable(const vlk_dist *d, vlk_err *err)
     return d->broken ? vlk_fail(err, VLK_EIO, "rank %zu: the other ranks cannot be reached", d->rank) : 0;
 }
 
-static int begin(vlk_dist *d, vlk_err *err)
+static int start(vlk_dist *d, vlk_err *err)
 {
     struct vlk_dist_mpi *m = d->mpi;
     int level, rank = 0, ranks = 0;
-    if (load(m, err) != 0 || check(d, m->Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level), "begin", err) != 0)
+    if (load(m, err) || check(d, m->Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level), "begin", err))
         return -1;
     m->Comm_set_errhandler(m->world, m->returns);
-    if (check(d, m->Comm_rank(m->world, &rank), "count ranks", err) != 0 ||
+    if (check(d, m->Comm_rank(m->world, &rank), "count ranks", err) ||
         check(d, m->Comm_size(m->world, &ranks), "count ranks", err) != 0)
         return -1;
     d->rank = (size_t)rank;
     d->ranks = (size_t)ranks;
     size_t said = vlk_dist_launched();
     if (said != SIZE_MAX && said != d->ranks)
-        return vlk_fail(err, VLK_EUSAGE, "the launcher began %zu ranks, MPI sees %zu: it is another MPI's", said,
-                        d->ranks);
+        return vlk_fail(err, VLK_EUSAGE, "the launcher started %zu ranks, MPI sees %zu: it belongs to another MPI",
+                        said, d->ranks);
     m->count = vlk_calloc(d->ranks, sizeof *m->count, err);
     m->at = vlk_calloc(d->ranks, sizeof *m->at, err);
     return m->count && m->at ? 0 : -1;
@@ -121,7 +124,7 @@ static int begin(vlk_dist *d, vlk_err *err)
 vlk_dist *vlk_dist_open(vlk_err *err)
 {
     vlk_dist *d = vlk_calloc(1, sizeof *d, err);
-    if (d && (d->mpi = vlk_calloc(1, sizeof *d->mpi, err)) && begin(d, err) == 0)
+    if (d && (d->mpi = vlk_calloc(1, sizeof *d->mpi, err)) && start(d, err) == 0)
         return d;
     if (d && d->ranks) /* the others must not wait for us */
         d->broken = 1;
@@ -147,13 +150,13 @@ void vlk_dist_close(vlk_dist *d)
     free(d);
 }
 
-/* Looks busily for a moment, then ever more seldom. */
+/* Polls busily for a moment, then less and less often. */
 static int wait_for(vlk_dist *d, MPI_Request *r, vlk_err *err)
 {
     struct timespec pause = {0, 20000};
     int done = 0;
     for (int i = 0; !done; i++) {
-        if (check(d, d->mpi->Test(r, &done, MPI_STATUS_IGNORE), "wait", err) != 0)
+        if (check(d, d->mpi->Test(r, &done, MPI_STATUS_IGNORE), "wait", err))
             return -1;
         if (done || i < 200)
             continue;
@@ -168,7 +171,7 @@ int vlk_dist_raw_gather(vlk_dist *d, const void *mine, size_t bytes, void *all, 
 {
     const struct vlk_dist_mpi *m = d->mpi;
     MPI_Request r;
-    if (usable(d, err) != 0)
+    if (usable(d, err))
         return -1;
     if (bytes > INT_MAX)
         return vlk_fail(err, VLK_ELIMIT, "%zu bytes are too many for a message", bytes);
@@ -183,11 +186,11 @@ int vlk_dist_raw_gatherv(vlk_dist *d, const void *mine, const size_t *count, int
     const struct vlk_dist_mpi *m = d->mpi;
     MPI_Datatype type = wide ? m->wide : m->byte;
     size_t at = 0;
-    if (usable(d, err) != 0)
+    if (usable(d, err))
         return -1;
     for (size_t i = 0; i < d->ranks; i++) {
         if (count[i] > INT_MAX - at) /* the same on all ranks */
-            return vlk_fail(err, VLK_ELIMIT, "the batch is too large: more than %d numbers to be gathered", INT_MAX);
+            return vlk_fail(err, VLK_ELIMIT, "the batch is too large: more than %d numbers to gather", INT_MAX);
         m->count[i] = (int)count[i];
         m->at[i] = (int)at;
         at += count[i];
@@ -198,11 +201,11 @@ int vlk_dist_raw_gatherv(vlk_dist *d, const void *mine, const size_t *count, int
 int vlk_dist_raw_broadcast(vlk_dist *d, void *p, size_t bytes, size_t from, vlk_err *err)
 {
     const size_t most = (size_t)1 << 28;
-    if (usable(d, err) != 0)
+    if (usable(d, err))
         return -1;
     for (size_t at = 0; at < bytes; at += most) {
         int n = (int)(bytes - at < most ? bytes - at : most);
-        if (check(d, d->mpi->Bcast((char *)p + at, n, d->mpi->byte, (int)from, d->mpi->world), "broadcast", err) != 0)
+        if (check(d, d->mpi->Bcast((char *)p + at, n, d->mpi->byte, (int)from, d->mpi->world), "broadcast", err))
             return -1;
     }
     return 0;
@@ -223,11 +226,11 @@ int vlk_dist_raw_floats(vlk_dist *d, const float *mine, size_t n, float *all, vl
                : check(d, m->Allgather(mine, (int)n, m->wide, all, (int)n, m->wide, m->world), "gather", err);
 }
 
-#else /* no MPI where this was built: there never is a vlk_dist */
+#else /* built without MPI: there is never a vlk_dist */
 
 static int none(vlk_err *err)
 {
-    return vlk_fail(err, VLK_EUNSUPPORTED, "several ranks were begun, and this program is built without MPI");
+    return vlk_fail(err, VLK_EUNSUPPORTED, "several ranks were started, but this program is built without MPI");
 }
 
 vlk_dist *vlk_dist_open(vlk_err *err)

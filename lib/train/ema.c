@@ -15,10 +15,10 @@ vlk_ema *vlk_ema_new(const vlk_train_params *params, double decay, vlk_ema_kind 
         return NULL;
     }
     vlk_ema *e = vlk_calloc(1, sizeof *e, err);
-    if (e == NULL)
+    if (!e)
         return NULL;
     *e = (vlk_ema){.params = params, .pool = pool, .decay = decay, .kind = kind};
-    if (vlk_pieces_make(&e->pieces, params, err) != 0 || vlk_slots_make(&e->value, params, err) != 0) {
+    if (vlk_pieces_make(&e->pieces, params, err) || vlk_slots_make(&e->value, params, err)) {
         vlk_ema_free(e);
         return NULL;
     }
@@ -30,7 +30,7 @@ vlk_ema *vlk_ema_new(const vlk_train_params *params, double decay, vlk_ema_kind 
 
 void vlk_ema_free(vlk_ema *e)
 {
-    if (e == NULL)
+    if (!e)
         return;
     free(e->pieces.piece);
     vlk_slots_free(&e->value);

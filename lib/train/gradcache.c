@@ -1,14 +1,16 @@
-/* gradcache.c - one big batch in the memory of a chunk (L. Gao et al.: Scaling deep contrastive learning batch size
+/* gradcache.c - one large batch in the memory of one chunk (L. Gao et al.: Scaling deep contrastive learning batch size
  * under memory limited setup. 2021).
  *
  *     1  encode every chunk, unrecorded              -> features F of the whole batch
  *     2  loss(F)                                     -> dF
  *     3  encode a chunk again, recorded; backward from its rows of dF; next chunk
- * The gradient of parameters is the sum over chunks, in order: to rounding that of one batch. The last chunk of each
- * part is recorded in 1 already and goes first in 3, so a batch of one chunk is encoded once, as without the cache.
+ * The gradient of parameters is the sum over chunks, in order: that of one batch, to within rounding. The last chunk of
+ * each part is recorded in step 1 already and comes first in step 3, so a batch of one chunk is encoded once, as
+ * without the cache.
  *
  * A chunk is encoded in pieces, all of them recorded: what a tower writes is still in the cache when it reads it.
- * With several processes each encodes its items; between 1 and 2 features are gathered, and each computes the loss. */
+ * With several processes each encodes its own items; between steps 1 and 2 features are gathered, and each computes the
+ * loss. */
 #include "train.h"
 
 #include <stdlib.h>
@@ -75,7 +77,7 @@ static size_t row_of(const size_t *start, size_t i)
     return start ? start[i] : i;
 }
 
-/* Room for n floats in both; what is in *d is zero. */
+/* Room for n floats in both; *d is zeroed. */
 static int make_pair(float **x, float **d, size_t *cap, size_t n, vlk_err *err)
 {
     if (n > *cap) {
@@ -176,7 +178,7 @@ static int encode_all(vlk_gradcache *g, const vlk_gradcache_part *part, size_t p
 /* ---- step 2: the loss ------------------------------------------------------------------------------------ */
 
 /* The rows of the gradient that belong to our items. */
-static void take_ours(held *h, const vlk_gradcache_part *p)
+static void copy_ours(held *h, const vlk_gradcache_part *p)
 {
     for (size_t i = 0; i < p->items; i++) {
         const size_t row = row_of(p->start, i), rows = row_of(p->start, i + 1) - row;
@@ -204,13 +206,13 @@ static int loss_of(vlk_gradcache *g, const vlk_gradcache_part *part, size_t part
     if (rc)
         return -1;
     for (size_t i = 0; i < parts && c->gather; i++)
-        take_ours(&g->part[i], &part[i]);
+        copy_ours(&g->part[i], &part[i]);
     return 0;
 }
 
 /* ---- step 3: backward ------------------------------------------------------------------------------------- */
 
-/* Through everything that is recorded. */
+/* Backward through everything that is recorded. */
 static int backward(vlk_gradcache *g, vlk_err *err)
 {
     const struct recorded *r = &g->recorded;

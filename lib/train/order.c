@@ -1,5 +1,5 @@
-/* order.c - which sample stands at a position: a function of (seed, epoch, sample) alone, so that a run goes on in
- * mid-epoch from nothing but a number.
+/* order.c - which sample is at a position: a function of (seed, epoch, sample) alone, so that a run resumes within an
+ * epoch from just a number.
  *
  * A source is an endless stream: pass 0, pass 1 ... each a permutation of its samples. Epoch e takes numbers
  * [e q, (e+1) q) of each stream, where q is the source's fixed part of an epoch, and shuffles what it took:
@@ -14,12 +14,12 @@
 
 typedef struct source {
     size_t samples, first; /* first: its samples begin there, among all */
-    size_t quota;          /* samples of an epoch, before it is cut to batches */
+    size_t quota;          /* samples of an epoch, before it is truncated to batches */
     size_t shards;
     size_t *shard_at; /* (shards + 1) first samples */
 } source;
 
-typedef struct epoch_list { /* an epoch that was made: samples among all, in order */
+typedef struct epoch_list { /* a computed epoch: samples among all, in order */
     uint64_t epoch;
     uint32_t *sample;
     int made;
@@ -33,10 +33,10 @@ struct vlk_order {
     size_t length;      /* those that are used: a multiple of the batch */
     epoch_list list[2]; /* of even and odd epochs */
     uint32_t *pass;     /* (the largest source) scratch */
-    uint32_t *scratch;  /* (drawn) where a window has to interleave */
+    uint32_t *scratch;  /* (drawn) if windows are interleaved */
 };
 
-/* ---- making ------------------------------------------------------------------------------------- */
+/* ---- creation ------------------------------------------------------------------------------------- */
 
 typedef struct leftover {
     double part;
@@ -51,12 +51,12 @@ static int by_leftover(const void *a, const void *b)
     return x->source < y->source ? -1 : 1;
 }
 
-/* Shares `total` among the sources by weight: what is left over by rounding down goes to the largest remainders. */
-static int share(vlk_order *o, const vlk_order_source *s, double weights, size_t total, vlk_err *err)
+/* Apportions `total` to the sources by weight: what rounding down leaves over goes to the largest remainders. */
+static int apportion(vlk_order *o, const vlk_order_source *s, double weights, size_t total, vlk_err *err)
 {
     size_t given = 0;
     leftover *r = vlk_calloc(o->n, sizeof *r, err);
-    if (r == NULL)
+    if (!r)
         return -1;
     for (size_t i = 0; i < o->n; i++) {
         double exact = (double)total * (s[i].weight / weights);
@@ -78,7 +78,7 @@ static int copy_shards(source *to, const vlk_order_source *from, size_t i, vlk_e
 {
     size_t sum = 0;
     to->shard_at = vlk_calloc(from->shards + 2, sizeof *to->shard_at, err);
-    if (to->shard_at == NULL)
+    if (!to->shard_at)
         return -1;
     to->shards = from->shards > 0 ? from->shards : 1;
     to->shard_at[1] = to->samples; /* without shards: one */
@@ -92,7 +92,7 @@ static int copy_shards(source *to, const vlk_order_source *from, size_t i, vlk_e
     return 0;
 }
 
-static int take_sources(vlk_order *o, const vlk_order_source *s, double *weights, size_t *all, vlk_err *err)
+static int set_sources(vlk_order *o, const vlk_order_source *s, double *weights, size_t *all, vlk_err *err)
 {
     size_t largest = 0;
     *weights = 0;
@@ -101,11 +101,11 @@ static int take_sources(vlk_order *o, const vlk_order_source *s, double *weights
         if (s[i].samples == 0)
             return vlk_fail(err, VLK_EUSAGE, "order: source %zu has no samples", i);
         if (!(s[i].weight >= 0 && isfinite(s[i].weight)))
-            return vlk_fail(err, VLK_EUSAGE, "order: source %zu has the weight %g", i, s[i].weight);
+            return vlk_fail(err, VLK_EUSAGE, "order: source %zu has weight %g", i, s[i].weight);
         if (s[i].samples > UINT32_MAX || *all + s[i].samples > UINT32_MAX)
             return vlk_fail(err, VLK_ELIMIT, "order: more than %ju samples", (uintmax_t)UINT32_MAX);
         o->source[i] = (source){.samples = s[i].samples, .first = *all, .quota = s[i].samples};
-        if (copy_shards(&o->source[i], &s[i], i, err) != 0)
+        if (copy_shards(&o->source[i], &s[i], i, err))
             return -1;
         *all += s[i].samples;
         *weights += s[i].weight;
@@ -115,24 +115,24 @@ static int take_sources(vlk_order *o, const vlk_order_source *s, double *weights
     return o->pass == NULL ? -1 : 0;
 }
 
-/* How long an epoch is, and what each source gives to it. */
-static int take_lengths(vlk_order *o, const vlk_order_source *s, double weights, size_t all, vlk_err *err)
+/* The length of an epoch, and the share of each source. */
+static int set_lengths(vlk_order *o, const vlk_order_source *s, double weights, size_t all, vlk_err *err)
 {
     size_t wanted = o->o.epoch_samples;
     if (weights > 0 && wanted == 0)
         return vlk_fail(err, VLK_EUSAGE, "order: sources with weights need the number of samples of an epoch");
     if (wanted > UINT32_MAX)
-        return vlk_fail(err, VLK_ELIMIT, "order: more than %ju samples an epoch", (uintmax_t)UINT32_MAX);
+        return vlk_fail(err, VLK_ELIMIT, "order: more than %ju samples per epoch", (uintmax_t)UINT32_MAX);
     o->drawn = wanted > 0 ? wanted : all;
-    if (weights > 0 && share(o, s, weights, o->drawn, err) != 0)
+    if (weights > 0 && apportion(o, s, weights, o->drawn, err))
         return -1;
     if (!(weights > 0) && wanted > 0) { /* by size */
         vlk_order_source *sized = vlk_calloc(o->n, sizeof *sized, err);
-        if (sized == NULL)
+        if (!sized)
             return -1;
         for (size_t i = 0; i < o->n; i++)
             sized[i].weight = (double)s[i].samples;
-        int rc = share(o, sized, (double)all, o->drawn, err);
+        int rc = apportion(o, sized, (double)all, o->drawn, err);
         free(sized);
         if (rc != 0)
             return -1;
@@ -151,14 +151,14 @@ vlk_order *vlk_order_new(const vlk_order_source *s, size_t n, const vlk_order_op
         return NULL;
     }
     vlk_order *o = vlk_calloc(1, sizeof *o, err);
-    if (o == NULL)
+    if (!o)
         return NULL;
     o->o = *opt;
     o->source = vlk_calloc(n, sizeof *o->source, err);
-    if (o->source == NULL)
+    if (!o->source)
         goto out;
     o->n = n;
-    if (take_sources(o, s, &weights, &all, err) != 0 || take_lengths(o, s, weights, all, err) != 0)
+    if (set_sources(o, s, &weights, &all, err) || set_lengths(o, s, weights, all, err))
         goto out;
     for (int i = 0; i < 2; i++)
         if ((o->list[i].sample = vlk_calloc(o->drawn, sizeof(uint32_t), err)) == NULL)
@@ -173,7 +173,7 @@ out:
 
 void vlk_order_free(vlk_order *o)
 {
-    if (o == NULL)
+    if (!o)
         return;
     for (size_t i = 0; i < o->n; i++)
         free(o->source[i].shard_at);
@@ -202,7 +202,7 @@ static int make_pass(vlk_order *o, size_t i, uint64_t pass, vlk_err *err)
         return 0;
     }
     uint32_t *shard = vlk_calloc(s->shards, sizeof *shard, err);
-    if (shard == NULL)
+    if (!shard)
         return -1;
     vlk_random_permutation(key, shard, s->shards);
     size_t at = 0;
@@ -214,14 +214,14 @@ static int make_pass(vlk_order *o, size_t i, uint64_t pass, vlk_err *err)
 }
 
 /* Numbers [epoch q, (epoch+1) q) of the stream of source i. */
-static int take_part(vlk_order *o, size_t i, uint64_t epoch, uint32_t *out, vlk_err *err)
+static int draw_part(vlk_order *o, size_t i, uint64_t epoch, uint32_t *out, vlk_err *err)
 {
     const source *s = &o->source[i];
     for (size_t done = 0; done < s->quota;) {
         uint64_t number = epoch * s->quota + done;
         size_t from = (size_t)(number % s->samples), n = s->samples - from;
         n = n < s->quota - done ? n : s->quota - done;
-        if (make_pass(o, i, number / s->samples, err) != 0)
+        if (make_pass(o, i, number / s->samples, err))
             return -1;
         for (size_t j = 0; j < n; j++)
             out[done + j] = (uint32_t)s->first + o->pass[from + j];
@@ -230,12 +230,12 @@ static int take_part(vlk_order *o, size_t i, uint64_t epoch, uint32_t *out, vlk_
     return 0;
 }
 
-/* Parts that stand behind one another become evenly mixed: at each place the source that lags most behind its share
- * comes next (the first one of equals). */
+/* Mixes consecutive parts evenly: at each position the source that is furthest below its share comes next (of equals,
+ * the first). */
 static int interleave(vlk_order *o, uint32_t *list, vlk_err *err)
 {
     size_t *next = vlk_calloc(2 * o->n, sizeof *next, err), at = 0;
-    if (next == NULL)
+    if (!next)
         return -1;
     size_t *begin = next + o->n;
     for (size_t i = 0; i < o->n; i++) {
@@ -263,11 +263,11 @@ static int make_epoch(vlk_order *o, uint64_t epoch, uint32_t *list, vlk_err *err
 {
     size_t at = 0, window = o->o.window > 0 ? o->o.window : o->drawn;
     for (size_t i = 0; i < o->n; i++) {
-        if (take_part(o, i, epoch, list + at, err) != 0)
+        if (draw_part(o, i, epoch, list + at, err))
             return -1;
         at += o->source[i].quota;
     }
-    if (o->o.window > 0 && o->n > 1 && interleave(o, list, err) != 0)
+    if (o->o.window > 0 && o->n > 1 && interleave(o, list, err))
         return -1;
     for (size_t from = 0, w = 0; from < o->drawn; from += window, w++) {
         const uint64_t key[4] = {o->o.seed, epoch, w, vlk_random_for(VLK_RANDOM_ORDER, 1)};
@@ -282,7 +282,7 @@ int vlk_order_at(vlk_order *o, uint64_t position, vlk_order_item *item, vlk_err 
     epoch_list *l = &o->list[epoch % 2];
     if (!l->made || l->epoch != epoch) {
         l->made = 0;
-        if (make_epoch(o, epoch, l->sample, err) != 0)
+        if (make_epoch(o, epoch, l->sample, err))
             return -1;
         l->epoch = epoch;
         l->made = 1;

@@ -1,7 +1,7 @@
-/* state.c - what a run needs to go on, beside its weights: named tensors and counters in one safetensors file.
+/* state.c - what a run needs to continue, besides its weights: named tensors and counters in one safetensors file.
  *
  * __metadata__: {"format": "pt", "counters": "{\"step\":120,...}"}. Counters are JSON integers below 2^63, numbers are
- * written with 17 digits, which is exact. A file that does not fit the list changes nothing. */
+ * written with 17 digits, which is exact. A file that does not match the list changes nothing. */
 #include "train_internal.h"
 
 #include <math.h>
@@ -15,7 +15,7 @@ typedef struct counter {
 } counter;
 
 struct vlk_state {
-    vlk_tensor *t; /* data is where the caller keeps it; names are ours */
+    vlk_tensor *t; /* data is the caller's; names are ours */
     size_t n, cap;
     counter *c;
     size_t counters, counter_cap;
@@ -28,7 +28,7 @@ vlk_state *vlk_state_new(vlk_err *err)
 
 void vlk_state_free(vlk_state *s)
 {
-    if (s == NULL)
+    if (!s)
         return;
     for (size_t i = 0; i < s->n; i++)
         free((void *)(uintptr_t)s->t[i].name);
@@ -39,7 +39,7 @@ void vlk_state_free(vlk_state *s)
     free(s);
 }
 
-static vlk_tensor *find(const vlk_state *s, const char *name)
+static vlk_tensor *find_tensor(const vlk_state *s, const char *name)
 {
     for (size_t i = 0; i < s->n; i++)
         if (strcmp(s->t[i].name, name) == 0)
@@ -60,10 +60,10 @@ int vlk_state_tensor(vlk_state *s, const char *prefix, const char *name, vlk_dty
     for (int i = 0; i < rank; i++)
         t.dim[i] = dim[i];
     vlk_tensor_set_dense(&t);
-    if (vlk_grow(&s->t, &s->cap, s->n + 1, sizeof *s->t, err) != 0)
+    if (vlk_grow(&s->t, &s->cap, s->n + 1, sizeof *s->t, err))
         return -1;
     int rc = prefix == NULL ? vlk_buf_adds(&full, name, err) : vlk_buf_addf(&full, err, "%s/%s", prefix, name);
-    if (rc == 0 && find(s, full.data) != NULL)
+    if (rc == 0 && find_tensor(s, full.data) != NULL)
         rc = vlk_fail(err, VLK_EUSAGE, "state: two tensors have the name %s", full.data);
     if (rc != 0) {
         vlk_buf_clear(&full);
@@ -79,10 +79,10 @@ static int add_counter(vlk_state *s, const char *name, uint64_t *count, double *
     for (size_t i = 0; i < s->counters; i++)
         if (strcmp(s->c[i].name, name) == 0)
             return vlk_fail(err, VLK_EUSAGE, "state: two counters have the name %s", name);
-    if (vlk_grow(&s->c, &s->counter_cap, s->counters + 1, sizeof *s->c, err) != 0)
+    if (vlk_grow(&s->c, &s->counter_cap, s->counters + 1, sizeof *s->c, err))
         return -1;
     char *copy = vlk_strndup(name, strlen(name), err);
-    if (copy == NULL)
+    if (!copy)
         return -1;
     s->c[s->counters++] = (counter){copy, count, number};
     return 0;
@@ -109,7 +109,7 @@ static int add_slots(vlk_state *s, const char *prefix, const vlk_train_params *l
 
 int vlk_state_adamw(vlk_state *s, vlk_adamw *a, vlk_err *err)
 {
-    if (add_slots(s, "exp_avg", a->params, &a->mean, err) != 0 ||
+    if (add_slots(s, "exp_avg", a->params, &a->mean, err) ||
         add_slots(s, "exp_avg_sq", a->params, &a->square, err) != 0)
         return -1;
     return vlk_state_counter(s, "optimizer_steps", &a->steps, err);
@@ -117,7 +117,7 @@ int vlk_state_adamw(vlk_state *s, vlk_adamw *a, vlk_err *err)
 
 int vlk_state_ema(vlk_state *s, vlk_ema *e, vlk_err *err)
 {
-    if (add_slots(s, "ema", e->params, &e->value, err) != 0)
+    if (add_slots(s, "ema", e->params, &e->value, err))
         return -1;
     return vlk_state_counter(s, "ema_updates", &e->updates, err);
 }
@@ -126,15 +126,15 @@ int vlk_state_ema(vlk_state *s, vlk_ema *e, vlk_err *err)
 
 static int write_counters(vlk_buf *out, const vlk_state *s, const char *path, vlk_err *err)
 {
-    if (vlk_buf_adds(out, "{", err) != 0)
+    if (vlk_buf_adds(out, "{", err))
         return -1;
     for (size_t i = 0; i < s->counters; i++) {
         const counter *c = &s->c[i];
-        if (c->count != NULL && *c->count > INT64_MAX)
+        if (c->count && *c->count > INT64_MAX)
             return vlk_fail(err, VLK_ELIMIT, "%s: counter %s: %ju is too large", path, c->name, (uintmax_t)*c->count);
-        if (c->number != NULL && !isfinite(*c->number))
+        if (c->number && !isfinite(*c->number))
             return vlk_fail(err, VLK_EVALUE, "%s: number %s: is not finite", path, c->name);
-        if ((i > 0 && vlk_buf_adds(out, ",", err) != 0) || vlk_json_quote(out, c->name, strlen(c->name), err) != 0)
+        if ((i > 0 && vlk_buf_adds(out, ",", err)) || vlk_json_quote(out, c->name, strlen(c->name), err))
             return -1;
         if (c->count != NULL ? vlk_buf_addf(out, err, ":%ju", (uintmax_t)*c->count)
                              : vlk_buf_addf(out, err, ":%.17g", *c->number))
@@ -180,13 +180,13 @@ static int all_finite(const vlk_tensor *t)
     return 1;
 }
 
-/* Every tensor of the list is in the file as it should be, and no other. */
+/* Checks that the file has exactly the tensors of the list. */
 static int check_tensors(const vlk_state *s, const vlk_weights *w, const char *path, vlk_err *err)
 {
     char want[160], got[160];
     for (size_t i = 0; i < s->n; i++) {
         const vlk_tensor *t = &s->t[i], *f = vlk_weights_find(w, t->name);
-        if (f == NULL)
+        if (!f)
             return vlk_fail(err, VLK_EFORMAT, "%s: expected tensor %s, found none of this name", path, t->name);
         if (!same_shape(t, f))
             return vlk_fail(err, VLK_EFORMAT, "%s: tensor %s: expected %s of %s, found %s of %s", path, t->name,
@@ -196,19 +196,19 @@ static int check_tensors(const vlk_state *s, const vlk_weights *w, const char *p
             return vlk_fail(err, VLK_EVALUE, "%s: tensor %s: holds a number that is not finite", path, t->name);
     }
     for (size_t i = 0; i < vlk_weights_count(w) && vlk_weights_count(w) != s->n; i++)
-        if (find(s, vlk_weights_at(w, i)->name) == NULL)
+        if (find_tensor(s, vlk_weights_at(w, i)->name) == NULL)
             return vlk_fail(err, VLK_EFORMAT, "%s: tensor %s: is not part of this run's state", path,
                             vlk_weights_at(w, i)->name);
     return 0;
 }
 
-/* Reads one counter, into where it belongs if `write`. */
+/* Reads one counter; stores it if `write`. */
 static int read_counter(const counter *c, const vlk_json *root, int write, const char *path, vlk_err *err)
 {
     const vlk_json *j = vlk_json_get(root, c->name);
     int64_t i = 0;
     double x = 0;
-    if (j == NULL)
+    if (!j)
         return vlk_fail(err, VLK_EFORMAT, "%s: expected the counter %s, found none of this name", path, c->name);
     if (c->count != NULL ? vlk_json_int(j, 0, INT64_MAX, &i, c->name, err) : vlk_json_num(j, &x, c->name, err))
         return vlk_err_prefix(err, "%s", path);
@@ -224,7 +224,7 @@ static int read_counters(const vlk_state *s, const vlk_json *root, int write, co
     const char *key;
     const vlk_json *value;
     for (size_t i = 0; i < s->counters; i++)
-        if (read_counter(&s->c[i], root, write, path, err) != 0)
+        if (read_counter(&s->c[i], root, write, path, err))
             return -1;
     for (const void *it = vlk_json_next(root, NULL, &key, &value); it; it = vlk_json_next(root, it, &key, &value)) {
         size_t i = 0;
@@ -242,7 +242,7 @@ int vlk_state_load(vlk_state *s, const char *path, vlk_err *err)
     vlk_json *root = NULL;
     int rc = -1;
     vlk_weights *w = vlk_weights_open(path, err);
-    if (w == NULL)
+    if (!w)
         goto out;
     int found = vlk_weights_container(w) == VLK_SAFETENSORS ? vlk_safetensors_meta(path, "counters", &text, err) : 0;
     if (found < 0)
@@ -252,7 +252,7 @@ int vlk_state_load(vlk_state *s, const char *path, vlk_err *err)
         goto out;
     }
     root = vlk_json_parse(text.data, text.len, path, err);
-    if (root == NULL || check_tensors(s, w, path, err) != 0 || read_counters(s, root, 0, path, err) != 0 ||
+    if (!root || check_tensors(s, w, path, err) || read_counters(s, root, 0, path, err) ||
         read_counters(s, root, 1, path, err) != 0)
         goto out;
     for (size_t i = 0; i < s->n; i++) {
@@ -276,7 +276,7 @@ int vlk_state_share(vlk_state *s, vlk_dist *d, vlk_err *err)
             return -1;
     for (size_t i = 0; i < s->counters; i++) {
         void *at = s->c[i].count ? (void *)s->c[i].count : (void *)s->c[i].number;
-        if (vlk_dist_broadcast(d, at, sizeof(uint64_t), err) != 0)
+        if (vlk_dist_broadcast(d, at, sizeof(uint64_t), err))
             return -1;
     }
     return 0;
