@@ -1,5 +1,5 @@
 /* bpe_decode.c - token ids back to text: each id is taken apart into the two that were merged to it, down to bytes; a
- * byte that ends a word is followed by a blank (Radford et al. 2021, simple_tokenizer.py). */
+ * byte that ends a word is followed by a space (Radford et al. 2021, simple_tokenizer.py). */
 #include "bpe_internal.h"
 
 #include <stdlib.h>
@@ -41,7 +41,7 @@ static int add_bytes(const vlk_bpe *b, vlk_buf *out, uint32_t id, vlk_ids *stack
     }
 }
 
-/* Appends n bytes; those that are no UTF-8 as U+FFFD each. */
+/* Appends n bytes; each one that is not UTF-8 as U+FFFD. */
 static int add_valid(vlk_buf *out, const char *s, size_t n, vlk_err *err)
 {
     for (size_t i = 0; i < n;) {

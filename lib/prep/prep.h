@@ -182,7 +182,7 @@ void vlk_tokenizer_free(vlk_tokenizer *t);
 int vlk_tokenizer_encode(vlk_tokenizer *t, vlk_ids *out, const char *text, size_t n, vlk_err *err) VLK_MUST_USE;
 /* Truncates to `context` ids as the reference does (the last one becomes the end token). 1 if it was truncated. */
 int vlk_tokenizer_truncate(const vlk_tokenizer *t, vlk_ids *ids, size_t context);
-/* Appends the text of n ids: words with a blank between them, special tokens left out, bytes that are no UTF-8 (ids may
+/* Appends the text of n ids: words separated by spaces, special tokens left out, bytes that are not UTF-8 (ids may
  * cut a character) as U+FFFD. An id that is not in the vocabulary: VLK_EUSAGE. */
 int vlk_tokenizer_decode(vlk_tokenizer *t, vlk_buf *out, const int32_t *id, size_t n, vlk_err *err) VLK_MUST_USE;
 vlk_special_ids vlk_tokenizer_specials(const vlk_tokenizer *t);
