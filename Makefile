@@ -164,9 +164,11 @@ deps:
 # Fuzzers link with a library of their own, made by clang.
 FUZZ_SECONDS ?= 600
 FUZZ_LIB := build/fuzzlib/libvlk.a
+ifneq ($B,build/fuzzlib)
 $(FUZZ_LIB): FORCE
 	$(Q)$(MAKE) -s B=build/fuzzlib CC=$(CLANG) $@ \
 	  CFLAGS='-O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all'
+endif
 build/fuzz/%: tests/fuzz/%.c $(FUZZ_LIB)
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$@)

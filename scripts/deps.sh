@@ -26,6 +26,7 @@ libopenmpi-dev|pc:ompi-c|dev|itc-train on several machines
 openmpi-bin|command:mpirun|dev|itc-train on several machines: mpirun
 git|command:git|dev|make dist
 clang|command:clang|dev|make lint, make fuzz: the second compiler
+libclang-rt-dev|clang:sanitizer/asan_interface.h|dev|make fuzz: the fuzzer and the sanitizers of clang
 clang-format|command:clang-format|dev|make lint: the format of the source
 cppcheck|command:cppcheck|dev|make lint: static analysis
 mandoc|command:mandoc|dev|make lint: the manual pages
@@ -42,6 +43,7 @@ installed() { # HOW
     command:*) command -v "${1#*:}" >/dev/null 2>&1 ;;
     pc:*) command -v "${PKG_CONFIG:-pkg-config}" >/dev/null 2>&1 && "${PKG_CONFIG:-pkg-config}" --exists "${1#*:}" ;;
     header:*) echo "#include <${1#*:}>" | ${CC:-cc} ${CPPFLAGS-} -E -xc - >/dev/null 2>&1 ;;
+    clang:*) echo "#include <${1#*:}>" | ${CLANG:-clang} -E -xc - >/dev/null 2>&1 ;;
     esac
 }
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # build.sh - the Makefile: what is built again after a change and what is not, what is said where packages are missing,
-# and that `make help` names every target. In a copy of the tree with the lowest layer of the library alone.
+# that `make help` names every target, and that `make bench` says which peers it cannot run.
+# The Makefile is tried in a copy of the tree with the lowest layer of the library alone.
 . tests/cli/check.inc
 cp -R Makefile scripts "$dir" && mkdir "$dir/lib" "$dir/tools" "$dir/pc" && cp -R lib/base "$dir/lib" || exit 2
 cd "$dir" || exit 2
@@ -67,4 +68,19 @@ run 2 make_here MODE=fast $obj
 has "a mode that does not exist" err "MODE is release, debug, asan, ubsan or tsan"
 run 0 make_here clean
 gone "make clean" build
+
+# bench: peers that cannot run are named with the reason
+cd "$top" || exit 2
+bench() { env -u BF16 B="$BIN" MODELS=" " PEERS="$1" sh scripts/bench.sh tower; }
+run 0 bench ""
+has "no Python" "$dir/out" "peers: none measured: PEERS names no Python"
+run 0 bench /nowhere/python
+has "a Python that does not exist" "$dir/out" "peers: none measured: /nowhere/python is not a command"
+printf '#!/bin/sh\necho trace >&2\necho "no torch here" >&2\nexit 1\n' >"$dir/python"
+chmod +x "$dir/python"
+run 0 bench "$dir/python"
+has "a Python without modules" "$dir/out" "peers: ov-f32 cannot run: no torch here"
+has "none is left" "$dir/out" "peers: none"
+run 2 env B="$BIN" sh scripts/bench.sh fast
+has "an unknown part" "$dir/err" "not fast"
 finish
