@@ -51,7 +51,8 @@ $B/stamp.%:
 LOOKED_AT := $(wildcard /usr/include /usr/lib/pkgconfig /usr/lib/*/pkgconfig /usr/share/pkgconfig /usr/local/include \
         /usr/local/lib/pkgconfig /usr/local/lib/*/pkgconfig $(subst :, ,$(PKG_CONFIG_PATH)))
 PROBE := $(foreach v,CC PKG_CONFIG PKG_CONFIG_PATH CPPFLAGS CFLAGS LDFLAGS,$v=$(call quote,$($v)))
-$B/config.mk: $B/stamp.probe scripts/config.sh scripts/deps.sh $(LOOKED_AT)
+# (Not twice in one run: a folder may have a time in the future.)
+$B/config.mk: $(if $(MAKE_RESTARTS),,$B/stamp.probe scripts/config.sh scripts/deps.sh $(LOOKED_AT))
 	@$(PROBE) sh scripts/config.sh $@
 ifneq ($(filter-out help deps clean dist uninstall,$(or $(MAKECMDGOALS),all)),)
 $(call stamp,probe,$(PROBE))

@@ -50,6 +50,9 @@ PC
 run 0 make_here $obj
 has "a package that appeared" build/release/config.mk "MPI_CFLAGS := -isystem /nowhere/mpi"
 run 0 make_here -q $obj
+touch -d 2100-01-01 pc
+run 0 timeout 60 env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -s MODE=release $obj
+touch pc
 run 0 make_here -n HAVE_DNNL= HAVE_WEBP= $obj
 is "libraries that are not wanted" "$(grep -cE 'VLK_HAVE_(DNNL|WEBP)' out)" 0
 run 2 make_here PKG_CONFIG=/nowhere/pkg-config $obj
