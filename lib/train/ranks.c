@@ -118,7 +118,7 @@ int vlk_dist_agree(vlk_dist *d, int rc, int *largest, vlk_err *err)
     }
     free(all);
     if (failed) {
-        if (rc == 0 && err) /* what ended this rank itself is told first */
+        if (rc == 0 && err) /* what ended this rank itself is reported first */
             *err = why;
         return -1;
     }

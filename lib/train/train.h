@@ -1,10 +1,10 @@
 /* train.h - training as such: parameters, optimiser, order of samples, checkpoints. Knows no model.
  *
  *     order  position -> sample       a function of (seed, epoch, sample) only
- *     gradcache  chunks -> gradients  one big batch in the memory of a chunk
+ *     gradcache  chunks -> gradients  one large batch in the memory of a chunk
  *     adamw, schedule, ema            the step
- *     state  named tensors, counters  what a checkpoint holds beside the weights
- *     run    the run's folder         whole or not at all, resumed after anything
+ *     state  named tensors, counters  what a checkpoint holds besides the weights
+ *     run    the run's folder         complete or not at all, resumed after anything
  *     dist   several processes        one batch, one loss, the same weights on all
  *
  * Everything is the same bits for any number of threads. */
@@ -23,7 +23,7 @@ typedef struct vlk_train_param {
     const char *name; /* as it is saved: Hugging Face's spelling, or open_clip's where none exists */
     const char *part; /* of the model: "vision", "text" ...; NULL: none. It selects the learning rate */
     float *value;     /* (count) the f32 master copy */
-    float *grad;      /* (count) added to by backward; NULL where frozen */
+    float *grad;      /* (count) added to by backward; NULL if frozen */
     size_t dim[VLK_MAX_RANK];
     int rank;
     size_t count;
@@ -84,10 +84,10 @@ vlk_adamw *vlk_adamw_new(const vlk_train_params *params, const vlk_adamw_options
                          vlk_err *err) VLK_MUST_USE;
 void vlk_adamw_free(vlk_adamw *a);
 size_t vlk_adamw_bytes(const vlk_train_params *params); /* of moments, for plans */
-/* The 2-norm of all gradients, summed in double in an order that depends on the shapes alone. Not finite where one of
- * them is not. */
+/* The 2-norm of all gradients, summed in double in an order that depends on the shapes alone. Not finite if one of them
+ * is not. */
 double vlk_adamw_grad_norm(vlk_adamw *a);
-/* The factor that brings the norm of gradients down to at most `clip`: clip / (norm + 1e-6), at most 1; clip 0: 1. */
+/* The factor that reduces the norm of gradients to at most `clip`: clip / (norm + 1e-6), at most 1; clip 0: 1. */
 double vlk_clip_factor(double norm, double clip);
 /* One step with gradients times `factor`. Gradients stay as they are. */
 void vlk_adamw_step(vlk_adamw *a, const vlk_rates *rates, double factor);
@@ -117,7 +117,7 @@ void vlk_ema_swap(vlk_ema *e);
 
 typedef struct vlk_order_source {
     size_t samples;      /* at least 1 */
-    double weight;       /* relative; 0 in all sources: each sample once an epoch */
+    double weight;       /* relative; 0 in all sources: each sample once per epoch */
     const size_t *shard; /* with a window: samples of each shard (they add up to `samples`) */
     size_t shards;
 } vlk_order_source;
@@ -125,20 +125,20 @@ typedef struct vlk_order_source {
 typedef struct vlk_order_options {
     uint64_t seed;
     size_t epoch_samples; /* 0: all samples; with weights it must be given */
-    size_t batch;  /* an epoch is cut to a multiple of it, so that no batch holds a sample twice; 0: is not. Where
-                    * an epoch has less than a batch it is not cut */
+    size_t batch;  /* an epoch is truncated to a multiple of it, so that no batch holds a sample twice; 0, or an epoch
+                      smaller than a batch: it is not truncated */
     size_t window; /* 0: a full permutation. Else shards in random order, samples permuted within windows of this
                     * many: each shard is then read about once, and nearly in order */
 } vlk_order_options;
 
-/* Each epoch takes a fixed number of each source, by weight (largest remainders); a source goes on where the last epoch
- * has stopped, through one permutation after another. Memory: 8 bytes a sample of an epoch. Not for two threads. */
+/* Each epoch takes a fixed number of each source, by weight (largest remainders); a source continues where the last
+ * epoch stopped, through one permutation after another. Memory: 8 bytes per sample of an epoch. Not thread-safe. */
 typedef struct vlk_order vlk_order;
 vlk_order *vlk_order_new(const vlk_order_source *s, size_t n, const vlk_order_options *o, vlk_err *err) VLK_MUST_USE;
 void vlk_order_free(vlk_order *o);
 typedef struct vlk_order_item {
     size_t source, sample; /* sample of that source */
-    size_t index;          /* among the samples of all sources, one source behind the other */
+    size_t index;          /* among the samples of all sources, one source after the other */
     uint64_t epoch;
 } vlk_order_item;
 /* The sample at a position, 0, 1 ... through all epochs. Cheap within two neighbouring epochs. */
@@ -147,33 +147,34 @@ size_t vlk_order_epoch(const vlk_order *o); /* positions of an epoch */
 
 /* ---- several processes (dist.c, ranks.c) ------------------------------------------------------------- */
 
-/* Ranks that mpirun or srun began. All of them must make the same calls in the same order: what can fail on one rank
- * alone stands before a vlk_dist_agree. In all calls NULL is one process alone: they do what is to be done then (a
- * gather copies), which is mostly nothing. Ranks are of one architecture: bytes go as they are. */
-/* How many ranks the launcher says it has begun, by the environment: 1 also where there is none; SIZE_MAX: it does not
- * say. Costs nothing. */
+/* Ranks started by mpirun or srun. All of them must make the same calls in the same order: what can fail on one rank
+ * alone is followed by a vlk_dist_agree. In all calls NULL means a single process: they do what is needed then (a
+ * gather copies), which is mostly nothing. All ranks have the same architecture: bytes are sent as they are. */
+/* The number of ranks that the launcher started, according to the environment: 1 without a launcher; SIZE_MAX: it does
+ * not say. Costs nothing. */
 size_t vlk_dist_launched(void);
-/* Opens MPI. Once a process; not where vlk_dist_launched is 1. VLK_EUNSUPPORTED: built without, or it is not there. */
+/* Opens MPI. Once per process; not if vlk_dist_launched is 1. VLK_EUNSUPPORTED: built without MPI, or it is not
+ * installed. */
 vlk_dist *vlk_dist_open(vlk_err *err) VLK_MUST_USE;
-/* Waits for the other ranks to come here; if they cannot be reached any more, ends all of them, with status 2. */
+/* Waits for the other ranks to get here; if they can no longer be reached, ends all of them, with status 2. */
 void vlk_dist_close(vlk_dist *d);
 size_t vlk_dist_rank(const vlk_dist *d);
 size_t vlk_dist_ranks(const vlk_dist *d);
 
-/* Blocks of `bytes` of all ranks, one behind the other: (ranks, bytes). */
+/* Blocks of `bytes` of all ranks, one after the other: (ranks, bytes). */
 int vlk_dist_gather(vlk_dist *d, const void *mine, size_t bytes, void *all, vlk_err *err) VLK_MUST_USE;
 /* The same with any size each; appended. */
 int vlk_dist_gather_bytes(vlk_dist *d, const void *mine, size_t bytes, vlk_buf *all, vlk_err *err) VLK_MUST_USE;
 /* rows[r] rows of rank r, (rows, cols): (sum of rows, cols), rank by rank. */
 int vlk_dist_gather_rows(vlk_dist *d, const float *mine, const size_t *rows, size_t cols, float *all,
                          vlk_err *err) VLK_MUST_USE;
-/* What rank 0 has. The buffer takes its length, too. */
+/* Copies what rank 0 has to all ranks, including the buffer's length. */
 int vlk_dist_broadcast(vlk_dist *d, void *p, size_t bytes, vlk_err *err) VLK_MUST_USE;
 int vlk_dist_broadcast_buf(vlk_dist *d, vlk_buf *b, vlk_err *err) VLK_MUST_USE;
 /* x[i], of n[i] floats, becomes the sum over ranks, added in their order: the same bits on all, every time. */
 int vlk_dist_sum(vlk_dist *d, float *const *x, const size_t *n, size_t arrays, vlk_err *err) VLK_MUST_USE;
 /* rc is how it went here (0, -1 with err): -1 on all ranks if it failed on one, with the error of the first that failed
- * ("rank 1: ..."). *largest (NULL: none) becomes the largest of all ranks, also where one failed. */
+ * ("rank 1: ..."). *largest (NULL: none) becomes the largest of all ranks, even if one failed. */
 int vlk_dist_agree(vlk_dist *d, int rc, int *largest, vlk_err *err) VLK_MUST_USE;
 
 /* ---- which rank has what (share.c) ------------------------------------------------------------------ */
@@ -215,7 +216,7 @@ void vlk_losses_add(vlk_losses *l, const char *name, double value);
 
 /* L. Gao, Y. Zhang, J. Han, J. Callan: Scaling deep contrastive learning batch size under memory limited setup. 2021.
  * A loss that mixes all items of a batch is computed once, on features; its gradient is propagated one chunk at a
- * time. Equals one big batch to rounding, in the memory of a chunk. */
+ * time. Equals one large batch to within rounding, in the memory of a chunk. */
 typedef struct vlk_gradcache_part { /* what one tower gives: features of `items`, in chunks of `chunk` items */
     size_t items, cols, chunk;
     const size_t *start; /* (items + 1) item i has the rows start[i] .. start[i+1]-1 of features (rows, cols), as in
@@ -256,7 +257,7 @@ int vlk_gradcache_run(vlk_gradcache *g, const vlk_gradcache_part *part, size_t p
 
 /* ---- state (state.c) ----------------------------------------------------------------------------- */
 
-/* Named tensors and counters that a run needs to go on; saved as safetensors, counters as JSON in its __metadata__
+/* Named tensors and counters that a run needs to continue; saved as safetensors, counters as JSON in its __metadata__
  * ("counters"). The list points to where they live: loading writes there. */
 typedef struct vlk_state vlk_state;
 vlk_state *vlk_state_new(vlk_err *err) VLK_MUST_USE;
@@ -278,13 +279,13 @@ int vlk_state_load(vlk_state *s, const char *path, vlk_err *err) VLK_MUST_USE;
 
 /* ---- the run's folder (run.c, run_metrics.c) -------------------------------------------------------- */
 
-/* RUN/run.json          the options that matter, whole before step 1
+/* RUN/run.json          the options that matter, complete before step 1
  * RUN/step-NNNNNN/      a checkpoint: built under a temporary name, fsynced, renamed
  * RUN/last, RUN/best    relative links, replaced by rename
- * RUN/metrics.jsonl     a line is an object with "step"; fsynced with each checkpoint
- * Whatever moment a run is killed at, what stands under these names is whole. */
+ * RUN/metrics.jsonl     each line is an object with "step"; fsynced with each checkpoint
+ * Whenever a run is killed, what has these names is complete. */
 typedef struct vlk_run vlk_run;
-/* Opens the folder (makes it, with `create`), refuses one that another process has open, removes temporaries of a
+/* Opens the folder (creates it with `create`), refuses one that another process has open, and removes temporaries of a
  * killed run. */
 vlk_run *vlk_run_open(const char *path, int create, vlk_err *err) VLK_MUST_USE;
 void vlk_run_close(vlk_run *r);
@@ -305,7 +306,8 @@ void vlk_run_abort(vlk_run *r, uint64_t step); /* removes what was begun */
  * have been killed between the renames. */
 int vlk_run_settle(vlk_run *r, uint64_t step, uint64_t best, size_t keep, vlk_err *err) VLK_MUST_USE;
 
-/* Opens metrics.jsonl behind its last line of at most `step`; what follows (later steps, a cut line) is cut off. */
+/* Opens metrics.jsonl for appending after its last line of at most `step`; what follows (later steps, a truncated line)
+ * is removed. */
 int vlk_run_metrics(vlk_run *r, uint64_t step, vlk_err *err) VLK_MUST_USE;
 /* Appends one line (an object, without its end). */
 int vlk_run_log(vlk_run *r, const char *json, size_t n, vlk_err *err) VLK_MUST_USE;

@@ -1,4 +1,4 @@
-/* train_curves.c - metrics.jsonl to curves: lines with "loss" are steps, lines with "val" are validations. */
+/* curves.c - metrics.jsonl to curves: lines with "loss" are steps, lines with "val" are validations. */
 #include "curves.h"
 
 #include <math.h>

@@ -1,4 +1,4 @@
-/* train_curves.h - what --plot draws: the curves of runs, read from their metrics.jsonl. */
+/* curves.h - what --plot draws: the curves of runs, read from their metrics.jsonl. */
 #ifndef VLK_TRAIN_CURVES_H
 #define VLK_TRAIN_CURVES_H
 

@@ -112,7 +112,7 @@ typedef struct train_files {
  * are set in them. open_clip: open_clip_config.json instead. */
 int train_files_read(train_files *t, const char *folder, const char *config, int open_clip, const char *dtype,
                      size_t image_size, vlk_err *err) VLK_MUST_USE;
-/* The files of a model that is saved in another layout than it came in, made anew. */
+/* The files of a model that is saved in another layout than it came in, newly made. */
 int train_files_make(train_files *t, const vlk_model *m, int open_clip, const char *dtype, vlk_err *err) VLK_MUST_USE;
 /* Where the tokenizer is merges.txt alone: what else a Hugging Face folder has of it, made from the merges. */
 int train_files_tokenizer(train_files *t, const vlk_model *m, vlk_err *err) VLK_MUST_USE;

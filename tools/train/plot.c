@@ -1,8 +1,8 @@
-/* train_plot.c - --plot RUN... -o FILE.svg: loss above, recall at 1 below, over steps.
+/* plot.c - --plot RUN... -o FILE.svg: loss above, recall at 1 below, over steps.
  *
  * One run: a colour is a set of --val; text to image full, image to text dashed. Several runs: a colour is a run, a
- * pattern of dashes a set, and the line is the mean of both directions. Colours are told apart by colour-blind people
- * too (Okabe and Ito). No fonts but the viewer's; no scripts; nothing is loaded. */
+ * pattern of dashes a set, and the line is the mean of both directions. Colour-blind people can distinguish the
+ * colours, too (Okabe and Ito). No fonts but the viewer's; no scripts; nothing is loaded. */
 #include "job.h"
 
 #include <math.h>

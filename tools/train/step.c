@@ -3,7 +3,7 @@
  *   lr      by the schedule
  *   loss    the task's, with its gradients, of all ranks (vlk_task_step)
  *   norm    of all gradients; times min(1, clip / (norm + 1e-6))
- *   AdamW, with the learning rate of each parameter's part; then the task is told, and the mean follows
+ *   AdamW, with the learning rate of each parameter's part; then the task's own update, and the running mean
  * A loss or norm that is not finite, or a loss that is too large, ends the run before anything has changed. */
 #include "job.h"
 
