@@ -24,7 +24,7 @@ static float sigmoid(float x)
 {
     if (x >= 0)
         return 1.0f / (1.0f + expf(-x));
-    float e = expf(x); /* no overflow on either side */
+    float e = expf(x); /* x < 0: exp cannot overflow */
     return e / (1.0f + e);
 }
 

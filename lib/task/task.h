@@ -35,11 +35,11 @@ typedef struct vlk_task_kind {
      * else. t->o is set, the rest is zero. */
     int (*open)(vlk_task *t, vlk_err *err);
     void (*close)(vlk_task *t); /* also where open has failed */
-    /* Values that the task sets where a run begins, not where it goes on from a checkpoint. May be NULL. */
+    /* Values that the task sets where a run begins, not where it resumes from a checkpoint. May be NULL. */
     void (*begin)(vlk_task *t);
     /* What it keeps from step to step besides parameters: queues, momentum copies, counters. May be NULL. */
     int (*state)(vlk_task *t, vlk_state *s, vlk_err *err);
-    /* A loss above this is no course of training; 0: there is no such bound. */
+    /* A loss above this means that training has failed; 0: there is no such bound. */
     double (*max_loss)(const vlk_task *t);
 
     /* ---- a step; t->step says which ---- */
@@ -90,7 +90,7 @@ vlk_task *vlk_task_open(const vlk_task_kind *kind, const vlk_task_options *o, vl
 void vlk_task_close(vlk_task *t);
 /* A run begins, with the model as it was opened. */
 void vlk_task_begin(vlk_task *t);
-/* Lists what a run needs to go on: parameters that are not the model's ("param/NAME"), and what the kind keeps. */
+/* Lists what a run needs to resume: parameters that are not the model's ("param/NAME"), and what the kind keeps. */
 int vlk_task_state(vlk_task *t, vlk_state *s, vlk_err *err) VLK_MUST_USE;
 /* Adds the gradients of a batch to those of the parameters, on all ranks summed. Ranks agree: -1 on all where it failed
  * on one. A loss that is not finite or too large: VLK_EVALUE. */

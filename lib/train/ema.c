@@ -23,7 +23,7 @@ vlk_ema *vlk_ema_new(const vlk_train_params *params, double decay, vlk_ema_kind 
         return NULL;
     }
     for (size_t i = 0; i < params->n; i++)
-        if (e->value.at[i] != NULL && params->p[i].count > 0)
+        if (e->value.at[i] && params->p[i].count > 0)
             memcpy(e->value.at[i], params->p[i].value, params->p[i].count * sizeof(float));
     return e;
 }
@@ -64,7 +64,7 @@ void vlk_ema_update(vlk_ema *e)
 
 const float *vlk_ema_value(const vlk_ema *e, size_t i)
 {
-    return e->value.at[i] != NULL ? e->value.at[i] : e->params->p[i].value;
+    return e->value.at[i] ? e->value.at[i] : e->params->p[i].value;
 }
 
 static void swap_task(void *arg, size_t task, int thread)

@@ -2,7 +2,7 @@
  * epoch from just a number.
  *
  * A source is an endless stream: pass 0, pass 1 ... each a permutation of its samples. Epoch e takes numbers
- * [e q, (e+1) q) of each stream, where q is the source's fixed part of an epoch, and shuffles what it took:
+ * [e q, (e+1) q) of each stream, where q is the source's fixed share of an epoch, and shuffles them:
  *     full     all of it at once
  *     window   a pass is its shards in random order; sources are interleaved evenly, then windows are shuffled
  * Keys: {seed, pass, source, ORDER 0} of passes, {seed, epoch, window, ORDER 1} of epochs. */
@@ -112,7 +112,7 @@ static int set_sources(vlk_order *o, const vlk_order_source *s, double *weights,
         largest = s[i].samples > largest ? s[i].samples : largest;
     }
     o->pass = vlk_calloc(largest, sizeof *o->pass, err);
-    return o->pass == NULL ? -1 : 0;
+    return o->pass ? 0 : -1;
 }
 
 /* The length of an epoch, and the share of each source. */
@@ -288,7 +288,7 @@ int vlk_order_at(vlk_order *o, uint64_t position, vlk_order_item *item, vlk_err 
         l->made = 1;
     }
     size_t index = l->sample[position % o->length], low = 0, high = o->n;
-    while (high - low > 1) { /* the last source that begins at or before it */
+    while (high - low > 1) { /* finds the last source that begins at or before it */
         size_t mid = low + (high - low) / 2;
         if (o->source[mid].first <= index)
             low = mid;

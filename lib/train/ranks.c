@@ -1,8 +1,8 @@
 /* ranks.c - what several processes do together, on the few calls of dist.c. Alone (NULL) all of it is free.
  *
- *     sum         arrays in blocks; of a block each rank adds up its slice, x0 + x1 + x2 ... in the order of ranks,
+ *     sum         arrays in blocks; each rank adds up its slice of a block, x0 + x1 + x2 ... in the order of ranks,
  *                 and gives it to all: the same bits on every rank, every time, whatever MPI's own way would be
- *     agree       one gather: who has failed, who was signalled; the words of the first that failed go to all */
+ *     agree       one gather: who has failed, who was signalled; the message of the first that failed goes to all */
 #include "dist_internal.h"
 
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 
 enum { BLOCK = 1 << 20 }; /* floats */
 
-/* This rank cannot do what the others have begun: the end, for all (vlk_dist_close). */
+/* This rank cannot take part in what the others have begun: it ends all of them (vlk_dist_close). */
 static int lost(vlk_dist *d)
 {
     d->broken = 1;
@@ -38,7 +38,7 @@ int vlk_dist_gather_bytes(vlk_dist *d, const void *mine, size_t bytes, vlk_buf *
         lost(d);
         goto out;
     }
-    if (vlk_dist_raw_gather(d, &size, sizeof size, sizes, err) != 0)
+    if (vlk_dist_raw_gather(d, &size, sizeof size, sizes, err))
         goto out;
     for (size_t i = 0; i < d->ranks; i++)
         sum += count[i] = (size_t)sizes[i];
@@ -46,7 +46,7 @@ int vlk_dist_gather_bytes(vlk_dist *d, const void *mine, size_t bytes, vlk_buf *
         rc = 0;
         goto out;
     }
-    if (vlk_buf_reserve(all, sum, err) != 0 || vlk_dist_raw_gatherv(d, mine, count, 0, all->data + all->len, err) != 0)
+    if (vlk_buf_reserve(all, sum, err) || vlk_dist_raw_gatherv(d, mine, count, 0, all->data + all->len, err))
         goto out;
     all->len += sum;
     all->data[all->len] = 0;
@@ -68,7 +68,7 @@ int vlk_dist_gather_rows(vlk_dist *d, const float *mine, const size_t *rows, siz
     if (!(count = vlk_calloc(d->ranks, sizeof *count, err)))
         return lost(d);
     for (size_t i = 0; i < d->ranks && rc == 0; i++)
-        if (vlk_mul(rows[i], cols, &count[i]) != 0)
+        if (vlk_mul(rows[i], cols, &count[i]))
             rc = vlk_fail(err, VLK_ELIMIT, "%zu rows of %zu are too many", rows[i], cols);
     rc = rc || vlk_dist_raw_gatherv(d, mine, count, 1, all, err) ? -1 : 0;
     free(count);
@@ -85,11 +85,11 @@ int vlk_dist_broadcast_buf(vlk_dist *d, vlk_buf *b, vlk_err *err)
     uint64_t n = b->len;
     if (!d)
         return 0;
-    if (vlk_dist_raw_broadcast(d, &n, sizeof n, 0, err) != 0)
+    if (vlk_dist_raw_broadcast(d, &n, sizeof n, 0, err))
         return -1;
     if (d->rank) {
         b->len = 0;
-        if (vlk_buf_reserve(b, (size_t)n, err) != 0)
+        if (vlk_buf_reserve(b, (size_t)n, err))
             return lost(d);
         b->len = (size_t)n;
         b->data[n] = 0;
@@ -97,7 +97,7 @@ int vlk_dist_broadcast_buf(vlk_dist *d, vlk_buf *b, vlk_err *err)
     return vlk_dist_raw_broadcast(d, b->data, (size_t)n, 0, err);
 }
 
-/* ---- one mind --------------------------------------------------------------------------------------- */
+/* ---- agreement -------------------------------------------------------------------------------------- */
 
 int vlk_dist_agree(vlk_dist *d, int rc, int *largest, vlk_err *err)
 {
@@ -126,7 +126,7 @@ int vlk_dist_agree(vlk_dist *d, int rc, int *largest, vlk_err *err)
         return 0;
     if (first == d->rank && err)
         why = *err;
-    if (vlk_dist_raw_broadcast(d, &why, sizeof why, first, err) != 0)
+    if (vlk_dist_raw_broadcast(d, &why, sizeof why, first, err))
         return -1;
     if (err)
         *err = why;
@@ -139,8 +139,8 @@ typedef struct cursor {
     size_t array, at;
 } cursor;
 
-/* Up to a block of what the arrays hold from c on to `pack`, or back; c goes on. Returns how much. */
-static size_t move(float *const *x, const size_t *n, size_t arrays, cursor *c, float *pack, int back)
+/* Copies up to a block of the arrays, from c on, to `pack`, or back; c advances. Returns how many floats. */
+static size_t copy_block(float *const *x, const size_t *n, size_t arrays, cursor *c, float *pack, int back)
 {
     size_t done = 0;
     while (c->array < arrays && done < BLOCK) {
@@ -160,7 +160,7 @@ static int sum_block(vlk_dist *d, size_t n, vlk_err *err)
 {
     const size_t slice = (n + d->ranks - 1) / d->ranks;
     memset(d->pack + n, 0, (slice * d->ranks - n) * sizeof *d->pack);
-    if (vlk_dist_raw_exchange(d, d->pack, slice, d->parts, err) != 0)
+    if (vlk_dist_raw_exchange(d, d->pack, slice, d->parts, err))
         return -1;
     for (size_t r = 1; r < d->ranks; r++)
         for (size_t i = 0; i < slice; i++)
@@ -177,10 +177,10 @@ int vlk_dist_sum(vlk_dist *d, float *const *x, const size_t *n, size_t arrays, v
     if (!d->pack && (!(d->pack = vlk_calloc(BLOCK + d->ranks, sizeof *d->pack, err)) ||
                      !(d->parts = vlk_calloc(BLOCK + d->ranks, sizeof *d->parts, err))))
         return lost(d);
-    while (start = c, (some = move(x, n, arrays, &c, d->pack, 0)) > 0) {
+    while (start = c, (some = copy_block(x, n, arrays, &c, d->pack, 0)) > 0) {
         if (sum_block(d, some, err) != 0)
             return -1;
-        move(x, n, arrays, &start, d->pack, 1);
+        copy_block(x, n, arrays, &start, d->pack, 1);
     }
     return 0;
 }

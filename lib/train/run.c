@@ -26,11 +26,11 @@ static void step_name(char out[NAME_ROOM], const char *before, uint64_t step, co
 vlk_run *vlk_run_open(const char *path, int create, vlk_err *err)
 {
     vlk_run *r = vlk_calloc(1, sizeof *r, err);
-    if (r == NULL)
+    if (!r)
         return NULL;
     r->fd = r->metrics = -1;
     r->path = vlk_strndup(path, strlen(path), err);
-    if (r->path == NULL)
+    if (!r->path)
         goto out;
     if (create && mkdir(path, 0777) != 0 && errno != EEXIST) {
         vlk_fail_errno(err, "%s: cannot make the folder", path);
@@ -55,7 +55,7 @@ out:
 
 void vlk_run_close(vlk_run *r)
 {
-    if (r == NULL)
+    if (!r)
         return;
     if (r->metrics >= 0)
         close(r->metrics);
@@ -73,7 +73,7 @@ int vlk_run_config(const vlk_run *r, vlk_buf *out, vlk_err *err)
     if (fstatat(r->fd, "run.json", &st, 0) != 0 && errno == ENOENT)
         return 0;
     char *path = vlk_path_join(r->path, "run.json", err);
-    if (path == NULL)
+    if (!path)
         return -1;
     int rc = vlk_read_file(out, path, CONFIG_MAX, err) == 0 ? 1 : -1;
     free(path);
@@ -84,8 +84,8 @@ int vlk_run_put_config(vlk_run *r, const char *json, size_t n, vlk_err *err)
 {
     int rc = -1;
     char *path = vlk_path_join(r->path, "run.json", err);
-    vlk_out *o = path == NULL ? NULL : vlk_out_open(path, err);
-    if (o != NULL && vlk_out_write(o, json, n, err) == 0) {
+    vlk_out *o = path ? vlk_out_open(path, err) : NULL;
+    if (o && vlk_out_write(o, json, n, err) == 0) {
         rc = vlk_out_commit(o, err);
         o = NULL;
     }
@@ -94,7 +94,7 @@ int vlk_run_put_config(vlk_run *r, const char *json, size_t n, vlk_err *err)
     return rc;
 }
 
-/* ---- the checkpoints that are there --------------------------------------------------------------- */
+/* ---- existing checkpoints ------------------------------------------------------------------------- */
 
 typedef struct steps {
     uint64_t *step;
@@ -113,7 +113,7 @@ static int take_step(void *arg, const char *name, vlk_err *err)
     step_name(spelt, "", step, "");
     if (strcmp(spelt, name) != 0 || fstatat(s->run->fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(st.st_mode))
         return 0; /* not one of ours */
-    if (vlk_grow(&s->step, &s->cap, s->n + 1, sizeof *s->step, err) != 0)
+    if (vlk_grow(&s->step, &s->cap, s->n + 1, sizeof *s->step, err))
         return -1;
     s->step[s->n++] = step;
     return 0;
@@ -129,7 +129,7 @@ static int newest_first(const void *a, const void *b)
 static int list_steps(const vlk_run *r, steps *s, vlk_err *err)
 {
     *s = (steps){.run = r};
-    if (vlk_tree_names(r->fd, take_step, s, r->path, err) != 0)
+    if (vlk_tree_names(r->fd, take_step, s, r->path, err))
         return -1;
     if (s->n > 1)
         qsort(s->step, s->n, sizeof *s->step, newest_first);
@@ -156,13 +156,13 @@ int vlk_run_newest(const vlk_run *r, uint64_t *step, vlk_buf *path, vlk_err *err
     return rc;
 }
 
-/* ---- a new one ------------------------------------------------------------------------------------ */
+/* ---- a new checkpoint ------------------------------------------------------------------------------ */
 
 static int check_space(const vlk_run *r, uint64_t step, size_t bytes, vlk_err *err)
 {
     struct statvfs v;
     if (fstatvfs(r->fd, &v) != 0)
-        return 0; /* the writing will tell */
+        return 0; /* writing will fail if there is no room */
     double have = (double)v.f_bavail * (double)v.f_frsize;
     if ((double)bytes <= have)
         return 0;
@@ -182,7 +182,7 @@ int vlk_run_begin(vlk_run *r, uint64_t step, size_t bytes, vlk_buf *path, vlk_er
         return vlk_fail(err, VLK_EUSAGE, "%s: step %ju is too large", r->path, (uintmax_t)step);
     if (fstatat(r->fd, final, &st, AT_SYMLINK_NOFOLLOW) == 0)
         return vlk_fail(err, VLK_EUSAGE, "%s: %s is there already", r->path, final);
-    if (check_space(r, step, bytes, err) != 0 || vlk_tree_remove(r->fd, name, r->path, err) != 0)
+    if (check_space(r, step, bytes, err) || vlk_tree_remove(r->fd, name, r->path, err))
         return -1;
     if (mkdirat(r->fd, name, 0777) != 0)
         return vlk_fail_errno(err, "%s: cannot make %s", r->path, name);
@@ -193,7 +193,7 @@ void vlk_run_abort(vlk_run *r, uint64_t step)
 {
     char name[NAME_ROOM];
     step_name(name, ".", step, VLK_TMP_SUFFIX);
-    (void)vlk_tree_remove(r->fd, name, r->path, NULL); /* what stays is removed by the next opening */
+    (void)vlk_tree_remove(r->fd, name, r->path, NULL); /* what is left is removed by the next opening */
 }
 
 /* RUN/`name` -> step-NNNNNN, in one move. */
@@ -208,7 +208,7 @@ static int set_link(const vlk_run *r, const char *name, uint64_t step, vlk_err *
     ssize_t n = readlinkat(r->fd, name, now, sizeof now - 1);
     if (n > 0 && strcmp(now, target) == 0)
         return 0;
-    if (vlk_tree_remove(r->fd, tmp, r->path, err) != 0)
+    if (vlk_tree_remove(r->fd, tmp, r->path, err))
         return -1;
     if (symlinkat(target, r->fd, tmp) != 0)
         return vlk_fail_errno(err, "%s/%s: cannot make a link", r->path, name);
@@ -217,7 +217,7 @@ static int set_link(const vlk_run *r, const char *name, uint64_t step, vlk_err *
     return 0;
 }
 
-/* Takes away all but the newest `keep`, and those that links point to. */
+/* Removes all but the newest `keep`, and those that links point to. */
 static int prune(const vlk_run *r, uint64_t step, uint64_t best, size_t keep, vlk_err *err)
 {
     char name[NAME_ROOM], old[NAME_ROOM];
@@ -255,8 +255,8 @@ int vlk_run_commit(vlk_run *r, uint64_t step, uint64_t best, size_t keep, vlk_er
     char name[NAME_ROOM], final[NAME_ROOM];
     step_name(name, ".", step, VLK_TMP_SUFFIX);
     step_name(final, "", step, "");
-    /* The lines of the steps up to here must last as long as the checkpoint, which will not compute them again. */
-    if (vlk_tree_sync(r->fd, name, r->path, err) != 0 || vlk_run_metrics_sync(r, err) != 0)
+    /* The lines of the steps up to here must last as long as the checkpoint: nothing computes them again. */
+    if (vlk_tree_sync(r->fd, name, r->path, err) || vlk_run_metrics_sync(r, err))
         goto out;
     if (renameat(r->fd, name, r->fd, final) != 0) {
         vlk_fail_errno(err, "%s: cannot rename %s to %s", r->path, name, final);

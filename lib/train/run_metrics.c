@@ -1,8 +1,7 @@
-/* run_metrics.c - RUN/metrics.jsonl: one line for each step, in order.
+/* run_metrics.c - RUN/metrics.jsonl: one line per step, in order.
  *
- * Lines are appended as the run goes and synced with a checkpoint. A run that goes on from the checkpoint of step s
- * cuts off everything after the lines of steps up to s (a killed run has written further, the last line perhaps in
- * part). */
+ * Lines are appended during the run and synced with a checkpoint. A run that resumes from the checkpoint of step s cuts
+ * off everything after the lines of steps up to s (a killed run has written more, the last line perhaps in part). */
 #include "run_internal.h"
 
 #include <errno.h>
@@ -17,7 +16,7 @@ static int line_is_kept(const char *s, size_t n, uint64_t step, const char *name
     int64_t at = 0;
     int rc = -1;
     vlk_json *j = vlk_json_parse(s, n, name, err);
-    if (j != NULL && vlk_json_int(vlk_json_get(j, "step"), 0, INT64_MAX, &at, "step", err) == 0)
+    if (j && vlk_json_int(vlk_json_get(j, "step"), 0, INT64_MAX, &at, "step", err) == 0)
         rc = (uint64_t)at <= step;
     else
         vlk_err_prefix(err, "%s: line %zu", name, line);
@@ -36,7 +35,7 @@ static int find_cut(const char *path, uint64_t step, size_t *cut, vlk_err *err)
     while (at < m.size) {
         const char *s = (const char *)m.data + at;
         const char *end = memchr(s, '\n', m.size - at);
-        if (end == NULL)
+        if (!end)
             break; /* it was cut while it was written */
         rc = line_is_kept(s, (size_t)(end - s), step, path, line++, err);
         if (rc <= 0)
@@ -53,7 +52,7 @@ int vlk_run_metrics(vlk_run *r, uint64_t step, vlk_err *err)
     size_t cut = 0;
     int rc = -1;
     char *path = vlk_path_join(r->path, "metrics.jsonl", err);
-    if (path == NULL)
+    if (!path)
         return -1;
     if (r->metrics >= 0)
         close(r->metrics);
@@ -85,7 +84,7 @@ int vlk_run_log(vlk_run *r, const char *json, size_t n, vlk_err *err)
     size_t at = 0;
     if (r->metrics < 0)
         return vlk_fail(err, VLK_EUSAGE, "%s: metrics.jsonl is not open", r->path);
-    if (vlk_buf_add(&line, json, n, err) != 0 || vlk_buf_add(&line, "\n", 1, err) != 0)
+    if (vlk_buf_add(&line, json, n, err) || vlk_buf_add(&line, "\n", 1, err))
         goto out;
     while (at < line.len) { /* one write, so that a reader sees whole lines */
         ssize_t w = write(r->metrics, line.data + at, line.len - at);

@@ -101,8 +101,8 @@ int vlk_state_number(vlk_state *s, const char *name, double *where, vlk_err *err
 static int add_slots(vlk_state *s, const char *prefix, const vlk_train_params *l, const vlk_slots *slots, vlk_err *err)
 {
     for (size_t i = 0; i < l->n; i++)
-        if (slots->at[i] != NULL &&
-            vlk_state_tensor(s, prefix, l->p[i].name, VLK_F32, l->p[i].dim, l->p[i].rank, slots->at[i], err) != 0)
+        if (slots->at[i] &&
+            vlk_state_tensor(s, prefix, l->p[i].name, VLK_F32, l->p[i].dim, l->p[i].rank, slots->at[i], err))
             return -1;
     return 0;
 }
@@ -136,8 +136,8 @@ static int write_counters(vlk_buf *out, const vlk_state *s, const char *path, vl
             return vlk_fail(err, VLK_EVALUE, "%s: number %s: is not finite", path, c->name);
         if ((i > 0 && vlk_buf_adds(out, ",", err)) || vlk_json_quote(out, c->name, strlen(c->name), err))
             return -1;
-        if (c->count != NULL ? vlk_buf_addf(out, err, ":%ju", (uintmax_t)*c->count)
-                             : vlk_buf_addf(out, err, ":%.17g", *c->number))
+        if (c->count ? vlk_buf_addf(out, err, ":%ju", (uintmax_t)*c->count)
+                     : vlk_buf_addf(out, err, ":%.17g", *c->number))
             return -1;
     }
     return vlk_buf_adds(out, "}", err);
@@ -210,9 +210,9 @@ static int read_counter(const counter *c, const vlk_json *root, int write, const
     double x = 0;
     if (!j)
         return vlk_fail(err, VLK_EFORMAT, "%s: expected the counter %s, found none of this name", path, c->name);
-    if (c->count != NULL ? vlk_json_int(j, 0, INT64_MAX, &i, c->name, err) : vlk_json_num(j, &x, c->name, err))
+    if (c->count ? vlk_json_int(j, 0, INT64_MAX, &i, c->name, err) : vlk_json_num(j, &x, c->name, err))
         return vlk_err_prefix(err, "%s", path);
-    if (write && c->count != NULL)
+    if (write && c->count)
         *c->count = (uint64_t)i;
     else if (write)
         *c->number = x;
@@ -272,7 +272,7 @@ int vlk_state_share(vlk_state *s, vlk_dist *d, vlk_err *err)
 {
     for (size_t i = 0; i < s->n; i++)
         if (vlk_dist_broadcast(d, (void *)(uintptr_t)s->t[i].data,
-                               vlk_tensor_count(&s->t[i]) * vlk_dtype_size(s->t[i].dtype), err) != 0)
+                               vlk_tensor_count(&s->t[i]) * vlk_dtype_size(s->t[i].dtype), err))
             return -1;
     for (size_t i = 0; i < s->counters; i++) {
         void *at = s->c[i].count ? (void *)s->c[i].count : (void *)s->c[i].number;

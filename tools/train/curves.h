@@ -24,12 +24,12 @@ typedef struct train_curves {
 /* Reads RUN/metrics.jsonl. A last line that is being written is left out. */
 int train_curves_read(train_curves *c, const char *run, vlk_err *err) VLK_MUST_USE;
 void train_curves_clear(train_curves *c);
-/* Means of neighbours, so that at most `points` are left. */
+/* Averages neighbours, so that at most `points` remain. */
 void train_curve_thin(train_curve *c, size_t points);
 /* A running mean over about `points` points: y and its past. */
 int train_curve_smooth(train_curve *out, const train_curve *c, double points, vlk_err *err) VLK_MUST_USE;
 void train_curve_clear(train_curve *c);
-/* Where an axis from 0 to `max` has its marks: about `want` of them, at 1, 2 or 5 times a power of ten. */
+/* The marks of an axis from 0 to `max`: about `want` of them, at 1, 2 or 5 times a power of ten. */
 double train_tick(double max, int want);
 
 #endif

@@ -1,7 +1,7 @@
 /* loop.c - step after step: metrics, validation, checkpoints, the line on the terminal.
  *
  * After step s: its line in metrics.jsonl, then validation, then a checkpoint, so that what a checkpoint has seen is
- * never computed again by a run that goes on from it. When to save depends on the clock; what is saved does not. */
+ * never computed again by a run that resumes from it. When to save depends on the clock; what is saved does not. */
 #include "job.h"
 
 #include <math.h>

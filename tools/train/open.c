@@ -146,7 +146,7 @@ static const char *visible(const train_job *j, const found *f)
     return f->there && (j->ranks.rank == 0 || stat(f->checkpoint.data, &st) == 0) ? f->checkpoint.data : NULL;
 }
 
-/* Opens what a run in a folder goes on with. */
+/* Opens everything that a run in a folder resumes with. */
 static int continue_run(train_job *j, const found *f, const train_facts *was, vlk_err *err)
 {
     int rc = open_parts(j, visible(j, f), was, err);
@@ -163,7 +163,7 @@ static int continue_run(train_job *j, const found *f, const train_facts *was, vl
     return train_put_config(j, err);
 }
 
-static int go_on(train_job *j, const char *path, int *done, vlk_err *err)
+static int resume(train_job *j, const char *path, int *done, vlk_err *err)
 {
     train_facts was;
     found f = {0};
@@ -211,7 +211,7 @@ int train_open(train_job *j, int *done, vlk_err *err)
     int there = path && j->ranks.rank == 0 ? run_exists(path, err) : 0;
     if (train_agree(&j->ranks, there < 0 ? -1 : 0, err) || vlk_dist_broadcast(j->ranks.dist, &there, sizeof there, err))
         return -1;
-    int rc = there ? go_on(j, path, done, err) : begin(j, path, err);
+    int rc = there ? resume(j, path, done, err) : begin(j, path, err);
     if (rc == 0 && !*done && !j->c->explain && j->ranks.rank == 0)
         rc = vlk_run_metrics(j->folder.run, j->at.step, err);
     return train_agree(&j->ranks, rc, err);

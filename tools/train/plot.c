@@ -20,7 +20,7 @@ typedef struct canvas {
     vlk_buf out;
     vlk_err *err;
     int failed;
-    double x_max, y_max; /* of the panel in hand */
+    double x_max, y_max; /* of the current panel */
     int top;
     int legend_y;
 } canvas;
@@ -36,7 +36,7 @@ static void put(canvas *c, const char *fmt, ...)
     c->failed |= vlk_buf_adds(&c->out, s, c->err) != 0;
 }
 
-/* Text from outside: what XML does not allow becomes '?'. At most `most` characters, the end of them. */
+/* Text from outside: what XML does not allow becomes '?'. At most the last `most` characters. */
 static void put_text(canvas *c, const char *s, size_t most)
 {
     size_t n = strlen(s), chars = 0;

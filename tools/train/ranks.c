@@ -5,7 +5,7 @@
  *   loss       features are gathered in the order that one process would have; each rank computes the loss of the whole
  *              batch and the gradients of its own items (lib/task/task.c)
  *   weights    gradients are summed in the order of ranks, so that all make the same step with the same bits
- *   folder     rank 0's alone: run.json, metrics, validation, checkpoints, all messages. A run that goes on takes
+ *   folder     rank 0's alone: run.json, metrics, validation, checkpoints, all messages. A run that resumes takes
  *              weights and state from rank 0, whatever the number of ranks was before
  *   the end    a failure on one rank, or a signal to one, is agreed upon at the next exchange: all stop after the same
  *              step, rank 0 saves, and all end with its status */

@@ -3,7 +3,7 @@
  *
  * With a running mean the mean's weights are measured. RUN/best is the step with the highest mean of i2t_R@1 and
  * t2i_R@1 over the sets (where no set has captions, of zs_top1: labels.c); of equal ones the first. A signal
- * waits until a validation is complete, so that a run that goes on need not repeat it. */
+ * waits until a validation is complete, so that a run that resumes need not repeat it. */
 #include "job.h"
 
 #include <math.h>
