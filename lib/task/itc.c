@@ -184,6 +184,7 @@ static void itc_updated(vlk_task *t)
 
 const vlk_task_kind vlk_task_itc = {
     .name = "itc",
+    .needs = VLK_CAN_EMBED_IMAGE | VLK_CAN_EMBED_TEXT,
     .size = sizeof(itc),
     .open = itc_open,
     .close = itc_close,

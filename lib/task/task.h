@@ -30,7 +30,8 @@ typedef struct vlk_task_part {
 
 typedef struct vlk_task_kind {
     const char *name;
-    size_t size; /* of the struct that begins with vlk_task */
+    unsigned needs; /* what the model must be able to do: VLK_CAN_ bits */
+    size_t size;    /* of the struct that begins with vlk_task */
     /* Adds what is trained to t->params, the model's parameters first (vlk_task_add_model), and prepares everything
      * else. t->o is set, the rest is zero. */
     int (*open)(vlk_task *t, vlk_err *err);

@@ -9,10 +9,10 @@
 
 static void *list_alloc(vlk_train_params *l, size_t bytes, vlk_err *err)
 {
-    if (l->own == NULL)
+    if (!l->own)
         l->own = vlk_arena_new((size_t)1 << 16, err);
-    void *p = l->own == NULL ? NULL : vlk_arena_alloc(l->own, bytes, err);
-    if (p != NULL)
+    void *p = l->own ? vlk_arena_alloc(l->own, bytes, err) : NULL;
+    if (p)
         memset(p, 0, bytes);
     return p;
 }
@@ -21,7 +21,7 @@ static const char *list_name(vlk_train_params *l, const char *name, vlk_err *err
 {
     size_t n = strlen(name);
     char *copy = list_alloc(l, n + 1, err);
-    return copy == NULL ? NULL : memcpy(copy, name, n);
+    return copy ? memcpy(copy, name, n) : NULL;
 }
 
 static int taken(const vlk_train_params *l, const char *name, vlk_err *err)
@@ -39,9 +39,9 @@ static int count_of(const vlk_train_param *p, size_t *count, vlk_err *err)
         return vlk_fail(err, VLK_EMODEL, "parameter %s: expected at most %d dimensions, found %d", p->name,
                         VLK_MAX_RANK, p->rank);
     for (int i = 0; i < p->rank; i++)
-        if (vlk_mul(n, p->dim[i], &n) != 0)
+        if (vlk_mul(n, p->dim[i], &n))
             return vlk_fail(err, VLK_ELIMIT, "parameter %s: too many numbers", p->name);
-    if (vlk_mul(n, 4 * sizeof(float), &bytes) != 0)
+    if (vlk_mul(n, 4 * sizeof(float), &bytes))
         return vlk_fail(err, VLK_ELIMIT, "parameter %s: too many numbers", p->name);
     *count = n;
     return 0;
@@ -50,12 +50,12 @@ static int count_of(const vlk_train_param *p, size_t *count, vlk_err *err)
 int vlk_train_params_add(vlk_train_params *l, const vlk_train_param *from, vlk_err *err)
 {
     vlk_train_param p = *from;
-    if (taken(l, from->name, err) != 0 || count_of(from, &p.count, err) != 0 ||
-        vlk_grow(&l->p, &l->cap, l->n + 1, sizeof *l->p, err) != 0)
+    if (taken(l, from->name, err) || count_of(from, &p.count, err) ||
+        vlk_grow(&l->p, &l->cap, l->n + 1, sizeof *l->p, err))
         return -1;
     if (from->stored && !from->frozen)
         return vlk_fail(err, VLK_EUSAGE, "parameter %s: is to be trained, but has no values of ours", from->name);
-    if (from->value != NULL && from->grad == NULL && !from->frozen)
+    if (from->value && !from->grad && !from->frozen)
         return vlk_fail(err, VLK_EUSAGE, "parameter %s: is to be trained, but has no room for its gradient",
                         from->name);
     p.name = list_name(l, from->name, err);
@@ -63,10 +63,10 @@ int vlk_train_params_add(vlk_train_params *l, const vlk_train_param *from, vlk_e
         p.part = list_name(l, from->part, err);
     if (!p.name || (from->part && !p.part))
         return -1;
-    if (p.value == NULL && p.stored == NULL) {
+    if (!p.value && !p.stored) {
         p.value = list_alloc(l, p.count * sizeof *p.value, err);
         p.grad = p.frozen ? NULL : list_alloc(l, p.count * sizeof *p.grad, err);
-        if (p.value == NULL || (!p.frozen && p.grad == NULL))
+        if (!p.value || (!p.frozen && !p.grad))
             return -1;
     }
     if (p.frozen)
@@ -97,7 +97,7 @@ size_t vlk_train_params_count(const vlk_train_params *l, size_t *trained)
         all += l->p[i].count;
         some += l->p[i].frozen ? 0 : l->p[i].count;
     }
-    if (trained != NULL)
+    if (trained)
         *trained = some;
     return all;
 }
@@ -118,7 +118,7 @@ static void zero_task(void *arg, size_t task, int thread)
 {
     vlk_train_param *p = &((const vlk_train_params *)arg)->p[task];
     (void)thread;
-    if (p->grad != NULL && p->count > 0)
+    if (p->grad && p->count > 0)
         memset(p->grad, 0, p->count * sizeof *p->grad);
 }
 
@@ -138,7 +138,7 @@ int vlk_pieces_make(vlk_pieces *out, const vlk_train_params *l, vlk_err *err)
         n += l->p[i].frozen ? 0 : (l->p[i].count + VLK_PIECE - 1) / VLK_PIECE;
     out->n = n;
     out->piece = vlk_calloc(n + 1, sizeof *out->piece, err);
-    if (out->piece == NULL)
+    if (!out->piece)
         return -1;
     for (size_t i = 0; i < l->n; i++)
         for (size_t from = 0; !l->p[i].frozen && from < l->p[i].count; from += VLK_PIECE) {
@@ -150,7 +150,7 @@ int vlk_pieces_make(vlk_pieces *out, const vlk_train_params *l, vlk_err *err)
 
 void vlk_pieces_run(vlk_pool *pool, vlk_task_fn *fn, void *arg, const vlk_pieces *p)
 {
-    if (pool != NULL) {
+    if (pool) {
         vlk_pool_run(pool, fn, arg, p->n);
         return;
     }
@@ -171,7 +171,7 @@ int vlk_slots_make(vlk_slots *s, const vlk_train_params *l, vlk_err *err)
         all += slot_size(&l->p[i]);
     s->at = vlk_calloc(l->n + 1, sizeof *s->at, err);
     s->all = vlk_calloc(all + 16, sizeof *s->all, err);
-    if (s->at == NULL || s->all == NULL) {
+    if (!s->at || !s->all) {
         vlk_slots_free(s);
         return -1;
     }

@@ -187,7 +187,6 @@ int vlk_dist_sum(vlk_dist *d, float *const *x, const size_t *n, size_t arrays, v
 
 /* ---- parameters ----------------------------------------------------------------------------------------- */
 
-/* Every name and shape, and the numbers of what is frozen, as a hash: of all ranks alike. */
 /* Mixes the numbers of a frozen parameter, as floats, into a sum: ranks may hold them in files of different types. */
 static uint64_t frozen_sum(const vlk_train_param *p)
 {
@@ -208,6 +207,7 @@ static uint64_t frozen_sum(const vlk_train_param *p)
     return sum;
 }
 
+/* Every name and shape, and the numbers of what is frozen, as a hash: all ranks must have the same. */
 static int same_list(const vlk_train_params *l, vlk_dist *d, vlk_err *err)
 {
     vlk_sha256 h;
@@ -222,7 +222,7 @@ static int same_list(const vlk_train_params *l, vlk_dist *d, vlk_err *err)
     }
     vlk_sha256_hex(&h, mine);
     memcpy(first, mine, sizeof first);
-    if (vlk_dist_broadcast(d, first, sizeof first, err) != 0)
+    if (vlk_dist_broadcast(d, first, sizeof first, err))
         return -1;
     return strcmp(first, mine) == 0 ? 0 : vlk_fail(err, VLK_EMODEL, "its parameters are not those of rank 0");
 }
@@ -231,7 +231,7 @@ int vlk_train_params_share(const vlk_train_params *l, vlk_dist *d, vlk_err *err)
 {
     if (!d)
         return 0;
-    if (vlk_dist_agree(d, same_list(l, d, err), NULL, err) != 0)
+    if (vlk_dist_agree(d, same_list(l, d, err), NULL, err))
         return -1;
     for (size_t i = 0; i < l->n; i++)
         if (!l->p[i].frozen && vlk_dist_broadcast(d, l->p[i].value, l->p[i].count * sizeof *l->p[i].value, err))

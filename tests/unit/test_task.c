@@ -174,6 +174,7 @@ static void parity_updated(vlk_task *t)
 
 static const vlk_task_kind kind = {
     .name = "parity",
+    .needs = VLK_CAN_EMBED_IMAGE,
     .size = sizeof(parity),
     .open = parity_open,
     .close = parity_close,

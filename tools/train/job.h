@@ -213,8 +213,10 @@ int train_data_open(train_job *j, vlk_err *err) VLK_MUST_USE;
 int train_loader_open(train_job *j, vlk_err *err) VLK_MUST_USE;
 void train_data_close(train_data *d, train_val *v);
 
-/* Kernel and tape; then the model of a checkpoint (NULL: the one that the run begins with). */
-int train_learner_open(train_learner *l, const train_options *o, const char *checkpoint, vlk_err *err) VLK_MUST_USE;
+/* Kernel and tape; then the model of a checkpoint (NULL: the one that the run begins with), which must be able to do
+ * what is wanted (VLK_CAN_). */
+int train_learner_open(train_learner *l, const train_options *o, unsigned want, const char *checkpoint,
+                       vlk_err *err) VLK_MUST_USE;
 /* Task, files and optimiser, once the model is accepted. */
 int train_learner_start(train_job *j, const char *checkpoint, vlk_err *err) VLK_MUST_USE;
 int train_learner_load(train_job *j, const char *checkpoint, uint64_t step, vlk_err *err) VLK_MUST_USE;

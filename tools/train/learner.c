@@ -16,10 +16,10 @@ static int open_kernel(engine *e, const train_options *o, vlk_err *err)
     return e->tape ? 0 : -1;
 }
 
-int train_learner_open(train_learner *l, const train_options *o, const char *checkpoint, vlk_err *err)
+int train_learner_open(train_learner *l, const train_options *o, unsigned want, const char *checkpoint, vlk_err *err)
 {
     engine *e = &l->e;
-    vlk_model_options mo = {.share = cli_share(), .want = VLK_CAN_EMBED_IMAGE | VLK_CAN_EMBED_TEXT};
+    vlk_model_options mo = {.share = cli_share(), .want = want};
     if (open_kernel(e, o, err))
         return -1;
     if (checkpoint) {

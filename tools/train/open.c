@@ -105,7 +105,8 @@ static int check_model(train_job *j, const train_facts *was, vlk_err *err)
 
 static int open_parts(train_job *j, const char *checkpoint, const train_facts *was, vlk_err *err)
 {
-    if (train_learner_open(&j->learner, j->o, checkpoint, err) || (!checkpoint && check_model(j, was, err)))
+    if (train_learner_open(&j->learner, j->o, j->kind->needs, checkpoint, err) ||
+        (!checkpoint && check_model(j, was, err)))
         return -1;
     return train_learner_start(j, checkpoint, err);
 }
@@ -205,7 +206,7 @@ int train_open(train_job *j, int *done, vlk_err *err)
     *done = 0;
     j->folder.saved_step = UINT64_MAX;
     if (j->c->info)
-        return train_learner_open(&j->learner, j->o, NULL, err);
+        return train_learner_open(&j->learner, j->o, j->kind->needs, NULL, err);
     if (open_data(j, err))
         return -1;
     int there = path && j->ranks.rank == 0 ? run_exists(path, err) : 0;
