@@ -1,7 +1,9 @@
 /* gradient.h - gradients of what ops build, from a table: a direction through all inputs and parameters at once, and
- * one through each of them alone, against central differences (extrapolated, sums in double), with two seeds and on
- * three kinds of CPU. For each case also: an input or parameter that wants no gradient changes no bit of the others,
- * and gets none a second pass adds the same numbers recording, and the number of threads, change no bit
+ * one through each of them alone, against central differences (extrapolated, sums in double), on three kinds of CPU.
+ * For each case also:
+ *   - an input or parameter that wants no gradient changes no bit of the others, and gets none
+ *   - a second pass adds the same numbers
+ *   - recording, and the number of threads, change no bit
  *
  * A case builds its value from in() and par(), which hand out the same numbers at each call. */
 #ifndef VLK_GRADIENT_H
@@ -304,8 +306,8 @@ static inline void check_case(const struct grad_case *c, uint64_t seed, vlk_kern
     free(kept);
 }
 
-/* The whole table on each kind of CPU. */
-static inline void check_gradients(const struct grad_case *table, size_t n)
+/* The whole table on each kind of CPU, with numbers drawn from seeds 1 .. seeds. */
+static inline void check_gradients(const struct grad_case *table, size_t n, uint64_t seeds)
 {
     static const vlk_cpu cpus[] = {VLK_CPU_AUTO, VLK_CPU_GENERIC, VLK_CPU_AVX2};
     for (size_t c = 0; c < 3; c++) {
@@ -315,7 +317,7 @@ static inline void check_gradients(const struct grad_case *table, size_t n)
         if (!CHECK(one && two, "%s", err.msg))
             break;
         for (size_t i = 0; i < n; i++)
-            for (uint64_t seed = 1; seed <= 2; seed++)
+            for (uint64_t seed = 1; seed <= seeds; seed++)
                 check_case(&table[i], seed, one, two);
         vlk_kernel_free(one);
         vlk_kernel_free(two);

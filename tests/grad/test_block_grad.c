@@ -65,7 +65,7 @@ int main(void)
             table[n] = (struct grad_case){.name = name[n], .build = build_block, .arg = &variant[n]};
             n++;
         }
-    check_gradients(table, n);
+    check_gradients(table, n, 1);
     vlk_kernel *k = vlk_kernel_new(&(vlk_kernel_options){.threads = 2}, &err);
     for (size_t i = 0; CHECK(k, "%s", err.msg) && i < BLOCK_CASES; i++)
         for (size_t w = 0; w < WAYS; w++)
