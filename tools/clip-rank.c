@@ -169,7 +169,7 @@ int main(int argc, char **argv)
     cli_run *run = cli_run_open(&prog, &c);
     rank_job j = {.prog = &prog, .c = &c, .o = &o, .run = run};
     rank_writer w = {0};
-    if (rank_writer_open(&w, &c, form == CLI_JSONL, &err)) {
+    if (rank_writer_open(&w, &c, form, &err)) {
         cli_fail(run, NULL, "%s", err.msg);
         return finish(run, &o);
     }
@@ -177,7 +177,8 @@ int main(int argc, char **argv)
     if (failed)
         cli_fail(run, NULL, "%s", err.msg);
     rank_job_close(&j);
-    if (rank_writer_close(&w, !failed && cli_run_whole(run), &err))
+    int whole = !failed && cli_run_whole(run);
+    if (whole ? rank_writer_commit(&w, &err) : rank_writer_abort(&w, &err))
         cli_fail(run, NULL, "%s", err.msg);
     return finish(run, &o);
 }

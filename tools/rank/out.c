@@ -3,9 +3,9 @@
 
 enum { FLUSH_AT = 65536 };
 
-int rank_writer_open(rank_writer *w, const cli_common *c, int jsonl, vlk_err *err)
+int rank_writer_open(rank_writer *w, const cli_common *c, cli_format form, vlk_err *err)
 {
-    *w = (rank_writer){.row = {.jsonl = jsonl}};
+    *w = (rank_writer){.row = {.jsonl = form == CLI_JSONL}};
     w->out = vlk_out_open(c->output ? c->output : "-", err);
     return w->out ? 0 : -1;
 }
@@ -31,14 +31,26 @@ int rank_writer_flush(rank_writer *w, vlk_err *err)
     return vlk_out_can_seek(w->out) ? 0 : vlk_out_flush(w->out, err);
 }
 
-int rank_writer_close(rank_writer *w, int whole, vlk_err *err)
+/* Writes the rest of the rows; w->out is the caller's then. */
+static int finish(rank_writer *w, vlk_err *err)
 {
     int rc = hand_over(w, err);
-    vlk_out *out = w->out;
-    w->out = NULL;
     vlk_buf_clear(&w->row.text);
-    if (whole && rc == 0)
-        return vlk_out_commit(out, err);
-    vlk_out_abort(out);
+    return rc;
+}
+
+int rank_writer_commit(rank_writer *w, vlk_err *err)
+{
+    if (finish(w, err)) {
+        vlk_out_abort(w->out);
+        return -1;
+    }
+    return vlk_out_commit(w->out, err);
+}
+
+int rank_writer_abort(rank_writer *w, vlk_err *err)
+{
+    int rc = finish(w, err);
+    vlk_out_abort(w->out);
     return rc;
 }

@@ -43,12 +43,13 @@ typedef struct rank_writer {
     table_row row; /* fields go here, in the order of the table; then rank_row_end */
 } rank_writer;
 
-int rank_writer_open(rank_writer *w, const cli_common *c, int jsonl, vlk_err *err) VLK_MUST_USE;
+int rank_writer_open(rank_writer *w, const cli_common *c, cli_format form, vlk_err *err) VLK_MUST_USE;
 int rank_row_end(rank_writer *w, vlk_err *err) VLK_MUST_USE;
 /* Rows so far to where they go; into a pipe or onto a terminal at once, so that a slow input is answered. */
 int rank_writer_flush(rank_writer *w, vlk_err *err) VLK_MUST_USE;
-/* Commits the file if `whole`, else removes it. What is left for standard output is written in any case. */
-int rank_writer_close(rank_writer *w, int whole, vlk_err *err) VLK_MUST_USE;
+/* The file gets its name, or is removed. What is left for standard output is written in both cases. Both free. */
+int rank_writer_commit(rank_writer *w, vlk_err *err) VLK_MUST_USE;
+int rank_writer_abort(rank_writer *w, vlk_err *err) VLK_MUST_USE;
 
 /* ---- query.c, file.c ------------------------------------------------------------------------------------- */
 
