@@ -47,7 +47,7 @@ fish_says() { # COMMAND LINE: what fish offers at its end
         "$at/share/fish/vendor_completions.d/clip-embed.fish" "$1" | sort | tr '\n' ' '
 }
 if command -v fish >/dev/null 2>&1; then
-    is "fish: options" "$(fish_says 'clip-embed --al')" "--alpha "
+    is "fish: options" "$(fish_says 'clip-embed --alpha' | tr ' ' '\n' | grep -cx -- --alpha)" 1
     is "fish: words" "$(fish_says 'clip-embed --dtype ')" "bf16 f32 "
     is "fish: files" "$(fish_says 'clip-embed -o options')" "options "
 else
