@@ -31,6 +31,7 @@ clang-format|command:clang-format|dev|make lint: the format of the source
 cppcheck|command:cppcheck|dev|make lint: static analysis
 mandoc|command:mandoc|dev|make lint: the manual pages
 groff-base|command:groff|dev|make lint: the manual pages as man(1) shows them
+bsdextrautils|command:col|dev|make lint: the width of the manual pages
 dpkg-dev|command:dpkg-shlibdeps|dev|make deb: dependencies of the packages
 lintian|command:lintian|dev|make deb: checks the packages
 zsh|command:zsh|dev|make check: the completions of zsh

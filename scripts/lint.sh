@@ -151,13 +151,111 @@ check_options() {
         comm -23 "$B/lint.table" "$B/lint.page" | while read -r o; do say "$page: --$o is missing"; done
         comm -13 "$B/lint.table" "$B/lint.page" | while read -r o; do say "$page: names --$o, which does not exist"; done
     done
+}
+
+# The manual: no warnings of mandoc and groff, and no line that is wider than a terminal of 80 columns.
+check_manual() {
     for m in man/*.[157]; do
         mandoc -Tlint -Wwarning "$m" 2>&1 | while read -r l; do say "$l"; done
+        mandoc -Tascii -O width=80 "$m" | col -bx >"$B/lint.page"
+        awk -v m="$m" 'length > 80 { print m ": mandoc makes a line of " length " columns: " $0 }' "$B/lint.page" |
+            while read -r l; do say "$l"; done
+        command -v groff >/dev/null || { say "groff is not installed (make deps)"; continue; }
+        groff -mdoc -Tutf8 -ww "$m" 2>&1 >/dev/null | while read -r l; do say "$m: groff: $l"; done
+        groff -mdoc -Tascii -rLL=80n -P-c "$m" 2>/dev/null | col -bx |
+            awk -v m="$m" 'length > 80 { print m ": groff makes a line of " length " columns: " $0 }' |
+            while read -r l; do say "$l"; done
     done
 }
 
+# What is external, but used by no other object of lib and tools: it should be static, or gone. Exceptions, with reasons:
+unused_may() {
+    while read -r name reason; do
+        [ -n "$reason" ] && echo "$name"
+    done <<'TABLE'
+vlk_max                   models to come: the best of several query features
+vlk_concat_cols           models to come: states beside one another
+vlk_concat_rows           models to come: prefix and text
+vlk_cross_entropy         tasks to come: language modelling
+vlk_dropout               models to come
+vlk_detach                tasks to come: momentum targets
+vlk_leaf                  tasks to come: states that take a gradient
+vlk_softmax               tasks to come: soft targets
+vlk_matmul_nt             tasks to come: similarities on the tape
+vlk_scale                 tasks to come: similarities on the tape
+vlk_kv_init               models to come: decoding with a cache
+vlk_kv_clear              models to come: decoding with a cache
+vlk_backward              face of the tape, for one scalar loss; training starts from features
+vlk_backward_from         face of the tape, for one value; training starts from features
+vlk_in_memory             face of the readers: tests and fuzzers have their bytes in memory
+vlk_list_from             face of the readers: tests and fuzzers have their bytes in memory
+vlk_npy_parse             face of the readers: tests and fuzzers have their bytes in memory
+vlk_image_decode          face of the decoder; feed decodes through a slot
+vlk_image_resize          face of the decoder; feed decodes through a slot
+sink_member               programs to come: several members per sample
+vlk_norm_trained          towers to come ask what of them is trained
+vlk_attn_trained          towers to come ask what of them is trained
+vlk_mlp_trained           towers to come ask what of them is trained
+vlk_model_param           tests look at each parameter: what is packed, what takes a gradient
+vlk_tar_next              face of the tar layer: member by member; programs read samples
+vlk_augment_box           the drawn box, checked alone by the tests
+vlk_random_u64            one number of the stream that the tests compare with the paper's
+vlk_kernel_backends       tests run with each backend that there is
+vlk_model_encode_pixels   face of the model: pixels that were prepared elsewhere
+vlk_model_pixels          face of the model: pixels that were prepared elsewhere
+vlk_model_text_states     models to come: states of texts that others attend to
+TABLE
+}
+check_unused() {
+    list=
+    for f in lib/*/*.c tools/*.c tools/*/*.c; do
+        list="$list $B/${f%.c}.o"
+    done
+    unused_may | sort >"$B/lint.may"
+    # shellcheck disable=SC2086 # a list of files
+    nm -A $list | awk '
+        { split($1, at, ":"); name = $NF; type = NF == 3 ? $2 : $(NF - 1) }
+        type ~ /^[TDBRV]$/ { where[name] = at[1] }
+        type == "U" { used[name] = 1 }
+        END { for (name in where) if (!used[name] && name != "main") print name, where[name] }' | sort >"$B/lint.unused"
+    join -v 1 "$B/lint.unused" "$B/lint.may" | while read -r name object; do
+        f=${object#"$B"/}
+        say "${f%.o}.c: $name is external, and no other file of lib and tools uses it"
+    done
+    join -v 2 "$B/lint.unused" "$B/lint.may" | while read -r name; do
+        say "scripts/lint.sh: $name is used, or gone: it is no exception any more"
+    done
+}
+
+# Functions of the same body, within lib and tools or within tests: one definition should do.
+check_twice() {
+    # shellcheck disable=SC2046 # a list of files
+    awk '
+        /^[a-zA-Z_].*\(/ && !/;$/ { head = $0 }
+        /^{/ { inside = 1; body = ""; n = 0; start = FNR; name = head; sub(/\(.*/, "", name); sub(/.*[ *]/, "", name); next }
+        /^}/ {
+            if (inside && n >= 3) {
+                body = (FILENAME ~ /^tests/) body
+                if (body in first) print FILENAME ":" start ": " name " has the body of " first[body]
+                else first[body] = name " in " FILENAME
+            }
+            inside = 0
+        }
+        inside { line = $0; gsub(/\/\*.*\*\//, "", line); gsub(/[ \t]+/, "", line); if (line != "") { body = body line; n++ } }
+        ' $(sources) | while read -r l; do say "$l"; done
+}
+
+# Words of a dialect that this project once had; docs/STYLE.md says what plain English is. $later: still to be repaired.
+later='^(lib/(feed|kernel|model|prep|stream|tower|train|base|head|ops)|tools|tests)/'
+check_words() {
+    { sources; find man scripts docs tests/cli share -type f \( -name '*.[157]' -o -name '*.sh' -o -name '*.inc' -o -name '*.md' \); echo README.md; } 2>/dev/null |
+        grep -vE "$later" | grep -vE '^(scripts/lint.sh|docs/STYLE.md)$' |
+        xargs grep -nwiE 'behind|so many|anew|the way (back|there)|(a|each) (line|row) a (text|row|line|image|sample)|(is|are|was|were) told|apart by|no UTF-8|no picture|pictures?' |
+        while read -r l; do say "$l: not plain English (docs/STYLE.md)"; done
+}
+
 mkdir -p "$B/cppcheck"
-for c in ${*:-layers third_party format lengths banned warnings cppcheck options}; do
+for c in ${*:-layers third_party format lengths banned warnings cppcheck options manual unused twice words}; do
     "check_$c"
 done
 n=$(wc -l <"$bad")

@@ -35,6 +35,15 @@ static inline int tap_str(const char *a, const char *b, const char *file, int li
     return tap_check(ok, file, line, what, "got \"%s\", expected \"%s\"", a ? a : "(null)", b ? b : "(null)");
 }
 
+/* Ends the program where it cannot go on; `why` may be empty. */
+static inline void tap_must(int ok, const char *what, const char *why)
+{
+    if (ok)
+        return;
+    printf("not ok - cannot go on: %s: %s\n%d passed, %d failed\n", what, why, tap_passed, tap_failed + 1);
+    exit(1);
+}
+
 /* The last line of every test program: tests/run adds these up. */
 static inline int tap_end(void)
 {

@@ -51,7 +51,6 @@ int vlk_fail_errno(vlk_err *err, const char *fmt, ...) VLK_PRINTF(2, 3);
 /* Puts "PREFIX: " in front of the sentence already in err; returns -1. */
 int vlk_err_prefix(vlk_err *err, const char *fmt, ...) VLK_PRINTF(2, 3);
 /* The code as a word: "io", "format", "memory" ... (in --errors files the stage of an item is written instead). */
-const char *vlk_code_name(vlk_code code);
 
 /* ---- memory ------------------------------------------------------------------------------- */
 

@@ -83,28 +83,3 @@ int vlk_err_prefix(vlk_err *err, const char *fmt, ...)
     set(err, err->code, text);
     return -1;
 }
-
-const char *vlk_code_name(vlk_code code)
-{
-    switch (code) {
-    case VLK_OK:
-        return "ok";
-    case VLK_EUSAGE:
-        return "usage";
-    case VLK_EIO:
-        return "io";
-    case VLK_EFORMAT:
-        return "format";
-    case VLK_EMODEL:
-        return "model";
-    case VLK_ELIMIT:
-        return "limit";
-    case VLK_EMEM:
-        return "memory";
-    case VLK_EUNSUPPORTED:
-        return "unsupported";
-    case VLK_EVALUE:
-        return "value";
-    }
-    return "unknown";
-}

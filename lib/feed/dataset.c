@@ -91,7 +91,7 @@ int vlk_dataset_shard(vlk_dataset *ds, const char *path, vlk_err *err)
     return 0;
 }
 
-int vlk_dataset_new_source(vlk_dataset *ds, const char *name, size_t n, vlk_err *err)
+static int new_source(vlk_dataset *ds, const char *name, size_t n, vlk_err *err)
 {
     if (vlk_grow(&ds->source, &ds->source_cap, ds->sources + 1, sizeof *ds->source, err))
         return -1;
@@ -127,7 +127,7 @@ static int add_parts(vlk_dataset *ds, const char *operand, vlk_err *err)
         size_t n = vlk_dataset_part(s);
         if (n == 0)
             return vlk_fail(err, VLK_EUSAGE, "%s: an empty name beside ::", operand);
-        if (vlk_dataset_new_source(ds, s, n, err) || vlk_dataset_braces(s, n, each_name, ds, err))
+        if (new_source(ds, s, n, err) || vlk_dataset_braces(s, n, each_name, ds, err))
             return -1;
         if (s[n] == 0)
             return 0;
@@ -150,7 +150,7 @@ static int add_whole(vlk_dataset *ds, const vlk_dataset_options *o, vlk_err *err
     vlk_buf name = {0};
     int rc = join_operands(&name, o, err);
     if (rc == 0)
-        rc = vlk_dataset_new_source(ds, name.data ? name.data : "", name.len, err);
+        rc = new_source(ds, name.data ? name.data : "", name.len, err);
     vlk_buf_clear(&name);
     for (size_t i = 0; i < o->operands && rc == 0; i++)
         rc = vlk_dataset_braces(o->operand[i], strlen(o->operand[i]), each_name, ds, err);

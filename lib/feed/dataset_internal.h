@@ -66,7 +66,6 @@ int vlk_dataset_end(vlk_dataset *ds, const vlk_entry *e, vlk_err *err) VLK_MUST_
 int vlk_dataset_end_bad(vlk_dataset *ds, const char *stage, const vlk_err *why, vlk_err *err) VLK_MUST_USE;
 /* A new shard; the path is copied. */
 int vlk_dataset_shard(vlk_dataset *ds, const char *path, vlk_err *err) VLK_MUST_USE;
-int vlk_dataset_new_source(vlk_dataset *ds, const char *name, size_t n, vlk_err *err) VLK_MUST_USE;
 
 /* A source was found broken: 0 if the caller allows that, and has been told; else 1. */
 int vlk_dataset_broken(vlk_dataset *ds, const char *name, vlk_err *err) VLK_MUST_USE;

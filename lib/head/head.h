@@ -8,10 +8,6 @@
 
 /* Letters: M images, N texts or labels, E width of an embedding, C classes, P templates. */
 
-/* logits (M,N) = scale * I T^T + bias, on the tape: image (M,E) and text (N,E) are normalised; scale is exp of what a
- * checkpoint stores and multiplies I first, as all references do; bias is SigLIP's, else 0. */
-vlk_var *vlk_itc_logits(vlk_tape *t, vlk_var *image, vlk_var *text, float scale, float bias);
-
 /* Probabilities of labels from cosines c (M,N), rows of N: CLIP: softmax over the labels of scale * c; a model with
  * logit bias: sigmoid(scale * c + bias), each label for itself. p may be c. */
 void vlk_itc_probabilities(vlk_kernel *k, float *p, const float *c, size_t m, size_t n, const vlk_model_info *model);

@@ -9,17 +9,6 @@
 #include <math.h>
 #include <string.h>
 
-vlk_var *vlk_itc_logits(vlk_tape *t, vlk_var *image, vlk_var *text, float scale, float bias)
-{
-    vlk_var *s = vlk_matmul_nt(t, vlk_scale(t, image, scale), text);
-    if (!s || bias == 0)
-        return s;
-    vlk_var *b = vlk_var_new(t, s->rows, s->cols);
-    for (size_t i = 0; b && i < s->rows * s->cols; i++)
-        b->data[i] = bias;
-    return vlk_add(t, s, b, VLK_ACT_NONE);
-}
-
 static float sigmoid(float x)
 {
     if (x >= 0)

@@ -6,13 +6,14 @@
 #include "kernel_internal.h"
 
 /* Queries of one task: their scores should stay in the second-level cache, and each task transposes all keys. */
-size_t vlk_attend_rows(size_t tk)
+static size_t most_rows(size_t tk)
 {
     size_t rows = 40000 / (tk + 1) / 6 * 6;
     return rows < 6 ? 6 : rows > 96 ? 96 : rows;
 }
 
-size_t vlk_attend_scratch(size_t rows, size_t tk, size_t dim)
+/* Floats that a task needs. */
+static size_t scratch_floats(size_t rows, size_t tk, size_t dim)
 {
     size_t keys = (tk + VLK_PANEL - 1) / VLK_PANEL * VLK_PANEL;
     return rows * keys + 2 * dim * VLK_PANEL + tk * ((dim + 15) / 16 * 16) + rows + 16;
@@ -65,7 +66,7 @@ static void run_piece(void *arg, size_t task, int thread)
 
 static size_t rows_of(const vlk_seq *s, size_t heads, size_t nseq)
 {
-    size_t most = vlk_attend_rows(vlk_seq_keys(s));
+    size_t most = most_rows(vlk_seq_keys(s));
     if (heads * nseq < 8 && most > 24) /* too few tasks to share */
         most = 24;
     size_t parts = (s->tq + most - 1) / most;
@@ -96,7 +97,7 @@ static int measure(size_t *pieces, size_t *need, const vlk_seq *seq, size_t nseq
             continue;
         if (tk == 0 || (a->causal && s.tq > tk))
             return vlk_fail(err, VLK_EUSAGE, "attention: %zu queries cannot look at %zu keys", s.tq, tk);
-        const size_t rows = rows_of(&s, a->heads, nseq), floats = vlk_attend_scratch(rows, tk, a->dim);
+        const size_t rows = rows_of(&s, a->heads, nseq), floats = scratch_floats(rows, tk, a->dim);
         *pieces += (s.tq + rows - 1) / rows;
         *need = floats > *need ? floats : *need;
     }

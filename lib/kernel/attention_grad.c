@@ -18,7 +18,8 @@ typedef struct attention_job {
     const size_t *first, *next; /* of a group, of a sequence in its group; NONE after the last */
 } attention_job;
 
-size_t vlk_attend_grad_scratch(size_t tq, size_t tk, size_t dim)
+/* Floats that a task needs. */
+static size_t scratch_floats(size_t tq, size_t tk, size_t dim)
 {
     size_t keys = (tk + VLK_PANEL - 1) / VLK_PANEL * VLK_PANEL, dimv = (dim + 15) / 16 * 16;
     return tq * keys + 2 * dim * VLK_PANEL + (2 * tq + tk) * dimv + 16;
@@ -153,7 +154,7 @@ int vlk_attention_grad_rows(vlk_kernel *kn, const vlk_attn_grad *g, const float 
         return -1;
     }
     for (size_t i = 0; i < nseq; i++) {
-        const size_t tk = vlk_seq_keys(&seq[i]), floats = vlk_attend_grad_scratch(seq[i].tq, tk, a->dim);
+        const size_t tk = vlk_seq_keys(&seq[i]), floats = scratch_floats(seq[i].tq, tk, a->dim);
         need = floats > need ? floats : need;
         probs[i] = at;
         at += a->heads * seq[i].tq * tk;

@@ -46,7 +46,7 @@ typedef struct vlk_attend {
     size_t first;             /* keys that the first query sees; each further one sees `step` more */
     size_t step;              /* 1 causal, 0 not (then first = tk) */
     float scale;
-    float *scratch; /* vlk_attend_scratch floats */
+    float *scratch; /* as many floats as attention.c says */
 } vlk_attend;
 
 /* How a sum over the depth is cut into chains: runs of `size`; with `round` set, the remainder at the end, if between
@@ -105,7 +105,7 @@ typedef struct vlk_attend_grad {
     float *dprobs;                       /* (tq,tk) or NULL */
     size_t ld, dim, tq, tk, first, step; /* as in vlk_attend */
     float scale;
-    float *scratch; /* vlk_attend_grad_scratch floats */
+    float *scratch; /* as many floats as attention_grad.c says */
 } vlk_attend_grad;
 
 /* The loops of the backward pass (grad_internal.h). dx is written, or added to; it may be dy. */
@@ -152,10 +152,6 @@ void vlk_turn_bf16_avx2(uint16_t *to, size_t ldt, const float *x, size_t ldx, si
 
 vlk_chain_fn vlk_chain_f32_avx2, vlk_chain_f32_avx512, vlk_chain_bf16_avx512;
 
-/* Queries that one task takes at most, and the scratch that it needs, in floats. */
-size_t vlk_attend_rows(size_t tk);
-size_t vlk_attend_scratch(size_t rows, size_t tk, size_t dim);
-size_t vlk_attend_grad_scratch(size_t tq, size_t tk, size_t dim);
 /* The keys and values of a sequence's head, whose columns begin at `col` of ld. */
 void vlk_head_ranges(vlk_ranges *k, vlk_ranges *v, const vlk_key_rows keys[2], const vlk_seq *s, size_t ld, size_t col);
 

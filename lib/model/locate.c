@@ -19,7 +19,7 @@ int vlk_is_file(const char *path)
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-int vlk_is_folder(const char *path)
+static int is_folder(const char *path)
 {
     struct stat st;
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
@@ -165,7 +165,7 @@ static int elsewhere(vlk_place *p, const char *name, const vlk_model_options *op
     } else if (is_repo_name(name) && snapshot(&dir, name, err) != 0) {
         goto out;
     }
-    if (dir.len && vlk_is_folder(dir.data))
+    if (dir.len && is_folder(dir.data))
         status = in_folder(p, dir.data, err);
     else if (dir.len)
         vlk_fail(err, VLK_EMODEL, "%s: no such file, folder or model (looked for %s)", name, dir.data);
@@ -180,7 +180,7 @@ int vlk_locate(vlk_place *p, const char *name, const vlk_model_options *opt, vlk
 {
     *p = (vlk_place){0};
     int status;
-    if (vlk_is_folder(name))
+    if (is_folder(name))
         status = in_folder(p, name, err);
     else if (vlk_is_file(name))
         status = at_file(p, name, err);

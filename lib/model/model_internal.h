@@ -173,6 +173,5 @@ typedef struct vlk_place {
 int vlk_locate(vlk_place *p, const char *name, const vlk_model_options *opt, vlk_err *err) VLK_MUST_USE;
 void vlk_place_clear(vlk_place *p);
 int vlk_is_file(const char *path);
-int vlk_is_folder(const char *path);
 
 #endif

@@ -217,7 +217,6 @@ int vlk_tar_probe(const unsigned char *p, size_t n);
  * between members with the same key do not split the sample. Links and sparse members with an extension are parts of
  * their sample, but vlk_sample_part_find never finds them: their bytes are not in the archive as they are. So an image
  * that is a link is an item that fails, not one that goes missing. */
-int vlk_tar_split(const char *name, size_t *key_len, const char **ext); /* 1, or 0 if it belongs to no sample */
 
 typedef struct vlk_sample_part {
     char *name, *ext;           /* ext points past the first dot of the basename; "" if there is none */

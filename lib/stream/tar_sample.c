@@ -16,7 +16,8 @@
 enum { HELD_MAX = 8, PARTS_MAX = 1024, DATA_ALIGN = 16 };
 #define SAMPLE_MAX ((size_t)2 << 30)
 
-int vlk_tar_split(const char *name, size_t *key_len, const char **ext)
+/* 1, or 0 if it belongs to no sample. */
+static int split_name(const char *name, size_t *key_len, const char **ext)
 {
     const char *slash = strrchr(name, '/');
     const char *base = slash ? slash + 1 : name;
@@ -84,7 +85,7 @@ static size_t layout(vlk_sample *s)
         size_t key_len;
         p->name = s->store.data + at;
         at += strlen(p->name) + 1;
-        p->ext = vlk_tar_split(p->name, &key_len, &ext) ? p->name + key_len + 1 : p->name + strlen(p->name);
+        p->ext = split_name(p->name, &key_len, &ext) ? p->name + key_len + 1 : p->name + strlen(p->name);
         p->head = (unsigned char *)s->store.data + at;
         at += p->head_size;
         at += (DATA_ALIGN - at % DATA_ALIGN) % DATA_ALIGN;
@@ -133,7 +134,7 @@ static int return_held(vlk_tar *t, vlk_sample *s, vlk_err *err)
 static int keyed(const vlk_tar_member *m, size_t *key_len)
 {
     const char *ext;
-    return m->type && strchr("012S", m->type) != NULL && vlk_tar_split(m->name, key_len, &ext);
+    return m->type && strchr("012S", m->type) != NULL && split_name(m->name, key_len, &ext);
 }
 
 static int add_member(vlk_tar *t, vlk_sample *s, vlk_tar_member *m, vlk_err *err)

@@ -168,7 +168,8 @@ static int sum_block(vlk_dist *d, size_t n, vlk_err *err)
     return vlk_dist_raw_floats(d, d->parts, slice, d->pack, err);
 }
 
-int vlk_dist_sum(vlk_dist *d, float *const *x, const size_t *n, size_t arrays, vlk_err *err)
+/* x[i], of n[i] floats, becomes the sum over ranks, added in their order: the same bits on all, every time. */
+static int sum_over_ranks(vlk_dist *d, float *const *x, const size_t *n, size_t arrays, vlk_err *err)
 {
     cursor c = {0}, start;
     size_t some;
@@ -253,7 +254,7 @@ int vlk_train_params_sum_grad(const vlk_train_params *l, vlk_dist *d, vlk_err *e
             x[k] = l->p[i].grad;
             n[k++] = l->p[i].count;
         }
-    rc = x && n ? vlk_dist_sum(d, x, n, k, err) : lost(d);
+    rc = x && n ? sum_over_ranks(d, x, n, k, err) : lost(d);
     free(x);
     free(n);
     return rc;

@@ -44,7 +44,6 @@ typedef struct vlk_train_params {
  * and, unless frozen, grad; otherwise both are borrowed. With `stored` there is no value. A duplicate name, or a
  * trained parameter without grad, is refused. */
 int vlk_train_params_add(vlk_train_params *l, const vlk_train_param *from, vlk_err *err) VLK_MUST_USE;
-vlk_train_param *vlk_train_params_find(const vlk_train_params *l, const char *name); /* or NULL */
 void vlk_train_params_clear(vlk_train_params *l);
 void vlk_train_params_zero_grad(const vlk_train_params *l, vlk_pool *pool);
 /* Numbers in all parameters, and in those that are trained. */
@@ -171,8 +170,6 @@ int vlk_dist_gather_rows(vlk_dist *d, const float *mine, const size_t *rows, siz
 /* Copies what rank 0 has to all ranks, including the buffer's length. */
 int vlk_dist_broadcast(vlk_dist *d, void *p, size_t bytes, vlk_err *err) VLK_MUST_USE;
 int vlk_dist_broadcast_buf(vlk_dist *d, vlk_buf *b, vlk_err *err) VLK_MUST_USE;
-/* x[i], of n[i] floats, becomes the sum over ranks, added in their order: the same bits on all, every time. */
-int vlk_dist_sum(vlk_dist *d, float *const *x, const size_t *n, size_t arrays, vlk_err *err) VLK_MUST_USE;
 /* rc is how it went here (0, -1 with err): -1 on all ranks if it failed on one, with the error of the first that failed
  * ("rank 1: ..."). *largest (NULL: none) becomes the largest of all ranks, even if one failed. */
 int vlk_dist_agree(vlk_dist *d, int rc, int *largest, vlk_err *err) VLK_MUST_USE;

@@ -5,6 +5,7 @@
  * Different from Pillow on purpose: ztxt-bomb.png is read (its texts are skipped unread), palette-missing.png is
  * refused (Pillow shows it black), GIF is not read. */
 #include "../hash.h"
+#include "../codes.h"
 #include "../tap.h"
 #include "../../lib/prep/prep.h"
 
@@ -44,8 +45,8 @@ static void one_verdict(const char *folder, const char *file, const char *verdic
             CHECK_STR(got, text, file);
         }
     } else {
-        CHECK(ret == -1 && strcmp(vlk_code_name(err.code), verdict) == 0, "%s: %s, expected %s", file,
-              ret ? vlk_code_name(err.code) : "an image", verdict);
+        CHECK(ret == -1 && strcmp(code_name(err.code), verdict) == 0, "%s: %s, expected %s", file,
+              ret ? code_name(err.code) : "an image", verdict);
         CHECK(strstr(err.msg, text) != NULL, "%s: \"%s\" without \"%s\"", file, err.msg, text);
     }
     vlk_buf_clear(&bytes);

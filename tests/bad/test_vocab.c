@@ -9,13 +9,7 @@
 static char folder[64] = "/tmp/vlk-vocab-XXXXXX";
 static vlk_err err;
 
-static void must(int rc, const char *what)
-{
-    if (rc) {
-        printf("%s: %s\n0 passed, 1 failed\n", what, err.msg);
-        exit(1);
-    }
-}
+#define must(rc, what) tap_must((rc) == 0, (what), err.msg)
 
 static const char *path(const char *name)
 {

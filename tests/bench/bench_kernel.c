@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "../clock.h"
 #include "../../lib/kernel/kernel.h"
 
 typedef struct tower {
@@ -23,13 +23,6 @@ static const tower towers[] = {
     {"l14", 257, 1024, 4096, 24, 16},
     {"text", 77, 512, 2048, 12, 8},
 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void die(const vlk_err *err)
 {

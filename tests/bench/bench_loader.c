@@ -2,12 +2,12 @@
  * usage: bench_loader [-j THREADS] [-n SAMPLES] [-s SIZE] [-a AUGMENT] [-c CACHE-MB] [-d DECODED-MB] DATA...
  * Without DATA nothing. The sum is that of all pixels and captions: the same for any -j, -c, -d. */
 #define _POSIX_C_SOURCE 200809L
+#include "../clock.h"
 #include "../../lib/feed/feed.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 typedef struct bench {
@@ -17,13 +17,6 @@ typedef struct bench {
     uint32_t *order;
     size_t n;
 } bench;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static int draw(void *arg, uint64_t position, vlk_draw *d, vlk_err *err)
 {

@@ -3,19 +3,12 @@
  * usage: bench_tower MODEL BATCH THREADS [f32|bf16] [SECONDS [cold]]
  * cold: the time of the first image of this process, on mapped weights, then that of the second. */
 #define _POSIX_C_SOURCE 200809L
+#include "../clock.h"
 #include "../../lib/model/model.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static int by_value(const void *a, const void *b)
 {

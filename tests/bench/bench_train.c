@@ -3,6 +3,7 @@
  * reaches. usage: bench_train MODEL|CONFIG.json BATCH THREADS [f32|bf16] [STEPS [blocks]] a config: new weights;
  * blocks: the blocks of the transformers are computed again on the way back. */
 #define _POSIX_C_SOURCE 200809L
+#include "../clock.h"
 #include "../../lib/head/head.h"
 #include "../../lib/model/model.h"
 #include "../../lib/train/train.h"
@@ -10,17 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { TOKENS = 13, PARTS = 4 };
 static const char *const parts[PARTS] = {"images", "texts", "loss", "backward"};
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* Multiplications and additions of a block's products: forward, for `rows` rows of which `picked` go on. */
 static double block_flops(const vlk_part_info *i, double rows, double picked, double keys)

@@ -1,24 +1,18 @@
 /* timed.c - runs a command and prints its seconds (wall, processor) and its peak memory in kB, on standard error.
  * usage: timed COMMAND [ARG]...      its status is the command's */
 #define _DEFAULT_SOURCE /* wait4 */
+#include "../clock.h"
+
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
-
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 int main(int argc, char **argv)
 {
     if (argc < 2)
         return 2;
-    double start = seconds();
+    double start = now();
     pid_t pid = fork();
     if (pid == 0) {
         execvp(argv[1], argv + 1);
@@ -30,6 +24,6 @@ int main(int argc, char **argv)
         return 2;
     double cpu =
         (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1e-6;
-    fprintf(stderr, "%.3f %.3f %ld\n", seconds() - start, cpu, u.ru_maxrss);
+    fprintf(stderr, "%.3f %.3f %ld\n", now() - start, cpu, u.ru_maxrss);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
 }

@@ -112,23 +112,23 @@ static void check_embeds(const struct run *r, const char *what, const float *raw
     free(a.v);
 }
 
-static void check_logits(const struct run *r, vlk_tape *t, const vlk_model_info *info, float *image, size_t ni,
-                         float *text, size_t nt)
+/* scale * cosine + bias of each pair, and probabilities, from embeddings of norm 1. */
+static void check_logits(const struct run *r, vlk_kernel *k, const vlk_model_info *info, const float *image, size_t ni,
+                         const float *text, size_t nt)
 {
-    vlk_err err;
     struct array want = load(r->expect, "logits_per_image", r->suffix), probs = load(r->dir, "probs", "");
-    vlk_var *l = vlk_itc_logits(t, vlk_var_wrap(t, image, ni, info->embed_dim),
-                                vlk_var_wrap(t, text, nt, info->embed_dim), info->logit_scale, info->logit_bias);
-    if (CHECK(vlk_tape_failed(t, &err) == 0 && want.n == ni * nt, "%s: logits", r->name))
-        compare(r->name, "logits", l->data, want.v, want.n, 1e-5, 0);
-    if (probs.v && r->exact) { /* SigLIP: from cosines */
-        float *p = malloc(probs.n * sizeof *p);
-        for (size_t i = 0; i < probs.n; i++)
-            p[i] = (l->data[i] - info->logit_bias) / info->logit_scale;
-        vlk_itc_probabilities(vlk_tape_kernel(t), p, p, ni, nt, info);
-        compare(r->name, "probabilities", p, probs.v, probs.n, 1e-5, 0);
-        free(p);
+    float *cosine = malloc(ni * nt * sizeof *cosine), *logit = malloc(ni * nt * sizeof *logit);
+    vlk_dot_queries(k, cosine, image, ni, text, VLK_F32, info->embed_dim, nt, info->embed_dim);
+    for (size_t i = 0; i < ni * nt; i++)
+        logit[i] = info->logit_scale * cosine[i] + info->logit_bias;
+    if (CHECK(want.n == ni * nt, "%s: logits", r->name))
+        compare(r->name, "logits", logit, want.v, want.n, 1e-5, 0);
+    if (probs.v && r->exact) { /* SigLIP */
+        vlk_itc_probabilities(k, cosine, cosine, ni, nt, info);
+        compare(r->name, "probabilities", cosine, probs.v, probs.n, 1e-5, 0);
     }
+    free(cosine);
+    free(logit);
     free(want.v);
     free(probs.v);
 }
@@ -265,7 +265,7 @@ static void check_model(struct run *r, vlk_model *m, vlk_tape *t)
         float *ui = malloc(ni * e * sizeof *ui), *ut = malloc(nt * e * sizeof *ut);
         check_embeds(r, "image", image, ni, e, ui, vlk_tape_kernel(t));
         check_embeds(r, "text", text, nt, e, ut, vlk_tape_kernel(t));
-        check_logits(r, t, info, ui, ni, ut, nt);
+        check_logits(r, vlk_tape_kernel(t), info, ui, ni, ut, nt);
         check_zero_shot(r, m, t, ui, ni);
         check_text_states(r, m, t, &ids);
         free(ui);

@@ -19,13 +19,7 @@ static vlk_err err;
 
 /* ---- Hugging Face's files from OpenAI's ---------------------------------------------------- */
 
-static void must(int rc, const char *what)
-{
-    if (rc) {
-        printf("%s: %s\n0 passed, 1 failed\n", what, err.msg);
-        exit(1);
-    }
-}
+#define must(rc, what) tap_must((rc) == 0, (what), err.msg)
 
 /* The lines of the merges file behind the version, `count` of them, each with its newline. */
 static void read_lines(vlk_buf *out, size_t count)

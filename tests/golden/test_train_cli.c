@@ -6,6 +6,7 @@
  * turns rounding noise into steps. Gradient norms 5e-5 relative (measured 2e-5); of the clipped run 5e-4: it is off by
  * 2e-4 in step 8, where the loss has fallen to 0.09 and the norm is 3.3. */
 #define _GNU_SOURCE /* mkdtemp */
+#include "../json.h"
 #include "../near.h"
 #include "../../lib/stream/stream.h"
 
@@ -27,23 +28,16 @@ static int start(const char *const *argv)
     return child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status) ? -1 : WEXITSTATUS(status);
 }
 
-static double number(const vlk_json *j, const char *key)
-{
-    double x = NAN;
-    vlk_err err;
-    return vlk_json_num(vlk_json_get(j, key), &x, key, &err) ? NAN : x;
-}
-
 static int run_program(const char *name, const vlk_json *options, const char *out)
 {
     char model[1200], pairs[1200], num[5][40];
     snprintf(model, sizeof model, "%s/model", data);
     snprintf(pairs, sizeof pairs, "%s/pairs.tar", data);
-    snprintf(num[0], 40, "%.0f", number(options, "steps"));
-    snprintf(num[1], 40, "%.9g", number(options, "lr"));
-    snprintf(num[2], 40, "%.9g", number(options, "wd"));
-    snprintf(num[3], 40, "%.0f", number(options, "warm"));
-    snprintf(num[4], 40, "%.9g", number(options, "clip"));
+    snprintf(num[0], 40, "%.0f", json_number(options, "steps"));
+    snprintf(num[1], 40, "%.9g", json_number(options, "lr"));
+    snprintf(num[2], 40, "%.9g", json_number(options, "wd"));
+    snprintf(num[3], 40, "%.0f", json_number(options, "warm"));
+    snprintf(num[4], 40, "%.9g", json_number(options, "clip"));
     const char *argv[] = {program,    "-m",   model,         "--train", pairs,    "-o",    out,    "-b",
                           "8",        "-q",   "--steps",     num[0],    "--lr",   num[1],  "--wd", num[2],
                           "--warmup", num[3], "--clip-grad", num[4],    "--lock", "image", NULL};
@@ -71,12 +65,13 @@ static void check_log(const char *name, const vlk_json *log, const char *out)
         size_t n = strcspn(line, "\n");
         vlk_json *got = vlk_json_parse(line, n, path, &err);
         const vlk_json *want = vlk_json_at(log, i);
-        double loss = number(want, "loss"), norm = number(want, "grad_norm");
-        close_to(name, i + 1, "step", number(got, "step"), number(want, "step"), 0);
-        close_to(name, i + 1, "loss", number(got, "loss"), loss, 1e-5 * (loss > 1 ? loss : 1));
-        close_to(name, i + 1, "lr", number(got, "lr"), number(want, "lr"), 1e-8 * number(want, "lr"));
-        close_to(name, i + 1, "scale", number(got, "scale"), number(want, "scale"), 2e-5 * number(want, "scale"));
-        close_to(name, i + 1, "grad_norm", number(got, "grad_norm"), norm,
+        double loss = json_number(want, "loss"), norm = json_number(want, "grad_norm");
+        close_to(name, i + 1, "step", json_number(got, "step"), json_number(want, "step"), 0);
+        close_to(name, i + 1, "loss", json_number(got, "loss"), loss, 1e-5 * (loss > 1 ? loss : 1));
+        close_to(name, i + 1, "lr", json_number(got, "lr"), json_number(want, "lr"), 1e-8 * json_number(want, "lr"));
+        close_to(name, i + 1, "scale", json_number(got, "scale"), json_number(want, "scale"),
+                 2e-5 * json_number(want, "scale"));
+        close_to(name, i + 1, "grad_norm", json_number(got, "grad_norm"), norm,
                  (strcmp(name, "clipped") == 0 ? 5e-4 : 5e-5) * norm);
         vlk_json_free(got);
         line += n + (line[n] != 0);

@@ -10,6 +10,7 @@
  * (1e-6), ResNet 1e-4 (1e-5); weights 5e-5 (2e-5), ResNet 5e-4 (1e-4); running statistics 1e-3 of a tensor's largest
  * (6e-5); norms and temperatures 5e-5, ResNet 1e-3. k_proj.bias is left out: its true gradient is zero (softmax does
  * not see it), and Adam turns rounding noise into steps. */
+#include "../json.h"
 #include "../near.h"
 #include "../../lib/head/head.h"
 #include "../../lib/model/model.h"
@@ -343,26 +344,19 @@ static void test_run(const char *dir, const plan *p, int final)
 
 /* ---- the larger set ----------------------------------------------------------------------------------- */
 
-static double number(const vlk_json *j, const char *key)
-{
-    double x = NAN;
-    vlk_err err;
-    return vlk_json_num(vlk_json_get(j, key), &x, key, &err) ? NAN : x;
-}
-
 /* A run as the set describes it, all digits of it. */
 static int read_plan(plan *p, const vlk_json *all)
 {
     const vlk_json *run = vlk_json_get(all, p->name), *o = vlk_json_get(run, "options"),
                    *log = vlk_json_get(run, "log");
-    if (!CHECK(vlk_json_len(log) == p->steps && number(o, "steps") == (double)p->steps, "%s: %zu steps", p->name,
+    if (!CHECK(vlk_json_len(log) == p->steps && json_number(o, "steps") == (double)p->steps, "%s: %zu steps", p->name,
                vlk_json_len(log)))
         return 0;
-    p->lr = number(o, "lr");
-    p->log_scale = (float)number(o, "start_logit_scale");
+    p->lr = json_number(o, "lr");
+    p->log_scale = (float)json_number(o, "start_logit_scale");
     for (size_t s = 0; s < p->steps; s++) {
         const vlk_json *l = vlk_json_at(log, s);
-        p->want[s] = (figures){number(l, "loss"), number(l, "logit_scale"), number(l, "grad_norm")};
+        p->want[s] = (figures){json_number(l, "loss"), json_number(l, "logit_scale"), json_number(l, "grad_norm")};
     }
     return 1;
 }

@@ -1,6 +1,7 @@
 /* test_preprocess.c - preprocessor_config.json and preprocess_cfg in all their spellings, nonsense with its reason, and
  * the floats that a grey level becomes (hashes made with NumPy in the reference's order of operations). */
 #include "../hash.h"
+#include "../codes.h"
 #include "../tap.h"
 #include "../../lib/prep/prep.h"
 
@@ -128,7 +129,7 @@ static void nonsense(const struct nonsense *s, size_t n, int open_clip)
         vlk_err err = {0};
         CHECK(parse(&r, s[i].json, open_clip, &err) == -1, "%s was accepted", s[i].json);
         CHECK(err.code == VLK_EMODEL && strstr(err.msg, s[i].key) && strstr(err.msg, s[i].found), "%s: code %s: %s",
-              s[i].json, vlk_code_name(err.code), err.msg);
+              s[i].json, code_name(err.code), err.msg);
     }
 }
 

@@ -1,6 +1,7 @@
 /* test_run.c - a run's state and folder: saved and loaded, links, removal of old checkpoints, metrics cut back; and a
  * child that is killed at random moments, again and again, ends with the bytes of one that was left alone. */
 #define _GNU_SOURCE /* usleep, nftw */
+#include "../clock.h"
 #include "../../lib/train/train.h"
 #include "../tap.h"
 
@@ -11,7 +12,6 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 static char folder[] = "/tmp/vlk-test-run-XXXXXX";
@@ -339,13 +339,6 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
     return remove(path);
 }
 
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void killed(void)
 {
     static const char *const names[] = {"run.json", "metrics.jsonl", "last/state.safetensors", "best/state.safetensors",
@@ -353,9 +346,9 @@ static void killed(void)
     enum { RUNS = 4, KILLS = 20 };
     char path[200], name[32];
     int kills = 0;
-    double begin = seconds();
+    double begin = now();
     CHECK(toy_run(in(path, "whole")) == 0, "a run that is left alone");
-    uint64_t length = (uint64_t)((seconds() - begin) * 1e6) + 1000;
+    uint64_t length = (uint64_t)((now() - begin) * 1e6) + 1000;
     for (int i = 0; i < RUNS; i++) {
         snprintf(name, sizeof name, "killed-%d", i);
         for (uint64_t j = 0; j < KILLS; j++) { /* it gets about a quarter of its way each time, if that */

@@ -23,9 +23,13 @@ static vlk_tensor matrix(const void *data, vlk_dtype type, size_t n, size_t d)
     return t;
 }
 
+/* The larger score first; of equal ones the smaller index. */
 static int compare(const void *a, const void *b)
 {
-    return topk_before(a, b) ? -1 : topk_before(b, a);
+    const topk_hit *x = a, *y = b;
+    if (x->score != y->score)
+        return x->score > y->score ? -1 : 1;
+    return x->index < y->index ? -1 : x->index > y->index;
 }
 
 /* Every score on its own, sorted: what topk_scan has to give. */

@@ -157,8 +157,6 @@ void cli_write(const void *p, size_t n);
 
 /* The folder share/vlkit (models, tables) of this installation or build tree; NULL if there is none. Static storage. */
 const char *cli_share(void);
-/* Appends "name version, backend and kernel" (without newline). */
-int cli_version_text(const cli_program *p, vlk_buf *out, vlk_err *err);
 /* VLK_GEMM (auto, dnnl, openblas) and VLK_CPU (auto, generic, avx2, avx512) into *o; -1 for other words. */
 struct vlk_kernel_options;
 int cli_kernel_options(struct vlk_kernel_options *o, vlk_err *err);

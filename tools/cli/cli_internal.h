@@ -4,8 +4,6 @@
 
 #include "cli.h"
 
-/* The rows of all common options; offsets into cli_common. */
-extern const cli_option cli_common_options[];
 /* "a, b, c" appended to out. */
 int cli_join_words(vlk_buf *out, const cli_word *words, const char *between, vlk_err *err) VLK_MUST_USE;
 void cli_print_help(const cli_program *p);
@@ -13,8 +11,6 @@ void cli_print_options(const cli_program *p);
 void cli_print_version(const cli_program *p);
 /* Flushes and closes standard output; 0, or -1 with the reason in err. */
 int cli_close_stdout(vlk_err *err);
-/* Bytes from outside for a terminal or log: whatever is not printable UTF-8 becomes \xNN. */
-void cli_put_name(FILE *f, const char *s, size_t n);
 /* Opens descriptors 0-2 if they are closed, so that no file of ours takes their number. */
 void cli_guard_stdio(void);
 

@@ -25,7 +25,7 @@ void cli_guard_stdio(void)
     }
 }
 
-void cli_put_name(FILE *f, const char *s, size_t n)
+static void put_name(FILE *f, const char *s, size_t n)
 {
     enum { MOST = 1024 }; /* a name may be a text of megabytes; --errors has all of it */
     const size_t shown = n < MOST ? n : MOST;
@@ -122,9 +122,9 @@ void cli_item_bad(cli_run *r, const char *key, size_t n, const char *stage, cons
     r->bad++;
     reason = without_subject(reason, key, n);
     put_prefix(r);
-    cli_put_name(stderr, n > 0 ? key : "\"\"", n > 0 ? n : 2);
+    put_name(stderr, n > 0 ? key : "\"\"", n > 0 ? n : 2);
     fputs(": ", stderr);
-    cli_put_name(stderr, reason, strlen(reason));
+    put_name(stderr, reason, strlen(reason));
     fputc('\n', stderr);
     vlk_err err = {0};
     if (r->errors && write_error(r->errors, key, n, stage, reason, &err)) {
@@ -146,10 +146,10 @@ void cli_fail(cli_run *r, const char *subject, const char *fmt, ...)
     const char *reason = msg;
     if (subject && *subject && strcmp(subject, "-") != 0) { /* the library names standard input itself */
         reason = without_subject(msg, subject, strlen(subject));
-        cli_put_name(stderr, subject, strlen(subject));
+        put_name(stderr, subject, strlen(subject));
         fputs(": ", stderr);
     }
-    cli_put_name(stderr, reason, strlen(reason));
+    put_name(stderr, reason, strlen(reason));
     fputc('\n', stderr);
 }
 
@@ -163,7 +163,7 @@ void cli_note(cli_run *r, const char *fmt, ...)
     vsnprintf(msg, sizeof msg, fmt, ap);
     va_end(ap);
     put_prefix(r);
-    cli_put_name(stderr, msg, strlen(msg));
+    put_name(stderr, msg, strlen(msg));
     fputc('\n', stderr);
 }
 

@@ -17,7 +17,7 @@
 #define BLOCK_SCORES (1u << 20)
 #define BLOCK_MIN_ROWS 256
 
-int topk_before(const topk_hit *a, const topk_hit *b)
+static int before(const topk_hit *a, const topk_hit *b)
 {
     return a->score > b->score || (a->score == b->score && a->index < b->index); /* NOLINT: exact on purpose */
 }
@@ -47,7 +47,7 @@ static void sift_up(topk_hit *h, size_t i)
     topk_hit x = h[i];
     while (i > 0) {
         size_t p = (i - 1) / 2;
-        if (!topk_before(&h[p], &x))
+        if (!before(&h[p], &x))
             break;
         h[i] = h[p];
         i = p;
@@ -64,9 +64,9 @@ static void sift_down(topk_hit *h, size_t n)
         size_t c = 2 * i + 1;
         if (c >= n)
             break;
-        if (c + 1 < n && topk_before(&h[c], &h[c + 1]))
+        if (c + 1 < n && before(&h[c], &h[c + 1]))
             c++;
-        if (!topk_before(&x, &h[c]))
+        if (!before(&x, &h[c]))
             break;
         h[i] = h[c];
         i = c;
@@ -82,7 +82,7 @@ int topk_add(topk *t, float score, uint64_t index, vlk_err *err)
             return -1;
         t->hit[t->n++] = x;
         sift_up(t->hit, t->n - 1);
-    } else if (t->k && topk_before(&x, &t->hit[0])) {
+    } else if (t->k && before(&x, &t->hit[0])) {
         t->hit[0] = x;
         sift_down(t->hit, t->n);
     }
@@ -91,7 +91,7 @@ int topk_add(topk *t, float score, uint64_t index, vlk_err *err)
 
 static int compare_hits(const void *a, const void *b)
 {
-    return topk_before(a, b) ? -1 : topk_before(b, a) ? 1 : 0;
+    return before(a, b) ? -1 : before(b, a) ? 1 : 0;
 }
 
 void topk_sort(topk *t)

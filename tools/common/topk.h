@@ -25,8 +25,6 @@ void topk_free(topk *tops, size_t n);
 /* Offers one hit. 0, or -1: no memory. */
 int topk_add(topk *t, float score, uint64_t index, vlk_err *err) VLK_MUST_USE;
 void topk_sort(topk *t);
-/* 1 if a comes before b. */
-int topk_before(const topk_hit *a, const topk_hit *b);
 
 /* Scores every row against every query q (Q,D, unit length) and keeps the best in tops[0..Q-1]. A block of
  * rows is read once for all queries. Row i of m has the index base + i; scores under `floor` do not count.
