@@ -149,7 +149,9 @@ $B/completions/fish/%.fish: $B/% scripts/completion.sh
 # ---- what is run -----------------------------------------------------------------------------------
 objects: $(OBJ)
 tests: $(TESTS)
-check: all tests
+# With T only what it names is built; all where it holds a pattern.
+CHECKED := $(if $(T),$(foreach t,$(TESTS),$(if $(strip $(foreach p,$(T),$(findstring $p,$t)$(findstring *,$p))),$t)),$(TESTS))
+check: all $(CHECKED)
 	$(Q)MODE=$(MODE) sh tests/run $(J:%=-j %) $(T)
 conformance: all tests
 	$(Q)MODE=$(MODE) sh tests/conformance.sh

@@ -158,13 +158,12 @@ static int loss_of(void *arg, vlk_tape *second, const float *const *feature, flo
 {
     job *j = arg;
     (void)second;
-    const vlk_itc_batch b = {feature[0],
-                             feature[1],
-                             j->n,
-                             0,
-                             vlk_model_describe(j->m)->embed_dim,
-                             j->log_scale[0],
-                             j->bias ? j->bias[0] : 0};
+    const vlk_itc_batch b = {.image = feature[0],
+                             .text = feature[1],
+                             .n = j->n,
+                             .e = vlk_model_describe(j->m)->embed_dim,
+                             .log_scale = j->log_scale[0],
+                             .bias = j->bias ? j->bias[0] : 0};
     vlk_itc_grad g = {.image = d[0], .text = d[1]};
     if (vlk_itc_loss(j->kernel, j->p->kind, &b, &g, err) != 0)
         return -1;

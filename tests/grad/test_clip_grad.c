@@ -104,7 +104,12 @@ static struct result pass(const char *dir, const struct run *r)
     out.nodes = (double)vlk_tape_nodes(t);
     const size_t e = y[0]->cols;
     float *d = malloc(2 * b * e * sizeof *d);
-    vlk_itc_batch batch = {y[0]->data, y[1]->data, b, 0, e, *vlk_model_log_scale(out.m)->f32, r->bias};
+    vlk_itc_batch batch = {.image = y[0]->data,
+                           .text = y[1]->data,
+                           .n = b,
+                           .e = e,
+                           .log_scale = *vlk_model_log_scale(out.m)->f32,
+                           .bias = r->bias};
     vlk_itc_grad g = {.image = d, .text = d + b * e};
     if (vlk_itc_loss(k, r->kind, &batch, &g, &err) != 0)
         bail(&err);
@@ -209,7 +214,12 @@ static void test_losses(const char *dir)
     vlk_kernel *k = vlk_kernel_new(NULL, &err);
     for (size_t i = 0; k && i < 2; i++) {
         vlk_itc_grad g = {.image = d, .text = d + n * e};
-        vlk_itc_batch b = {image.npy.t.data, text.npy.t.data, n, 0, e, 2.3f, cases[i].bias};
+        vlk_itc_batch b = {.image = image.npy.t.data,
+                           .text = text.npy.t.data,
+                           .n = n,
+                           .e = e,
+                           .log_scale = 2.3f,
+                           .bias = cases[i].bias};
         if (vlk_itc_loss(k, cases[i].kind, &b, &g, &err) != 0)
             bail(&err);
         CHECK_CLOSE(g.loss, cases[i].loss, 2e-7 * cases[i].loss, "%s: loss", cases[i].name);
@@ -231,9 +241,17 @@ static void test_losses(const char *dir)
 
 /* ---- models ------------------------------------------------------------------------------------------ */
 
+static const struct run vit = {.name = "vit",
+                               .model = "model",
+                               .pixels = "pixels.npy",
+                               .ids = "ids.npy",
+                               .kind = VLK_ITC_INFONCE,
+                               .threads = 1,
+                               .arith = VLK_F32};
+
 static void test_vit(const char *dir)
 {
-    struct run r = {"vit", "model", "pixels.npy", "ids.npy", VLK_ITC_INFONCE, {.logit_bias = 0}, {0}, 1, 0, 0, VLK_F32};
+    struct run r = vit;
     struct result one = pass(dir, &r), other;
     compare(dir, "vit/gradients.safetensors", &r, &one, 3.302357107809412, 2e-5);
     r.threads = 2;
@@ -245,8 +263,9 @@ static void test_vit(const char *dir)
     same(&one, &other, "checkpointed blocks");
     CHECK(other.nodes < one.nodes, "checkpointed blocks record as much");
     drop(&other);
-    r = (struct run){"bf16", "model", "pixels.npy", "ids.npy", VLK_ITC_INFONCE, {.logit_bias = 0}, {0}, 1,
-                     0,      0,       VLK_BF16};
+    r = vit;
+    r.name = "bf16";
+    r.arith = VLK_BF16;
     other = pass(dir, &r);
     double dot = 0, aa = 0, bb = 0;
     for (size_t i = 0; i < one.n && other.n == one.n; i++) {
@@ -262,8 +281,8 @@ static void test_vit(const char *dir)
 /* What is locked has no gradient; what is not has the same one. */
 static void test_lock(const char *dir)
 {
-    struct run r = {"lock", "model", "pixels.npy", "ids.npy", VLK_ITC_INFONCE, {.logit_bias = 0}, {0}, 1,
-                    0,      0,       VLK_F32};
+    struct run r = vit;
+    r.name = "lock";
     struct result all = pass(dir, &r);
     r.lock = (vlk_trainable_options){.lock = {{"vision", 2}, {"text", 0}}};
     struct result some = pass(dir, &r);
@@ -300,22 +319,23 @@ static void check_statistics(const struct result *r, const char *name, const flo
 
 static void test_more(const char *dir)
 {
-    struct run r = {"siglip-loss", "model", "pixels.npy", "ids.npy", VLK_ITC_SIGLIP, {.logit_bias = 1},
-                    {0},           2,       2.3025851f,   -10,       VLK_F32};
+    struct run r = vit;
+    r.name = "siglip-loss";
+    r.kind = VLK_ITC_SIGLIP;
+    r.lock.logit_bias = 1;
+    r.threads = 2;
+    r.log_scale = 2.3025851f;
+    r.bias = -10;
     struct result g = pass(dir, &r);
     compare(dir, "siglip-loss/gradients.safetensors", &r, &g, 9.3013911686166, 2e-5);
     drop(&g);
-    r = (struct run){"rn",
-                     "rn-model-open_clip",
-                     "rn-pixels.npy",
-                     "rn-ids.npy",
-                     VLK_ITC_INFONCE,
-                     {.logit_bias = 0},
-                     {.train = 1},
-                     2,
-                     0,
-                     0,
-                     VLK_F32};
+    r = vit;
+    r.name = "rn";
+    r.model = "rn-model-open_clip";
+    r.pixels = "rn-pixels.npy";
+    r.ids = "rn-ids.npy";
+    r.pass.train = 1;
+    r.threads = 2;
     g = pass(dir, &r);
     compare(dir, "rn/gradients.safetensors", &r, &g, 2.4937055695815697, 2e-4);
     check_statistics(&g, "visual.bn1.running_mean", (const float[]){0.15418355f, 0.01310591f}, 2);

@@ -345,7 +345,7 @@ static void test_loss(vlk_itc_kind kind, size_t n, size_t extra)
     for (size_t i = 0; i < (n + m) * E; i++)
         f[i] = (float)((i + 1) * 2654435761u % 10007) / 5003.0f - 1;
     const float t = 1.2f, bias = kind == VLK_ITC_SIGLIP ? -2 : 0;
-    vlk_itc_batch b = {f, g, n, extra, E, t, bias};
+    vlk_itc_batch b = {.image = f, .text = g, .n = n, .extra = extra, .e = E, .log_scale = t, .bias = bias};
     vlk_itc_grad out = {.image = d, .text = d + n * E};
     if (vlk_itc_loss(kernel, kind, &b, &out, &err) != 0)
         bail(&err);

@@ -10,7 +10,21 @@
 #include <sys/stat.h>
 
 static char dir[] = "/tmp/vlk-test-model-XXXXXX";
-static const clip_size tiny = {16, 8, 64, 2, 2, 96, {0}, 0, 64, 1, 4, 128, 12, 520, 24};
+static const clip_size tiny = {
+    .image = 16,
+    .patch = 8,
+    .width = 64,
+    .layers = 2,
+    .heads = 2,
+    .mlp = 96,
+    .text_width = 64,
+    .text_layers = 1,
+    .text_heads = 4,
+    .text_mlp = 128,
+    .context = 12,
+    .vocab = 520,
+    .embed = 24,
+};
 
 static const char *at(const char *name)
 {
@@ -71,34 +85,70 @@ static void test_arch(void)
         const char *act;
         clip_size s;
     } archs[] = {
-        {"ViT-B-32", 151277313, "gelu", {224, 32, 768, 12, 12, 3072, {0}, 0, 512, 12, 8, 2048, 77, 49408, 512}},
-        {"ViT-B/32", 151277313, "quick_gelu", {224, 32, 768, 12, 12, 3072, {0}, 0, 512, 12, 8, 2048, 77, 49408, 512}},
-        {"ViT-B-32-256", 151288833, "gelu", {256, 32, 768, 12, 12, 3072, {0}, 0, 512, 12, 8, 2048, 77, 49408, 512}},
-        {"ViT-B-16-quickgelu",
-         149620737,
-         "quick_gelu",
-         {224, 16, 768, 12, 12, 3072, {0}, 0, 512, 12, 8, 2048, 77, 49408, 512}},
-        {"ViT-B-16-plus-240",
-         208377345,
-         "gelu",
-         {240, 16, 896, 12, 14, 3584, {0}, 0, 640, 12, 10, 2560, 77, 49408, 640}},
-        {"ViT-L-14", 427616513, "gelu", {224, 14, 1024, 24, 16, 4096, {0}, 0, 768, 12, 12, 3072, 77, 49408, 768}},
-        {"ViT-L/14@336px",
-         427944193,
-         "quick_gelu",
-         {336, 14, 1024, 24, 16, 4096, {0}, 0, 768, 12, 12, 3072, 77, 49408, 768}},
-        {"ViT-H-14", 986109441, "gelu", {224, 14, 1280, 32, 16, 5120, {0}, 0, 1024, 24, 16, 4096, 77, 49408, 1024}},
-        {"ViT-H-14-378", 986714881, "gelu", {378, 14, 1280, 32, 16, 5120, {0}, 0, 1024, 24, 16, 4096, 77, 49408, 1024}},
-        {"ViT-g-14", 1366678273, "gelu", {224, 14, 1408, 40, 16, 6144, {0}, 0, 1024, 24, 16, 4096, 77, 49408, 1024}},
-        {"ViT-bigG-14", 2539567105, "gelu", {224, 14, 1664, 48, 16, 8192, {0}, 0, 1280, 32, 20, 5120, 77, 49408, 1280}},
-        {"RN50-quickgelu",
-         102007137,
-         "quick_gelu",
-         {224, 0, 0, 0, 0, 0, {3, 4, 6, 3}, 64, 512, 12, 8, 2048, 77, 49408, 1024}},
-        {"RN101", 119688033, "gelu", {224, 0, 0, 0, 0, 0, {3, 4, 23, 3}, 64, 512, 12, 8, 2048, 77, 49408, 512}},
-        {"RN50x4", 178300601, "gelu", {288, 0, 0, 0, 0, 0, {4, 6, 10, 6}, 80, 640, 12, 10, 2560, 77, 49408, 640}},
-        {"RN50x16", 290979217, "gelu", {384, 0, 0, 0, 0, 0, {6, 8, 18, 8}, 96, 768, 12, 12, 3072, 77, 49408, 768}},
-        {"RN50x64", 623258305, "gelu", {448, 0, 0, 0, 0, 0, {3, 15, 36, 10}, 128, 1024, 12, 16, 4096, 77, 49408, 1024}},
+        {.name = "ViT-B-32",
+         .parameters = 151277313,
+         .act = "gelu",
+         .s = {SIZE_VIT(224, 32, 768, 12, 12, 3072), SIZE_TEXT(512, 12, 8, 2048, 512)}},
+        {.name = "ViT-B/32",
+         .parameters = 151277313,
+         .act = "quick_gelu",
+         .s = {SIZE_VIT(224, 32, 768, 12, 12, 3072), SIZE_TEXT(512, 12, 8, 2048, 512)}},
+        {.name = "ViT-B-32-256",
+         .parameters = 151288833,
+         .act = "gelu",
+         .s = {SIZE_VIT(256, 32, 768, 12, 12, 3072), SIZE_TEXT(512, 12, 8, 2048, 512)}},
+        {.name = "ViT-B-16-quickgelu",
+         .parameters = 149620737,
+         .act = "quick_gelu",
+         .s = {SIZE_VIT(224, 16, 768, 12, 12, 3072), SIZE_TEXT(512, 12, 8, 2048, 512)}},
+        {.name = "ViT-B-16-plus-240",
+         .parameters = 208377345,
+         .act = "gelu",
+         .s = {SIZE_VIT(240, 16, 896, 12, 14, 3584), SIZE_TEXT(640, 12, 10, 2560, 640)}},
+        {.name = "ViT-L-14",
+         .parameters = 427616513,
+         .act = "gelu",
+         .s = {SIZE_VIT(224, 14, 1024, 24, 16, 4096), SIZE_TEXT(768, 12, 12, 3072, 768)}},
+        {.name = "ViT-L/14@336px",
+         .parameters = 427944193,
+         .act = "quick_gelu",
+         .s = {SIZE_VIT(336, 14, 1024, 24, 16, 4096), SIZE_TEXT(768, 12, 12, 3072, 768)}},
+        {.name = "ViT-H-14",
+         .parameters = 986109441,
+         .act = "gelu",
+         .s = {SIZE_VIT(224, 14, 1280, 32, 16, 5120), SIZE_TEXT(1024, 24, 16, 4096, 1024)}},
+        {.name = "ViT-H-14-378",
+         .parameters = 986714881,
+         .act = "gelu",
+         .s = {SIZE_VIT(378, 14, 1280, 32, 16, 5120), SIZE_TEXT(1024, 24, 16, 4096, 1024)}},
+        {.name = "ViT-g-14",
+         .parameters = 1366678273,
+         .act = "gelu",
+         .s = {SIZE_VIT(224, 14, 1408, 40, 16, 6144), SIZE_TEXT(1024, 24, 16, 4096, 1024)}},
+        {.name = "ViT-bigG-14",
+         .parameters = 2539567105,
+         .act = "gelu",
+         .s = {SIZE_VIT(224, 14, 1664, 48, 16, 8192), SIZE_TEXT(1280, 32, 20, 5120, 1280)}},
+        {.name = "RN50-quickgelu",
+         .parameters = 102007137,
+         .act = "quick_gelu",
+         .s = {SIZE_RESNET(224, 64, 3, 4, 6, 3), SIZE_TEXT(512, 12, 8, 2048, 1024)}},
+        {.name = "RN101",
+         .parameters = 119688033,
+         .act = "gelu",
+         .s = {SIZE_RESNET(224, 64, 3, 4, 23, 3), SIZE_TEXT(512, 12, 8, 2048, 512)}},
+        {.name = "RN50x4",
+         .parameters = 178300601,
+         .act = "gelu",
+         .s = {SIZE_RESNET(288, 80, 4, 6, 10, 6), SIZE_TEXT(640, 12, 10, 2560, 640)}},
+        {.name = "RN50x16",
+         .parameters = 290979217,
+         .act = "gelu",
+         .s = {SIZE_RESNET(384, 96, 6, 8, 18, 8), SIZE_TEXT(768, 12, 12, 3072, 768)}},
+        {.name = "RN50x64",
+         .parameters = 623258305,
+         .act = "gelu",
+         .s = {SIZE_RESNET(448, 128, 3, 15, 36, 10), SIZE_TEXT(1024, 12, 16, 4096, 1024)}},
     };
     for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++) {
         const char *path = at("big.safetensors");
@@ -267,7 +317,10 @@ static void test_mlp_ratio(void)
     vlk_err err = {0};
     make_folder("ratio");
     for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
-        clip_size s = {32, 8, widths[i][0], 1, 1, widths[i][1], {0}, 0, widths[i][0], 1, 1, widths[i][1], 24, 1000, 24};
+        clip_size s = tiny;
+        s.width = s.text_width = widths[i][0];
+        s.mlp = s.text_mlp = widths[i][1];
+        s.heads = s.text_heads = 1;
         vlk_buf config = {0}, again = {0};
         CHECK(file_hf_config(&config, &s, "gelu", &err) == 0, "%s", err.msg);
         put("ratio", "config.json", config.data);
