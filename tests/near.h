@@ -1,5 +1,6 @@
 /* near.h - numbers against expected ones. A comparison goes through all elements and keeps the worst; a failure names
- * the file and line, the case, the element, both numbers and the tolerance. NaN is never near, and neither is nothing.
+ * the file and line, the case, the element, both numbers and the tolerance. NaN always fails, and so does a comparison
+ * of no elements.
  *
  *     near c = {0};
  *     for (i ...) near_add(&c, i, got[i], want[i]);

@@ -42,7 +42,7 @@ static int clip_bad_write(const char *path, const void *p, size_t n)
     return fclose(f) == 0 && put == n ? 0 : -1;
 }
 
-/* One byte of TEXT; *s moves behind it. */
+/* One byte of TEXT; *s moves past it. */
 static int clip_bad_byte(const char **s)
 {
     int c = (unsigned char)*(*s)++;

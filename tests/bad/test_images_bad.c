@@ -96,7 +96,7 @@ static void load_whole(vlk_buf *file, size_t i)
     CHECK(vlk_read_file(file, path, MAX_FILE, &err) == 0, "%s", err.msg);
 }
 
-/* A copy of exactly n bytes, so that AddressSanitizer sees a read behind them. */
+/* A copy of exactly n bytes, so that AddressSanitizer sees a read past them. */
 static uint8_t *exact(const void *p, size_t n)
 {
     uint8_t *q = malloc(n ? n : 1);
@@ -105,8 +105,8 @@ static uint8_t *exact(const void *p, size_t n)
     return q;
 }
 
-/* Any prefix of a file, each in memory of its own: an error. Only the PNG's end chunk (12 bytes) may miss, and what
- * follows the first frame of an animation. */
+/* Any prefix of a file, each in memory of its own: an error. Only the PNG's end chunk (12 bytes) may be missing, and
+ * what follows the first frame of an animation. */
 static void cuts(vlk_pixel_scratch *scratch)
 {
     static uint8_t out[32 * 32 * 3];

@@ -2,7 +2,7 @@
  * the order; broken tars, missing shards, shards that change while a run goes on are errors that name them. */
 #include "../pairs.h"
 
-/* Samples 0..7, of which 1: no caption, 2: an empty one, 3: broken image, 4: no image, 5: json that is none,
+/* Samples 0..7, of which 1: no caption, 2: an empty one, 3: broken image, 4: no image, 5: invalid json,
  * 6: caption that is not UTF-8. */
 static void put_bad(const char *path)
 {

@@ -117,7 +117,7 @@ static void flat_cases(void)
     flat("fraction", "\": 513", "\": 513.5", good, 518, "vocab.json");
     flat("string id", "\": 513", "\": \"513\"", good, 518, "vocab.json");
     flat("leading zero", "\": 513", "\": 0513", good, 518, "not valid JSON");
-    flat("behind the end", "}\n", "} x", good, 518, "not valid JSON");
+    flat("after the end", "}\n", "} x", good, 518, "not valid JSON");
     flat("comma at the end", "}\n", ",}", good, 518, "not valid JSON");
     flat("cut", "513, ", "\n\0", good, 518, "not valid JSON");
     flat("bad UTF-8", "\"th\"", "\"t\xffh\"", good, 518, "vocab.json");

@@ -85,7 +85,7 @@ static void test_cases(const vlk_weights *base)
     CHECK(access("vlkit-pickle-executed", F_OK) != 0, "a pickle was executed");
 }
 
-/* What the sentence has to say, word for word, in cases where it is easily too vague. */
+/* What the message must say, word for word, in cases where it is easily too vague. */
 static void test_sentences(void)
 {
     static const char *const t[][2] = {
@@ -145,7 +145,7 @@ static void test_damage(const char *base, const char *name)
         unsigned char old[4];
         for (int k = 0; k < 4; k++) {
             seed = seed * 1664525u + 1013904223u;
-            at[k] = (seed >> 8) % (k < 2 ? n : n / 4); /* headers stand in front, or at the end */
+            at[k] = (seed >> 8) % (k < 2 ? n : n / 4); /* headers are at the beginning, or at the end */
             if (k == 1 && n > 4000)
                 at[k] = n - 1 - at[k] % 4000;
             old[k] = p[at[k]];
@@ -162,7 +162,7 @@ static void test_damage(const char *base, const char *name)
     free(p);
 }
 
-/* A pickle in which one long name stands for many tensors, two bytes each: refused before its names fill the memory. */
+/* A pickle in which one long name is that of many tensors, two bytes each: refused before its names fill the memory. */
 static void test_names(void)
 {
     static const char head[] = "\x80\x02\x8a\x0al\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}"

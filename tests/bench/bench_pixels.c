@@ -1,7 +1,6 @@
-/* bench_pixels.c - images to pixels: milliseconds to decode, and for the whole way to 224 x 224 (RGB first, bicubic,
- * centre crop), the best of many runs in one thread; the difference is resize and crop. VLK_CPU=generic shows the
- * plain loops.
- * usage: bench_pixels [-n RUNS] FILE...      without FILE nothing; the last line is the sum */
+/* bench_pixels.c - images to pixels: milliseconds to decode, and to decode and preprocess to 224 x 224 (RGB first,
+ * bicubic, centre crop), the best of many runs in one thread; the difference is resize and crop. VLK_CPU=generic shows
+ * the plain loops. usage: bench_pixels [-n RUNS] FILE...      without FILE nothing; the last line is the sum */
 #define _POSIX_C_SOURCE 200809L
 #include "../../lib/prep/prep.h"
 

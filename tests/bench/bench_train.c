@@ -1,7 +1,7 @@
 /* bench_train.c - a training step without optimiser and data: forward, loss, backward of a whole batch of random
  * images and texts of 13 tokens; pairs/s, the share of its parts, and its arithmetic beside the best that the door
  * reaches. usage: bench_train MODEL|CONFIG.json BATCH THREADS [f32|bf16] [STEPS [blocks]] a config: new weights;
- * blocks: the blocks of the transformers are computed again on the way back. */
+ * blocks: the blocks of the transformers are computed again in the backward pass. */
 #define _POSIX_C_SOURCE 200809L
 #include "../clock.h"
 #include "../../lib/head/head.h"

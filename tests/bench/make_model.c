@@ -38,7 +38,7 @@ static int token(vlk_buf *vocab, const char *s, size_t n, const char *end, size_
                : vlk_buf_addf(vocab, err, ": %zu", id);
 }
 
-/* vocab.json and merges.txt from OpenAI's file: line 0 is a version, then a merge a line. */
+/* vocab.json and merges.txt from OpenAI's file: line 0 is a version, then one merge per line. */
 static int vocabulary(const char *dir, size_t size, vlk_err *err)
 {
     vlk_buf vocab = {0}, merges = {0}, line = {0};

@@ -29,7 +29,7 @@ tr '\n' '\0' <names | "$E" -0 - >out
 same "names with NUL" out folder.tsv
 "$E" pics/castle.png - <names >out
 is "operands in order" "$(head -n 1 out | cut -f1)" pics/castle.png
-is "and the list behind" "$(lines out)" $((n + 1))
+is "and the list after it" "$(lines out)" $((n + 1))
 "$E" - <pics/castle.png >out
 is "one image on standard input" "$(cut -f1 out)" "-"
 cut -f2- out >one
@@ -105,7 +105,7 @@ run 1 "$E" -j1 -b1 bad --errors e.jsonl
 same "same rows with -j1 -b1" out one
 same "same errors with -j1 -b1" e.jsonl e1
 run 0 "$E" pics/castle.png --errors e.jsonl
-is "--errors is written anew" "$(lines e.jsonl)" 0
+is "--errors is written again by each run" "$(lines e.jsonl)" 0
 run 1 "$E" --max-pixels 100 pics/castle.png --errors e.jsonl
 has "a limit is a stage of its own" e.jsonl '"stage": "size"'
 

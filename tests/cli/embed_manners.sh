@@ -25,9 +25,9 @@ run 2 "$E" castle.png -o x.npy --rows 5
 run 2 "$E" castle.png --half
 gone "misuse leaves no output" x.bin x.npy x.keys x.json
 
-# options before and behind operands, --
+# options before and after operands, --
 run 0 "$E" castle.png -b 1 pear.jpg -q
-is "options behind operands" "$(cut -f1 out | tr '\n' ' ')" "castle.png pear.jpg "
+is "options after operands" "$(cut -f1 out | tr '\n' ' ')" "castle.png pear.jpg "
 cp castle.png ./-rf.png
 run 0 "$E" -- -rf.png
 is "a name with a leading dash" "$(cut -f1 out)" "-rf.png"

@@ -67,7 +67,7 @@ first=$(cut -f 2 out)
 run 0 "$E" pics/castle.png --format jsonl
 has "jsonl" out "{\"key\": \"pics/castle.png\", \"embedding\": [$first, "
 
-# tar to tar: given members byte for byte, ours behind them
+# tar to tar: given members byte for byte, ours after them
 run 0 "$E" in.tar -o out.tar
 tar tf out.tar | head -n 4 | tr '\n' ' ' >one
 is "order of members" "$(cat one)" "bicycle-strawberry.jpg bicycle-strawberry.txt bicycle-strawberry.clip.npy bicycle-strawberry.clip.json "

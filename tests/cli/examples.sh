@@ -1,7 +1,7 @@
 #!/bin/sh
 # examples.sh - runs the examples of the manual pages and of README.md. In every literal block of a section EXAMPLES, and
 # in every block marked console, a line that begins with "$ " is a command (a "\" at its end continues it on the next
-# line), and what follows it is what it prints, on both outputs. "..." stands for anything within a line, and alone on a
+# line), and what follows it is what it prints, on both outputs. "..." is anything within a line, and alone on a
 # line for all remaining lines. Each page runs in a folder of its own that holds the sample images.
 top=$PWD
 tmp=$(mktemp -d) || exit 2

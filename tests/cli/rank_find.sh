@@ -105,7 +105,7 @@ run 0 "$rank" -k 5 s.npy --query='a giraffe' 'a pear'
 same "--query=TEXT TEXT" out images
 run 0 "$rank" --query pear sloth -k 1 s.npy
 is "two words" "$(cut -f 4 out | tr '\n' ' ')" "samples/pear.jpg samples/sloth.png "
-has "which is told" err "'sloth' is not a file"
+has "which is reported" err "'sloth' is not a file"
 run 1 "$rank" -k 1 --query pear gone.jpg s.npy
 has "a name of an image is none" err "gone.jpg"
 run 2 "$rank" --query pear samples2

@@ -41,7 +41,7 @@ printf '{} and {}\n' >two.txt
 "$rank" --labels samples/labels.txt --templates two.txt s.npy | cut -f 3 >a
 sed 's/.*/& and &/' samples/labels.txt >filled.txt
 "$rank" --labels filled.txt s.npy | cut -f 3 >b
-same "a label may stand twice" a b
+same "a label may be there twice" a b
 
 # Label vectors from a file.
 run 0 "$embed" --text samples/labels.txt -o l.npy

@@ -78,7 +78,7 @@ is "by hand" "$(cut -f 2 out | tr '\n' ' ')" "0.6667 1.0000 1.0000 0.6667 1.0000
 printf '0\t0\n1\t1\n2\t0\n' >truth
 run 0 "$rank" --recall --queries x.npy --truth truth p.npy
 is "an image without a text does not count" "$(cut -f 2 out | tr '\n' ' ')" "1.0000 1.0000 1.0000 1.0000 1.0000 1.0000 "
-has "and is told of" err "1 images and texts have no partner"
+has "and is reported" err "1 images and texts have no partner"
 
 # Bad items count nowhere; what does not fit is refused.
 printf 'gone.png\ta gone thing\n' | cat - samples/captions.tsv >samples/gone.tsv

@@ -43,7 +43,7 @@ is "the same size" "$(size g1.png)" "$(size g2.png)"
 has "what is missing is said" err "g2.png: 1 of 3 images could not be drawn"
 if cmp -s g1.png g2.png; then fail "a missing image shows"; else pass; fi
 
-# Labels: an image stands under its best one.
+# Labels: an image is under its best one.
 run 0 "$rank" --labels samples/labels.txt --sheet l.png s.npy
 is "the lines are there, too" "$(lines out)" 24
 run 0 "$rank" --labels samples/labels.txt --sheet m.png samples

@@ -52,7 +52,7 @@ full 2 "clip-rank" "$R" --queries many -k 100000 pics -o disk/r.tsv
 full 2 "a contact sheet" "$R" --query castle -k 40 pics --sheet disk/sheet.png
 full 2 "the list of errors" "$E" -T many --errors disk/e.jsonl
 
-# what stood there stays
+# an old file stays
 run 0 "$E" pics/0.png -o disk/old.npy
 cp disk/old.npy disk/old.keys disk/old.json .
 little "$E" pics -o disk/old.npy >out 2>err

@@ -1,5 +1,5 @@
-/* fuzz_image.c - any bytes as an image: decoded, turned, resized in their own mode, changed to RGB, and the whole way
- * through recipes of both dialects. The last byte chooses the filter, the shape and what is done with alpha (so that
+/* fuzz_image.c - any bytes as an image: decoded, turned, resized in their own mode, changed to RGB, and
+ * preprocessed in both dialects. The last byte chooses the filter, the shape and what is done with alpha (so that
  * image files are seeds as they are). */
 #include "../../lib/prep/prep.h"
 

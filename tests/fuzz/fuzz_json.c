@@ -42,7 +42,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
     vlk_buf b = {0};
     if (vlk_json_quote(&b, (const char *)p, n, &err))
         abort();
-    if (vlk_utf8_valid((const char *)p, n) == n) { /* other bytes become lone surrogates, which are no JSON of ours */
+    if (vlk_utf8_valid((const char *)p, n) ==
+        n) { /* other bytes become lone surrogates, which our JSON does not have */
         size_t len = 0;
         j = vlk_json_parse(b.data, b.len, "quoted", &err);
         const char *s = vlk_json_str(j, &len);

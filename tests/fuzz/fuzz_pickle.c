@@ -1,4 +1,4 @@
-/* fuzz_pickle.c - PyTorch's files: a zip archive as it is; anything else behind the preamble of a legacy file, so that
+/* fuzz_pickle.c - PyTorch's files: a zip archive as it is; anything else after the preamble of a legacy file, so that
  * its first byte is already the first instruction of the pickled object. Seeds: zip checkpoints, data.pkl records. */
 #define _GNU_SOURCE /* memfd_create */
 #include "fuzz_weights.h"

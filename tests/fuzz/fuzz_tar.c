@@ -1,5 +1,5 @@
 /* fuzz_tar.c - any bytes as a tar, packed or not: members and samples. Once as they are, once with the checksum of each
- * block that looks like a header set right, so that what lies behind the checksum is reached too. */
+ * block that looks like a header set right, so that what follows the checksum is reached too. */
 #include "../../lib/stream/stream.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* fuzz_vocab.c - any bytes as the files of a vocabulary. The input is tokenizer.json, or, with a byte 1 in it,
- * vocab.json and behind that byte merges.txt; the same merges are opened as OpenAI's. What is accepted must encode. */
+ * vocab.json and, after that byte, merges.txt; the same merges are opened as OpenAI's. What is accepted must encode. */
 #include "../../lib/prep/prep.h"
 
 #include <stdio.h>

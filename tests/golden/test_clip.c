@@ -188,7 +188,7 @@ static int encode_images(vlk_model *m, const vlk_pass *p, const struct run *r, f
     return status;
 }
 
-/* All rows of text 1 behind the last norm; without its padding, which the references masked, in causal towers. */
+/* All rows of text 1 after the last norm; without its padding, which the references masked, in causal towers. */
 static void check_text_states(struct run *r, vlk_model *m, vlk_tape *t, const struct array *ids)
 {
     struct array last = load(r->dir, "text_last", ""), mask = load(r->dir, "mask_hf", "");
@@ -283,7 +283,7 @@ static void check_model(struct run *r, vlk_model *m, vlk_tape *t)
     free(again);
 }
 
-/* What may lie below a case. `own`: its numbers lie beside it. */
+/* Folders of a case. `own`: the folder has expected numbers of its own. */
 static const struct {
     const char *path, *suffix;
     int own;

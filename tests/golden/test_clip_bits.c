@@ -124,7 +124,7 @@ static void check_recording(vlk_model *m, vlk_tape *t, const struct batch *b, co
           name, nodes[2], nodes[1]);
 }
 
-/* Texts at once, token by token, and in steps of three, with a key/value cache a layer. */
+/* Texts at once, token by token, and in steps of three, with a key/value cache per layer. */
 static void check_cache(vlk_model *m, vlk_tape *t, const struct batch *b, const char *name)
 {
     const vlk_part_info *tower = vlk_model_part_info(b->info, "text");

@@ -1,7 +1,7 @@
 /* test_pixels.c - every image of tests/data/pixels through every preprocess: the bytes that Pillow 11.3, torchvision,
  * open_clip and the Hugging Face processor give, by their hashes.
  *
- * hashes.tsv: a row an image, a column a result; the first 16 hex digits of the SHA-256 of the bytes (H,W,3).
+ * hashes.tsv: a row per image, a column per result; the first 16 hex digits of the SHA-256 of the bytes (H,W,3).
  *   rgb                decoded and changed to RGB
  *   VARIANT_SIZE       DIALECT_[squash_|longest_]FILTER_SIZE
  *   clip64 rgbfirst64 squash96x48   as OpenAI's; RGB first, crop as torchvision; RGB first, 96 x 48
@@ -19,7 +19,7 @@ static int starts(const char *s, const char *prefix)
     return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
-/* The preprocess that a column stands for; 0 for "rgb". */
+/* The preprocess of a column; 0 for "rgb". */
 static int preprocess_of(const char *column, vlk_preprocess *r)
 {
     if (strcmp(column, "rgb") == 0)

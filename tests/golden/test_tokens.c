@@ -21,7 +21,7 @@ static vlk_err err;
 
 #define must(rc, what) tap_must((rc) == 0, (what), err.msg)
 
-/* The lines of the merges file behind the version, `count` of them, each with its newline. */
+/* The first `count` lines of the merges file after the version, each with its newline. */
 static void read_lines(vlk_buf *out, size_t count)
 {
     vlk_buf line = {0};
@@ -197,7 +197,7 @@ static void row(char *field[FIELDS])
     vlk_ids ids = {0};
     const char *flags = field[1], *openai = field[3], *clip = field[4], *hf = field[5];
     int is_long = strchr(flags, 'l') != NULL;
-    size_t n = (size_t)(field[3] - field[2]) - 1; /* U+0000 may stand inside */
+    size_t n = (size_t)(field[3] - field[2]) - 1; /* it may contain U+0000 */
     must(vlk_unescape(&text, field[2], n, &err), "memory");
     t.repaired += strchr(flags, 'm') != NULL;
     t.longer += is_long;

@@ -2,7 +2,7 @@
  * same checkpoint, byte for byte, also where towers are locked in part and the position table is interpolated; its
  * files are those of a Hugging Face folder, which clip-embed reads.
  *
- * Here: tests/data/clip-train-cli as a Hugging Face folder, and written anew as two shards with an index and as an
+ * Here: tests/data/clip-train-cli as a Hugging Face folder, and written again as two shards with an index and as an
  * open_clip folder. With VLK_GOLDEN: its clip/ has the same weights in OpenAI's archives and state dicts, open_clip's
  * training checkpoints, PyTorch's files of before and after version 1.6.
  *

@@ -1,6 +1,6 @@
 /* test_train_steps.c - ten AdamW steps of whole models, as the reference's training script takes them: learning rate
  * by the schedule, loss, gradients of all parameters, their norm and its limit, decoupled decay where open_clip decays,
- * the temperature held in [0, ln 100] behind the step.
+ * the temperature held in [0, ln 100] after the step.
  *
  * Always: the losses, temperatures and norms of every step of four runs of tests/data/clip-train, and of the first one
  * with the gradient cache in chunks of four. With VLK_GOLDEN (clip-train): a ResNet, too, with its batch norms

@@ -65,7 +65,7 @@ static void test_masters(const char *path, int open_clip, const char *name, size
     CHECK(r && r->rank == 2 && r->dim[0] == rows && r->dim[1] == cols && r->decay, "%s: %s is not there, or (%zu,%zu)",
           path, name, r ? r->dim[0] : 0, r ? r->dim[1] : 0);
     CHECK(vlk_model_trainable(m, NULL, &ref, &n, NULL, &err) != 0, "made trainable twice");
-    for (size_t i = 0; i < n; i++) /* a changed weight changes the embedding once it is said */
+    for (size_t i = 0; i < n; i++) /* a changed weight changes the embedding after vlk_model_updated */
         if (strcmp(ref[i].part, "vision") == 0 && ref[i].rank >= 2)
             ref[i].value[0] += 1;
     vlk_model_updated(m);

@@ -116,7 +116,7 @@ static void against_double(void)
     vlk_train_params_clear(&l);
 }
 
-/* Runs some steps; the sum of all bits of weights is the verdict. */
+/* Runs some steps; the hash of all weights is compared. */
 static uint64_t run(int threads, double *norm)
 {
     vlk_err err = {0};
@@ -158,7 +158,7 @@ static void threads(void)
     CHECK(memcmp(&one, &two, sizeof one) == 0 && memcmp(&one, &three, sizeof one) == 0, "the same norm");
 }
 
-/* A number is treated alike wherever it stands: in a vector of eight or alone in the plain loop. */
+/* A number is treated alike at every place: in a vector of eight or alone in the plain loop. */
 static void any_place(void)
 {
     enum { N = 37 };

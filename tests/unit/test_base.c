@@ -10,7 +10,7 @@ static void test_errors(void)
     CHECK(vlk_fail(&e, VLK_EFORMAT, "file %s: bad", "a\nb\x80") == -1, "fail answers -1");
     CHECK_STR(e.msg, "file a\\x0ab\\x80: bad", "unprintable bytes are escaped");
     CHECK(vlk_err_prefix(&e, "in %s", "x.tar") == -1, "prefix answers -1");
-    CHECK_STR(e.msg, "in x.tar: file a\\x0ab\\x80: bad", "prefix stands in front");
+    CHECK_STR(e.msg, "in x.tar: file a\\x0ab\\x80: bad", "the prefix comes first");
     CHECK(vlk_fail(NULL, VLK_EIO, "x") == -1, "no err is allowed");
 }
 

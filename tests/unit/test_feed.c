@@ -184,7 +184,7 @@ static void test_sources(void)
     check_trace(&o, "B empty|E empty|", "an empty folder");
 }
 
-/* The input may be slow between files that turn out to be no items: that is not its end. */
+/* The input may be slow between files that turn out not to be items: that is not its end. */
 static int slow_want(void *arg, const vlk_source *src, vlk_span key, vlk_err *err)
 {
     (void)arg;
@@ -204,7 +204,7 @@ static void test_slow(void)
         check_trace(&o, "B slow|slow/z.png+|E slow|", "a slow folder that begins with other files");
 }
 
-/* A hidden file's name has no suffix to replace: its caption is .txt behind the whole name. */
+/* A hidden file's name has no suffix to replace: its caption is the whole name with .txt appended. */
 static void test_hidden(void)
 {
     const char *hidden[] = {".png"};

@@ -8,7 +8,7 @@
 
 static vlk_err err;
 
-/* The paths below "." each with '|' behind it, "!" before those of outcome 2. */
+/* The paths below "." each followed by '|', "!" before those of outcome 2. */
 static int walk(const char *path, vlk_buf *out)
 {
     const char *p;
@@ -55,7 +55,7 @@ int main(void)
     CHECK(walk("l", &b) == 0, "%s", err.msg);
     CHECK_STR(b.data,
               "l/again/1.png|!l/again/up|!l/dangling.png|l/link.png|!l/loop1|!l/loop2|!l/pipe|l/real/1.png|!l/real/up|",
-              "links are followed, loops are told");
+              "links are followed, loops are reported");
     if (geteuid() != 0) { /* root may read everything */
         CHECK(!mkdir("p", 0777) && !mkdir("p/closed", 0) && !touch("p/x") && walk("p", &b) == 0, "%s", err.msg);
         CHECK_STR(b.data, "!p/closed|p/x|", "a folder without permission");

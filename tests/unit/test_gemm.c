@@ -96,7 +96,7 @@ static void test_values(vlk_kernel *kn, int bf16, const char *what)
     }
 }
 
-/* A weight and an arithmetic of which a row's bits are looked at. */
+/* A weight and an arithmetic for which a row's bits are compared. */
 typedef struct shape {
     vlk_dtype arith;
     vlk_cpu cpu;

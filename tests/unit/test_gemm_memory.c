@@ -1,9 +1,9 @@
-/* test_gemm_memory.c - products where memory runs out: each buffer of a kernel's life is refused once, from its making
- * to a product on the way back. What fails says so; what is called again, or got on without, gives the same bits;
- * nothing is lost (AddressSanitizer looks).
+/* test_gemm_memory.c - products where memory runs out: each buffer of a kernel's life is refused once, from its
+ * creation to a product of the backward pass. What fails says so; what is called again, or does without, gives the same
+ * bits; nothing is leaked (under AddressSanitizer).
  *
- * All of it twice: as the CPU is, and in a process whose libraries are told to be on an older one, where oneDNN's rows
- * are not independent and both libraries multiply in fixed tiles; there rows are looked at, too. */
+ * All of it twice: as the CPU is, and in a process whose libraries are set to an older one, where oneDNN's rows
+ * are not independent and both libraries multiply in fixed tiles; there rows are compared, too. */
 #define _POSIX_C_SOURCE 200809L
 #include "../numbers.h"
 
@@ -14,7 +14,7 @@ enum { M = 530, N = 70, K = 147 };
 
 static int fail_at = -1; /* how many buffers are still given; -1: all */
 
-/* Stands before the C library's. */
+/* Takes the place of the C library's. */
 void *aligned_alloc(size_t align, size_t size)
 {
     void *p;

@@ -172,7 +172,7 @@ static void keep(const towers *t, float *want[PARAMS])
     }
 }
 
-/* Value and gradients of a run are those of another: to rounding. */
+/* Value and gradients of a run are those of another, to rounding. */
 static void same(const towers *t, double value, double at_once, float *const want[PARAMS], const char *what)
 {
     CHECK_CLOSE(value, at_once, 1e-6 * fabs(at_once), "%s: loss", what);

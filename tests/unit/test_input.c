@@ -61,10 +61,10 @@ static void packed(const unsigned char *one, size_t n, const char *kind)
             two[i] ^= (unsigned char)(1 << bit);
         }
     two[n] = 'x';
-    CHECK(slurp(two, n + 1, 4096, &b) == -1, "%s with a byte behind it", kind);
+    CHECK(slurp(two, n + 1, 4096, &b) == -1, "%s with a byte after it", kind);
     memcpy(two + n, one, n);
     if (kind[0] == 'g') {
-        CHECK(slurp(two, 2 * n + 100, 4096, &b) == 40, "zeros behind gzip are padding: %s", err.msg);
+        CHECK(slurp(two, 2 * n + 100, 4096, &b) == 40, "zeros after gzip are padding: %s", err.msg);
         two[n - 8] ^= 1;
         CHECK(slurp(two, n, 4096, &b) == -1 && strstr(err.msg, "check"), "wrong CRC: %s", err.msg);
     }
@@ -77,7 +77,7 @@ static void lines(void)
         const char *text;
         size_t n;
         int end;
-        const char *want; /* lines, each with '|' behind it */
+        const char *want; /* lines, each followed by '|' */
     } cases[] = {
         {"a\nb\n", 4, '\n', "a|b|"},
         {"a\nb", 3, '\n', "a|b|"},
@@ -111,7 +111,7 @@ static void lines(void)
     memcpy(text + n, "\nb\n", 3);
     vlk_in *in = vlk_in_memory(text, n + 3, "memory", &err);
     CHECK(vlk_in_line(in, &line, '\n', &err) == -1 && err.code == VLK_ELIMIT, "%s", err.msg);
-    CHECK(vlk_in_line(in, &line, '\n', &err) == 1 && strcmp(line.data, "b") == 0, "the next line stands behind it");
+    CHECK(vlk_in_line(in, &line, '\n', &err) == 1 && strcmp(line.data, "b") == 0, "the next line follows it");
     vlk_in_close(in);
     text[1 << 20] = '\n';
     in = vlk_in_memory(text, n, "memory", &err);

@@ -39,7 +39,7 @@ static void test_depth(void)
         CHECK(j || err.code == VLK_ELIMIT, "%zu levels: %s", n, err.msg);
         vlk_json_free(j);
     }
-    memset(deep, '[', sizeof deep); /* brackets in a string are no nesting */
+    memset(deep, '[', sizeof deep); /* brackets in a string do not nest */
     memcpy(deep, "[\"\\\"", 4);
     memcpy(deep + 5000, "\"]", 2);
     vlk_err err = {0};

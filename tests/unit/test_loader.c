@@ -1,6 +1,6 @@
 /* test_loader.c - training samples: the index and its loader. The same pairs as plain, gzip and zstd tars, as a folder
- * and as a list give the same batches, whatever the number of threads and whatever is kept, and wherever a loader is
- * begun. */
+ * and as a list give the same batches, whatever the number of threads and whatever is kept, and wherever a loader
+ * begins. */
 #include "../pairs.h"
 
 static void index_answers(void)
@@ -32,7 +32,7 @@ static void index_answers(void)
     vlk_dataset_close(ix);
 }
 
-/* What stands in a row is what vlk_pixels makes of the file, cut where the random numbers say. */
+/* A row holds what vlk_pixels makes of the file, cropped where the random numbers say. */
 static void rows(const vlk_dataset *ix)
 {
     static uint8_t base[36 * 36 * 3], want[IMAGE];
@@ -135,7 +135,7 @@ static void resume(void)
         vlk_loader_close(one);
     }
     vlk_sha256_hex(&h, parts);
-    CHECK_STR(parts, whole, "begun anew at any batch");
+    CHECK_STR(parts, whole, "a new loader, from any batch on");
     vlk_dataset_close(ix);
 }
 

@@ -1,4 +1,4 @@
-/* test_loader_ranks.c - a loader in several processes (threads stand for them): every one sees the batches that one
+/* test_loader_ranks.c - a loader in several processes (threads in this test): every one sees the batches that one
  * alone would see, bad samples included, and each row's pixels are in exactly one of them. */
 #include "../pairs.h"
 
@@ -6,7 +6,7 @@
 
 enum { RANKS = 3, BATCHES = 9, BATCH = 5 };
 
-/* What the ranks tell one another: each waits until all have come. */
+/* What the ranks exchange: each waits for all others. */
 typedef struct meeting {
     pthread_barrier_t all;
     vlk_buf said[RANKS];
@@ -31,7 +31,7 @@ typedef struct process {
     int again[BATCHES], last; /* what the last call returned */
     vlk_err err;
     volatile sig_atomic_t stop;
-    size_t stop_at; /* this one is stopped in front of this batch; 0: never */
+    size_t stop_at; /* this rank is stopped before this batch; 0: never */
 } process;
 
 static int meet(void *arg, int outcome, const void *mine, size_t n, vlk_buf *all, vlk_err *e)

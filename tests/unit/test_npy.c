@@ -145,7 +145,7 @@ static void written(void)
         CHECK(w != NULL, "%s", err.msg);
         for (size_t i = 0; w && i < n; i++)
             CHECK(vlk_npy_write_rows(w, rows + 3 * i, 1, &err) == 0, "row");
-        CHECK(w && access(path, F_OK) == (n ? 0 : -1), "nothing stands there before the end, but what stood there");
+        CHECK(w && access(path, F_OK) == (n ? 0 : -1), "nothing has the name before the end, but an old file");
         CHECK(w && vlk_npy_writer_commit(w, &err) == 0, "%s", err.msg);
         vlk_npy f;
         if (!CHECK(vlk_npy_open(&f, path, &err) == 0, "%s", err.msg))
@@ -159,7 +159,7 @@ static void written(void)
     }
     vlk_npy_writer *w = vlk_npy_writer_open(path, VLK_F32, row, 1, &err);
     vlk_npy_writer_abort(w);
-    CHECK(access(path, F_OK) == 0, "an abort leaves what stood there");
+    CHECK(access(path, F_OK) == 0, "an abort leaves the old file");
     CHECK(vlk_npy_writer_open("/dev/null", VLK_F32, row, 1, &err) == NULL && strstr(err.msg, "not seekable"), "%s",
           err.msg);
     CHECK(unlink(path) == 0 && rmdir(dir) == 0, "nothing else is left");

@@ -433,7 +433,7 @@ static void test_tape(void)
     CHECK(!vlk_tape_fail(tape, VLK_EUSAGE, "second"), "a second error");
     vlk_err err;
     CHECK(vlk_tape_failed(tape, &err) == -1 && err.code == VLK_EMEM && vlk_tape_failed(tape, &err) == 0,
-          "the first error is told, once: %s", err.msg);
+          "the first error is reported, once: %s", err.msg);
     drop(&w);
     drop(&v);
     drop(&b);

@@ -58,7 +58,7 @@ static void whole_or_not(void)
     CHECK(!exists(at(".a.txt.vlk-tmp")), "no temporary stays");
     vlk_out *o = vlk_out_open(at("a.txt"), &err);
     CHECK(o && vlk_out_write(o, "two", 3, &err) == 0 && vlk_out_flush(o, &err) == 0, "begun");
-    CHECK(holds(at("a.txt"), "one"), "the old file stands until the new one is whole");
+    CHECK(holds(at("a.txt"), "one"), "the old file stays until the new one is complete");
     vlk_out_abort(o);
     CHECK(holds(at("a.txt"), "one") && !exists(at(".a.txt.vlk-tmp")), "aborted");
 
@@ -78,7 +78,7 @@ static void two_runs(void)
     CHECK(put(at("b.txt"), "y") == 0 && holds(at("b.txt"), "y"), "after it, another may write");
 }
 
-/* A run that is killed at its work: its lock goes with it, the next run takes its temporary over. */
+/* A run is killed while it writes: its lock ends with it, and the next run takes over its temporary file. */
 static void killed(void)
 {
     pid_t child = fork();
@@ -140,7 +140,7 @@ static void patched(void)
     memset(block, 'a', 700000);
     CHECK(vlk_out_write(o, block, 10, &err) == 0 && vlk_out_write(o, block, 699990, &err) == 0, "large writes");
     CHECK(vlk_out_tell(o) == 700000, "tell");
-    CHECK(vlk_out_patch(o, 699999, "zz", 2, &err) == -1, "not behind the end");
+    CHECK(vlk_out_patch(o, 699999, "zz", 2, &err) == -1, "not after the end");
     CHECK(vlk_out_patch(o, 3, "XYZ", 3, &err) == 0 && vlk_out_write(o, "end", 3, &err) == 0, "patched");
     CHECK(vlk_out_commit(o, &err) == 0, "%s", err.msg);
     memcpy(block + 3, "XYZ", 3);

@@ -1,4 +1,4 @@
-/* test_recall.c - recall at 1, 5, 10 on vectors whose ranks are known: several captions an image, ties, images
+/* test_recall.c - recall at 1, 5, 10 on vectors whose ranks are known: several captions per image, ties, images
  * without a caption. Vectors are points of a circle, so the nearest are those with the nearest angle. */
 #include "../near.h"
 
@@ -59,7 +59,7 @@ static void test_ties(vlk_kernel *kn)
     check_values(value, want, "ties");
 }
 
-/* An image and a text without a partner do not count, but stand in the way of others. */
+/* An image and a text without a partner do not count, but rank before others. */
 static void test_left_out(vlk_kernel *kn)
 {
     static const double image[3] = {0, 0.5, 1}, text[3] = {0.05, 0.5, 1}, want[6] = {0.5, 1, 1, 0.5, 1, 1};

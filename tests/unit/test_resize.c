@@ -177,7 +177,7 @@ static void wide_is_plain(void)
     }
 }
 
-/* The whole way with a crop = the whole resize, then cropped by hand. */
+/* Resized with a crop = resized, then cropped by hand. */
 static void crop_is_whole(void)
 {
     vlk_err err = {0};
@@ -231,7 +231,7 @@ static void grounds(void)
     static const uint8_t p[8] = {200, 100, 0, 128, 10, 20, 30, 0};
     static const uint8_t white[6] = {227, 177, 127, 255, 255, 255}, black[6] = {100, 50, 0, 0, 0, 0};
     static const uint8_t drop[6] = {200, 100, 0, 10, 20, 30};
-    static const uint8_t *const want[] = {drop, drop, white, black}; /* auto: who knows no preprocess drops */
+    static const uint8_t *const want[] = {drop, drop, white, black}; /* auto without a preprocess: drop */
     for (int a = 0; a < 4; a++) {
         vlk_image img;
         make(&img, VLK_MODE_RGBA, 2, 1, p);

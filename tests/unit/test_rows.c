@@ -158,7 +158,7 @@ static void test_dot(vlk_kernel *kn, vlk_dtype type, size_t m, size_t d, size_t 
     free(c), free(q), free(s);
 }
 
-/* The way back: dx of a row alone and among others, written and added to. (Its numbers: tests/grad.) */
+/* The backward pass: dx of a row alone and among others, written and added to. (Its numbers: tests/grad.) */
 static void test_back(vlk_kernel *kn, size_t m, size_t d)
 {
     float *x = floats(m * d), *y = floats(m * d), *dy = floats(m * d), *stats = floats(2 * m), *norms = floats(m);

@@ -310,7 +310,7 @@ static void compare(const char *name, const char *a, const char *b)
     vlk_buf_clear(&y);
 }
 
-/* Nothing in the folder but what belongs there. */
+/* The folder holds only what belongs there. */
 static void names_of(const char *name)
 {
     static const char *const want[] = {"best",        "last",        "metrics.jsonl", "run.json",
@@ -351,7 +351,7 @@ static void killed(void)
     uint64_t length = (uint64_t)((now() - begin) * 1e6) + 1000;
     for (int i = 0; i < RUNS; i++) {
         snprintf(name, sizeof name, "killed-%d", i);
-        for (uint64_t j = 0; j < KILLS; j++) { /* it gets about a quarter of its way each time, if that */
+        for (uint64_t j = 0; j < KILLS; j++) { /* each time it does at most about a quarter of its steps */
             const uint64_t key[4] = {77, (uint64_t)i, 0, 0};
             kills += is_killed(in(path, name), (unsigned)vlk_random_below(key, j, length / 2));
         }

@@ -107,7 +107,7 @@ static void conversions(void)
               strstr(err.msg, "tensor x") != NULL,
           "too large for f16: %s", err.msg);
     vlk_weights *w = vlk_weights_open(path, &err);
-    CHECK(w != NULL && vlk_weights_find(w, "x")->dtype == VLK_BF16, "what stood there stands: %s", err.msg);
+    CHECK(w != NULL && vlk_weights_find(w, "x")->dtype == VLK_BF16, "the old file is unchanged: %s", err.msg);
     vlk_weights_close(w);
     CHECK(vlk_safetensors_write(path, t, 1, VLK_BF16, NULL, 0, &err) == 0, "bf16 takes it: %s", err.msg);
     x[0] = INFINITY;

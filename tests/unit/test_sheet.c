@@ -30,7 +30,7 @@ static void test_drawing(void)
     CHECK(count(p, w * h, 255, 0, 0) == 0, "nothing red yet");
     for (size_t i = 0; i < 10; i++)
         sheet_image(s, 0, i, red);
-    CHECK(count(p, w * h, 255, 0, 0) == 10 * area, "ten images stand apart from one another");
+    CHECK(count(p, w * h, 255, 0, 0) == 10 * area, "ten images, none touching another");
     sheet_missing(s, 0, 9, "no such file");
     CHECK(count(p, w * h, 255, 0, 0) == 9 * area, "a missing image covers its place and no other");
     sheet_heading(s, 1, "a heading", 9);

@@ -135,7 +135,7 @@ static void headers(void)
     h = member(&b, "base256.txt", '0', "12345", 5);
     memcpy(h + 124, "\x80\0\0\0\0\0\0\0\0\0\0\5", 12);
     seal(h);
-    h = member(&b, "hardlink.txt", '1', "", 0); /* a size there has no data behind it */
+    h = member(&b, "hardlink.txt", '1', "", 0); /* a size there has no data after it */
     memcpy(h + 124, "00000000777", 11);
     seal(h);
     h = member(&b, "signed.txt", '0', "", 0);
@@ -168,7 +168,7 @@ static void pax_and_sparse(void)
     vlk_buf b = {0}, got = {0};
     member(&b, "global", 'g', "20 comment=a commit\n", 20);
     member(&b, "a.txt", '0', "x", 1);
-    char *h = member(&b, "old-sparse.png", 'S', "", 0); /* two blocks of map behind the header */
+    char *h = member(&b, "old-sparse.png", 'S', "", 0); /* two blocks of map after the header */
     h[482] = 1;
     seal(h);
     char map[512] = {0};
@@ -228,8 +228,8 @@ static void broken(void)
     b.len = 0;
     member(&b, "a.txt", '0', "x", 1);
     end(&b);
-    add(&b, "garbage behind the end", 22);
-    CHECK(walk(b.data, b.len, &got) == 0, "what stands behind the end mark is ignored: %s", err.msg);
+    add(&b, "garbage after the end.", 22);
+    CHECK(walk(b.data, b.len, &got) == 0, "what follows the end mark is ignored: %s", err.msg);
     b.len = 1024 + 512;
     member(&b, "b.txt", '0', "x", 1);
     expect_broken(&b, "single zero block at offset 1024");
@@ -275,7 +275,7 @@ static void broken(void)
     vlk_buf_clear(&got);
 }
 
-/* A packed tar whose checksum is wrong behind the end mark: the error comes, and stays. */
+/* A packed tar whose checksum is wrong after the end mark: the error comes, and stays. */
 static void broken_behind_the_end(void)
 {
     vlk_map m;
@@ -324,7 +324,7 @@ static void damaged(void)
         b.data[i] ^= 0x15;
     }
     /* Accepted are flips in data, in padding and in the sparse map alone; of each header none, but for the blank
-     * behind the checksum's NUL, which nobody reads. */
+     * after the checksum's NUL, which nobody reads. */
     CHECK(accepted < 4 * 512 + 16, "%zu of %zu flips are accepted", accepted, b.len);
     for (size_t i = 2 * 512; i < 3 * 512; i++) {
         b.data[i] ^= 0x15;

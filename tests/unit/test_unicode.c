@@ -160,7 +160,7 @@ static void entities(void)
            "\ufffd|\u20ac|\302\201|\ufffd|\ufffd|\ufffd");
     OPENAI("a&#1;b&#xFFFF;c&#xFDD0;d&#127;e", "abcde");
     OPENAI("&NotEqualTilde; &nvlt; &CounterClockwiseContourIntegral;", "\u2242\u0338|<\u20d2|\u2233");
-    OPENAI("&am&#112;;", "&"); /* made by another one */
+    OPENAI("&am&#112;;", "&"); /* the result of another one */
     OPENAI("\uff06lt\uff1b", "<");
 }
 

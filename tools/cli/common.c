@@ -55,7 +55,7 @@ static const cli_form shard_form = {.parse = parse_shard};
 #define OPTIONS_OF cli_common
 #define OF(bits) .bit = bits
 
-const cli_option cli_common_options[] = {
+static const cli_option common_options[] = {
     {GROUP("Model")},
     {STR('m', "model", model, "MODEL", "folder, file, installed name or org/name (default: the installed model)"),
      PLACE, OF(CLI_MODEL)},
@@ -111,7 +111,7 @@ const cli_option *cli_walk_next(cli_walk *w)
             w->at++;
         if ((!w->at || w->at->kind == CLI_END) && !w->common) {
             w->common = 1;
-            w->at = cli_common_options;
+            w->at = common_options;
         }
         if (w->at->kind == CLI_END)
             return NULL;

@@ -5,7 +5,8 @@
 
 #include "../../lib/kernel/kernel.h"
 
-int cli_version_text(const cli_program *p, vlk_buf *out, vlk_err *err)
+/* Appends "name version, backend and kernel" (without newline). */
+static int version_text(const cli_program *p, vlk_buf *out, vlk_err *err)
 {
     char text[256];
     vlk_kernel_options o = {.threads = 1};
@@ -21,7 +22,7 @@ void cli_print_version(const cli_program *p)
 {
     vlk_buf b = {0};
     vlk_err err = {0};
-    if (cli_version_text(p, &b, &err) == 0)
+    if (version_text(p, &b, &err) == 0)
         printf("%s\n", b.data);
     else
         printf("%s (vlkit) %s, no kernel: %s\n", p->name, VLK_VERSION, err.msg);
