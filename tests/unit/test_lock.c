@@ -1,4 +1,4 @@
-/* test_lock.c - one writer at a time, and what a killed one has left behind. */
+/* test_lock.c - one writer at a time, and what a killed one has left. */
 #include "../scratch.h"
 #include "../tap.h"
 

@@ -283,6 +283,7 @@ static void test_mlp_ratio(void)
     make_folder("ratio");
     for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
         clip_size s = tiny;
+        s.image = 32; /* as the preprocessing of clip-train */
         s.width = s.text_width = widths[i][0];
         s.mlp = s.text_mlp = widths[i][1];
         s.heads = s.text_heads = 1;
