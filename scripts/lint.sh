@@ -181,12 +181,15 @@ vlk_leaf                  tasks to come: states that take a gradient
 vlk_softmax               tasks to come: soft targets
 vlk_matmul_nt             tasks to come: similarities on the tape
 vlk_block_crosses         models to come: which blocks need states
+vlk_check_vit             families to come check their configs by it
+vlk_check_resnet          families to come check their configs by it
+vlk_check_text            families to come check their configs by it
+vlk_dual_hf               families of two towers: the toy family of the tests is one
+vlk_dual_parts            families of two towers: the toy family of the tests is one
+vlk_family_of             face of the families, which tests extend
+vlk_tokenizer_decode      models to come: captions from ids
 vlk_kv_keys               models to come: decoding with a cache
-vlk_losses_add            tasks to come: named terms of a loss
 vlk_rate_of               tasks to come: a learning rate by part
-vlk_share_make            tasks to come: rows shared between ranks
-vlk_share_gather          tasks to come: rows shared between ranks
-vlk_share_clear           tasks to come: rows shared between ranks
 vlk_kv_init               models to come: decoding with a cache
 vlk_kv_clear              models to come: decoding with a cache
 vlk_backward              face of the tape, for one scalar loss; training starts from features
@@ -202,8 +205,6 @@ vlk_tar_next              face of the tar layer: member by member; programs read
 vlk_augment_box           the drawn box, checked alone by the tests
 vlk_random_u64            one number of the stream that the tests compare with the paper's
 vlk_kernel_backends       tests run with each backend that there is
-vlk_model_encode_pixels   face of the model: pixels that were prepared elsewhere
-vlk_model_pixels          face of the model: pixels that were prepared elsewhere
 vlk_model_text_states     models to come: states of texts that others attend to
 TABLE
 }

@@ -24,17 +24,9 @@ static const char *list_name(vlk_train_params *l, const char *name, vlk_err *err
     return copy ? memcpy(copy, name, n) : NULL;
 }
 
-static const vlk_train_param *find(const vlk_train_params *l, const char *name)
-{
-    for (size_t i = 0; i < l->n; i++)
-        if (strcmp(l->p[i].name, name) == 0)
-            return &l->p[i];
-    return NULL;
-}
-
 static int taken(const vlk_train_params *l, const char *name, vlk_err *err)
 {
-    if (find(l, name))
+    if (vlk_train_params_find(l, name) != NULL)
         return vlk_fail(err, VLK_EMODEL, "parameter %s: two have this name", name);
     return 0;
 }
@@ -81,6 +73,14 @@ int vlk_train_params_add(vlk_train_params *l, const vlk_train_param *from, vlk_e
         p.grad = NULL;
     l->p[l->n++] = p;
     return 0;
+}
+
+vlk_train_param *vlk_train_params_find(const vlk_train_params *l, const char *name)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (strcmp(l->p[i].name, name) == 0)
+            return &l->p[i];
+    return NULL;
 }
 
 void vlk_train_params_clear(vlk_train_params *l)

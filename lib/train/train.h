@@ -44,6 +44,7 @@ typedef struct vlk_train_params {
  * and, unless frozen, grad; otherwise both are borrowed. With `stored` there is no value. A duplicate name, or a
  * trained parameter without grad, is refused. */
 int vlk_train_params_add(vlk_train_params *l, const vlk_train_param *from, vlk_err *err) VLK_MUST_USE;
+vlk_train_param *vlk_train_params_find(const vlk_train_params *l, const char *name); /* or NULL */
 void vlk_train_params_clear(vlk_train_params *l);
 void vlk_train_params_zero_grad(const vlk_train_params *l, vlk_pool *pool);
 /* Numbers in all parameters, and in those that are trained. */

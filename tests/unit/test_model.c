@@ -10,21 +10,8 @@
 #include <sys/stat.h>
 
 static char dir[] = "/tmp/vlk-test-model-XXXXXX";
-static const clip_size tiny = {
-    .image = 16,
-    .patch = 8,
-    .width = 64,
-    .layers = 2,
-    .heads = 2,
-    .mlp = 96,
-    .text_width = 64,
-    .text_layers = 1,
-    .text_heads = 4,
-    .text_mlp = 128,
-    .context = 12,
-    .vocab = 520,
-    .embed = 24,
-};
+static const clip_size tiny = {VIT(16, 8, 64, 2, 2, 96), .text_width = 64, .text_layers = 1, .text_heads = 4,
+                               .text_mlp = 128,          .context = 12,    .vocab = 520,     .embed = 24};
 
 static const char *at(const char *name)
 {
@@ -90,30 +77,23 @@ static void test_arch(void)
         const char *act;
         clip_size s;
     } archs[] = {
-        ARCH("ViT-B-32", 151277313, "gelu", SIZE_VIT(224, 32, 768, 12, 12, 3072), SIZE_TEXT(512, 12, 8, 2048, 512)),
-        ARCH("ViT-B/32", 151277313, "quick_gelu", SIZE_VIT(224, 32, 768, 12, 12, 3072),
-             SIZE_TEXT(512, 12, 8, 2048, 512)),
-        ARCH("ViT-B-32-256", 151288833, "gelu", SIZE_VIT(256, 32, 768, 12, 12, 3072), SIZE_TEXT(512, 12, 8, 2048, 512)),
-        ARCH("ViT-B-16-quickgelu", 149620737, "quick_gelu", SIZE_VIT(224, 16, 768, 12, 12, 3072),
-             SIZE_TEXT(512, 12, 8, 2048, 512)),
-        ARCH("ViT-B-16-plus-240", 208377345, "gelu", SIZE_VIT(240, 16, 896, 12, 14, 3584),
-             SIZE_TEXT(640, 12, 10, 2560, 640)),
-        ARCH("ViT-L-14", 427616513, "gelu", SIZE_VIT(224, 14, 1024, 24, 16, 4096), SIZE_TEXT(768, 12, 12, 3072, 768)),
-        ARCH("ViT-L/14@336px", 427944193, "quick_gelu", SIZE_VIT(336, 14, 1024, 24, 16, 4096),
-             SIZE_TEXT(768, 12, 12, 3072, 768)),
-        ARCH("ViT-H-14", 986109441, "gelu", SIZE_VIT(224, 14, 1280, 32, 16, 5120), SIZE_TEXT(1024, 24, 16, 4096, 1024)),
-        ARCH("ViT-H-14-378", 986714881, "gelu", SIZE_VIT(378, 14, 1280, 32, 16, 5120),
-             SIZE_TEXT(1024, 24, 16, 4096, 1024)),
-        ARCH("ViT-g-14", 1366678273, "gelu", SIZE_VIT(224, 14, 1408, 40, 16, 6144),
-             SIZE_TEXT(1024, 24, 16, 4096, 1024)),
-        ARCH("ViT-bigG-14", 2539567105, "gelu", SIZE_VIT(224, 14, 1664, 48, 16, 8192),
-             SIZE_TEXT(1280, 32, 20, 5120, 1280)),
-        ARCH("RN50-quickgelu", 102007137, "quick_gelu", SIZE_RESNET(224, 64, 3, 4, 6, 3),
-             SIZE_TEXT(512, 12, 8, 2048, 1024)),
-        ARCH("RN101", 119688033, "gelu", SIZE_RESNET(224, 64, 3, 4, 23, 3), SIZE_TEXT(512, 12, 8, 2048, 512)),
-        ARCH("RN50x4", 178300601, "gelu", SIZE_RESNET(288, 80, 4, 6, 10, 6), SIZE_TEXT(640, 12, 10, 2560, 640)),
-        ARCH("RN50x16", 290979217, "gelu", SIZE_RESNET(384, 96, 6, 8, 18, 8), SIZE_TEXT(768, 12, 12, 3072, 768)),
-        ARCH("RN50x64", 623258305, "gelu", SIZE_RESNET(448, 128, 3, 15, 36, 10), SIZE_TEXT(1024, 12, 16, 4096, 1024)),
+        ARCH("ViT-B-32", 151277313, "gelu", VIT(224, 32, 768, 12, 12, 3072), TEXT(512, 12, 8, 2048, 512)),
+        ARCH("ViT-B/32", 151277313, "quick_gelu", VIT(224, 32, 768, 12, 12, 3072), TEXT(512, 12, 8, 2048, 512)),
+        ARCH("ViT-B-32-256", 151288833, "gelu", VIT(256, 32, 768, 12, 12, 3072), TEXT(512, 12, 8, 2048, 512)),
+        ARCH("ViT-B-16-quickgelu", 149620737, "quick_gelu", VIT(224, 16, 768, 12, 12, 3072),
+             TEXT(512, 12, 8, 2048, 512)),
+        ARCH("ViT-B-16-plus-240", 208377345, "gelu", VIT(240, 16, 896, 12, 14, 3584), TEXT(640, 12, 10, 2560, 640)),
+        ARCH("ViT-L-14", 427616513, "gelu", VIT(224, 14, 1024, 24, 16, 4096), TEXT(768, 12, 12, 3072, 768)),
+        ARCH("ViT-L/14@336px", 427944193, "quick_gelu", VIT(336, 14, 1024, 24, 16, 4096), TEXT(768, 12, 12, 3072, 768)),
+        ARCH("ViT-H-14", 986109441, "gelu", VIT(224, 14, 1280, 32, 16, 5120), TEXT(1024, 24, 16, 4096, 1024)),
+        ARCH("ViT-H-14-378", 986714881, "gelu", VIT(378, 14, 1280, 32, 16, 5120), TEXT(1024, 24, 16, 4096, 1024)),
+        ARCH("ViT-g-14", 1366678273, "gelu", VIT(224, 14, 1408, 40, 16, 6144), TEXT(1024, 24, 16, 4096, 1024)),
+        ARCH("ViT-bigG-14", 2539567105, "gelu", VIT(224, 14, 1664, 48, 16, 8192), TEXT(1280, 32, 20, 5120, 1280)),
+        ARCH("RN50-quickgelu", 102007137, "quick_gelu", RESNET(224, 64, 3, 4, 6, 3), TEXT(512, 12, 8, 2048, 1024)),
+        ARCH("RN101", 119688033, "gelu", RESNET(224, 64, 3, 4, 23, 3), TEXT(512, 12, 8, 2048, 512)),
+        ARCH("RN50x4", 178300601, "gelu", RESNET(288, 80, 4, 6, 10, 6), TEXT(640, 12, 10, 2560, 640)),
+        ARCH("RN50x16", 290979217, "gelu", RESNET(384, 96, 6, 8, 18, 8), TEXT(768, 12, 12, 3072, 768)),
+        ARCH("RN50x64", 623258305, "gelu", RESNET(448, 128, 3, 15, 36, 10), TEXT(1024, 12, 16, 4096, 1024)),
     };
     for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++) {
         const char *path = at("big.safetensors");

@@ -118,7 +118,7 @@ static void add_grad(float *to, const vlk_var *leaf)
         to[i] += leaf->grad[i];
 }
 
-/* Samples [from, from+n) of the batch; adds the share of those that are told right. */
+/* Samples [from, from+n) of the batch; adds the share of those that are classified right. */
 static int some_loss(parity *x, vlk_tape *second, const float *const *f, float *const *d, size_t from, size_t n,
                      vlk_losses *out, double *right, vlk_err *err)
 {
@@ -256,8 +256,8 @@ static void learns(void)
     CHECK(fabs(figure("whole", 1, "loss") - log(2)) < 0.2, "begins near chance: %g", figure("whole", 1, "loss"));
     CHECK(figure("whole", 30, "loss") < 0.25 * figure("whole", 1, "loss"), "the loss falls: %g, at last %g",
           figure("whole", 1, "loss"), figure("whole", 30, "loss"));
-    CHECK(figure("whole", 30, "right") > 0.99, "all are told right: %g", figure("whole", 30, "right"));
-    CHECK(figure("whole", 30, "steps") == 29, "the task is told of every step: %g", figure("whole", 30, "steps"));
+    CHECK(figure("whole", 30, "right") > 0.99, "all are classified right: %g", figure("whole", 30, "right"));
+    CHECK(figure("whole", 30, "steps") == 29, "the task learns of every step: %g", figure("whole", 30, "steps"));
     FILE *f = fopen(path_of("whole", "metrics.jsonl"), "r");
     CHECK(f && fgets(line, sizeof line, f) && strstr(line, "\"lr\": 0.05, \"right\": ") &&
               strstr(line, ", \"steps\": 0, \"grad_norm\": ") && !strstr(line, "scale"),
