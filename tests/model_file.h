@@ -24,7 +24,7 @@ typedef struct clip_size {
 #define VIT(image_, patch_, width_, layers_, heads_, mlp_)                                                             \
     .image = image_, .patch = patch_, .width = width_, .layers = layers_, .heads = heads_, .mlp = mlp_
 #define RESNET(image_, stem_, ...) .image = image_, .stem = stem_, .stage = {__VA_ARGS__}
-#define TEXT(width_, layers_, heads_, mlp_, embed_)                                                                    \
+#define TEXTS(width_, layers_, heads_, mlp_, embed_)                                                                   \
     .text_width = width_, .text_layers = layers_, .text_heads = heads_, .text_mlp = mlp_, .embed = embed_,             \
     .context = 77, .vocab = 49408
 
