@@ -209,13 +209,13 @@ int vlk_cpu_count(void);
  * results have the same bits for any -j. The caller is one of the threads. */
 typedef struct vlk_pool vlk_pool;
 /* task: 0..ntasks-1; thread: 0..nthreads-1, for per-thread scratch. */
-typedef void vlk_task_fn(void *arg, size_t task, int thread);
+typedef void vlk_pool_fn(void *arg, size_t task, int thread);
 
 vlk_pool *vlk_pool_new(int nthreads, vlk_err *err) VLK_MUST_USE;
 void vlk_pool_free(vlk_pool *p);
 int vlk_pool_threads(const vlk_pool *p);
 /* Runs fn for each task and returns when all are done. A thread starts with its own range of adjacent tasks, in order,
  * then takes tasks from the other threads. Not reentrant: a task must not call it. */
-void vlk_pool_run(vlk_pool *p, vlk_task_fn *fn, void *arg, size_t ntasks);
+void vlk_pool_run(vlk_pool *p, vlk_pool_fn *fn, void *arg, size_t ntasks);
 
 #endif

@@ -38,7 +38,7 @@ struct vlk_pool {
     struct worker *worker;
     int started;
     /* the current run */
-    vlk_task_fn *fn;
+    vlk_pool_fn *fn;
     void *arg;
     atomic_int working;     /* workers that have not finished the current run */
     atomic_uint generation; /* a change means a new run or the end */
@@ -161,7 +161,7 @@ int vlk_pool_threads(const vlk_pool *p)
     return p->threads;
 }
 
-void vlk_pool_run(vlk_pool *p, vlk_task_fn *fn, void *arg, size_t ntasks)
+void vlk_pool_run(vlk_pool *p, vlk_pool_fn *fn, void *arg, size_t ntasks)
 {
     if (p->started == 0 || ntasks <= 1) {
         for (size_t i = 0; i < ntasks; i++)

@@ -110,7 +110,7 @@ static void gradient_rows(void *arg, size_t task, int thread)
     }
 }
 
-static void run(const loss *l, vlk_task_fn *fn, size_t n, size_t step)
+static void run(const loss *l, vlk_pool_fn *fn, size_t n, size_t step)
 {
     vlk_pool_run(vlk_kernel_pool(l->k), fn, (void *)(uintptr_t)l, (n + step - 1) / step);
 }

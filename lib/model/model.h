@@ -138,9 +138,9 @@ typedef struct vlk_locked_part {
 enum { VLK_LOCKS_MAX = 8 };
 typedef struct vlk_trainable_options {
     vlk_locked_part lock[VLK_LOCKS_MAX]; /* ends with part NULL, or with the array */
-    int open_clip;  /* names, shapes and layout of open_clip (q, k, v stacked, projections turned) where there is a
-                       choice */
-    int logit_bias; /* the model gets a logit bias (SigLIP's loss) if it has none */
+    vlk_layout layout; /* names, shapes and files of its checkpoints: Hugging Face's where it has a form for the model,
+                        * or open_clip's (q, k, v stacked, projections transposed) */
+    int logit_bias;    /* the model gets a logit bias (SigLIP's loss) if it has none */
 } vlk_trainable_options;
 
 /* Moves the weights that are trained to f32 copies of ours, to which the model's parameters then point, and lists all:
@@ -148,9 +148,9 @@ typedef struct vlk_trainable_options {
  * stays too. Once for a model; the list lives as long as the model. If checkpoints will be saved in another layout than
  * the model came in, its images and texts are prepared from now on as readers of that layout do, so that training sees
  * what they will see. Names are open_clip's in any case where Hugging Face's CLIPModel has no form (a ResNet, a logit
- * bias); *open_clip (may be NULL) says which were taken. */
+ * bias); *layout (may be NULL) says which were taken. */
 int vlk_model_trainable(vlk_model *m, const vlk_trainable_options *o, const vlk_param_ref **ref, size_t *n,
-                        int *open_clip, vlk_err *err) VLK_MUST_USE;
+                        vlk_layout *layout, vlk_err *err) VLK_MUST_USE;
 /* What is saved beside the parameters: how many batches a batch norm was trained on (torch's num_batches_tracked, an
  * int64 scalar), as the checkpoint had it, counted up by the towers. None without batch norm. Lives as long as the
  * model; *n may be 0. */

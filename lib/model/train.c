@@ -206,10 +206,11 @@ static void become(vlk_model *m, vlk_layout layout)
 }
 
 /* The layout of its checkpoints, and their dialect. */
-static int choose_layout(vlk_model *m, int open_clip, vlk_err *err)
+static int choose_layout(vlk_model *m, vlk_layout wanted, vlk_err *err)
 {
     const char *missing = NULL;
-    const int hf = !open_clip && can_save(m, VLK_LAYOUT_HF, &missing) && m->family->describes(m, VLK_LAYOUT_HF);
+    const int hf =
+        wanted == VLK_LAYOUT_HF && can_save(m, VLK_LAYOUT_HF, &missing) && m->family->describes(m, VLK_LAYOUT_HF);
     const vlk_layout layout = hf ? VLK_LAYOUT_HF : VLK_LAYOUT_OPEN_CLIP;
     if (!can_save(m, layout, &missing))
         return vlk_fail(err, VLK_EUNSUPPORTED, "%s: there is no name for %s in %s's layout", m->folder, missing,
@@ -221,13 +222,13 @@ static int choose_layout(vlk_model *m, int open_clip, vlk_err *err)
 }
 
 int vlk_model_trainable(vlk_model *m, const vlk_trainable_options *o, const vlk_param_ref **ref, size_t *n,
-                        int *open_clip, vlk_err *err)
+                        vlk_layout *layout, vlk_err *err)
 {
     static const vlk_trainable_options none = {0};
     o = o ? o : &none;
     if (m->refs)
         return vlk_fail(err, VLK_EUSAGE, "the model is trainable already");
-    if (choose_layout(m, o->open_clip, err) || !(m->refs = vlk_calloc(m->nbound + 2, sizeof *m->refs, err)))
+    if (choose_layout(m, o->layout, err) || !(m->refs = vlk_calloc(m->nbound + 2, sizeof *m->refs, err)))
         return -1;
     for (size_t i = 0; i < m->nbound; i++)
         if (list(m, &m->bound[i], o, err))
@@ -239,8 +240,8 @@ int vlk_model_trainable(vlk_model *m, const vlk_trainable_options *o, const vlk_
         scalar(m, 1, m->saved->bias);
     *ref = m->refs;
     *n = m->nrefs;
-    if (open_clip)
-        *open_clip = m->saved->layout == VLK_LAYOUT_OPEN_CLIP;
+    if (layout)
+        *layout = m->saved->layout;
     return 0;
 }
 

@@ -35,7 +35,7 @@ static int itc_open(vlk_task *t, vlk_err *err)
     x->info = vlk_model_describe(t->o.model);
     x->had_bias = x->info->has_logit_bias;
     to.logit_bias = x->o->loss == VLK_ITC_SIGLIP;
-    to.open_clip = to.logit_bias && !x->had_bias;
+    to.layout = to.logit_bias && !x->had_bias ? VLK_LAYOUT_OPEN_CLIP : VLK_LAYOUT_HF;
     if (vlk_task_add_model(t, &to, err))
         return -1;
     x->tokenizer = vlk_model_tokenizer(t->o.model, err);

@@ -88,7 +88,7 @@ int vlk_task_add_model(vlk_task *t, const vlk_trainable_options *o, vlk_err *err
 {
     const vlk_param_ref *ref = NULL;
     size_t n = 0;
-    if (vlk_model_trainable(t->o.model, o, &ref, &n, &t->open_clip, err))
+    if (vlk_model_trainable(t->o.model, o, &ref, &n, &t->layout, err))
         return -1;
     for (size_t i = 0; i < n; i++)
         if (add_param(t, &ref[i], err))

@@ -74,7 +74,7 @@ struct vlk_task {
     vlk_task_options o;
     vlk_train_params params; /* all parameters; the list does not change after vlk_task_open */
     size_t of_model;         /* the first ones are the model's, and saved with it; the others are saved in the state */
-    int open_clip;           /* the model is saved in open_clip's layout (vlk_model_trainable) */
+    vlk_layout layout;       /* that the model is saved in (vlk_model_trainable) */
     uint64_t step;           /* the step at hand, from 0 */
     size_t cut;              /* texts of its batch that were cut to the context */
     /* of task.c */

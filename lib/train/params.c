@@ -148,7 +148,7 @@ int vlk_pieces_make(vlk_pieces *out, const vlk_train_params *l, vlk_err *err)
     return 0;
 }
 
-void vlk_pieces_run(vlk_pool *pool, vlk_task_fn *fn, void *arg, const vlk_pieces *p)
+void vlk_pieces_run(vlk_pool *pool, vlk_pool_fn *fn, void *arg, const vlk_pieces *p)
 {
     if (pool) {
         vlk_pool_run(pool, fn, arg, p->n);

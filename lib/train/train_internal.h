@@ -20,7 +20,7 @@ enum { VLK_PIECE = 16384 };
 /* Pieces of the trained parameters. Free with free(out->piece). */
 int vlk_pieces_make(vlk_pieces *out, const vlk_train_params *l, vlk_err *err);
 /* As vlk_pool_run; without a pool the caller does everything. */
-void vlk_pieces_run(vlk_pool *pool, vlk_task_fn *fn, void *arg, const vlk_pieces *p);
+void vlk_pieces_run(vlk_pool *pool, vlk_pool_fn *fn, void *arg, const vlk_pieces *p);
 
 /* Buffers of one parameter each: NULL if it is frozen. vlk_slots_free takes {0} too. */
 typedef struct vlk_slots {

@@ -47,7 +47,7 @@ static void embed(vlk_model *m, float *out)
     free(px);
 }
 
-static void test_masters(const char *path, int open_clip, const char *name, size_t rows, size_t cols)
+static void test_masters(const char *path, vlk_layout wanted, const char *name, size_t rows, size_t cols)
 {
     vlk_err err;
     vlk_model *m = open_model(path, 0);
@@ -55,9 +55,9 @@ static void test_masters(const char *path, int open_clip, const char *name, size
     float *before = malloc(4 * e * sizeof *before), *after = before + 2 * e;
     const vlk_param_ref *ref;
     size_t n;
-    int layout;
+    vlk_layout layout;
     embed(m, before);
-    if (vlk_model_trainable(m, &(vlk_trainable_options){.open_clip = open_clip}, &ref, &n, &layout, &err) != 0)
+    if (vlk_model_trainable(m, &(vlk_trainable_options){.layout = wanted}, &ref, &n, &layout, &err) != 0)
         bail(&err);
     embed(m, after);
     CHECK(memcmp(before, after, 2 * e * sizeof *before) == 0, "%s: copies of the weights give other embeddings", path);
@@ -111,9 +111,9 @@ static void test_counters(void)
 
 /* A locked tower stays in its file: no copies, no gradients, and what was packed of it stays packed when weights have
  * changed. Saved in another layout, it is copied, since the file does not hold it in that form. */
-static void test_locked(const char *path, int open_clip)
+static void test_locked(const char *path, vlk_layout wanted)
 {
-    const vlk_trainable_options o = {.lock = {{"vision", 1}}, .open_clip = open_clip};
+    const vlk_trainable_options o = {.lock = {{"vision", 1}}, .layout = wanted};
     const vlk_param_ref *ref;
     vlk_err err;
     vlk_model *m = open_model(path, 0), *twin = open_model(path, 0);
@@ -125,14 +125,15 @@ static void test_locked(const char *path, int open_clip)
     if (vlk_model_trainable(m, &o, &ref, &n, NULL, &err))
         bail(&err);
     for (size_t i = 0; i < n; i++) {
-        const int head = strcmp(ref[i].name, open_clip ? "visual.proj" : "visual_projection.weight") == 0;
+        const int head =
+            strcmp(ref[i].name, wanted == VLK_LAYOUT_OPEN_CLIP ? "visual.proj" : "visual_projection.weight") == 0;
         const int locked = strcmp(ref[i].part, "vision") == 0 && !head;
         CHECK((ref[i].grad == NULL) == locked, "%s: %s", ref[i].name, locked ? "has a gradient" : "has none");
         CHECK((ref[i].stored != NULL) == (ref[i].value == NULL), "%s: its numbers are in one place", ref[i].name);
         stored += ref[i].stored != NULL;
         CHECK(!ref[i].stored || (locked && ref[i].stored->rank == ref[i].rank), "%s is in the file", ref[i].name);
     }
-    CHECK(stored == (open_clip ? 0 : 39), "%s: %zu tensors stay in the file", path, stored);
+    CHECK(stored == (wanted == VLK_LAYOUT_OPEN_CLIP ? 0 : 39), "%s: %zu tensors stay in the file", path, stored);
     for (int i = 0; i < 2; i++)
         if (vlk_model_encode_images(i ? twin : m, &(vlk_pass){.t = tape}, out + (size_t)i * b * e,
                                     &(vlk_images){.b = b, .f32 = px}, VLK_RAW, &err))
@@ -250,7 +251,8 @@ static void test_resize_resnet(void)
     const vlk_param_ref *pos[2];
     for (int i = 0; i < 2; i++) {
         size_t n = 0;
-        if (vlk_model_trainable(m[i], &(vlk_trainable_options){.open_clip = 1}, &pos[i], &n, NULL, &err) != 0)
+        if (vlk_model_trainable(m[i], &(vlk_trainable_options){.layout = VLK_LAYOUT_OPEN_CLIP}, &pos[i], &n, NULL,
+                                &err) != 0)
             bail(&err);
         pos[i] = find(pos[i], n, "visual.attnpool.positional_embedding");
     }
@@ -376,14 +378,16 @@ int main(void)
     tape = kernel ? vlk_tape_new(kernel, &err) : NULL;
     if (!tape)
         bail(&err);
-    test_masters("tests/data/clip-train/model", 0, "vision_model.encoder.layers.0.self_attn.k_proj.weight", 36, 36);
-    test_masters("tests/data/clip-train/model", 1, "visual.transformer.resblocks.0.attn.in_proj_weight", 108, 36);
-    test_masters("tests/data/clip-train/model", 1, "visual.proj", 36, 24);
-    test_masters("tests/data/clip/gelu/open_clip", 0, "visual_projection.weight", 40, 45);
-    test_masters("tests/data/clip/rn/openai/jit-f16.pt", 0, "visual.attnpool.q_proj.weight", 128, 128);
+    test_masters("tests/data/clip-train/model", VLK_LAYOUT_HF, "vision_model.encoder.layers.0.self_attn.k_proj.weight",
+                 36, 36);
+    test_masters("tests/data/clip-train/model", VLK_LAYOUT_OPEN_CLIP,
+                 "visual.transformer.resblocks.0.attn.in_proj_weight", 108, 36);
+    test_masters("tests/data/clip-train/model", VLK_LAYOUT_OPEN_CLIP, "visual.proj", 36, 24);
+    test_masters("tests/data/clip/gelu/open_clip", VLK_LAYOUT_HF, "visual_projection.weight", 40, 45);
+    test_masters("tests/data/clip/rn/openai/jit-f16.pt", VLK_LAYOUT_HF, "visual.attnpool.q_proj.weight", 128, 128);
     test_counters();
-    test_locked("tests/data/clip-train/model", 0);
-    test_locked("tests/data/clip-train/model", 1);
+    test_locked("tests/data/clip-train/model", VLK_LAYOUT_HF);
+    test_locked("tests/data/clip-train/model", VLK_LAYOUT_OPEN_CLIP);
     test_new();
     test_resize();
     test_resize_resnet();

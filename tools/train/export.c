@@ -70,7 +70,8 @@ int train_export(const train_options *o, vlk_err *err)
         vlk_fail_errno(err, "%s", from);
         goto out;
     }
-    if (train_files_read(&files, o->export_from, NULL, stat(config, &st) != 0, f16 ? "float16" : "float32", 0, err) ||
+    if (train_files_read(&files, o->export_from, NULL, stat(config, &st) == 0 ? VLK_LAYOUT_HF : VLK_LAYOUT_OPEN_CLIP,
+                         f16 ? "float16" : "float32", 0, err) ||
         make_folder(o->output, err) || train_files_write(&files, o->output, err))
         goto out;
     rc = copy_weights(from, to, f16 ? VLK_F16 : VLK_F32, err);

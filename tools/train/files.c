@@ -177,7 +177,7 @@ static int read_preprocessor(train_files *t, const char *folder, const char *con
     return rc == 0 && t->n == before ? read_if_there(t, folder, "preprocessor_config.json", e, err) : rc;
 }
 
-int train_files_read(train_files *t, const char *folder, const char *config, int open_clip, const char *dtype,
+int train_files_read(train_files *t, const char *folder, const char *config, vlk_layout layout, const char *dtype,
                      size_t image_size, vlk_err *err)
 {
     static const char *const tokenizer[] = {"tokenizer_config.json",   "vocab.json", "merges.txt", "tokenizer.json",
@@ -186,13 +186,13 @@ int train_files_read(train_files *t, const char *folder, const char *config, int
     char *own = NULL;
     int rc = -1;
     *t = (train_files){0};
-    if (!open_clip) {
+    if (layout == VLK_LAYOUT_HF) {
         if (!config && !(config = own = vlk_path_join(folder, "config.json", err)))
             return -1;
         if (add_file(t, "config.json", config, err) || edit(&t->f[0], config, &e, 1, err))
             goto out;
     }
-    if (open_clip) { /* its texts need the merges alone */
+    if (layout == VLK_LAYOUT_OPEN_CLIP) { /* its texts need the merges alone */
         rc = read_if_there(t, folder, "open_clip_config.json", &e, err) ||
              read_if_there(t, folder, "merges.txt", &e, err) || read_if_there(t, folder, merges_gz, &e, err);
         goto out;
@@ -260,10 +260,9 @@ static int put_made(void *arg, const char *name, const vlk_buf *bytes, vlk_err *
     return 0;
 }
 
-int train_files_make(train_files *t, const vlk_model *m, int open_clip, const char *dtype, vlk_err *err)
+int train_files_make(train_files *t, const vlk_model *m, vlk_layout layout, const char *dtype, vlk_err *err)
 {
-    return vlk_model_files(m, open_clip ? VLK_LAYOUT_OPEN_CLIP : VLK_LAYOUT_HF, put_made,
-                           &(made){.files = t, .dtype = dtype}, err);
+    return vlk_model_files(m, layout, put_made, &(made){.files = t, .dtype = dtype}, err);
 }
 
 int train_files_tokenizer(train_files *t, const vlk_model *m, vlk_err *err)

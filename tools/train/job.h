@@ -109,11 +109,12 @@ typedef struct train_files {
 
 /* Reads the files of a model's folder that a checkpoint carries; `config` (NULL: config.json in the folder) becomes
  * config.json, and preprocessor_config.json is the one beside it, if there is one; dtype and, if not 0, the image size
- * are set in them. open_clip: open_clip_config.json instead. */
-int train_files_read(train_files *t, const char *folder, const char *config, int open_clip, const char *dtype,
+ * are set in them. For open_clip: open_clip_config.json instead. */
+int train_files_read(train_files *t, const char *folder, const char *config, vlk_layout layout, const char *dtype,
                      size_t image_size, vlk_err *err) VLK_MUST_USE;
 /* The files of a model that is saved in another layout than it came in, newly made. */
-int train_files_make(train_files *t, const vlk_model *m, int open_clip, const char *dtype, vlk_err *err) VLK_MUST_USE;
+int train_files_make(train_files *t, const vlk_model *m, vlk_layout layout, const char *dtype,
+                     vlk_err *err) VLK_MUST_USE;
 /* Where the tokenizer is merges.txt alone: what else a Hugging Face folder has of it, made from the merges. */
 int train_files_tokenizer(train_files *t, const vlk_model *m, vlk_err *err) VLK_MUST_USE;
 int train_files_write(const train_files *t, const char *folder, vlk_err *err) VLK_MUST_USE;
@@ -144,7 +145,7 @@ typedef struct train_learner {
     vlk_ema *ema;     /* NULL: none */
     vlk_state *state; /* what a checkpoint holds besides the weights */
     train_files files;
-    int came_hf; /* the model came in Hugging Face's layout */
+    vlk_layout came; /* the layout that the model came in */
 } train_learner;
 
 /* What is measured, and on what. */

@@ -67,7 +67,7 @@ static int open_task(train_job *j, vlk_err *err)
 {
     const train_options *o = j->o;
     train_learner *l = &j->learner;
-    vlk_trainable_options locked = {.open_clip = 0};
+    vlk_trainable_options locked = {.layout = VLK_LAYOUT_HF};
     size_t n = 0;
     if (o->lock.image.given)
         locked.lock[n++] = (vlk_locked_part){.part = "vision", .open = o->lock.image.open};
@@ -86,7 +86,7 @@ static int open_task(train_job *j, vlk_err *err)
                                  .max_loss = o->max_loss,
                                  .own = j->task_options};
     size_t trained = 0;
-    l->came_hf = l->e.info->layout == VLK_LAYOUT_HF;
+    l->came = l->e.info->layout;
     l->task = vlk_task_open(j->kind, &to, err);
     if (!l->task || engine_tokenizer(&l->e, err) || check_batch_norm(j, err)) /* the tokenizer follows the layout */
         return -1;
@@ -96,21 +96,22 @@ static int open_task(train_job *j, vlk_err *err)
 
 static int open_files(train_learner *l, const train_options *o, const char *checkpoint, vlk_err *err)
 {
-    const int open_clip = l->task->open_clip, config = !checkpoint && o->config;
+    const vlk_layout layout = l->task->layout;
+    const int config = !checkpoint && o->config;
     char *own = NULL;
-    if (!checkpoint && !open_clip && !l->came_hf)
-        return train_files_make(&l->files, l->e.model, 0, "float32", err);
+    if (!checkpoint && layout == VLK_LAYOUT_HF && l->came != VLK_LAYOUT_HF)
+        return train_files_make(&l->files, l->e.model, layout, "float32", err);
     const char *folder = config && o->tokenizer ? o->tokenizer : l->e.info->path;
     if (config && !o->tokenizer) {
         if (!(own = vlk_path_folder(o->config, err)))
             return -1;
         folder = own;
     }
-    int rc = train_files_read(&l->files, folder, config ? o->config : NULL, open_clip, "float32", o->image_size, err);
-    if (rc == 0 && config && !open_clip)
+    int rc = train_files_read(&l->files, folder, config ? o->config : NULL, layout, "float32", o->image_size, err);
+    if (rc == 0 && config && layout == VLK_LAYOUT_HF)
         rc = train_files_tokenizer(&l->files, l->e.model, err);
-    if (rc == 0 && open_clip && !checkpoint)
-        rc = train_files_make(&l->files, l->e.model, 1, "float32", err);
+    if (rc == 0 && layout == VLK_LAYOUT_OPEN_CLIP && !checkpoint)
+        rc = train_files_make(&l->files, l->e.model, layout, "float32", err);
     free(own);
     return rc;
 }
