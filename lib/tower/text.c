@@ -41,7 +41,7 @@ vlk_var *vlk_text_states(const vlk_pass *p, const vlk_text_config *c, vlk_text_w
                          const vlk_packed *s, vlk_kv *cache)
 {
     vlk_var *x = blocks(p, c, w, embed(p->t, w, ids, s, cache), s, NULL, cache);
-    return vlk_layer_norm(p->t, x, &w->ln.g, &w->ln.b, c->block.eps);
+    return vlk_block_norm(p->t, &c->block, &w->ln, x);
 }
 
 size_t vlk_text_pooled(const vlk_text_config *c, const int32_t *id, size_t n)
@@ -77,7 +77,7 @@ vlk_var *vlk_text(const vlk_pass *p, const vlk_text_config *c, vlk_text_w *w, co
     vlk_var *x = blocks(p, c, w, embed(t, w, ids, s, NULL), s, picked_only ? &pick : NULL, NULL);
     if (!picked_only)
         x = vlk_gather_rows(t, x, row, s->n);
-    x = vlk_layer_norm(t, x, &w->ln.g, &w->ln.b, c->block.eps);
+    x = vlk_block_norm(t, &c->block, &w->ln, x);
     vlk_show(p, "text_pooled", 0, x);
     x = vlk_linear(t, x, &w->proj, &w->proj_b, VLK_ACT_NONE);
     vlk_show(p, "text_raw", 0, x);

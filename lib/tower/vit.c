@@ -51,7 +51,7 @@ static vlk_var *embed(const vlk_pass *p, const vlk_vit_config *c, vlk_vit_w *w, 
     if (kept_patches(p, patches) != patches)
         x = drop_patches(p, c, x, images->b, patches);
     if (c->ln_pre)
-        x = vlk_layer_norm(t, x, &w->ln_pre.g, &w->ln_pre.b, c->block.eps);
+        x = vlk_block_norm(t, &c->block, &w->ln_pre, x);
     x = vlk_settle(t, room, x);
     vlk_tape_reset(t, m);
     return x;
@@ -78,7 +78,7 @@ static vlk_var *pool(const vlk_pass *p, const vlk_vit_config *c, vlk_vit_w *w, v
     vlk_tape *t = p->t;
     vlk_packed patches = *s;
     if (!c->norm_after_pool)
-        x = vlk_layer_norm(t, x, &w->ln_post.g, &w->ln_post.b, c->block.eps);
+        x = vlk_block_norm(t, &c->block, &w->ln_post, x);
     if (c->pool == VLK_POOL_ATTENTION)
         return vlk_probe_pool(p, &c->block, &w->probe, x, s);
     if (c->pool == VLK_POOL_MEAN) {
@@ -89,7 +89,7 @@ static vlk_var *pool(const vlk_pass *p, const vlk_vit_config *c, vlk_vit_w *w, v
         x = vlk_gather_rows(t, x, s->start, s->n);
     }
     if (c->norm_after_pool)
-        x = vlk_layer_norm(t, x, &w->ln_post.g, &w->ln_post.b, c->block.eps);
+        x = vlk_block_norm(t, &c->block, &w->ln_post, x);
     return x;
 }
 
@@ -112,7 +112,7 @@ vlk_var *vlk_vit(const vlk_pass *p, const vlk_vit_config *c, vlk_vit_w *w, const
         vlk_show(p, "image_hidden", i + 1, x);
     }
     if (c->layers && first_only) /* rows are pooled already; the norm is by rows */
-        x = vlk_layer_norm(t, x, &w->ln_post.g, &w->ln_post.b, c->block.eps);
+        x = vlk_block_norm(t, &c->block, &w->ln_post, x);
     else
         x = pool(p, c, w, x, &s, tokens);
     vlk_show(p, "image_pooled", 0, x);
