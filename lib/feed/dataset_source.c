@@ -259,10 +259,10 @@ static int add_caption(void *arg, const char *s, size_t n, vlk_err *err)
 }
 
 /* The row in hand and its neighbours with the same path are one sample. */
-static int add_rows(vlk_dataset *ds, vlk_rows *l, vlk_err *err)
+static int add_rows(vlk_dataset *ds, vlk_list_rows *l, vlk_err *err)
 {
     draft d = {.ds = ds};
-    const vlk_row *row = vlk_rows_row(l);
+    const vlk_row *row = vlk_list_rows_row(l);
     char *path = vlk_path_join(l->dir, row->path.data, err);
     int rc = path && !vlk_dataset_begin(ds, row->path.data, row->path.len, err) ? 0 : -1;
     if (rc == 0)
@@ -270,8 +270,8 @@ static int add_rows(vlk_dataset *ds, vlk_rows *l, vlk_err *err)
     free(path);
     do
         if (rc == 0)
-            rc = vlk_rows_captions(vlk_rows_row(l), add_caption, &d, err);
-    while (vlk_rows_next(l) && rc == 0);
+            rc = vlk_list_rows_captions(vlk_list_rows_row(l), add_caption, &d, err);
+    while (vlk_list_rows_next(l) && rc == 0);
     if (rc)
         return -1;
     if (!d.stage && d.e.captions == 0) {
@@ -281,23 +281,23 @@ static int add_rows(vlk_dataset *ds, vlk_rows *l, vlk_err *err)
     return finish(&d, err);
 }
 
-static int add_bad_row(vlk_dataset *ds, vlk_rows *l, const char *list, vlk_err *err)
+static int add_bad_row(vlk_dataset *ds, vlk_list_rows *l, const char *list, vlk_err *err)
 {
     vlk_buf key = {0};
-    int rc = vlk_buf_addf(&key, err, "%s:%zu", list, vlk_rows_row(l)->line);
+    int rc = vlk_buf_addf(&key, err, "%s:%zu", list, vlk_list_rows_row(l)->line);
     if (rc == 0)
         rc = vlk_dataset_begin(ds, key.data, key.len, err);
     if (rc == 0)
         rc = vlk_dataset_end_bad(ds, l->why.code == VLK_ELIMIT ? "size" : "list", &l->why, err);
     vlk_buf_clear(&key);
-    vlk_rows_next(l);
+    vlk_list_rows_next(l);
     return rc;
 }
 
 static int add_list_file(vlk_dataset *ds, const char *path, vlk_err *err)
 {
-    vlk_rows l;
-    if (vlk_rows_open(&l, path, err))
+    vlk_list_rows l;
+    if (vlk_list_rows_open(&l, path, err))
         return err->code == VLK_EMEM ? -1 : 1;
     int rc = vlk_dataset_shard(ds, l.dir, err);
     while (rc == 0 && l.r > 0)
@@ -306,7 +306,7 @@ static int add_list_file(vlk_dataset *ds, const char *path, vlk_err *err)
         *err = l.why;
         rc = l.why.code == VLK_EMEM ? -1 : 1;
     }
-    vlk_rows_close(&l);
+    vlk_list_rows_close(&l);
     return rc;
 }
 

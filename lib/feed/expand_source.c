@@ -216,10 +216,10 @@ static int add_caption(void *slot, const char *s, size_t n, vlk_err *err)
 }
 
 /* The row in hand and all neighbours with its path are one item. */
-static int put_rows(vlk_walk *w, vlk_rows *l, const vlk_source *src)
+static int put_rows(vlk_walk *w, vlk_list_rows *l, const vlk_source *src)
 {
     vlk_err err = {0};
-    const char *path = vlk_rows_row(l)->path.data;
+    const char *path = vlk_list_rows_row(l)->path.data;
     vlk_slot *s = vlk_feed_slot(w->f);
     int rc = 0, mine = s ? admit(w, s, src, path, strlen(path)) : -1;
     if (mine < 0)
@@ -231,8 +231,8 @@ static int put_rows(vlk_walk *w, vlk_rows *l, const vlk_source *src)
     }
     do
         if (rc == 0 && mine)
-            rc = vlk_rows_captions(vlk_rows_row(l), add_caption, s, &err);
-    while (vlk_rows_next(l) && rc == 0);
+            rc = vlk_list_rows_captions(vlk_list_rows_row(l), add_caption, s, &err);
+    while (vlk_list_rows_next(l) && rc == 0);
     if (rc != 0)
         return fatal(w, &err);
     if (!mine)
@@ -246,8 +246,8 @@ static int put_rows(vlk_walk *w, vlk_rows *l, const vlk_source *src)
 int vlk_walk_list(vlk_walk *w, const char *path)
 {
     vlk_err err = {0};
-    vlk_rows l;
-    if (vlk_rows_open(&l, path, &err))
+    vlk_list_rows l;
+    if (vlk_list_rows_open(&l, path, &err))
         return vlk_walk_broken(w, VLK_SOURCE_LIST, path, &err);
     const vlk_source *src = begin(w, VLK_SOURCE_LIST, path);
     int rc = src ? 0 : -1;
@@ -256,12 +256,12 @@ int vlk_walk_list(vlk_walk *w, const char *path)
             rc = put_rows(w, &l, src);
             continue;
         }
-        rc = put_bad_line(w, src, VLK_ITEM_IMAGE, vlk_rows_row(&l)->line, &l.why);
-        vlk_rows_next(&l);
+        rc = put_bad_line(w, src, VLK_ITEM_IMAGE, vlk_list_rows_row(&l)->line, &l.why);
+        vlk_list_rows_next(&l);
     }
     if (rc == 0)
         rc = vlk_walk_mark(w, VLK_ITEM_END, src, l.r < 0 ? &l.why : NULL);
-    vlk_rows_close(&l);
+    vlk_list_rows_close(&l);
     return rc;
 }
 

@@ -121,21 +121,21 @@ int vlk_feed_is_side_name(const char *path); /* a file beside an image: never on
 int vlk_feed_is_tar_name(const char *path);
 
 /* rows.c: the rows of a list, with one read ahead. */
-typedef struct vlk_rows {
+typedef struct vlk_list_rows {
     vlk_list *list;
     char *dir;      /* of the list: paths are relative to it */
     vlk_row row[2]; /* the one in hand, the one before */
     int now, r;     /* r: what vlk_list_next said of the row in hand, 0 and -1 too */
     vlk_err why;    /* of 2 and -1 */
-} vlk_rows;
-int vlk_rows_open(vlk_rows *l, const char *path, vlk_err *err) VLK_MUST_USE; /* the first row is in hand */
-void vlk_rows_close(vlk_rows *l);
-const vlk_row *vlk_rows_row(const vlk_rows *l); /* good for one vlk_rows_next more */
+} vlk_list_rows;
+int vlk_list_rows_open(vlk_list_rows *l, const char *path, vlk_err *err) VLK_MUST_USE; /* the first row is in hand */
+void vlk_list_rows_close(vlk_list_rows *l);
+const vlk_row *vlk_list_rows_row(const vlk_list_rows *l); /* good for one vlk_list_rows_next more */
 /* The next row in hand. 1: it has the path of the one before, and so belongs to its image; else 0. */
-int vlk_rows_next(vlk_rows *l);
+int vlk_list_rows_next(vlk_list_rows *l);
 /* Each caption of a row; `add` returns 0 to go on. */
-int vlk_rows_captions(const vlk_row *row, int (*add)(void *arg, const char *s, size_t n, vlk_err *err), void *arg,
-                      vlk_err *err) VLK_MUST_USE;
+int vlk_list_rows_captions(const vlk_row *row, int (*add)(void *arg, const char *s, size_t n, vlk_err *err), void *arg,
+                           vlk_err *err) VLK_MUST_USE;
 
 /* slot.c: reads and decodes the image of a slot, and its texts. */
 void vlk_slot_decode(vlk_feed *f, vlk_slot *s, vlk_decoder *d);

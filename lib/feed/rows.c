@@ -5,35 +5,35 @@
 #include <stdlib.h>
 #include <string.h>
 
-int vlk_rows_open(vlk_rows *l, const char *path, vlk_err *err)
+int vlk_list_rows_open(vlk_list_rows *l, const char *path, vlk_err *err)
 {
-    *l = (vlk_rows){.list = vlk_list_open(path, VLK_LIST_AUTO, err)};
+    *l = (vlk_list_rows){.list = vlk_list_open(path, VLK_LIST_AUTO, err)};
     if (!l->list)
         return -1;
     l->dir = vlk_path_folder(path, err);
     if (!l->dir) {
-        vlk_rows_close(l);
+        vlk_list_rows_close(l);
         return -1;
     }
     l->r = vlk_list_next(l->list, &l->row[0], &l->why);
     return 0;
 }
 
-void vlk_rows_close(vlk_rows *l)
+void vlk_list_rows_close(vlk_list_rows *l)
 {
     vlk_list_close(l->list);
     vlk_row_clear(&l->row[0]);
     vlk_row_clear(&l->row[1]);
     free(l->dir);
-    *l = (vlk_rows){0};
+    *l = (vlk_list_rows){0};
 }
 
-const vlk_row *vlk_rows_row(const vlk_rows *l)
+const vlk_row *vlk_list_rows_row(const vlk_list_rows *l)
 {
     return &l->row[l->now];
 }
 
-int vlk_rows_next(vlk_rows *l)
+int vlk_list_rows_next(vlk_list_rows *l)
 {
     const vlk_row *old = &l->row[l->now];
     const int was = l->r;
@@ -42,8 +42,8 @@ int vlk_rows_next(vlk_rows *l)
     return was == 1 && l->r == 1 && strcmp(old->path.data, l->row[l->now].path.data) == 0;
 }
 
-int vlk_rows_captions(const vlk_row *row, int (*add)(void *arg, const char *s, size_t n, vlk_err *err), void *arg,
-                      vlk_err *err)
+int vlk_list_rows_captions(const vlk_row *row, int (*add)(void *arg, const char *s, size_t n, vlk_err *err), void *arg,
+                           vlk_err *err)
 {
     const char *p = row->text.data;
     for (size_t i = 0; i < row->captions; i++) {

@@ -24,20 +24,20 @@ typedef enum vlk_kind {
 } vlk_kind;
 
 /* How a new parameter's numbers are drawn; w width of the tower, L its layers, m its hidden width, k inputs. */
-typedef enum vlk_draw {
-    VLK_DRAW_ZERO,
-    VLK_DRAW_ONE,
-    VLK_DRAW_NORMAL_02,         /* normal, deviation 0.02 */
-    VLK_DRAW_NORMAL_01,         /* 0.01 */
-    VLK_DRAW_NORMAL_WIDTH,      /* w^-1/2 */
-    VLK_DRAW_NORMAL_TWICE,      /* (2w)^-1/2 */
-    VLK_DRAW_NORMAL_DEEP,       /* (2L)^-1/2 w^-1/2, rounded after each root */
-    VLK_DRAW_NORMAL_DEEP_WIDTH, /* (2Lw)^-1/2 */
-    VLK_DRAW_UNIFORM_XAVIER,    /* uniform, bound (6 / 4w)^1/2: Xavier's of the stacked (3w,w) */
-    VLK_DRAW_UNIFORM_INPUTS,    /* k^-1/2: torch's of linear layers and convolutions */
-    VLK_DRAW_UNIFORM_WIDTH,     /* w^-1/2: of a bias whose layer has w inputs */
-    VLK_DRAW_UNIFORM_HIDDEN     /* m^-1/2 */
-} vlk_draw;
+typedef enum vlk_start {
+    VLK_START_ZERO,
+    VLK_START_ONE,
+    VLK_START_NORMAL_02,         /* normal, deviation 0.02 */
+    VLK_START_NORMAL_01,         /* 0.01 */
+    VLK_START_NORMAL_WIDTH,      /* w^-1/2 */
+    VLK_START_NORMAL_TWICE,      /* (2w)^-1/2 */
+    VLK_START_NORMAL_DEEP,       /* (2L)^-1/2 w^-1/2, rounded after each root */
+    VLK_START_NORMAL_DEEP_WIDTH, /* (2Lw)^-1/2 */
+    VLK_START_UNIFORM_XAVIER,    /* uniform, bound (6 / 4w)^1/2: Xavier's of the stacked (3w,w) */
+    VLK_START_UNIFORM_INPUTS,    /* k^-1/2: torch's of linear layers and convolutions */
+    VLK_START_UNIFORM_WIDTH,     /* w^-1/2: of a bias whose layer has w inputs */
+    VLK_START_UNIFORM_HIDDEN     /* m^-1/2 */
+} vlk_start;
 /* Rules to draw by: transformers', and open_clip's, which differ by tower. */
 typedef enum vlk_rule { VLK_RULE_HF, VLK_RULE_OPENAI_TEXT, VLK_RULE_OPENAI_IMAGE, VLK_RULES } vlk_rule;
 
@@ -56,7 +56,7 @@ typedef struct vlk_field {
     vlk_kind kind;
     unsigned when; /* VLK_HAS_ bits that must be set, or the field does not exist */
     vlk_lock_group lock;
-    vlk_draw draw[VLK_RULES];
+    vlk_start start[VLK_RULES];
 } vlk_field;
 enum {
     VLK_HAS_PATCH_BIAS = 1,

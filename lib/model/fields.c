@@ -8,7 +8,7 @@
     {                                                                                                                  \
 #member, offsetof(TYPE, member), VLK_##kind, when, VLK_LOCK_##lock,                                            \
         {                                                                                                              \
-            VLK_DRAW_##hf, VLK_DRAW_##text, VLK_DRAW_##image                                                           \
+            VLK_START_##hf, VLK_START_##text, VLK_START_##image                                                        \
         }                                                                                                              \
     }
 

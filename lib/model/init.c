@@ -10,32 +10,32 @@ struct draw {
 };
 
 /* w width of the part, L its layers, m its hidden width, k inputs of the tensor. */
-static struct draw draw_of(vlk_draw rule, double w, double layers, double m, double k)
+static struct draw draw_of(vlk_start start, double w, double layers, double m, double k)
 {
-    switch (rule) {
-    case VLK_DRAW_ZERO:
+    switch (start) {
+    case VLK_START_ZERO:
         return (struct draw){0};
-    case VLK_DRAW_ONE:
+    case VLK_START_ONE:
         return (struct draw){.constant = 1};
-    case VLK_DRAW_NORMAL_02:
+    case VLK_START_NORMAL_02:
         return (struct draw){.normal = 0.02};
-    case VLK_DRAW_NORMAL_01:
+    case VLK_START_NORMAL_01:
         return (struct draw){.normal = 0.01};
-    case VLK_DRAW_NORMAL_WIDTH:
+    case VLK_START_NORMAL_WIDTH:
         return (struct draw){.normal = 1 / sqrt(w)};
-    case VLK_DRAW_NORMAL_TWICE:
+    case VLK_START_NORMAL_TWICE:
         return (struct draw){.normal = 1 / sqrt(2 * w)};
-    case VLK_DRAW_NORMAL_DEEP:
+    case VLK_START_NORMAL_DEEP:
         return (struct draw){.normal = 1 / sqrt(2 * layers) / sqrt(w)};
-    case VLK_DRAW_NORMAL_DEEP_WIDTH:
+    case VLK_START_NORMAL_DEEP_WIDTH:
         return (struct draw){.normal = 1 / sqrt(2 * layers * w)};
-    case VLK_DRAW_UNIFORM_XAVIER:
+    case VLK_START_UNIFORM_XAVIER:
         return (struct draw){.uniform = sqrt(6 / (4 * w))};
-    case VLK_DRAW_UNIFORM_INPUTS:
+    case VLK_START_UNIFORM_INPUTS:
         return (struct draw){.uniform = 1 / sqrt(k)};
-    case VLK_DRAW_UNIFORM_WIDTH:
+    case VLK_START_UNIFORM_WIDTH:
         return (struct draw){.uniform = 1 / sqrt(w)};
-    case VLK_DRAW_UNIFORM_HIDDEN:
+    case VLK_START_UNIFORM_HIDDEN:
         return (struct draw){.uniform = 1 / sqrt(m)};
     }
     return (struct draw){0};
@@ -47,7 +47,7 @@ static struct draw draw_for(const vlk_bound *b, vlk_init init)
     const size_t layers = kind->depth(b->part->config);
     vlk_sizes s = {.has = 0};
     kind->sizes(&s, b->part->config, b->layer, b->stage);
-    return draw_of(b->field->draw[init == VLK_INIT_HF ? VLK_RULE_HF : kind->openai], (double)s.dim['w'],
+    return draw_of(b->field->start[init == VLK_INIT_HF ? VLK_RULE_HF : kind->openai], (double)s.dim['w'],
                    layers ? (double)layers : 1, (double)s.dim['m'], (double)b->p->w.k);
 }
 

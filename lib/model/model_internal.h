@@ -95,14 +95,14 @@ int vlk_dual_hf(vlk_model *m, const vlk_dual_config *c, const vlk_found *f, vlk_
 
 /* ---- the model ---------------------------------------------------------------------------------------- */
 
-enum { VLK_PARTS_MAX = 8 };
+enum { VLK_MODEL_PARTS_MAX = 8 };
 
 struct vlk_model {
     vlk_model_info info;
     const vlk_family *family;
     const vlk_dialect *dialect; /* of its weights */
-    vlk_part part[VLK_PARTS_MAX];
-    vlk_part_info part_info[VLK_PARTS_MAX];
+    vlk_part part[VLK_MODEL_PARTS_MAX];
+    vlk_part_info part_info[VLK_MODEL_PARTS_MAX];
     size_t parts;
     vlk_arena *arena; /* configs and parameters of the parts, widened vectors */
     vlk_weights *weights;

@@ -15,8 +15,8 @@ vlk_part *vlk_model_part(const vlk_model *m, const char *name)
 
 int vlk_model_add_part(vlk_model *m, const char *name, const vlk_part_kind *kind, const void *config, vlk_err *err)
 {
-    if (m->parts == VLK_PARTS_MAX)
-        return vlk_fail(err, VLK_ELIMIT, "%s: more than %d parts", m->folder, VLK_PARTS_MAX);
+    if (m->parts == VLK_MODEL_PARTS_MAX)
+        return vlk_fail(err, VLK_ELIMIT, "%s: more than %d parts", m->folder, VLK_MODEL_PARTS_MAX);
     vlk_part *p = &m->part[m->parts];
     *p = (vlk_part){.name = name, .kind = kind, .weights = m->weights};
     p->config = vlk_arena_alloc(m->arena, kind->config_bytes, err);

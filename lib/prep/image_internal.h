@@ -79,15 +79,15 @@ typedef struct vlk_axis {
 #define VLK_WEIGHT_BITS 22
 
 /* The part of an image that is kept after it was resized to w x h: the part (x, y, cw, ch). */
-typedef struct vlk_part {
+typedef struct vlk_image_region {
     size_t w, h;         /* of the whole resized image */
     size_t x, y, cw, ch; /* inside it */
-} vlk_part;
+} vlk_image_region;
 
 /* The state of a resize, and its memory, which is kept between images. Starts with vlk_resizer_init. */
 typedef struct vlk_resizer {
     vlk_axis x, y;
-    vlk_part part;
+    vlk_image_region part;
     size_t width, channels; /* of the source */
     int do_x, do_y;         /* the axis changes its length */
     size_t row_lo, row_hi;  /* source rows that the part touches */
@@ -102,12 +102,12 @@ void vlk_resizer_clear(vlk_resizer *rz); /* frees its memory; it can be used aga
 /* Resizes `src` in its own mode, and writes `part` of the result into dst (mode, palette and pixels), with the same
  * values as in the whole result. A resize to the size of src copies the part. The pixels of src may change (alpha is
  * multiplied in). */
-int vlk_resize_part(vlk_image *dst, vlk_image *src, const vlk_part *part, vlk_filter filter, vlk_resizer *rz,
+int vlk_resize_part(vlk_image *dst, vlk_image *src, const vlk_image_region *part, vlk_filter filter, vlk_resizer *rz,
                     vlk_err *err) VLK_MUST_USE;
 
 /* The same for a w x h image of c 8-bit channels without alpha, whose rows come in order: start; rows until all
  * of [row_lo, row_hi) were given (others are ignored); end writes cw * ch pixels. Not for VLK_NEAREST. */
-int vlk_resize_start(vlk_resizer *rz, size_t w, size_t h, size_t c, const vlk_part *part, vlk_filter filter,
+int vlk_resize_start(vlk_resizer *rz, size_t w, size_t h, size_t c, const vlk_image_region *part, vlk_filter filter,
                      vlk_err *err) VLK_MUST_USE;
 void vlk_resize_rows(vlk_resizer *rz, const uint8_t *rows, size_t y, size_t n);
 void vlk_resize_end(vlk_resizer *rz, uint8_t *dst);

@@ -19,7 +19,7 @@
 
 /* Geometry: the part that is kept of the resized image, and its position on the canvas. */
 typedef struct layout {
-    vlk_part part;
+    vlk_image_region part;
     size_t w, h, place_x, place_y;
 } layout;
 
@@ -50,7 +50,7 @@ void vlk_pixel_scratch_free(vlk_pixel_scratch *s)
     free(s);
 }
 
-static void by_ratio(const vlk_preprocess *r, const vlk_image *img, vlk_part *part)
+static void by_ratio(const vlk_preprocess *r, const vlk_image *img, vlk_image_region *part)
 {
     double ratio_h = (double)img->height / (double)r->size_h, ratio_w = (double)img->width / (double)r->size_w;
     int longest = r->resize == VLK_RESIZE_LONGEST;
@@ -60,7 +60,7 @@ static void by_ratio(const vlk_preprocess *r, const vlk_image *img, vlk_part *pa
 }
 
 /* The size of the resized image. */
-static int target_size(const vlk_preprocess *r, const vlk_image *img, vlk_part *part, vlk_err *err)
+static int target_size(const vlk_preprocess *r, const vlk_image *img, vlk_image_region *part, vlk_err *err)
 {
     size_t w = img->width, h = img->height, shortest = w < h ? w : h, longest = w < h ? h : w, product;
     part->w = w;
@@ -270,7 +270,7 @@ int vlk_pixels_of_box(uint8_t *out, size_t out_w, size_t out_h, const void *byte
                       void *arg, vlk_pixel_scratch *s, vlk_err *err)
 {
     vlk_pixel_options o = options(r, opt);
-    vlk_part whole = {.w = out_w, .h = out_h, .cw = out_w, .ch = out_h};
+    vlk_image_region whole = {.w = out_w, .h = out_h, .cw = out_w, .ch = out_h};
     size_t at[4];
     int ret = vlk_image_decode_to(&s->img, bytes, n, &o, NULL, err) || settle(s, r, o.alpha, err) ? -1 : 0;
     if (ret == 0) {

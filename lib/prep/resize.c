@@ -182,7 +182,8 @@ static int plan_nearest(vlk_axis *a, size_t in, size_t out, size_t first, size_t
     return 0;
 }
 
-static int resize_nearest(vlk_image *dst, const vlk_image *src, const vlk_part *part, vlk_resizer *rz, vlk_err *err)
+static int resize_nearest(vlk_image *dst, const vlk_image *src, const vlk_image_region *part, vlk_resizer *rz,
+                          vlk_err *err)
 {
     size_t c = vlk_mode_bytes(src->mode);
     if (plan_nearest(&rz->x, src->width, part->w, part->x, part->cw, err) ||
@@ -202,14 +203,14 @@ static int resize_nearest(vlk_image *dst, const vlk_image *src, const vlk_part *
     return 0;
 }
 
-static void copy_part(vlk_image *dst, const vlk_image *src, const vlk_part *part)
+static void copy_part(vlk_image *dst, const vlk_image *src, const vlk_image_region *part)
 {
     size_t c = vlk_mode_bytes(src->mode);
     for (size_t y = 0; y < part->ch; y++)
         memcpy(dst->data + y * part->cw * c, src->data + ((part->y + y) * src->width + part->x) * c, part->cw * c);
 }
 
-static int plan(vlk_resizer *rz, size_t w, size_t h, const vlk_part *part, vlk_filter filter, vlk_err *err)
+static int plan(vlk_resizer *rz, size_t w, size_t h, const vlk_image_region *part, vlk_filter filter, vlk_err *err)
 {
     rz->part = *part;
     rz->width = w;
@@ -223,7 +224,7 @@ static int plan(vlk_resizer *rz, size_t w, size_t h, const vlk_part *part, vlk_f
     return 0;
 }
 
-int vlk_resize_start(vlk_resizer *rz, size_t w, size_t h, size_t c, const vlk_part *part, vlk_filter filter,
+int vlk_resize_start(vlk_resizer *rz, size_t w, size_t h, size_t c, const vlk_image_region *part, vlk_filter filter,
                      vlk_err *err)
 {
     if (plan(rz, w, h, part, filter, err))
@@ -262,8 +263,8 @@ void vlk_resize_end(vlk_resizer *rz, uint8_t *dst)
 }
 
 /* I16: the same two passes in double. The rows' memory is from malloc, so it is aligned for 16 bits. */
-static int resize16(vlk_image *dst, const vlk_image *src, const vlk_part *part, vlk_filter filter, vlk_resizer *rz,
-                    vlk_err *err)
+static int resize16(vlk_image *dst, const vlk_image *src, const vlk_image_region *part, vlk_filter filter,
+                    vlk_resizer *rz, vlk_err *err)
 {
     if (plan(rz, src->width, src->height, part, filter, err))
         return -1;
@@ -286,7 +287,7 @@ static int resize16(vlk_image *dst, const vlk_image *src, const vlk_part *part, 
     return 0;
 }
 
-int vlk_resize_part(vlk_image *dst, vlk_image *src, const vlk_part *part, vlk_filter filter, vlk_resizer *rz,
+int vlk_resize_part(vlk_image *dst, vlk_image *src, const vlk_image_region *part, vlk_filter filter, vlk_resizer *rz,
                     vlk_err *err)
 {
     if (vlk_image_start(dst, src->mode, part->cw, part->ch, SIZE_MAX, "resized image", err))
@@ -320,7 +321,7 @@ int vlk_image_resize(vlk_image *img, size_t w, size_t h, vlk_filter filter, vlk_
 {
     vlk_resizer rz;
     vlk_image out = {.data = img->spare, .cap = img->spare_cap};
-    vlk_part part = {.w = w, .h = h, .cw = w, .ch = h};
+    vlk_image_region part = {.w = w, .h = h, .cw = w, .ch = h};
     if (w < 1 || h < 1 || w > INT32_MAX || h > INT32_MAX)
         return vlk_fail(err, VLK_ELIMIT, "an image of %zu x %zu cannot be resized to %zu x %zu", img->width,
                         img->height, w, h);
