@@ -108,22 +108,17 @@ static const vlk_field bottleneck[] = {
 #undef TYPE
 /* clang-format on */
 
-#define FIELDS(t)                                                                                                      \
-    {                                                                                                                  \
-        t, sizeof t / sizeof t[0]                                                                                      \
-    }
-
 const vlk_field *vlk_fields_of(vlk_table t, size_t *n)
 {
     static const struct {
         const vlk_field *field;
         size_t n;
     } of[VLK_TABLES] = {
-        [VLK_FIELDS_BLOCK] = FIELDS(block),
-        [VLK_FIELDS_VIT] = FIELDS(vit),
-        [VLK_FIELDS_TEXT] = FIELDS(text),
-        [VLK_FIELDS_STEM] = FIELDS(stem),
-        [VLK_FIELDS_BOTTLENECK] = FIELDS(bottleneck),
+        [VLK_FIELDS_BLOCK] = VLK_ROWS_OF(block),
+        [VLK_FIELDS_VIT] = VLK_ROWS_OF(vit),
+        [VLK_FIELDS_TEXT] = VLK_ROWS_OF(text),
+        [VLK_FIELDS_STEM] = VLK_ROWS_OF(stem),
+        [VLK_FIELDS_BOTTLENECK] = VLK_ROWS_OF(bottleneck),
     };
     *n = of[t].n;
     return of[t].field;

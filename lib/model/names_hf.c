@@ -62,12 +62,9 @@ static const vlk_spelling text[] = {
 };
 /* clang-format on */
 
-#define PAGE(t)                                                                                                        \
-    {                                                                                                                  \
-        t, sizeof t / sizeof t[0]                                                                                      \
-    }
-
 const vlk_style vlk_style_hf = {
     .name = "Hugging Face",
-    .page = {[VLK_FIELDS_BLOCK] = PAGE(block), [VLK_FIELDS_VIT] = PAGE(vit), [VLK_FIELDS_TEXT] = PAGE(text)},
+    .page = {[VLK_FIELDS_BLOCK] = VLK_ROWS_OF(block),
+             [VLK_FIELDS_VIT] = VLK_ROWS_OF(vit),
+             [VLK_FIELDS_TEXT] = VLK_ROWS_OF(text)},
 };
