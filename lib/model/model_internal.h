@@ -131,7 +131,9 @@ vlk_part *vlk_model_part(const vlk_model *m, const char *name);
 /* Adds a part with a copy of its config. */
 int vlk_model_add_part(vlk_model *m, const char *name, const vlk_part_kind *kind, const void *config,
                        vlk_err *err) VLK_MUST_USE;
-/* Side of the images that it takes, in pixels. */
+/* The first part that sees images, or NULL. */
+vlk_part *vlk_model_image_part(const vlk_model *m);
+/* Side of the images that it takes, in pixels; 0: it takes none. */
 size_t vlk_model_image_side(const vlk_model *m);
 
 enum { VLK_MODEL_ARENA = 1 << 20 };

@@ -101,7 +101,11 @@ int vlk_model_configure(vlk_model *m, const vlk_found *f, vlk_err *err)
     }
     if (m->family->configure(m, f, err))
         return -1;
-    m->dialect = vlk_dialect_of(m->family, f->weights, f->config ? f->layout : VLK_LAYOUT_OPEN_CLIP);
+    const vlk_layout layout = f->config ? f->layout : VLK_LAYOUT_OPEN_CLIP;
+    if (!(m->dialect = vlk_dialect_of(m->family, f->weights, layout)))
+        return vlk_fail(err, VLK_EMODEL, "%s: the weights of a %s model have no names in %s layout",
+                        f->weights ? vlk_weights_path(f->weights) : f->path, m->family->name,
+                        layout == VLK_LAYOUT_HF ? "Hugging Face's" : "open_clip's");
     return 0;
 }
 

@@ -29,15 +29,22 @@ int vlk_model_add_part(vlk_model *m, const char *name, const vlk_part_kind *kind
     return 0;
 }
 
+vlk_part *vlk_model_image_part(const vlk_model *m)
+{
+    for (size_t i = 0; i < m->parts; i++)
+        if (m->part[i].kind->grid)
+            return (vlk_part *)(uintptr_t)&m->part[i];
+    return NULL;
+}
+
 size_t vlk_model_image_side(const vlk_model *m)
 {
+    vlk_part *part = vlk_model_image_part(m);
     vlk_image_grid g;
-    for (size_t i = 0; i < m->parts; i++)
-        if (m->part[i].kind->grid) {
-            m->part[i].kind->grid(&g, (vlk_part *)(uintptr_t)&m->part[i]);
-            return *g.side;
-        }
-    return 0;
+    if (!part)
+        return 0;
+    part->kind->grid(&g, part);
+    return *g.side;
 }
 
 /* ---- transformers ---------------------------------------------------------------------------------------- */

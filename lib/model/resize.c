@@ -73,9 +73,11 @@ static void resize_preprocess(vlk_preprocess *r, size_t from, size_t to)
 
 int vlk_model_resize(vlk_model *m, size_t image, vlk_err *err)
 {
-    vlk_part *part = vlk_model_part(m, "vision");
+    vlk_part *part = vlk_model_image_part(m);
     vlk_image_grid g;
     size_t rows;
+    if (!part)
+        return vlk_fail(err, VLK_EUSAGE, "%s: this model takes no images", m->folder);
     part->kind->grid(&g, part);
     if (g.cell == 0 || image < g.cell || image > VLK_MAX_IMAGE || (g.whole && image % g.cell))
         return vlk_fail(err, VLK_EUSAGE, "%s: no model for images of %zu can be made of one for %zu", m->folder, image,
