@@ -180,7 +180,6 @@ vlk_detach                tasks to come: momentum targets
 vlk_leaf                  tasks to come: states that take a gradient
 vlk_softmax               tasks to come: soft targets
 vlk_matmul_nt             tasks to come: similarities on the tape
-vlk_block_crosses         models to come: which blocks need states
 vlk_check_vit             families to come check their configs by it
 vlk_check_resnet          families to come check their configs by it
 vlk_check_text            families to come check their configs by it

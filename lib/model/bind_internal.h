@@ -71,8 +71,17 @@ enum {
     VLK_HAS_PROJ = 8,
     VLK_HAS_PROBE = 16,
     VLK_HAS_PROJ_BIAS = 32,
-    VLK_HAS_DOWN = 64
+    VLK_HAS_DOWN = 64,
+    /* of a block: */
+    VLK_HAS_NORM_BIAS = 128,  /* no RMS norm */
+    VLK_HAS_CROSS = 256,      /* cross-attention: to one image */
+    VLK_HAS_CROSS_TWO = 512,  /* and one more, to a second */
+    VLK_HAS_MERGE = 1024,     /* both side by side */
+    VLK_HAS_QUERY_MLP = 2048, /* a feed-forward for query rows */
+    VLK_HAS_GATE = 4096       /* in its feed-forwards */
 };
+/* Those bits of a block at this layer. */
+unsigned vlk_block_has(const vlk_block_config *c, size_t layer);
 
 /* The structs of parameters that have a table of fields. */
 typedef enum vlk_table {

@@ -14,8 +14,8 @@
 
 /* clang-format off */
 #define NORM(w, when, lock)                                                                         \
-    FIELD(w.g, VECTOR, when, lock, ONE,  ONE,  ONE),                                                \
-    FIELD(w.b, VECTOR, when, lock, ZERO, ZERO, ZERO)
+    FIELD(w.g, VECTOR, when, lock, ONE, ONE, ONE),                                                  \
+    FIELD(w.b, VECTOR, (when) | VLK_HAS_NORM_BIAS, lock, ZERO, ZERO, ZERO)
 #define ATTENTION(w, when, lock)                                                                    \
     FIELD(w.q_w, MATRIX, when, lock, NORMAL_DEEP,  NORMAL_WIDTH,      UNIFORM_XAVIER),              \
     FIELD(w.q_b, VECTOR, when, lock, ZERO,         ZERO,              ZERO),                        \
@@ -30,6 +30,8 @@
     FIELD(w.fc1_b, VECTOR, when, lock, ZERO,         UNIFORM_WIDTH,     UNIFORM_WIDTH),             \
     FIELD(w.fc2_w, MATRIX, when, lock, NORMAL_DEEP,  NORMAL_DEEP_WIDTH, UNIFORM_INPUTS),            \
     FIELD(w.fc2_b, VECTOR, when, lock, ZERO,         UNIFORM_HIDDEN,    UNIFORM_HIDDEN)
+#define GATE(w, when, lock)                                                                         \
+    FIELD(w.gate_w, MATRIX, when, lock, NORMAL_TWICE, NORMAL_TWICE, UNIFORM_INPUTS)
 
 #define TYPE vlk_block_w
 static const vlk_field block[] = {
@@ -37,6 +39,15 @@ static const vlk_field block[] = {
     ATTENTION(self, 0, LAYER),
     NORM(ln2, 0, LAYER),
     MLP(mlp, 0, LAYER),
+    NORM(ln_cross, VLK_HAS_CROSS, LAYER),
+    ATTENTION(cross[0], VLK_HAS_CROSS, LAYER),
+    ATTENTION(cross[1], VLK_HAS_CROSS_TWO, LAYER),
+    FIELD(merge_w, MATRIX, VLK_HAS_MERGE, LAYER, NORMAL_02, NORMAL_02, UNIFORM_INPUTS),
+    FIELD(merge_b, VECTOR, VLK_HAS_MERGE, LAYER, ZERO,      ZERO,      ZERO),
+    NORM(ln2_query, VLK_HAS_QUERY_MLP, LAYER),
+    MLP(mlp_query, VLK_HAS_QUERY_MLP, LAYER),
+    GATE(mlp, VLK_HAS_GATE, LAYER),
+    GATE(mlp_query, VLK_HAS_GATE | VLK_HAS_QUERY_MLP, LAYER),
 };
 #undef TYPE
 
@@ -53,6 +64,7 @@ static const vlk_field vit[] = {
     ATTENTION(probe.attn, VLK_HAS_PROBE, HEAD),
     NORM(probe.ln, VLK_HAS_PROBE, HEAD),
     MLP(probe.mlp, VLK_HAS_PROBE, HEAD),
+    GATE(probe.mlp, VLK_HAS_GATE | VLK_HAS_PROBE, HEAD),
 };
 #undef TYPE
 
@@ -122,4 +134,16 @@ const vlk_field *vlk_fields_of(vlk_table t, size_t *n)
     };
     *n = of[t].n;
     return of[t].field;
+}
+
+unsigned vlk_block_has(const vlk_block_config *c, size_t layer)
+{
+    unsigned has = (c->norm == VLK_LAYER_NORM ? VLK_HAS_NORM_BIAS : 0u) | (c->query_mlp ? VLK_HAS_QUERY_MLP : 0u) |
+                   (c->gated ? VLK_HAS_GATE : 0u);
+    if (!vlk_block_crosses(c, layer))
+        return has;
+    has |= VLK_HAS_CROSS;
+    if (c->cross.images == VLK_CROSS_BOTH)
+        has |= VLK_HAS_CROSS_TWO | (layer >= c->cross.merge_from ? VLK_HAS_MERGE : 0u);
+    return has;
 }

@@ -101,14 +101,13 @@ static int vit_bind(vlk_binder *b, vlk_part *p)
 static void vit_sizes(vlk_sizes *s, const void *config, size_t layer, size_t stage)
 {
     const vlk_vit_config *c = config;
-    (void)layer;
     (void)stage;
     block_sizes(s, &c->block);
     s->dim['p'] = c->patch;
     s->dim['t'] = vit_tokens(c);
-    s->has = (c->patch_bias ? VLK_HAS_PATCH_BIAS : 0u) | (c->class_token ? VLK_HAS_CLASS : 0u) |
-             (c->ln_pre ? VLK_HAS_LN_PRE : 0u) | (c->projection ? VLK_HAS_PROJ : 0u) |
-             (c->pool == VLK_POOL_ATTENTION ? VLK_HAS_PROBE : 0u);
+    s->has = vlk_block_has(&c->block, layer) | (c->patch_bias ? VLK_HAS_PATCH_BIAS : 0u) |
+             (c->class_token ? VLK_HAS_CLASS : 0u) | (c->ln_pre ? VLK_HAS_LN_PRE : 0u) |
+             (c->projection ? VLK_HAS_PROJ : 0u) | (c->pool == VLK_POOL_ATTENTION ? VLK_HAS_PROBE : 0u);
 }
 
 static void vit_describe(vlk_part_info *i, const void *config)
@@ -283,12 +282,11 @@ static int text_bind(vlk_binder *b, vlk_part *p)
 static void text_sizes(vlk_sizes *s, const void *config, size_t layer, size_t stage)
 {
     const vlk_text_config *c = config;
-    (void)layer;
     (void)stage;
     block_sizes(s, &c->block);
     s->dim['c'] = c->context;
     s->dim['v'] = c->vocab;
-    s->has = c->proj_bias ? VLK_HAS_PROJ_BIAS : 0u;
+    s->has = vlk_block_has(&c->block, layer) | (c->proj_bias ? VLK_HAS_PROJ_BIAS : 0u);
 }
 
 static void text_describe(vlk_part_info *i, const void *config)
