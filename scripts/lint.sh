@@ -26,6 +26,14 @@ may() {
     esac
 }
 
+# The folder of a program's own files in tools.
+own_folder() {
+    case $1 in
+    qformer-project) echo qformer ;;
+    *) echo "${1##*-}" ;; # clip-embed: embed; capfilt: capfilt
+    esac
+}
+
 check_layers() {
     for f in lib/*/*.[ch]; do
         room=$(basename "$(dirname "$f")")
@@ -46,7 +54,7 @@ check_layers() {
             esac
         done
     done
-    # A program's folder includes cli, common and its own files; common includes cli; a main its program's folder.
+    # A program's folder includes cli, common and its own files; common includes cli; a main these and its own folder.
     up='../'
     for f in tools/*.c tools/*/*.[ch]; do
         room=$(basename "$(dirname "$f")")
@@ -59,6 +67,8 @@ check_layers() {
             "$up"cli/*) ;;
             "$up"common/*) [ "$room" = cli ] && say "$f: cli may not include $inc" ;;
             ../*) say "$f: $room may not include $inc" ;;
+            cli/* | common/*) ;;
+            */*) [ "${inc%%/*}" = "$(own_folder "$(basename "$f" .c)")" ] || say "$f: a main may not include $inc" ;;
             esac
         done
     done
@@ -135,9 +145,10 @@ check_cppcheck() {
 # The option table (--print-options) against --help and the manual page: each names every option of the other. Every row
 # has a role (option.h), and --help fits 80 columns.
 check_options() {
-    for p in "$B"/clip-* "$B"/itc-*; do
-        [ -x "$p" ] && [ -f "$p" ] || continue
-        name=$(basename "$p")
+    for f in tools/*.c; do
+        name=$(basename "$f" .c)
+        p=$B/$name
+        [ -x "$p" ] || { say "$p is not built"; continue; }
         page=man/$name.1
         "$p" --print-options | cut -f2 | sort >"$B/lint.table"
         "$p" --print-options | awk -F'\t' '$5 !~ /^(value|score|free|length|place|now)$/ { print $2 }' |
