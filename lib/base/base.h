@@ -50,7 +50,6 @@ int vlk_fail(vlk_err *err, vlk_code code, const char *fmt, ...) VLK_PRINTF(3, 4)
 int vlk_fail_errno(vlk_err *err, const char *fmt, ...) VLK_PRINTF(2, 3);
 /* Puts "PREFIX: " in front of the sentence already in err; returns -1. */
 int vlk_err_prefix(vlk_err *err, const char *fmt, ...) VLK_PRINTF(2, 3);
-/* The code as a word: "io", "format", "memory" ... (in --errors files the stage of an item is written instead). */
 
 /* ---- memory ------------------------------------------------------------------------------- */
 

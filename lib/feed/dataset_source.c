@@ -258,7 +258,7 @@ static int add_caption(void *arg, const char *s, size_t n, vlk_err *err)
     return 0;
 }
 
-/* The row in hand and its neighbours with the same path are one sample. */
+/* The current row and its neighbours with the same path are one sample. */
 static int add_rows(vlk_dataset *ds, vlk_list_rows *l, vlk_err *err)
 {
     draft d = {.ds = ds};

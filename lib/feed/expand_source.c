@@ -215,7 +215,7 @@ static int add_caption(void *slot, const char *s, size_t n, vlk_err *err)
     return vlk_slot_text(slot, s, n, err);
 }
 
-/* The row in hand and all neighbours with its path are one item. */
+/* The current row and all neighbours with its path are one item. */
 static int put_rows(vlk_walk *w, vlk_list_rows *l, const vlk_source *src)
 {
     vlk_err err = {0};

@@ -124,14 +124,15 @@ int vlk_feed_is_tar_name(const char *path);
 typedef struct vlk_list_rows {
     vlk_list *list;
     char *dir;      /* of the list: paths are relative to it */
-    vlk_row row[2]; /* the one in hand, the one before */
-    int now, r;     /* r: what vlk_list_next said of the row in hand, 0 and -1 too */
+    vlk_row row[2]; /* the current one, the one before */
+    int now, r;     /* r: what vlk_list_next said of the current row, 0 and -1 too */
     vlk_err why;    /* of 2 and -1 */
 } vlk_list_rows;
-int vlk_list_rows_open(vlk_list_rows *l, const char *path, vlk_err *err) VLK_MUST_USE; /* the first row is in hand */
+int vlk_list_rows_open(vlk_list_rows *l, const char *path,
+                       vlk_err *err) VLK_MUST_USE; /* the first row is the current one */
 void vlk_list_rows_close(vlk_list_rows *l);
 const vlk_row *vlk_list_rows_row(const vlk_list_rows *l); /* good for one vlk_list_rows_next more */
-/* The next row in hand. 1: it has the path of the one before, and so belongs to its image; else 0. */
+/* Goes on to the next row. 1: it has the path of the one before, and so belongs to its image; else 0. */
 int vlk_list_rows_next(vlk_list_rows *l);
 /* Each caption of a row; `add` returns 0 to go on. */
 int vlk_list_rows_captions(const vlk_row *row, int (*add)(void *arg, const char *s, size_t n, vlk_err *err), void *arg,

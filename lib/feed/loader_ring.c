@@ -36,7 +36,7 @@ static int decode(vlk_loader *l, load_slot *s, load_worker *w)
     uint64_t key[4];
     double u[VLK_AUGMENT_UNIFORMS];
     if (!vlk_load_mine(l, s->position))
-        return 0; /* as good as we know */
+        return 0; /* another rank decodes it, and reports it if it is bad */
     vlk_load_key(key, &s->draw, VLK_RANDOM_AUGMENT);
     for (size_t i = 0; i < VLK_AUGMENT_UNIFORMS; i++)
         u[i] = vlk_random_uniform(key, i);

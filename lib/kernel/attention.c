@@ -73,8 +73,8 @@ static size_t rows_of(const vlk_seq *s, size_t heads, size_t nseq)
     return ((s->tq + parts - 1) / parts + 5) / 6 * 6;
 }
 
-/* Sequence *i and those that go on where its queries end, on the same keys, as one: nothing tells a row of theirs from
- * one of its own. *i moves past them. */
+/* Sequence *i, joined with those after it whose queries follow directly and which read the same keys: each row is
+ * computed alone, so its bits are the same. *i moves past them. */
 static vlk_seq next_run(const vlk_seq *seq, size_t nseq, size_t *i, const vlk_attn *a)
 {
     vlk_seq s = seq[(*i)++];

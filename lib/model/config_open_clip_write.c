@@ -1,4 +1,4 @@
-/* config_open_clip_write.c - open_clip_config.json of a model in hand: for checkpoints of models that Hugging Face's
+/* config_open_clip_write.c - open_clip_config.json of an open model: for checkpoints of models that Hugging Face's
  * CLIPModel has no form for (a ResNet, a logit bias), and of those that came without a config.
  *
  * {"model_cfg": {"embed_dim", "quick_gelu", "init_logit_bias", "vision_cfg": {...}, "text_cfg": {...}},

@@ -36,7 +36,8 @@ struct append_saved {
     const size_t *at; /* (n) the row of the cache that the first row of each sequence became */
 };
 
-/* dx = the gradients of its rows of the cache; what came earlier is in the same buffer, which goes on to it. */
+/* dx = the gradients of its rows of the cache. Those of earlier rows stay in the same buffer, which is the gradient of
+ * `past`. */
 static void append_back(vlk_tape *t, const vlk_node *n)
 {
     const struct append_saved *a = n->saved;

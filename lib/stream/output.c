@@ -94,7 +94,7 @@ static int open_temporary(vlk_out *o, vlk_err *err)
     return vlk_fail(err, VLK_EIO, "%s: its temporary file %s changes hands all the time", o->path, o->tmp);
 }
 
-/* What stands there already: a folder is refused, a device or pipe written directly (1), a link followed. */
+/* What exists there already: a folder is refused, a device or pipe is written directly (1), a link is followed. */
 static int look_at_target(vlk_out *o, struct stat *st, int *exists, vlk_err *err)
 {
     size_t n = strlen(o->path);

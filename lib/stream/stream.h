@@ -212,12 +212,11 @@ int vlk_tar_next(vlk_tar *t, vlk_tar_member *m, vlk_err *err) VLK_MUST_USE;
 /* Whether these 512 bytes begin a tar, intact or damaged: ustar's magic, a correct checksum, or an end mark. */
 int vlk_tar_probe(const unsigned char *p, size_t n);
 
-/* WebDataset: adjacent members with the same key. The key is the path up to the first dot of the basename, the
- * rest is the extension. Folders, hidden files and members without an extension belong to no sample; a few of them
- * between members with the same key do not split the sample. Links and sparse members with an extension are parts of
- * their sample, but vlk_sample_part_find never finds them: their bytes are not in the archive as they are. So an image
- * that is a link is an item that fails, not one that goes missing. */
-
+/* WebDataset: a sample is the adjacent members with the same key. The key is the path up to the first dot of the
+ * basename, the rest is the extension. Folders, hidden files and members without an extension belong to no sample; a
+ * few of them between members with the same key do not split the sample. Links and sparse members with an extension are
+ * parts of their sample, but vlk_sample_part_find never finds them: their bytes are not in the archive as they are. So
+ * an image that is a link is an item that fails, not one that goes missing. */
 typedef struct vlk_sample_part {
     char *name, *ext;           /* ext points past the first dot of the basename; "" if there is none */
     char type;                  /* '0' a file; '1' '2' links, 'S' sparse ... as in vlk_tar_member */

@@ -7,11 +7,11 @@
  *     feed-forward            x + fc2(act(fc1(norm(x))))            norm(x + fc2(act(fc1(x))))
  *                             gated: fc2(act(gate(x)) fc1(x))
  *
- * What a family's block is like says the config; rows, keys, images and caches of a call are arguments. Where only some
- * rows are asked of the block (the last one of a tower that pools a row), keys and values are still made of all rows,
- * and the rest of the picked ones alone: exact, since rows meet nowhere but in the attention.
+ * The config says what a family's block is like; rows, keys, images and caches of a call are arguments. Where only some
+ * rows of the output are needed (in the last block of a tower that pools a row), keys and values are still made from
+ * all rows, everything else from the picked ones alone: exact, since only attention mixes rows.
  *
- * In Q-Former (arXiv 2301.12597, 3.1) the first rows of a sequence are queries: all rows meet in self-attention; then
+ * In Q-Former (arXiv 2301.12597, 3.1) the first rows of a sequence are queries: self-attention mixes all rows; then
  * queries alone look at the image, and they have a feed-forward of their own. */
 #include "tower.h"
 

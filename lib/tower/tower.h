@@ -50,7 +50,7 @@ typedef struct vlk_look {
 } vlk_look;
 vlk_keys vlk_attend_keys(vlk_tape *t, vlk_attn_w *w, const vlk_look *look);
 
-/* Who looks: rows of x, which are projected after they were picked; or queries that are projected already. */
+/* The queries of an attention: rows of x, which are picked and then projected; or rows that are projected already. */
 typedef struct vlk_asking {
     vlk_var *x;
     const size_t *pick; /* rows of x; NULL: all */
@@ -116,8 +116,8 @@ typedef struct vlk_block_w {
     vlk_mlp_w mlp, mlp_query;
 } vlk_block_w;
 
-/* Only these rows are asked of a block: keys and values are made of all rows, the rest of these alone. qs are the
- * picked rows as sequences. */
+/* The rows for which a block computes its output: keys and values are still made from all rows, everything else from
+ * these alone. qs are the picked rows as sequences. */
 typedef struct vlk_pick {
     const size_t *row;
     vlk_packed qs;

@@ -17,7 +17,7 @@ typedef enum toy_mode { TOY_WORDS, TOY_MATRIX, TOY_IMAGES } toy_mode;
 typedef struct toy {
     loop l;
     toy_mode mode;
-    float values[6]; /* (2,3), of the item in hand */
+    float values[6]; /* (2,3), of the current item */
 } toy;
 
 /* Lines that begin with '!' cannot be computed. */

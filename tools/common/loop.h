@@ -3,7 +3,7 @@
  *   operands --> feed --> batch() --> item() for each good item, in order --> sink, or the parts of -o DIR
  *
  * Items in = items out + items in errors: every image or text ends in exactly one of cli_item_good and cli_item_bad.
- * A broken source is reported, and the others are finished. A signal ends the loop after the batch in hand.
+ * A broken source is reported, and the others are finished. A signal ends the loop after the current batch.
  *
  * A program says what it wants of the feed and of the output, computes a batch, and writes an item:
  *

@@ -7,7 +7,7 @@
 #include "engine.h"
 
 typedef struct negatives { /* starts as {0} */
-    vlk_id_list ids;       /* of the false captions in hand */
+    vlk_id_list ids;       /* of the false captions that are not counted yet */
     struct negative {
         size_t image, text; /* rows of the image and of its true caption */
     } * of;

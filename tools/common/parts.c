@@ -21,7 +21,7 @@
 typedef struct source_state {
     size_t parts;     /* finished ones */
     size_t last_rows; /* of the last of them */
-    size_t missing;   /* keys of the part in hand that have not been met */
+    size_t missing;   /* keys of the current part that have not been met */
 } source_state;
 
 struct parts {
@@ -84,7 +84,7 @@ static int look_at(const parts *p, const part_files *f, size_t *rows, vlk_keys *
     if (!*keys)
         return -1;
     *rows = got.rows;
-    return vlk_keys_count(*keys) == got.rows; /* else somebody's hands were in it: made again */
+    return vlk_keys_count(*keys) == got.rows; /* else the files were changed later: made again */
 }
 
 /* 1 the part is finished (its rows in *rows, its keys open in *keys, if asked for); 0 it is not; -1 it is another

@@ -33,7 +33,7 @@ typedef struct sink {
     vlk_out *keys; /* X.keys; NULL: no sidecars */
     char *path;
     size_t rows; /* items written */
-    /* of the item in hand */
+    /* of the current item */
     const vlk_item *item;
     table_row table; /* tsv, jsonl: fields go here */
     const void *row; /* npy */

@@ -117,7 +117,7 @@ typedef struct scan {
     float *scores, *block; /* scores (Q,n) of a block; block: rows as floats where they cannot be read in place */
     float floor;
     uint64_t base;
-    size_t first, n; /* rows of the block in hand */
+    size_t first, n; /* rows of the current block */
     vlk_err *errs;   /* one per query: the heaps fill in parallel */
 } scan;
 

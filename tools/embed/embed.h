@@ -22,7 +22,7 @@ typedef struct embed_job {
     cli_format format;
     engine e;
     loop loop;
-    /* of the batch in hand */
+    /* of the current batch */
     float *vec, *tvec, *cos;
     size_t vec_cap, tvec_cap, cos_cap;
     item_texts texts;

@@ -20,9 +20,9 @@ typedef struct pairs {
     size_t images, texts, image_cap, text_cap, truth_cap, truths;
     recall_pair *truth;
     vlk_id_list ids;
-    known *seen; /* paths of the list in hand: a table of `slots` (a power of 2), open addressing */
+    known *seen; /* paths of the current list: a table of `slots` (a power of 2), open addressing */
     size_t slots, filled, source;
-    size_t *row; /* of the batch in hand: the rows whose captions are good */
+    size_t *row; /* of the current batch: the rows whose captions are good */
     size_t rows, row_cap;
     negatives neg;
 } pairs;
