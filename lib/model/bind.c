@@ -131,7 +131,8 @@ int vlk_bind_fields(vlk_binder *b, vlk_part *p, vlk_table t, void *params, size_
 {
     size_t n;
     const vlk_field *field = vlk_fields_of(t, &n);
-    b->sizes = (vlk_sizes){.dim = {['e'] = b->m->info.embed_dim}};
+    b->sizes = (vlk_sizes){.has = 0};
+    b->sizes.dim['e'] = b->m->info.embed_dim;
     p->kind->sizes(&b->sizes, p->config, layer, stage);
     for (size_t i = 0; i < n; i++) {
         vlk_bound what = {.field = &field[i], .part = p, .table = t, .layer = layer, .stage = stage};

@@ -75,6 +75,7 @@ vlk_var *vlk_model_images(vlk_model *m, const vlk_pass *p, const vlk_images *ima
     const vlk_part *part = part_for(m, "vision", VLK_CAN_EMBED_IMAGE, vlk_tape_kernel(p->t), &err);
     if (!part || complete(m, &all, images, &err))
         return vlk_tape_fail(p->t, err.code, "%s", err.msg);
+    /* cppcheck-suppress returnDanglingLifetime ; values on the tape do not point to `all` */
     return see(m, p, part, &all);
 }
 

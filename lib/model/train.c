@@ -15,7 +15,8 @@
 static const vlk_spelling *spelling_in(const vlk_model *m, const vlk_dialect *d, const vlk_bound *b, vlk_sizes *s)
 {
     const vlk_part_names *names = vlk_names_of(d, b->part->name);
-    *s = (vlk_sizes){.dim = {['e'] = m->info.embed_dim}};
+    *s = (vlk_sizes){.has = 0};
+    s->dim['e'] = m->info.embed_dim;
     b->part->kind->sizes(s, b->part->config, b->layer, b->stage);
     return names ? vlk_spelling_of(names->style, b->table, b->field, s->has) : NULL;
 }

@@ -108,6 +108,7 @@ static vlk_var *encode(void *arg, vlk_tape *tape, size_t part, size_t from, size
     p.noise.first = from;
     if (t->o.dist)
         p.noise.sample = t->share[part].place + from;
+    /* cppcheck-suppress returnDanglingLifetime ; values on the tape do not point to the pass */
     return t->kind->encode(t, &p, part, from, n);
 }
 

@@ -218,11 +218,12 @@ static int wants_grad(const vlk_var *v)
     return v && v->needs_grad;
 }
 
-/* Does something other than x that the rows look at take a gradient? */
-static int look_wants_grad(const vlk_tape *t, const vlk_rows *r)
+/* Does something other than x that the rows attend to take a gradient? */
+static int look_wants_grad(const vlk_tape *t, const struct call *b)
 {
+    const vlk_rows *r = &b->r;
     int wants = wants_grad(r->before.k) || wants_grad(r->before.v) || (r->cache && vlk_kv_needs_grad(t, r->cache));
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2 && looks(b); i++) /* a layer without cross-attention passes nothing to the image */
         wants |= wants_grad(r->image[i].states) || wants_grad(r->image[i].at.k) || wants_grad(r->image[i].at.v);
     return wants;
 }
@@ -235,9 +236,11 @@ vlk_var *vlk_block(const vlk_pass *p, const vlk_block_config *c, vlk_block_w *w,
     if (r->queries && (r->pick.row || !c->query_mlp))
         return vlk_tape_fail(t, VLK_EUSAGE, "a block with query rows, %s",
                              r->pick.row ? "of which some are picked" : "but no feed-forward for them");
+    if (c->cross.images == VLK_CROSS_BOTH && given(&r->image[0]) != given(&r->image[1]))
+        return vlk_tape_fail(t, VLK_EUSAGE, "a block that looks at two images is given one");
     if (!x || !vlk_tape_recording(t))
         return block(t, &b, x);
-    const int learns = trained(w) || look_wants_grad(t, r);
+    const int learns = trained(w) || look_wants_grad(t, &b);
     if (!learns && !x->needs_grad) { /* below the first trained leaf: as in inference, memory is given back */
         vlk_tape_record(t, 0);
         x = block(t, &b, x);

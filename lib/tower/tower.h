@@ -133,7 +133,7 @@ typedef struct vlk_rows {
     const float *bias; /* added to the scores of self-attention, as vlk_attention takes it, or NULL */
     vlk_keys before;   /* keys of self-attention before the sequence's own: a prefix. k NULL: none */
     vlk_kv *cache;     /* own keys are appended to it, and all of it is looked at; or NULL. Not checkpointed */
-    vlk_look image[2]; /* without the one that a layer asks for, the layer's cross-attention is left out */
+    vlk_look image[2]; /* without images, cross-attention is left out; one of two is refused with VLK_CROSS_BOTH */
     vlk_attention_seen *seen, *seen_image[2]; /* filled where the tape records, or NULL. Not checkpointed */
 } vlk_rows;
 

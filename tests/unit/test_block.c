@@ -350,6 +350,11 @@ static void check_refusals(vlk_kernel *k)
     c.query_mlp = 0;
     refused(t, vlk_block(&p, &c, w, 1, in(&g, ROWS, WIDTH), &r), "no feed-forward for them");
     r.queries = 0;
+    c.cross.images = VLK_CROSS_BOTH;
+    r.image[1].states = in(&g, ROWS, WIDTH);
+    refused(t, vlk_block(&p, &c, w, 1, in(&g, ROWS, WIDTH), &r), "two images is given one");
+    c.cross.images = VLK_CROSS_ONE;
+    r.image[1].states = NULL;
     c.gated = 1;
     refused(t, vlk_block(&p, &c, w, 1, in(&g, ROWS, WIDTH), &r), "a linear layer without a weight");
     CHECK(!vlk_block(&p, &c, w, 1, NULL, &r) && vlk_tape_failed(t, &err) == 0, "NULL gives NULL, silently");
