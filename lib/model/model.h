@@ -126,6 +126,7 @@ typedef struct vlk_param_ref {
     int decay;        /* two dimensions and more, no norm, bias or logit_scale: open_clip's rule */
     const char *part; /* the part of the model that it belongs to: "vision", "text"; "head": logit_scale, logit_bias */
     int statistic;    /* measured, not learned: batch norm's running mean and variance */
+    int measured;     /* ... and measured here: its batch norm is trained, and takes the statistics of each batch */
 } vlk_param_ref;
 
 /* A part that is locked, but for its last `open` groups. Groups count from the output, as open_clip's do: ViT 1

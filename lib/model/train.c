@@ -163,6 +163,8 @@ static int list(vlk_model *m, vlk_bound *b, const vlk_trainable_options *o, vlk_
     const int known = r != NULL;
     if (!known && !(r = new_ref(m, b, name, dim, vlk_shape_of(&s, spelling->shape, dim), err)))
         return -1;
+    if (r->statistic)
+        r->measured = !locked;
     if (!known && locked && is_stored(b, r) && set_stored(m, b, r, err))
         return -1;
     if (r->stored)

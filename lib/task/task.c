@@ -79,7 +79,8 @@ static int add_param(vlk_task *t, const vlk_param_ref *r, vlk_err *err)
                          .rank = r->rank,
                          .decay = r->decay,
                          .frozen = !r->grad || r->statistic,
-                         .statistic = r->statistic};
+                         .statistic = r->statistic,
+                         .measured = r->measured};
     memcpy(p.dim, r->dim, sizeof p.dim);
     return vlk_train_params_add(&t->params, &p, err);
 }

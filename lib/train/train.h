@@ -31,6 +31,7 @@ typedef struct vlk_train_param {
     int frozen;               /* not trained: no moments, no step, not in the norm */
     const vlk_tensor *stored; /* a frozen one without values of ours: where its numbers are, of any float type */
     int statistic;            /* frozen because it is measured, not learned: batch norm's running mean and variance */
+    int measured;             /* ... and measured in this training: its batch norm is trained */
 } vlk_train_param;
 
 /* Starts as {0}. */

@@ -1,6 +1,6 @@
 #!/bin/sh
 # train_refused.sh - what may not differ from the run's beginning when it goes on: settings, data, the model it began
-# with. A refused run is not touched.
+# with. A refused run is not touched. And what no run may do: chunks of a batch norm that is trained.
 . tests/cli/check.inc
 . tests/cli/train.inc
 cd "$dir" || exit 2
@@ -55,5 +55,15 @@ files='run/run.json run/metrics.jsonl run/last/*'
     sed 's/"hidden_act": "quick_gelu"/"hidden_act": "gelu"/' moved/config.json >moved/gelu.json
     run 2 "$T" $drawn --config moved/gelu.json
     has "another shape" err "is not what the run began with"
+
+    # chunks where a batch norm is trained: --lock image:2 leaves layer4's open
+    rn="-q -m $top/tests/data/clip/rn/openai/jit-f16.pt --train $tiny/pairs.tar -b 8 --chunk 4 --steps 1 --max-loss 99"
+    for o in "" "--lock text" "--lock image:2"; do
+        run 2 "$T" $rn $o -o chunks
+        has "chunks of a ResNet: $o" err "--chunk: this model has batch norm"
+    done
+    for o in image image:1; do
+        run 0 "$T" $rn --lock $o -o "chunks-$o"
+    done
 }
 finish

@@ -41,15 +41,15 @@ int train_learner_open(train_learner *l, const train_options *o, unsigned want, 
 
 /* ---- task ----------------------------------------------------------------------------------------- */
 
-/* Statistics of a batch norm are those of the whole batch: no chunks, one process. */
+/* Statistics of a batch norm that is trained are those of the whole batch: no chunks, one process. */
 static int check_batch_norm(const train_job *j, vlk_err *err)
 {
     const train_options *o = j->o;
     const vlk_train_params *l = &j->learner.task->params;
     size_t i = 0;
-    while (i < l->n && !l->p[i].statistic)
+    while (i < l->n && !l->p[i].measured)
         i++;
-    if (i == l->n || o->lock.image.given)
+    if (i == l->n)
         return 0;
     if (o->chunk && o->chunk < o->batch)
         return vlk_fail(err, VLK_EUSAGE,
