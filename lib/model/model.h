@@ -141,6 +141,7 @@ typedef struct vlk_trainable_options {
     vlk_locked_part lock[VLK_LOCKS_MAX]; /* ends with part NULL, or with the array */
     vlk_layout layout; /* names, shapes and files of its checkpoints: Hugging Face's where it has a form for the model,
                         * or open_clip's (q, k, v stacked, projections transposed) */
+    int copy_stored;   /* what nothing trains is copied too: the checkpoint may be removed while the model lives */
     int logit_bias;    /* the model gets a logit bias (SigLIP's loss) if it has none */
 } vlk_trainable_options;
 

@@ -1,5 +1,6 @@
 /* train.c - a model that is trained: f32 copies of the weights under the names that they will be saved by, gradients,
- * and what is locked. Locked weights are neither copied, nor widened or packed again: they stay in the file.
+ * and what is locked. Locked weights are neither copied, nor widened or packed again: they stay in the file, unless the
+ * options ask for copies.
  *
  * A tensor is one buffer; parameters are views of it. Open_clip's stacked query, key and value rows are three views of
  * one tensor, its turned projections are read transposed, so that value and gradient lie as they are saved. */
@@ -165,7 +166,7 @@ static int list(vlk_model *m, vlk_bound *b, const vlk_trainable_options *o, vlk_
         return -1;
     if (r->statistic)
         r->measured = !locked;
-    if (!known && locked && is_stored(b, r) && set_stored(m, b, r, err))
+    if (!known && locked && !o->copy_stored && is_stored(b, r) && set_stored(m, b, r, err))
         return -1;
     if (r->stored)
         return 0;

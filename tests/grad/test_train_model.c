@@ -110,10 +110,10 @@ static void test_counters(void)
 }
 
 /* A locked tower stays in its file: no copies, no gradients, and what was packed of it stays packed when weights have
- * changed. Saved in another layout, it is copied, since the file does not hold it in that form. */
-static void test_locked(const char *path, vlk_layout wanted)
+ * changed. Saved in another layout, it is copied, since the file does not hold it in that form; and where asked for. */
+static void test_locked(const char *path, vlk_layout wanted, int copies)
 {
-    const vlk_trainable_options o = {.lock = {{"vision", 1}}, .layout = wanted};
+    const vlk_trainable_options o = {.lock = {{"vision", 1}}, .layout = wanted, .copy_stored = copies};
     const vlk_param_ref *ref;
     vlk_err err;
     vlk_model *m = open_model(path, 0), *twin = open_model(path, 0);
@@ -133,7 +133,8 @@ static void test_locked(const char *path, vlk_layout wanted)
         stored += ref[i].stored != NULL;
         CHECK(!ref[i].stored || (locked && ref[i].stored->rank == ref[i].rank), "%s is in the file", ref[i].name);
     }
-    CHECK(stored == (wanted == VLK_LAYOUT_OPEN_CLIP ? 0 : 39), "%s: %zu tensors stay in the file", path, stored);
+    CHECK(stored == (wanted == VLK_LAYOUT_OPEN_CLIP || copies ? 0 : 39), "%s: %zu tensors stay in the file", path,
+          stored);
     for (int i = 0; i < 2; i++)
         if (vlk_model_encode_images(i ? twin : m, &(vlk_pass){.t = tape}, out + (size_t)i * b * e,
                                     &(vlk_images){.b = b, .f32 = px}, VLK_RAW, &err))
@@ -386,8 +387,9 @@ int main(void)
     test_masters("tests/data/clip/gelu/open_clip", VLK_LAYOUT_HF, "visual_projection.weight", 40, 45);
     test_masters("tests/data/clip/rn/openai/jit-f16.pt", VLK_LAYOUT_HF, "visual.attnpool.q_proj.weight", 128, 128);
     test_counters();
-    test_locked("tests/data/clip-train/model", VLK_LAYOUT_HF);
-    test_locked("tests/data/clip-train/model", VLK_LAYOUT_OPEN_CLIP);
+    test_locked("tests/data/clip-train/model", VLK_LAYOUT_HF, 0);
+    test_locked("tests/data/clip-train/model", VLK_LAYOUT_HF, 1);
+    test_locked("tests/data/clip-train/model", VLK_LAYOUT_OPEN_CLIP, 0);
     test_new();
     test_resize();
     test_resize_resnet();

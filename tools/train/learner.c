@@ -63,11 +63,13 @@ static int check_batch_norm(const train_job *j, vlk_err *err)
     return 0;
 }
 
-static int open_task(train_job *j, vlk_err *err)
+static int open_task(train_job *j, const char *checkpoint, vlk_err *err)
 {
     const train_options *o = j->o;
     train_learner *l = &j->learner;
-    vlk_trainable_options locked = {.layout = VLK_LAYOUT_HF};
+    /* Rank 0 removes the checkpoint of the run once it is old (--keep), and over NFS other hosts can then read it no
+     * longer: they must not go on reading locked weights from there. */
+    vlk_trainable_options locked = {.layout = VLK_LAYOUT_HF, .copy_stored = checkpoint && j->ranks.ranks > 1};
     size_t n = 0;
     if (o->lock.image.given)
         locked.lock[n++] = (vlk_locked_part){.part = "vision", .open = o->lock.image.open};
@@ -153,7 +155,7 @@ static int open_state(train_learner *l, train_progress *at, size_t samples, vlk_
 int train_learner_start(train_job *j, const char *checkpoint, vlk_err *err)
 {
     train_learner *l = &j->learner;
-    if (open_task(j, err))
+    if (open_task(j, checkpoint, err))
         return -1;
     if (j->ranks.rank == 0 && open_files(l, j->o, checkpoint, err)) /* the others do not save */
         return -1;
