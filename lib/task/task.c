@@ -16,7 +16,11 @@ vlk_task *vlk_task_open(const vlk_task_kind *kind, const vlk_task_options *o, vl
     t->kind = kind;
     t->o = *o;
     t->cache = vlk_gradcache_new(o->tape, err);
-    if (t->cache && kind->open(t, err) == 0)
+    if (!t->cache) {
+        free(t);
+        return NULL;
+    }
+    if (kind->open(t, err) == 0)
         return t;
     vlk_task_close(t);
     return NULL;
@@ -26,7 +30,8 @@ void vlk_task_close(vlk_task *t)
 {
     if (!t)
         return;
-    t->kind->close(t);
+    if (t->kind->close)
+        t->kind->close(t);
     for (size_t i = 0; i < VLK_PARTS_MAX; i++)
         vlk_share_clear(&t->share[i]);
     vlk_train_params_clear(&t->params);
@@ -113,9 +118,17 @@ static vlk_var *encode(void *arg, vlk_tape *tape, size_t part, size_t from, size
     return t->kind->encode(t, &p, part, from, n);
 }
 
-static int judge(const vlk_task *t, double loss, vlk_err *err)
+/* A loss above this ends the run; 0: none does. */
+static double most_of(const vlk_task *t)
 {
-    const double most = t->o.max_loss < 0 ? t->kind->max_loss(t) : t->o.max_loss;
+    if (t->o.max_loss >= 0)
+        return t->o.max_loss;
+    return t->kind->max_loss ? t->kind->max_loss(t) : 0;
+}
+
+static int check_loss(const vlk_task *t, double loss, vlk_err *err)
+{
+    const double most = most_of(t);
     if (!isfinite(loss))
         return vlk_fail(err, VLK_EVALUE, "the loss is not finite");
     if (most > 0 && loss > most)
@@ -129,7 +142,7 @@ static int loss_of(void *arg, vlk_tape *second, const float *const *feature, flo
     vlk_task *t = arg;
     if (t->kind->loss(t, second, feature, d, out, err))
         return -1;
-    return judge(t, out->loss, err);
+    return check_loss(t, out->loss, err);
 }
 
 /* Room for the features of all processes of the largest part. */

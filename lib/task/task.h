@@ -35,12 +35,12 @@ typedef struct vlk_task_kind {
     /* Adds what is trained to t->params, the model's parameters first (vlk_task_add_model), and prepares everything
      * else. t->o is set, the rest is zero. */
     int (*open)(vlk_task *t, vlk_err *err);
-    void (*close)(vlk_task *t); /* also where open has failed */
+    void (*close)(vlk_task *t); /* also after open has failed. May be NULL. */
     /* Values that the task sets where a run begins, not where it resumes from a checkpoint. May be NULL. */
     void (*begin)(vlk_task *t);
     /* What it keeps from step to step besides parameters: queues, momentum copies, counters. May be NULL. */
     int (*state)(vlk_task *t, vlk_state *s, vlk_err *err);
-    /* A loss above this means that training has failed; 0: there is no such bound. */
+    /* A loss above this means that training has failed; 0: there is no such bound. May be NULL: as 0. */
     double (*max_loss)(const vlk_task *t);
 
     /* ---- a step; t->step says which ---- */
