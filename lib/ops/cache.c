@@ -78,8 +78,8 @@ static vlk_var *append(vlk_tape *t, const vlk_kv *c, float *buffer, vlk_var *x, 
     return y;
 }
 
-/* at[i]: the first free row of sequence i. Lengthens the sequences. */
-static int make_room(vlk_tape *t, vlk_kv *c, size_t *at, const vlk_packed *s)
+/* at[i]: the first free row of sequence i. */
+static int find_room(vlk_tape *t, const vlk_kv *c, size_t *at, const vlk_packed *s)
 {
     for (size_t i = 0; i < s->n; i++) {
         const size_t add = s->start[i + 1] - s->start[i];
@@ -90,8 +90,6 @@ static int make_room(vlk_tape *t, vlk_kv *c, size_t *at, const vlk_packed *s)
         }
         at[i] = i * c->room + c->len[i];
     }
-    for (size_t i = 0; i < s->n; i++)
-        c->len[i] += s->start[i + 1] - s->start[i];
     return 0;
 }
 
@@ -106,8 +104,9 @@ int vlk_kv_needs_grad(const vlk_tape *t, const vlk_kv *c)
     return has_past(t, c) && (c->past.k->needs_grad || c->past.v->needs_grad);
 }
 
-/* Where each sequence lies in the buffer, and which is whose: of[i], or i. -1 with the error noted. */
-static int describe(vlk_tape *t, vlk_keys *keys, const vlk_kv *c, const uint32_t *of, size_t n)
+/* Where each sequence lies in the buffer once `more` (or NULL) is appended, and which is whose: of[i], or i. -1 with
+ * the error noted. */
+static int describe(vlk_tape *t, vlk_keys *keys, const vlk_kv *c, const vlk_packed *more, const uint32_t *of, size_t n)
 {
     size_t *start = vlk_tape_alloc(t, 2 * c->n + 1, sizeof *start);
     uint32_t *whose = vlk_tape_alloc(t, n, sizeof *whose);
@@ -115,7 +114,7 @@ static int describe(vlk_tape *t, vlk_keys *keys, const vlk_kv *c, const uint32_t
         return -1;
     for (size_t i = 0; i < c->n; i++) {
         start[2 * i] = i * c->room;
-        start[2 * i + 1] = i * c->room + c->len[i];
+        start[2 * i + 1] = i * c->room + c->len[i] + (more && i < more->n ? more->start[i + 1] - more->start[i] : 0);
     }
     start[2 * c->n] = c->n * c->room;
     for (size_t i = 0; i < n; i++) {
@@ -134,7 +133,7 @@ static int describe(vlk_tape *t, vlk_keys *keys, const vlk_kv *c, const uint32_t
 vlk_keys vlk_kv_keys(vlk_tape *t, vlk_kv *c, const uint32_t *of, size_t n)
 {
     vlk_keys keys = {.k = NULL};
-    if (describe(t, &keys, c, of, n))
+    if (describe(t, &keys, c, NULL, of, n))
         return keys;
     const int past = vlk_tape_recording(t) && has_past(t, c);
     keys.k = past ? c->past.k : vlk_var_wrap(t, c->k, c->n * c->room, c->width);
@@ -153,7 +152,7 @@ vlk_keys vlk_kv_append(vlk_tape *t, vlk_kv *c, vlk_var *k, vlk_var *v, const vlk
         return keys;
     }
     size_t *at = vlk_tape_alloc(t, s->n, sizeof *at);
-    if (!at || make_room(t, c, at, s) || describe(t, &keys, c, NULL, s->n))
+    if (!at || find_room(t, c, at, s) || describe(t, &keys, c, s, NULL, s->n))
         return keys;
     const struct append_saved a = {.s = *s, .at = at};
     const int past = vlk_tape_recording(t) && has_past(t, c);
@@ -161,6 +160,8 @@ vlk_keys vlk_kv_append(vlk_tape *t, vlk_kv *c, vlk_var *k, vlk_var *v, const vlk
     vlk_var *all_v = append(t, c, c->v, v, past ? c->past.v : NULL, &a);
     if (!all_k || !all_v)
         return keys;
+    for (size_t i = 0; i < s->n; i++) /* last: what failed before has appended nothing */
+        c->len[i] += s->start[i + 1] - s->start[i];
     keys.k = all_k;
     keys.v = all_v;
     if (vlk_tape_recording(t)) {

@@ -14,8 +14,9 @@ static size_t rows_of(const size_t *start, size_t i)
 
 static int make_room(vlk_share *s, size_t ranks, size_t all, vlk_err *err)
 {
-    if (!s->count && (!(s->count = vlk_calloc(ranks, sizeof *s->count, err)) ||
-                      !(s->next = vlk_calloc(ranks, sizeof *s->next, err))))
+    if (!s->count && !(s->count = vlk_calloc(ranks, sizeof *s->count, err)))
+        return -1;
+    if (!s->next && !(s->next = vlk_calloc(ranks, sizeof *s->next, err)))
         return -1;
     if (all <= s->cap)
         return 0;
