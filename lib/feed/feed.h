@@ -238,7 +238,6 @@ typedef struct vlk_load_bad {
     size_t sample;
     uint64_t position;
     vlk_span key;
-    int again;         /* this loader has reported it before */
     const char *stage; /* as in vlk_item */
     vlk_err err;
 } vlk_load_bad;

@@ -185,14 +185,12 @@ static int add_to_streak(vlk_loader *l, const vlk_load_bad *b, vlk_err *err)
     return 0;
 }
 
-/* Looks at the new bad samples: reported before? Has every sample been bad since the last good one? */
+/* Looks at the new bad samples: has every sample been bad since the last good one? */
 static int check_streak(vlk_loader *l, vlk_err *err)
 {
     const size_t all = vlk_dataset_count(l->opt.dataset);
     for (; l->judged < l->bads; l->judged++) {
         vlk_load_bad *b = &l->bad[l->judged];
-        b->again = (l->marks[b->sample] & LOAD_REPORTED) != 0;
-        l->marks[b->sample] |= LOAD_REPORTED;
         if (add_to_streak(l, b, err))
             return -1;
         if (l->streak >= all || l->streak_positions / STREAK_ROUNDS >= all)

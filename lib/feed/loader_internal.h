@@ -28,7 +28,7 @@ typedef struct load_worker {
     uint8_t *base; /* (base_h, base_w, 3) */
 } load_worker;
 
-enum { LOAD_REPORTED = 1, LOAD_IN_STREAK = 2 };
+enum { LOAD_IN_STREAK = 1 };
 
 /* What processes tell each other of a bad sample. */
 typedef struct load_news {

@@ -28,7 +28,7 @@ typedef struct process {
     seen_row row[BATCHES][BATCH];
     size_t bad[BATCHES][8], bads[BATCHES];
     uint64_t next[BATCHES];
-    int again[BATCHES], last; /* what the last call returned */
+    int last; /* what the last call returned */
     vlk_err err;
     volatile sig_atomic_t stop;
     size_t stop_at; /* this rank is stopped before this batch; 0: never */
@@ -83,8 +83,7 @@ static void *work(void *arg)
         p->next[i] = b.next;
         for (size_t k = 0; k < b.bads && k < 8; k++) {
             p->bad[i][k] = b.bad[k].sample;
-            p->again[i] += b.bad[k].again;
-            if (!b.bad[k].again && strcmp(b.bad[k].stage, "decode") != 0)
+            if (strcmp(b.bad[k].stage, "decode") != 0)
                 p->last = -2;
         }
     }
@@ -141,8 +140,8 @@ static void ranks_are_one(const vlk_loader_options *o, size_t want_bads)
             CHECK(have == one.row[i][k].have && have == 1, "batch %zu, row %zu: %d have its pixels", i, k, have);
         }
         for (size_t r = 0; r < RANKS; r++)
-            CHECK(some[r].bads[i] == one.bads[i] && some[r].again[i] == one.again[i] &&
-                      some[r].next[i] == one.next[i] && memcmp(some[r].bad[i], one.bad[i], sizeof one.bad[i]) == 0,
+            CHECK(some[r].bads[i] == one.bads[i] && some[r].next[i] == one.next[i] &&
+                      memcmp(some[r].bad[i], one.bad[i], sizeof one.bad[i]) == 0,
                   "batch %zu, rank %zu: bad samples, next", i, r);
     }
     for (size_t r = 0; r < RANKS; r++)
