@@ -2,13 +2,17 @@
  *
  * A lock is flock's: it belongs to the open file or folder, ends with the process however that ends, and leaves no
  * file. What is written under a name that begins with a dot and ends in .vlk-tmp, or waits as .vlk-old for its removal,
- * does not outlive a kill: whoever holds the lock of the folder next removes it. */
+ * does not outlive a kill: whoever holds the lock of the folder next removes it. A file that is locked itself is still
+ * being written, by a process that does not need the folder's lock, and stays. */
 #define _DEFAULT_SOURCE /* flock */
 #include "stream.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 int vlk_lock(int fd)
 {
@@ -29,9 +33,17 @@ typedef struct folder {
 static int remove_leftover(void *arg, const char *name, vlk_err *err)
 {
     const folder *f = arg;
-    if (name[0] == '.' && (ends_with(name, VLK_TMP_SUFFIX) || ends_with(name, VLK_OLD_SUFFIX)))
+    struct stat st;
+    if (name[0] != '.' || !(ends_with(name, VLK_TMP_SUFFIX) || ends_with(name, VLK_OLD_SUFFIX)))
+        return 0;
+    if (fstatat(f->fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode))
         return vlk_tree_remove(f->fd, name, f->path, err);
-    return 0;
+    /* for writing: NFS gives an exclusive lock to nothing else */
+    const int fd = openat(f->fd, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    const int rc = fd >= 0 && vlk_lock(fd) ? 0 : vlk_tree_remove(f->fd, name, f->path, err);
+    if (fd >= 0)
+        close(fd);
+    return rc;
 }
 
 int vlk_remove_leftovers(int dir, const char *path, vlk_err *err)

@@ -294,11 +294,12 @@ int vlk_folder_next(vlk_folder *f, const char **path, vlk_err *err) VLK_MUST_USE
 /* Locks an open file or folder until it is closed or the process ends. 0; 1: another process has it. On file systems
  * that know no locks (some network ones): 0, without a lock. */
 int vlk_lock(int fd) VLK_MUST_USE;
-/* Removes such names from the open folder `dir`, whose lock the caller has; `path` is the folder's, for messages. */
+/* Removes such names from the open folder `dir`, whose lock the caller has, but not a file that another process has
+ * locked, as an output is while it is written (output.c); `path` is the folder's, for messages. */
 int vlk_remove_leftovers(int dir, const char *path, vlk_err *err) VLK_MUST_USE;
 
 /* `name` in the open folder dir, with all that is in it: removed (links are not followed); written to disk. */
-int vlk_tree_remove(int dir, const char *name, const char *path, vlk_err *err);
+int vlk_tree_remove(int dir, const char *name, const char *path, vlk_err *err) VLK_MUST_USE;
 int vlk_tree_sync(int dir, const char *name, const char *path, vlk_err *err) VLK_MUST_USE;
 /* Calls fn for each name in the folder but . and .. ; ends early where fn returns -1. */
 typedef int vlk_names_fn(void *arg, const char *name, vlk_err *err);

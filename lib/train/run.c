@@ -193,7 +193,8 @@ void vlk_run_abort(vlk_run *r, uint64_t step)
 {
     char name[NAME_ROOM];
     step_name(name, ".", step, VLK_TMP_SUFFIX);
-    (void)vlk_tree_remove(r->fd, name, r->path, NULL); /* what is left is removed by the next opening */
+    if (vlk_tree_remove(r->fd, name, r->path, NULL))
+        return; /* what is left is removed by the next opening */
 }
 
 /* RUN/`name` -> step-NNNNNN, in one move. */

@@ -78,6 +78,9 @@ static void test_leftovers(void)
     touch("a/.y.vlk-old");
     touch("a/.d.vlk-tmp/sub/file");
     CHECK(symlink("outside", "a/.l.vlk-old") == 0, "a link");
+    touch("a/.held.vlk-tmp");
+    int held = open("a/.held.vlk-tmp", O_WRONLY);
+    CHECK(held >= 0 && vlk_lock(held) == 0, "an output that is being written");
     int fd = open("a", O_RDONLY | O_DIRECTORY);
     CHECK(fd >= 0 && vlk_remove_leftovers(fd, "a", &err) == 0, "%s", err.msg);
     for (int i = 0; i < 6; i++)
@@ -86,6 +89,10 @@ static void test_leftovers(void)
         struct stat st;
         CHECK(lstat(gone[i], &st) != 0, "%s is removed", gone[i]);
     }
+    CHECK(access("a/.held.vlk-tmp", F_OK) == 0, "a file that is locked stays");
+    close(held);
+    CHECK(vlk_remove_leftovers(fd, "a", &err) == 0, "the second time: %s", err.msg);
+    CHECK(access("a/.held.vlk-tmp", F_OK) != 0, "a file that is not locked any more is removed");
     CHECK(vlk_remove_leftovers(fd, "a", &err) == 0, "nothing left: %s", err.msg);
     close(fd);
 }
