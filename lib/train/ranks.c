@@ -70,7 +70,8 @@ int vlk_dist_gather_rows(vlk_dist *d, const float *mine, const size_t *rows, siz
     for (size_t i = 0; i < d->ranks && rc == 0; i++)
         if (vlk_mul(rows[i], cols, &count[i]))
             rc = vlk_fail(err, VLK_ELIMIT, "%zu rows of %zu are too many", rows[i], cols);
-    rc = rc || vlk_dist_raw_gatherv(d, mine, count, 1, all, err) ? -1 : 0;
+    if (rc == 0 && vlk_dist_raw_gatherv(d, mine, count, 1, all, err))
+        rc = -1;
     free(count);
     return rc;
 }

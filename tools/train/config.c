@@ -61,8 +61,8 @@ int train_config_write(vlk_buf *out, const train_options *o, const train_facts *
     char total[32] = "null";
     if (f->steps)
         snprintf(total, sizeof total, "%ju", (uintmax_t)f->steps);
-    if (vlk_buf_addf(out, err, "{\n  \"vlkit\": \"%s\",\n  \"program\": \"itc-train\",\n  \"total_steps\": %s",
-                     VLK_VERSION, total) ||
+    if (vlk_buf_addf(out, err, "{\n  \"vlkit\": \"%s\",\n  \"program\": \"%s\",\n  \"total_steps\": %s", VLK_VERSION,
+                     train_program.name, total) ||
         put_role(out, o, CLI_LENGTH, next, err) ||
         vlk_buf_addf(out, err, ",\n  \"samples\": %zu,\n  \"index\": \"%s\",\n  \"model_id\": \"%s\"", f->samples,
                      f->index, f->model_id) ||
@@ -113,8 +113,8 @@ int train_config_read(train_options *o, train_facts *f, const vlk_json *j, const
 {
     const char *program = vlk_json_str(vlk_json_get(j, "program"), NULL);
     cli_walk w = {.prog = &train_program};
-    if (!program || strcmp(program, "itc-train") != 0)
-        return vlk_fail(err, VLK_EFORMAT, "%s: is not a run of itc-train", path);
+    if (!program || strcmp(program, train_program.name) != 0)
+        return vlk_fail(err, VLK_EFORMAT, "%s: is not a run of %s", path, train_program.name);
     if (get_facts(f, j, err))
         return vlk_err_prefix(err, "%s", path);
     for (const cli_option *row; (row = cli_walk_next(&w));)

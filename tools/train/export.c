@@ -39,13 +39,13 @@ static int copy_weights(const char *from, const char *to, vlk_dtype type, vlk_er
         vlk_safetensors_meta(from, "vlkit", &version, err) < 0)
         goto out;
     if (!arguments.data || !version.data) {
-        vlk_fail(err, VLK_EFORMAT, "%s: was not written by itc-train", from);
+        vlk_fail(err, VLK_EFORMAT, "%s: was not written by %s", from, train_program.name);
         goto out;
     }
     for (size_t i = 0; i < n; i++)
         t[i] = *vlk_weights_at(w, i);
     const vlk_meta meta[] = {
-        {"format", "pt"}, {"vlkit", version.data}, {"program", "itc-train"}, {"arguments", arguments.data}};
+        {"format", "pt"}, {"vlkit", version.data}, {"program", train_program.name}, {"arguments", arguments.data}};
     rc = vlk_safetensors_write(to, t, n, type, meta, 4, err);
 out:
     free(t);

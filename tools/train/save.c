@@ -37,7 +37,7 @@ static int save_tensors(train_job *j, const char *folder, const char *name, cons
     for (size_t i = 0; i < counters; i++)
         t[n++] = (vlk_tensor){.name = counter[i].name, .data = counter[i].value, .dtype = VLK_I64};
     const vlk_meta meta[] = {
-        {"format", "pt"}, {"vlkit", VLK_VERSION}, {"program", "itc-train"}, {"arguments", arguments.data}};
+        {"format", "pt"}, {"vlkit", VLK_VERSION}, {"program", train_program.name}, {"arguments", arguments.data}};
     rc = vlk_safetensors_write(path, t, n, VLK_F32, meta, 4, err);
 out:
     vlk_buf_clear(&arguments);

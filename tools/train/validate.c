@@ -123,7 +123,10 @@ static int log_set(train_job *j, const train_set *s, const double value[6], cons
     if (rc == 0 && v->zs.n)
         rc = vlk_buf_addf(&b, err, ", \"labelled\": %zu, \"zs_top1\": %.9g, \"zs_top5\": %.9g", v->zs.n,
                           (double)v->zs.top1 / n, (double)v->zs.top5 / n);
-    rc = rc || vlk_buf_adds(&b, "}", err) || vlk_run_log(j->folder.run, b.data, b.len, err);
+    if (rc == 0)
+        rc = vlk_buf_adds(&b, "}", err);
+    if (rc == 0)
+        rc = vlk_run_log(j->folder.run, b.data, b.len, err);
     vlk_buf_clear(&b);
     return rc ? -1 : 0;
 }
