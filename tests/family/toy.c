@@ -91,9 +91,9 @@ static const vlk_spelling ear[] = {
 /* clang-format on */
 
 static const vlk_style style = {.name = "toy",
-                                .page = {[VLK_FIELDS_BLOCK] = {block, sizeof block / sizeof block[0]},
-                                         [VLK_FIELDS_VIT] = {eye, sizeof eye / sizeof eye[0]},
-                                         [VLK_FIELDS_TEXT] = {ear, sizeof ear / sizeof ear[0]}}};
+                                .page = {[VLK_FIELDS_BLOCK] = VLK_ROWS_OF(block),
+                                         [VLK_FIELDS_VIT] = VLK_ROWS_OF(eye),
+                                         [VLK_FIELDS_TEXT] = VLK_ROWS_OF(ear)}};
 static const vlk_part_names rows[] = {{"vision", "eye.", &style}, {"text", "ear.", &style}, {.part = NULL}};
 static const vlk_ignored ignored[] = {{"*.momentum.*", 0}, {.pattern = NULL}};
 static const vlk_dialect dialects[] = {{.layout = VLK_LAYOUT_HF,

@@ -212,6 +212,30 @@ static void test_embed(void)
     vlk_buf_clear(&said);
 }
 
+/* The toy has no dialect for open_clip's layout: such a config beside weights without its marks is refused. */
+static void test_no_dialect(void)
+{
+    vlk_buf b = {0};
+    const char *folder[] = {"-p", at("odd"), NULL};
+    CHECK(run("/bin/mkdir", at("out"), folder) == 0, "mkdir");
+    read_text(&b, at("toy/config.json"));
+    char *brace = memchr(b.data, '{', b.len);
+    if (CHECK(brace, "%s", b.data)) {
+        char config[2048];
+        snprintf(config, sizeof config, "{\"vision_cfg\": {}, %s", brace + 1);
+        put("odd/open_clip_config.json", config, strlen(config));
+    }
+    read_text(&b, at("toy/preprocessor_config.json"));
+    put("odd/preprocessor_config.json", b.data, b.len);
+    read_text(&b, "tests/data/clip-train/model/model.safetensors");
+    put("odd/model.safetensors", b.data, b.len);
+    const char *info[] = {"-m", at("odd"), "--info", NULL};
+    CHECK(run("tests/family/clip-embed", at("a"), info) == 2, "without a dialect");
+    read_text(&b, at("err"));
+    CHECK(strstr(b.data, "the weights of a toy model have no names in open_clip's layout"), "%s", b.data);
+    vlk_buf_clear(&b);
+}
+
 static int train(const char *program, const char *model, const char *out)
 {
     const char *args[] = {"-q", "-m",       model, "--train",   "tests/data/clip-train-cli/pairs.tar",
@@ -259,6 +283,7 @@ int main(int argc, char **argv)
         return tap_end();
     make_model();
     test_embed();
+    test_no_dialect();
     test_train();
     const char *remove[] = {"-r", tmp, NULL};
     CHECK(run("/bin/rm", "/dev/null", remove) == 0, "%s: cannot be removed", tmp);
