@@ -52,6 +52,7 @@ static void fill(vlk_dual_config *c, const struct arch *a, int quick)
         r->image = a->image;
         r->width = a->width;
         r->heads = a->width * 32 / a->head;
+        r->norm = vlk_batch_norm_torch;
         memcpy(r->stage, a->stage, sizeof r->stage);
     }
     c->text.block = (vlk_block_config){.width = a->text_width,

@@ -103,20 +103,20 @@ static int bind_counter(vlk_binder *b, const char *name, int64_t *value)
     return 0;
 }
 
-static int bind_field(vlk_binder *b, vlk_bound *what, void *params)
+static int bind_field(vlk_binder *b, vlk_bound *what, void *params, void *state)
 {
     const vlk_field *field = what->field;
     const vlk_part_names *names = what->part->names;
     const vlk_spelling *s = vlk_spelling_of(names->style, what->table, field, b->sizes.has);
     char name[256];
-    what->p = (vlk_param *)(void *)((char *)params + field->at);
     if (!s)
         return vlk_fail(b->err, VLK_EUNSUPPORTED,
                         "%s: the config asks for %s, which this kind of checkpoint does not have", file_of(b->m),
                         field->ours);
     vlk_spell(name, sizeof name, names->prefix, s->name, what->layer, what->stage);
     if (field->kind == VLK_COUNTER)
-        return bind_counter(b, name, (int64_t *)(void *)what->p);
+        return bind_counter(b, name, (int64_t *)(void *)((char *)state + field->at));
+    what->p = (vlk_param *)(void *)((char *)params + field->at);
     if (!b->m->weights)
         return fresh(b, what->p, field, s) ? -1 : note(b, what);
     what->tensor = find(b, name, s->shape);
@@ -127,16 +127,16 @@ static int bind_field(vlk_binder *b, vlk_bound *what, void *params)
     return note(b, what);
 }
 
-int vlk_bind_fields(vlk_binder *b, vlk_part *p, vlk_table t, void *params, size_t layer, size_t stage)
+int vlk_bind_fields(vlk_binder *b, vlk_part *p, vlk_table t, void *params, void *state, size_t layer, size_t stage)
 {
     size_t n;
     const vlk_field *field = vlk_fields_of(t, &n);
     b->sizes = (vlk_sizes){.has = 0};
     b->sizes.dim['e'] = b->m->info.embed_dim;
-    p->kind->sizes(&b->sizes, p->config, layer, stage);
+    p->kind->sizes(&b->sizes, p->stored, layer, stage);
     for (size_t i = 0; i < n; i++) {
         vlk_bound what = {.field = &field[i], .part = p, .table = t, .layer = layer, .stage = stage};
-        if ((field[i].when & b->sizes.has) == field[i].when && bind_field(b, &what, params))
+        if ((field[i].when & b->sizes.has) == field[i].when && bind_field(b, &what, params, state))
             return -1;
     }
     return 0;

@@ -26,7 +26,7 @@ typedef enum vlk_kind {
     VLK_VECTOR,    /* widened to f32 when its part is first used */
     VLK_STATISTIC, /* such a vector, but measured, not learned: batch norm's mean and variance */
     VLK_POSITIONS, /* a table that is read as floats: widened too */
-    VLK_COUNTER    /* an int64_t, no parameter; 0 where a file has none */
+    VLK_COUNTER    /* an int64_t of the state, no parameter; 0 where a file has none */
 } vlk_kind;
 
 /* How a new parameter's numbers are drawn; w width of the tower, L its layers, m its hidden width, k inputs. */
@@ -58,7 +58,7 @@ typedef enum vlk_lock_group {
 
 typedef struct vlk_field {
     const char *ours; /* the member, as C spells it: "self.q_w" */
-    size_t at;        /* its offset */
+    size_t at;        /* its offset; of a counter: in the struct of the state */
     vlk_kind kind;
     unsigned when; /* VLK_HAS_ bits that must be set, or the field does not exist */
     vlk_lock_group lock;
@@ -164,8 +164,8 @@ typedef struct vlk_bound {
 } vlk_bound;
 
 typedef struct vlk_binder vlk_binder;
-/* Binds all fields of a struct, in order. For the kinds of parts. */
-int vlk_bind_fields(vlk_binder *b, struct vlk_part *p, vlk_table t, void *params, size_t layer,
+/* Binds all fields of a struct, in order. `state` has its counters; NULL where it has none. For the kinds of parts. */
+int vlk_bind_fields(vlk_binder *b, struct vlk_part *p, vlk_table t, void *params, void *state, size_t layer,
                     size_t stage) VLK_MUST_USE;
 /* Zeroed memory in the model's arena; NULL with the error noted. */
 void *vlk_bind_alloc(vlk_binder *b, size_t n, size_t size);

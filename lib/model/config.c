@@ -118,6 +118,8 @@ const char *vlk_act_name(vlk_act a)
     return a == VLK_ACT_RELU ? "relu" : "none";
 }
 
+const vlk_batch_norm_config vlk_batch_norm_torch = {.eps = 1e-5f, .momentum = 0.1f};
+
 static int check_block(const vlk_block_config *b, const char *what, const char *where, vlk_err *err)
 {
     if (b->heads == 0 || b->width % b->heads)

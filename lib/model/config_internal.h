@@ -26,6 +26,8 @@ const char *vlk_member_str(vlk_object *o, const char *key, const char *fallback)
 vlk_act vlk_member_act(vlk_object *o, const char *key, const char *fallback);
 const char *vlk_act_name(vlk_act a);
 
+/* Of torch's batch norms by default; in no config. */
+extern const vlk_batch_norm_config vlk_batch_norm_torch;
 /* What must hold whatever the source: heads divide the width, a patch fits into the image ... */
 int vlk_check_vit(const vlk_vit_config *v, const char *where, vlk_err *err) VLK_MUST_USE;
 int vlk_check_resnet(const vlk_resnet_config *r, const char *where, vlk_err *err) VLK_MUST_USE;

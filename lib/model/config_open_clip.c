@@ -132,6 +132,7 @@ static void read_resnet(vlk_resnet_config *v, vlk_object *f, const vlk_json *lay
     size_t head = vlk_member_size(f, "head_width", 64, VLK_MAX_WIDTH);
     v->width = vlk_member_size(f, "width", 768, VLK_MAX_WIDTH / 32);
     v->heads = v->width * 32 / head;
+    v->norm = vlk_batch_norm_torch;
     for (size_t i = 0; i < 4 && !f->failed; i++) {
         if (vlk_json_len(layers) != 4 || vlk_json_int(vlk_json_at(layers, i), 1, 256, &n, "layers", f->err) != 0)
             f->failed =

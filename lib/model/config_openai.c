@@ -84,6 +84,7 @@ static int resnet(vlk_resnet_config *v, const vlk_weights *w, vlk_err *err)
     v->width = conv->dim[0];
     v->heads = v->width * 32 / 64;
     v->image = 32 * grid;
+    v->norm = vlk_batch_norm_torch;
     for (size_t i = 0; i < 4; i++) {
         char fmt[64];
         snprintf(fmt, sizeof fmt, "visual.layer%zu.%%zu.conv1.weight", i + 1);

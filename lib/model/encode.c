@@ -109,11 +109,10 @@ int vlk_model_encode_images(vlk_model *m, const vlk_pass *p, float *out, const v
 size_t vlk_model_piece(const vlk_model *m)
 {
     vlk_part *part = vlk_model_part(m, "vision");
-    vlk_image_grid g;
     if (!part || part->kind->whole_batch)
         return SIZE_MAX;
-    part->kind->grid(&g, part);
-    const size_t grid = *g.side / g.cell, tokens = grid * grid + g.extra;
+    const vlk_image_grid g = part->kind->grid(part->config);
+    const size_t grid = g.side / g.cell, tokens = grid * grid + g.extra;
     return tokens < PIECE_ROWS ? PIECE_ROWS / tokens : 1;
 }
 

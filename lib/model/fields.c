@@ -78,19 +78,23 @@ static const vlk_field text[] = {
 };
 #undef TYPE
 
-/* Of a ResNet there is one rule, open_clip's. Batch norm: four vectors of one shape, and a counter. */
+/* Of a ResNet there is one rule, open_clip's. Batch norm: four vectors of one shape, and a counter, which is not a parameter and is in the
+ * struct of what the network counts. */
 #define ONLY(member, kind, when, lock, draw) FIELD(member, kind, when, lock, draw, draw, draw)
 #define BATCH_NORM(w, when, lock, gain)                                                             \
     ONLY(w.weight,  VECTOR,    when, lock, gain),                                                   \
     ONLY(w.bias,    VECTOR,    when, lock, ZERO),                                                   \
     ONLY(w.mean,    STATISTIC, when, lock, ZERO),                                                   \
     ONLY(w.var,     STATISTIC, when, lock, ONE),                                                    \
-    ONLY(w.batches, COUNTER,   when, lock, ZERO)
+    {                                                                                               \
+        #w ".batches", offsetof(STATE, w), VLK_COUNTER, when, VLK_LOCK_##lock, {VLK_START_ZERO}     \
+    }
 #define POOL_LINEAR(w, b)                                                                           \
     ONLY(w, MATRIX, 0, HEAD, NORMAL_WIDTH),                                                         \
     ONLY(b, VECTOR, 0, HEAD, UNIFORM_WIDTH)
 
 #define TYPE vlk_resnet_w
+#define STATE vlk_resnet_state
 static const vlk_field stem[] = {
     ONLY(conv1, MATRIX, 0, BEGIN, UNIFORM_INPUTS),
     BATCH_NORM(bn1, 0, BEGIN, ONE),
@@ -105,8 +109,10 @@ static const vlk_field stem[] = {
     POOL_LINEAR(attn.o_w, attn.o_b),
 };
 #undef TYPE
+#undef STATE
 
 #define TYPE vlk_bottleneck_w
+#define STATE vlk_bottleneck_state
 static const vlk_field bottleneck[] = {
     ONLY(conv1, MATRIX, 0, LAYER, UNIFORM_INPUTS),
     BATCH_NORM(bn1, 0, LAYER, ONE),
@@ -118,6 +124,7 @@ static const vlk_field bottleneck[] = {
     BATCH_NORM(bn_down, VLK_HAS_DOWN, LAYER, ONE),
 };
 #undef TYPE
+#undef STATE
 /* clang-format on */
 
 const vlk_field *vlk_fields_of(vlk_table t, size_t *n)

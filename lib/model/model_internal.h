@@ -14,7 +14,9 @@ typedef struct vlk_part_kind vlk_part_kind;
 typedef struct vlk_part {
     const char *name; /* "vision", "text" */
     const vlk_part_kind *kind;
-    void *config, *params;       /* of its kind; in the model's arena */
+    const void *config;          /* of its kind, in the model's arena, as all that follows */
+    const void *stored;          /* the config of its checkpoint: another one where images have another size */
+    void *params, *state;        /* state: what it counts in training; NULL: nothing */
     const vlk_weights *weights;  /* the file that it comes from; NULL: a new model */
     const vlk_part_names *names; /* how that file names its tensors */
     int ready;
@@ -22,19 +24,19 @@ typedef struct vlk_part {
 
 /* Of a part that sees images: what its table of positions follows from. */
 typedef struct vlk_image_grid {
-    size_t *side; /* of the image, in the config */
+    size_t side;  /* of the image */
     size_t cell;  /* pixels of the side for each step of the grid */
     size_t extra; /* rows of the table before those of the grid */
     size_t width;
-    int whole; /* the side must be a multiple of the cell */
-    vlk_param *positions;
+    int whole;        /* the side must be a multiple of the cell */
+    size_t positions; /* where the table is in the parameters */
 } vlk_image_grid;
 
 /* What a network is to a model: its structs, its tables of fields, how it runs. Functions that a kind lacks are NULL.
  */
 struct vlk_part_kind {
-    const char *name; /* "vit", "resnet", "text" */
-    size_t config_bytes, params_bytes;
+    const char *name;                               /* "vit", "resnet", "text" */
+    size_t config_bytes, params_bytes, state_bytes; /* state_bytes 0: it counts nothing */
     int (*bind)(vlk_binder *b, vlk_part *p); /* vlk_bind_fields of all structs, in the order in which they are listed */
     void (*sizes)(vlk_sizes *s, const void *config, size_t layer, size_t stage);
     void (*describe)(vlk_part_info *i, const void *config); /* without parameters and bytes */
@@ -43,7 +45,8 @@ struct vlk_part_kind {
     int openai_only;                                        /* there is no other rule */
     int whole_batch; /* in training: batch norm's statistics are those of the batch */
     /* images */
-    void (*grid)(vlk_image_grid *g, vlk_part *p);
+    vlk_image_grid (*grid)(const void *config);
+    void (*with_side)(void *out, const void *config, size_t side); /* the config for images of that size */
     vlk_var *(*see)(const vlk_pass *p, const vlk_part *part, const vlk_images *images);
     size_t (*image_bytes)(const void *config); /* activations of an image */
     /* texts: config and params are vlk_text_config and vlk_text_w */
@@ -116,8 +119,9 @@ struct vlk_model {
     vlk_buf configs;          /* the bytes of the config files, for the id */
     float levels[3][256];     /* of a pixel to its value, by channel */
     int has_preprocess;
-    unsigned want;   /* VLK_CAN_ bits that the program will use */
-    int merges_only; /* the tokenizer has merges, no other file of Hugging Face's */
+    size_t image_size; /* that its images shall have; 0: that of the checkpoint */
+    unsigned want;     /* VLK_CAN_ bits that the program will use */
+    int merges_only;   /* the tokenizer has merges, no other file of Hugging Face's */
     /* training: */
     vlk_param_ref *refs;
     size_t nrefs;
@@ -157,8 +161,8 @@ int vlk_write_open_clip(const vlk_model *m, vlk_put_file *put, void *arg, vlk_er
 int vlk_write_hf(const vlk_model *m, vlk_put_file *put, void *arg, vlk_err *err) VLK_MUST_USE;
 /* init.c: draws all values of a model without weights. */
 void vlk_model_draw(vlk_model *m, vlk_init init, uint64_t seed);
-/* resize.c: the position table for images of another size. */
-int vlk_model_resize(vlk_model *m, size_t image, vlk_err *err) VLK_MUST_USE;
+/* resize.c: the position tables of parts whose images have another size than those of their checkpoint. */
+int vlk_model_resize(vlk_model *m, vlk_err *err) VLK_MUST_USE;
 /* bind.c: fills the parameters from the weights; every tensor of the file must be used or be known to mean nothing. */
 int vlk_bind(vlk_model *m, vlk_err *err) VLK_MUST_USE;
 /* ready.c: widens vectors and looks for values that are not finite, once for each part. */

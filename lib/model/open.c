@@ -153,9 +153,8 @@ static int open_at(vlk_model *m, vlk_place *p, const vlk_model_options *opt, vlk
     p->folder = NULL;
     if (!(m->arena = vlk_arena_new(VLK_MODEL_ARENA, err)) || !(m->weights = vlk_weights_open(p->weights, err)))
         return -1;
-    if (configure(m, p, opt->arch, err) || vlk_model_check_wants(m, opt->want, err) || vlk_bind(m, err))
-        return -1;
-    if (opt->image_size && opt->image_size != vlk_model_image_side(m) && vlk_model_resize(m, opt->image_size, err))
+    if (configure(m, p, opt->arch, err) || vlk_model_check_wants(m, opt->want, err) || vlk_bind(m, err) ||
+        vlk_model_resize(m, err))
         return -1;
     vlk_model_fill_info(m);
     if (!isfinite(m->info.logit_scale))
@@ -172,6 +171,7 @@ vlk_model *vlk_model_open(const char *name, const vlk_model_options *options, vl
     if (!m)
         return NULL;
     m->want = opt->want;
+    m->image_size = opt->image_size;
     int rc = name ? vlk_locate(&place, name, opt, err) : vlk_fail(err, VLK_EUSAGE, "no model is named");
     if (rc == 0 && opt->share && !(m->share = vlk_strndup(opt->share, strlen(opt->share), err)))
         rc = -1;

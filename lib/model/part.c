@@ -13,18 +13,43 @@ vlk_part *vlk_model_part(const vlk_model *m, const char *name)
     return NULL;
 }
 
+static void *zeroed(vlk_model *m, size_t bytes, vlk_err *err)
+{
+    void *p = vlk_arena_alloc(m->arena, bytes, err);
+    return p ? memset(p, 0, bytes) : NULL;
+}
+
+/* Gives a part that sees images a config of its own for images of another size than its checkpoint's. */
+static int set_side(vlk_model *m, vlk_part *p, size_t side, vlk_err *err)
+{
+    const vlk_image_grid g = p->kind->grid(p->stored);
+    if (side == g.side)
+        return 0;
+    if (g.cell == 0 || side < g.cell || side > VLK_MAX_IMAGE || (g.whole && side % g.cell))
+        return vlk_fail(err, VLK_EUSAGE, "%s: no model for images of %zu can be made of one for %zu", m->folder, side,
+                        g.side);
+    void *config = zeroed(m, p->kind->config_bytes, err);
+    if (!config)
+        return -1;
+    p->kind->with_side(config, p->stored, side);
+    p->config = config;
+    return 0;
+}
+
 int vlk_model_add_part(vlk_model *m, const char *name, const vlk_part_kind *kind, const void *config, vlk_err *err)
 {
     if (m->parts == VLK_MODEL_PARTS_MAX)
         return vlk_fail(err, VLK_ELIMIT, "%s: more than %d parts", m->folder, VLK_MODEL_PARTS_MAX);
     vlk_part *p = &m->part[m->parts];
     *p = (vlk_part){.name = name, .kind = kind, .weights = m->weights};
-    p->config = vlk_arena_alloc(m->arena, kind->config_bytes, err);
-    p->params = p->config ? vlk_arena_alloc(m->arena, kind->params_bytes, err) : NULL;
-    if (!p->params)
+    void *stored = zeroed(m, kind->config_bytes, err);
+    p->params = stored ? zeroed(m, kind->params_bytes, err) : NULL;
+    p->state = p->params && kind->state_bytes ? zeroed(m, kind->state_bytes, err) : NULL;
+    if (!p->params || (kind->state_bytes && !p->state))
         return -1;
-    memcpy(p->config, config, kind->config_bytes);
-    memset(p->params, 0, kind->params_bytes);
+    p->config = p->stored = memcpy(stored, config, kind->config_bytes);
+    if (m->image_size && kind->grid && set_side(m, p, m->image_size, err))
+        return -1;
     m->parts++;
     return 0;
 }
@@ -40,11 +65,7 @@ vlk_part *vlk_model_image_part(const vlk_model *m)
 size_t vlk_model_image_side(const vlk_model *m)
 {
     vlk_part *part = vlk_model_image_part(m);
-    vlk_image_grid g;
-    if (!part)
-        return 0;
-    part->kind->grid(&g, part);
-    return *g.side;
+    return part ? part->kind->grid(part->config).side : 0;
 }
 
 /* ---- transformers ---------------------------------------------------------------------------------------- */
@@ -61,7 +82,7 @@ static int bind_blocks(vlk_binder *b, vlk_part *p, vlk_block_w **block, size_t l
     if (!(*block = vlk_bind_alloc(b, layers, sizeof **block)))
         return -1;
     for (size_t i = 0; i < layers; i++)
-        if (vlk_bind_fields(b, p, VLK_FIELDS_BLOCK, *block + i, i, 0))
+        if (vlk_bind_fields(b, p, VLK_FIELDS_BLOCK, *block + i, NULL, i, 0))
             return -1;
     return 0;
 }
@@ -95,7 +116,7 @@ static int vit_bind(vlk_binder *b, vlk_part *p)
 {
     const vlk_vit_config *c = p->config;
     vlk_vit_w *w = p->params;
-    return vlk_bind_fields(b, p, VLK_FIELDS_VIT, w, 0, 0) || bind_blocks(b, p, &w->block, c->layers) ? -1 : 0;
+    return vlk_bind_fields(b, p, VLK_FIELDS_VIT, w, NULL, 0, 0) || bind_blocks(b, p, &w->block, c->layers) ? -1 : 0;
 }
 
 static void vit_sizes(vlk_sizes *s, const void *config, size_t layer, size_t stage)
@@ -123,14 +144,20 @@ static size_t vit_depth(const void *config)
     return ((const vlk_vit_config *)config)->layers;
 }
 
-static void vit_grid(vlk_image_grid *g, vlk_part *p)
+static vlk_image_grid vit_grid(const void *config)
 {
-    vlk_vit_config *c = p->config;
-    *g = (vlk_image_grid){.side = &c->image,
-                          .cell = c->patch,
-                          .extra = (size_t)c->class_token,
-                          .width = c->block.width,
-                          .positions = &((vlk_vit_w *)p->params)->pos};
+    const vlk_vit_config *c = config;
+    return (vlk_image_grid){.side = c->image,
+                            .cell = c->patch,
+                            .extra = (size_t)c->class_token,
+                            .width = c->block.width,
+                            .positions = offsetof(vlk_vit_w, pos)};
+}
+
+static void vit_with_side(void *out, const void *config, size_t side)
+{
+    vlk_vit_config *c = memcpy(out, config, sizeof *c);
+    c->image = side;
 }
 
 static vlk_var *vit_see(const vlk_pass *p, const vlk_part *part, const vlk_images *images)
@@ -156,6 +183,7 @@ const vlk_part_kind vlk_kind_vit = {
     .depth = vit_depth,
     .openai = VLK_RULE_OPENAI_IMAGE,
     .grid = vit_grid,
+    .with_side = vit_with_side,
     .see = vit_see,
     .image_bytes = vit_image_bytes,
 };
@@ -164,35 +192,24 @@ const vlk_part_kind vlk_kind_vit = {
 
 enum { RESNET_CELL = 32 }; /* pixels of the image for each place of the last feature map */
 
-static void set_batch_norm_eps(vlk_batch_norm_params *p)
-{
-    p->eps = 1e-5f; /* torch's defaults, in no config */
-    p->momentum = 0.1f;
-}
-
 static int bind_stage(vlk_binder *b, vlk_part *p, size_t stage)
 {
     const size_t n = ((const vlk_resnet_config *)p->config)->stage[stage];
     vlk_bottleneck_w *w = vlk_bind_alloc(b, n, sizeof *w);
+    vlk_bottleneck_state *state = w ? vlk_bind_alloc(b, n, sizeof *state) : NULL;
+    if (!state)
+        return -1;
     ((vlk_resnet_w *)p->params)->block[stage] = w;
-    for (size_t i = 0; w && i < n; i++) {
-        set_batch_norm_eps(&w[i].bn1);
-        set_batch_norm_eps(&w[i].bn2);
-        set_batch_norm_eps(&w[i].bn3);
-        set_batch_norm_eps(&w[i].bn_down);
-        if (vlk_bind_fields(b, p, VLK_FIELDS_BOTTLENECK, &w[i], i, stage + 1))
+    ((vlk_resnet_state *)p->state)->block[stage] = state;
+    for (size_t i = 0; i < n; i++)
+        if (vlk_bind_fields(b, p, VLK_FIELDS_BOTTLENECK, &w[i], &state[i], i, stage + 1))
             return -1;
-    }
-    return w ? 0 : -1;
+    return 0;
 }
 
 static int resnet_bind(vlk_binder *b, vlk_part *p)
 {
-    vlk_resnet_w *w = p->params;
-    set_batch_norm_eps(&w->bn1);
-    set_batch_norm_eps(&w->bn2);
-    set_batch_norm_eps(&w->bn3);
-    if (vlk_bind_fields(b, p, VLK_FIELDS_STEM, w, 0, 0))
+    if (vlk_bind_fields(b, p, VLK_FIELDS_STEM, p->params, p->state, 0, 0))
         return -1;
     for (size_t s = 0; s < 4; s++)
         if (bind_stage(b, p, s))
@@ -230,20 +247,26 @@ static size_t resnet_depth(const void *config)
     return 4;
 }
 
-static void resnet_grid(vlk_image_grid *g, vlk_part *p)
+static vlk_image_grid resnet_grid(const void *config)
 {
-    vlk_resnet_config *c = p->config;
-    *g = (vlk_image_grid){.side = &c->image,
-                          .cell = RESNET_CELL,
-                          .extra = 1,
-                          .width = 32 * c->width,
-                          .whole = 1,
-                          .positions = &((vlk_resnet_w *)p->params)->pos}; /* of its attention pool */
+    const vlk_resnet_config *c = config;
+    return (vlk_image_grid){.side = c->image,
+                            .cell = RESNET_CELL,
+                            .extra = 1,
+                            .width = 32 * c->width,
+                            .whole = 1,
+                            .positions = offsetof(vlk_resnet_w, pos)}; /* of its attention pool */
+}
+
+static void resnet_with_side(void *out, const void *config, size_t side)
+{
+    vlk_resnet_config *c = memcpy(out, config, sizeof *c);
+    c->image = side;
 }
 
 static vlk_var *resnet_see(const vlk_pass *p, const vlk_part *part, const vlk_images *images)
 {
-    return vlk_resnet(p, part->config, part->params, images);
+    return vlk_resnet(p, part->config, part->params, part->state, images);
 }
 
 /* The stem's full-width values at half size, and layer1's at a quarter: each about five times. */
@@ -258,6 +281,7 @@ const vlk_part_kind vlk_kind_resnet = {
     .name = "resnet",
     .config_bytes = sizeof(vlk_resnet_config),
     .params_bytes = sizeof(vlk_resnet_w),
+    .state_bytes = sizeof(vlk_resnet_state),
     .bind = resnet_bind,
     .sizes = resnet_sizes,
     .describe = resnet_describe,
@@ -266,6 +290,7 @@ const vlk_part_kind vlk_kind_resnet = {
     .openai_only = 1,
     .whole_batch = 1,
     .grid = resnet_grid,
+    .with_side = resnet_with_side,
     .see = resnet_see,
     .image_bytes = resnet_image_bytes,
 };
@@ -276,7 +301,7 @@ static int text_bind(vlk_binder *b, vlk_part *p)
 {
     const vlk_text_config *c = p->config;
     vlk_text_w *w = p->params;
-    return vlk_bind_fields(b, p, VLK_FIELDS_TEXT, w, 0, 0) || bind_blocks(b, p, &w->block, c->layers) ? -1 : 0;
+    return vlk_bind_fields(b, p, VLK_FIELDS_TEXT, w, NULL, 0, 0) || bind_blocks(b, p, &w->block, c->layers) ? -1 : 0;
 }
 
 static void text_sizes(vlk_sizes *s, const void *config, size_t layer, size_t stage)

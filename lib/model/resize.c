@@ -47,19 +47,40 @@ static int resample(vlk_model *m, float *out, const float *in, size_t from, size
     return 0;
 }
 
-/* The table of g for images of `image` pixels: (rows, width). */
-static float *resized(vlk_model *m, const vlk_image_grid *g, size_t image, size_t *rows, vlk_err *err)
+/* The table w of the grid `from`, for the grid `to`: (rows, width). */
+static float *resized(vlk_model *m, const vlk_weight *w, const vlk_image_grid *from, const vlk_image_grid *to,
+                      size_t *rows, vlk_err *err)
 {
-    const size_t from = *g->side / g->cell, to = image / g->cell, d = g->width;
-    const vlk_weight *w = &g->positions->w;
-    *rows = to * to + g->extra;
+    const size_t old_side = from->side / from->cell, side = to->side / to->cell, d = to->width;
+    *rows = side * side + to->extra;
     float *old = vlk_arena_alloc(m->arena, w->n * d * sizeof *old, err);
     float *table = old ? vlk_arena_alloc(m->arena, *rows * d * sizeof *table, err) : NULL;
     if (!table)
         return NULL;
     vlk_to_f32(old, w->data, w->dtype, w->n * d);
-    memcpy(table, old, g->extra * d * sizeof *table);
-    return resample(m, table + g->extra * d, old + g->extra * d, from, to, d, err) ? NULL : table;
+    memcpy(table, old, to->extra * d * sizeof *table);
+    return resample(m, table + to->extra * d, old + to->extra * d, old_side, side, d, err) ? NULL : table;
+}
+
+static int resize_part(vlk_model *m, vlk_part *part, vlk_err *err)
+{
+    const vlk_image_grid from = part->kind->grid(part->stored), to = part->kind->grid(part->config);
+    vlk_param *positions = (vlk_param *)(void *)((char *)part->params + to.positions);
+    vlk_weight *w = &positions->w;
+    size_t rows;
+    const float *table = resized(m, w, &from, &to, &rows, err);
+    if (!table)
+        return -1;
+    m->part_info[part - m->part].parameters += rows * to.width - w->n * to.width;
+    w->data = table;
+    w->dtype = VLK_F32;
+    w->n = rows;
+    w->map = NULL;
+    w->map_bytes = 0;
+    for (size_t i = 0; i < m->nbound; i++)
+        if (m->bound[i].p == positions)
+            m->bound[i].tensor = NULL; /* not that of the file any more */
+    return 0;
 }
 
 /* Sides of the preprocessing grow with the image. */
@@ -71,32 +92,15 @@ static void resize_preprocess(vlk_preprocess *r, size_t from, size_t to)
     r->crop_h = r->crop_h * to / from;
 }
 
-int vlk_model_resize(vlk_model *m, size_t image, vlk_err *err)
+int vlk_model_resize(vlk_model *m, vlk_err *err)
 {
-    vlk_part *part = vlk_model_image_part(m);
-    vlk_image_grid g;
-    size_t rows;
-    if (!part)
+    const vlk_part *image = vlk_model_image_part(m);
+    if (m->image_size && !image)
         return vlk_fail(err, VLK_EUSAGE, "%s: this model takes no images", m->folder);
-    part->kind->grid(&g, part);
-    if (g.cell == 0 || image < g.cell || image > VLK_MAX_IMAGE || (g.whole && image % g.cell))
-        return vlk_fail(err, VLK_EUSAGE, "%s: no model for images of %zu can be made of one for %zu", m->folder, image,
-                        *g.side);
-    const float *table = resized(m, &g, image, &rows, err);
-    if (!table)
-        return -1;
-    vlk_weight *w = &g.positions->w;
-    m->part_info[part - m->part].parameters += rows * g.width - w->n * g.width;
-    w->data = table;
-    w->dtype = VLK_F32;
-    w->n = rows;
-    w->map = NULL;
-    w->map_bytes = 0;
-    for (size_t i = 0; i < m->nbound; i++)
-        if (m->bound[i].p == g.positions)
-            m->bound[i].tensor = NULL; /* not that of the file any more */
-    if (m->has_preprocess)
-        resize_preprocess(&m->info.preprocess, *g.side, image);
-    *g.side = image;
+    for (size_t i = 0; i < m->parts; i++)
+        if (m->part[i].config != m->part[i].stored && resize_part(m, &m->part[i], err))
+            return -1;
+    if (image && image->config != image->stored && m->has_preprocess)
+        resize_preprocess(&m->info.preprocess, image->kind->grid(image->stored).side, vlk_model_image_side(m));
     return 0;
 }

@@ -61,22 +61,23 @@ static const vlk_op op_batch_norm = {"batch_norm", batch_norm_back};
 /* ---- forward ---------------------------------------------------------------------------------------- */
 
 /* mean and 1/sqrt(var + eps) of the running statistics, which the model's floats hold. */
-static int frozen(vlk_tape *t, const vlk_batch_norm_params *p, float *mean, float *rstd, size_t c)
+static int frozen(vlk_tape *t, const vlk_batch_norm_params *p, float eps, float *mean, float *rstd, size_t c)
 {
     for (size_t i = 0; i < c; i++) {
         float var = p->var.f32[i];
-        if (!(var + p->eps > 0)) {
+        if (!(var + eps > 0)) {
             vlk_tape_fail(t, VLK_EVALUE, "%s: a variance below zero", p->var.w.name);
             return -1;
         }
         mean[i] = p->mean.f32[i];
-        rstd[i] = 1.0f / sqrtf(var + p->eps);
+        rstd[i] = 1.0f / sqrtf(var + eps);
     }
     return 0;
 }
 
 /* The batch's own statistics, in double and in two passes; the running ones move towards them. */
-static int of_batch(vlk_tape *t, vlk_batch_norm_params *p, const vlk_var *x, float *mean, float *rstd)
+static int of_batch(vlk_tape *t, const vlk_batch_norm_config *n, vlk_batch_norm_params *p, const vlk_var *x,
+                    float *mean, float *rstd)
 {
     const size_t c = x->cols, rows = x->rows;
     double *sums = vlk_tape_alloc(t, 2 * c, sizeof *sums);
@@ -96,15 +97,15 @@ static int of_batch(vlk_tape *t, vlk_batch_norm_params *p, const vlk_var *x, flo
     for (size_t j = 0; j < c; j++) {
         double rest = sums[j], var = (sums[c + j] - rest * rest / (double)rows) / (double)rows; /* rest: of rounding */
         var = var > 0 ? var : 0;
-        rstd[j] = (float)(1.0 / sqrt(var + p->eps));
-        moving_mean[j] += p->momentum * (mean[j] - moving_mean[j]);
-        moving_var[j] += p->momentum * ((float)(var * (double)rows / (double)(rows - 1)) - moving_var[j]);
+        rstd[j] = (float)(1.0 / sqrt(var + n->eps));
+        moving_mean[j] += n->momentum * (mean[j] - moving_mean[j]);
+        moving_var[j] += n->momentum * ((float)(var * (double)rows / (double)(rows - 1)) - moving_var[j]);
     }
-    p->batches++;
     return 0;
 }
 
-vlk_var *vlk_batch_norm(vlk_tape *t, vlk_var *x, vlk_batch_norm_params *p, int train, vlk_act act)
+vlk_var *vlk_batch_norm(vlk_tape *t, vlk_var *x, const vlk_batch_norm_config *norm, vlk_batch_norm_params *p,
+                        int64_t *batches, vlk_act act)
 {
     if (!x)
         return NULL;
@@ -116,10 +117,12 @@ vlk_var *vlk_batch_norm(vlk_tape *t, vlk_var *x, vlk_batch_norm_params *p, int t
     if (!y || !scale)
         return NULL;
     float *shift = scale + c, *mean = shift + c, *rstd = mean + c;
-    if ((train ? of_batch(t, p, x, mean, rstd) : frozen(t, p, mean, rstd, c)) != 0)
+    if (batches ? of_batch(t, norm, p, x, mean, rstd) : frozen(t, p, norm->eps, mean, rstd, c))
         return NULL;
+    if (batches)
+        ++*batches;
     for (size_t i = 0; i < c; i++) {
-        scale[i] = train ? p->weight.f32[i] * rstd[i] : p->weight.f32[i] / sqrtf(p->var.f32[i] + p->eps);
+        scale[i] = batches ? p->weight.f32[i] * rstd[i] : p->weight.f32[i] / sqrtf(p->var.f32[i] + norm->eps);
         shift[i] = p->bias.f32[i] - mean[i] * scale[i];
     }
     vlk_node node = {&op_batch_norm, y, {x}, {&p->weight, &p->bias}, NULL};
@@ -128,7 +131,7 @@ vlk_var *vlk_batch_norm(vlk_tape *t, vlk_var *x, vlk_batch_norm_params *p, int t
         struct batch_norm_saved *s = vlk_tape_alloc(t, 1, sizeof *s);
         if (!s || (act != VLK_ACT_NONE && !(pre = vlk_tape_alloc(t, n, sizeof *pre))))
             return NULL;
-        *s = (struct batch_norm_saved){act, train, mean, rstd, pre};
+        *s = (struct batch_norm_saved){.act = act, .train = batches != NULL, .mean = mean, .rstd = rstd, .pre = pre};
         node.saved = s;
     }
     vlk_scale_rows(vlk_tape_kernel(t), pre, x->data, x->rows, c, scale, shift);

@@ -256,15 +256,17 @@ vlk_var *vlk_pixel_rows(vlk_tape *t, const vlk_images *p);
  * g becomes the grid of the result, ((H-1)/stride+1, (W-1)/stride+1). Saved: x. */
 vlk_var *vlk_conv2d(vlk_tape *t, vlk_var *x, vlk_grid *g, vlk_param *w, size_t size, size_t stride);
 /* Batch norm, a column a channel. */
+typedef struct vlk_batch_norm_config {
+    float eps, momentum;
+} vlk_batch_norm_config;
 typedef struct vlk_batch_norm_params {
-    vlk_param weight, bias, mean, var; /* (C) */
-    float eps, momentum;               /* 0.1 */
-    int64_t batches;                   /* counted up where the running statistics move: torch's num_batches_tracked */
+    vlk_param weight, bias, mean, var; /* (C); the last two are the running statistics */
 } vlk_batch_norm_params;
-/* act((x - mean) / sqrt(var + eps) * weight + bias) by the running statistics; with `train` by the batch's (the biased
- * variance), and the running ones move by `momentum` (the unbiased variance), so their floats must be ours. Saved: x,
- * mean and 1/sqrt. */
-vlk_var *vlk_batch_norm(vlk_tape *t, vlk_var *x, vlk_batch_norm_params *p, int train, vlk_act act);
+/* act((x - mean) / sqrt(var + eps) * weight + bias). Without `batches` by the running statistics; with it by those of
+ * the batch (the biased variance): then the running ones move by `momentum` (the unbiased variance), so their floats
+ * must be ours, and *batches, the number of batches that they have seen, is counted up. Saved: x, mean and 1/sqrt. */
+vlk_var *vlk_batch_norm(vlk_tape *t, vlk_var *x, const vlk_batch_norm_config *c, vlk_batch_norm_params *p,
+                        int64_t *batches, vlk_act act);
 /* Mean of 2x2 squares; an odd last row or column is left out, as torch does. */
 vlk_var *vlk_avg_pool2(vlk_tape *t, vlk_var *x, vlk_grid *g);
 

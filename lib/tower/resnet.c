@@ -7,23 +7,31 @@
  * Values are (B*H*W, C). */
 #include "tower.h"
 
-static vlk_var *conv_bn(const vlk_pass *p, vlk_var *x, vlk_grid *g, vlk_param *w, vlk_batch_norm_params *bn,
-                        size_t size, size_t stride, vlk_act act)
+/* A batch norm: its config, its parameters, what it counts. */
+typedef struct norm {
+    const vlk_batch_norm_config *c;
+    vlk_batch_norm_params *w;
+    int64_t *batches;
+} norm;
+
+static vlk_var *conv_bn(const vlk_pass *p, vlk_var *x, vlk_grid *g, vlk_param *w, norm bn, size_t size, size_t stride,
+                        vlk_act act)
 {
-    const int train = p->train && bn->weight.grad; /* a frozen one keeps its statistics */
-    return vlk_batch_norm(p->t, vlk_conv2d(p->t, x, g, w, size, stride), bn, train, act);
+    const int train = p->train && bn.w->weight.grad; /* a frozen one keeps its statistics */
+    return vlk_batch_norm(p->t, vlk_conv2d(p->t, x, g, w, size, stride), bn.c, bn.w, train ? bn.batches : NULL, act);
 }
 
-static vlk_var *stem(const vlk_pass *p, vlk_resnet_w *w, const vlk_images *images, vlk_grid *g, size_t width)
+static vlk_var *stem(const vlk_pass *p, const vlk_resnet_config *c, vlk_resnet_w *w, vlk_resnet_state *state,
+                     const vlk_images *images, vlk_grid *g)
 {
     vlk_tape *t = p->t;
     size_t h = ((images->h - 1) / 2 + 1) / 2, wd = ((images->w - 1) / 2 + 1) / 2;
-    vlk_var *room = vlk_var_new(t, images->b * h * wd, width);
+    vlk_var *room = vlk_var_new(t, images->b * h * wd, c->width);
     vlk_mark m = vlk_tape_mark(t);
     vlk_var *x = vlk_pixel_rows(t, images);
-    x = conv_bn(p, x, g, &w->conv1, &w->bn1, 3, 2, VLK_ACT_RELU);
-    x = conv_bn(p, x, g, &w->conv2, &w->bn2, 3, 1, VLK_ACT_RELU);
-    x = conv_bn(p, x, g, &w->conv3, &w->bn3, 3, 1, VLK_ACT_RELU);
+    x = conv_bn(p, x, g, &w->conv1, (norm){&c->norm, &w->bn1, &state->bn1}, 3, 2, VLK_ACT_RELU);
+    x = conv_bn(p, x, g, &w->conv2, (norm){&c->norm, &w->bn2, &state->bn2}, 3, 1, VLK_ACT_RELU);
+    x = conv_bn(p, x, g, &w->conv3, (norm){&c->norm, &w->bn3, &state->bn3}, 3, 1, VLK_ACT_RELU);
     x = vlk_avg_pool2(t, x, g);
     vlk_show(p, "rn_avgpool", 0, x);
     x = vlk_settle(t, room, x);
@@ -31,21 +39,22 @@ static vlk_var *stem(const vlk_pass *p, vlk_resnet_w *w, const vlk_images *image
     return x;
 }
 
-static vlk_var *bottleneck(const vlk_pass *p, vlk_bottleneck_w *w, vlk_var *x, vlk_grid *g, size_t stride)
+static vlk_var *bottleneck(const vlk_pass *p, const vlk_batch_norm_config *c, vlk_bottleneck_w *w,
+                           vlk_bottleneck_state *state, vlk_var *x, vlk_grid *g, size_t stride)
 {
     vlk_tape *t = p->t;
     vlk_grid out = {g->b, g->h / stride, g->w / stride}, side = *g;
     vlk_var *room = vlk_var_new(t, out.b * out.h * out.w, w->conv3.w.n);
     vlk_mark m = vlk_tape_mark(t);
-    vlk_var *h = conv_bn(p, x, g, &w->conv1, &w->bn1, 1, 1, VLK_ACT_RELU);
-    h = conv_bn(p, h, g, &w->conv2, &w->bn2, 3, 1, VLK_ACT_RELU);
+    vlk_var *h = conv_bn(p, x, g, &w->conv1, (norm){c, &w->bn1, &state->bn1}, 1, 1, VLK_ACT_RELU);
+    h = conv_bn(p, h, g, &w->conv2, (norm){c, &w->bn2, &state->bn2}, 3, 1, VLK_ACT_RELU);
     if (stride == 2)
         h = vlk_avg_pool2(t, h, g);
-    h = conv_bn(p, h, g, &w->conv3, &w->bn3, 1, 1, VLK_ACT_NONE);
+    h = conv_bn(p, h, g, &w->conv3, (norm){c, &w->bn3, &state->bn3}, 1, 1, VLK_ACT_NONE);
     if (vlk_param_given(&w->down)) {
         if (stride == 2)
             x = vlk_avg_pool2(t, x, &side);
-        x = conv_bn(p, x, &side, &w->down, &w->bn_down, 1, 1, VLK_ACT_NONE);
+        x = conv_bn(p, x, &side, &w->down, (norm){c, &w->bn_down, &state->bn_down}, 1, 1, VLK_ACT_NONE);
     }
     x = vlk_settle(t, room, vlk_add(t, h, x, VLK_ACT_RELU));
     vlk_tape_reset(t, m);
@@ -67,13 +76,14 @@ static vlk_var *attention_pool(vlk_tape *t, const vlk_resnet_config *c, vlk_resn
     return vlk_attend(t, &w->attn, &(vlk_asking){.q = q, .s = one}, &rows, NULL, NULL, &o);
 }
 
-vlk_var *vlk_resnet(const vlk_pass *p, const vlk_resnet_config *c, vlk_resnet_w *w, const vlk_images *images)
+vlk_var *vlk_resnet(const vlk_pass *p, const vlk_resnet_config *c, vlk_resnet_w *w, vlk_resnet_state *state,
+                    const vlk_images *images)
 {
     vlk_grid g = {images->b, images->h, images->w};
-    vlk_var *x = stem(p, w, images, &g, c->width);
+    vlk_var *x = stem(p, c, w, state, images, &g);
     for (size_t s = 0; s < 4; s++) {
         for (size_t i = 0; i < c->stage[s]; i++)
-            x = bottleneck(p, &w->block[s][i], x, &g, s > 0 && i == 0 ? 2 : 1);
+            x = bottleneck(p, &c->norm, &w->block[s][i], &state->block[s][i], x, &g, s > 0 && i == 0 ? 2 : 1);
         vlk_show(p, "rn_layer", s + 1, x);
     }
     x = attention_pool(p->t, c, w, x, &g);

@@ -197,6 +197,7 @@ typedef struct vlk_resnet_config {
     size_t image;           /* a multiple of 32 */
     size_t stage[4], width; /* blocks of each stage; width of the first stage's planes */
     size_t heads;           /* of the attention pool */
+    vlk_batch_norm_config norm;
 } vlk_resnet_config;
 
 typedef struct vlk_bottleneck_w {
@@ -212,8 +213,18 @@ typedef struct vlk_resnet_w {
     vlk_attn_w attn;
 } vlk_resnet_w;
 
+/* What its training counts beside the parameters: the batches that each batch norm has seen. */
+typedef struct vlk_bottleneck_state {
+    int64_t bn1, bn2, bn3, bn_down;
+} vlk_bottleneck_state;
+typedef struct vlk_resnet_state {
+    int64_t bn1, bn2, bn3;
+    vlk_bottleneck_state *block[4]; /* (stage[s]) */
+} vlk_resnet_state;
+
 /* Images to (B,E), not normalised. */
-vlk_var *vlk_resnet(const vlk_pass *p, const vlk_resnet_config *c, vlk_resnet_w *w, const vlk_images *images);
+vlk_var *vlk_resnet(const vlk_pass *p, const vlk_resnet_config *c, vlk_resnet_w *w, vlk_resnet_state *state,
+                    const vlk_images *images);
 
 /* ---- texts (text.c) -------------------------------------------------------------------------------------- */
 

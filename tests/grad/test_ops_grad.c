@@ -187,10 +187,12 @@ static vlk_var *batch_norm(struct graph *g, int train, vlk_act act)
     vlk_batch_norm_params *p = vlk_tape_alloc(g->t, 1, sizeof *p);
     vlk_var *x = in(g, 21, 3);
     vlk_param *gain = par(g, 1, 3), *bias = par(g, 1, 3);
-    *p = (vlk_batch_norm_params){.weight = *gain, .bias = *bias, .eps = 1e-5f, .momentum = 0.1f};
+    const vlk_batch_norm_config config = {.eps = 1e-5f, .momentum = 0.1f};
+    int64_t batches = 0;
+    *p = (vlk_batch_norm_params){.weight = *gain, .bias = *bias};
     p->mean.f32 = mean;
     p->var.f32 = var;
-    return vlk_batch_norm(g->t, x, p, train, act);
+    return vlk_batch_norm(g->t, x, &config, p, train ? &batches : NULL, act);
 }
 static vlk_var *batch_norm_frozen(struct graph *g)
 {

@@ -319,8 +319,8 @@ static void test_conv(void)
                   4;
     }
     close_to(y, want, "avg_pool2");
-    vlk_batch_norm_params bn = {
-        .weight = param(1, 2), .bias = param(1, 2), .mean = param(1, 2), .var = param(1, 2), .eps = 1e-5f};
+    const vlk_batch_norm_config config = {.eps = 1e-5f, .momentum = 0.1f};
+    vlk_batch_norm_params bn = {.weight = param(1, 2), .bias = param(1, 2), .mean = param(1, 2), .var = param(1, 2)};
     float *var = (float *)(uintptr_t)bn.var.f32;
     var[0] = 0.5f, var[1] = 2;
     double normed[70];
@@ -329,9 +329,9 @@ static void test_conv(void)
         double v = (x->data[i] - (double)bn.mean.f32[c]) / sqrt(var[c] + 1e-5) * bn.weight.f32[c] + bn.bias.f32[c];
         normed[i] = v > 0 ? v : 0;
     }
-    close_to(vlk_batch_norm(tape, x, &bn, 0, VLK_ACT_RELU), normed, "batch_norm with relu");
+    close_to(vlk_batch_norm(tape, x, &config, &bn, NULL, VLK_ACT_RELU), normed, "batch_norm with relu");
     var[1] = -1;
-    fails(vlk_batch_norm(tape, x, &bn, 0, VLK_ACT_RELU), "variance below zero");
+    fails(vlk_batch_norm(tape, x, &config, &bn, NULL, VLK_ACT_RELU), "variance below zero");
     drop(&bn.weight);
     drop(&bn.bias);
     drop(&bn.mean);
