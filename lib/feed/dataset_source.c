@@ -284,7 +284,7 @@ static int add_rows(vlk_dataset *ds, vlk_list_rows *l, vlk_err *err)
 static int add_bad_row(vlk_dataset *ds, vlk_list_rows *l, const char *list, vlk_err *err)
 {
     vlk_buf key = {0};
-    int rc = vlk_buf_addf(&key, err, "%s:%zu", list, vlk_list_rows_row(l)->line);
+    int rc = vlk_row_name(&key, list, vlk_list_rows_row(l), err);
     if (rc == 0)
         rc = vlk_dataset_begin(ds, key.data, key.len, err);
     if (rc == 0)

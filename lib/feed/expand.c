@@ -55,15 +55,25 @@ static int expand_operand(vlk_walk *w, const char *name)
     return by_content(w, name, S_ISREG(st.st_mode));
 }
 
+/* The next name of a list. 1, 0, -1. */
+static int next_name(const vlk_walk *w, vlk_in *in, vlk_buf *line, size_t number, vlk_err *err)
+{
+    int r = vlk_in_line(in, line, w->f->opt.null ? 0 : '\n', err);
+    if (r && !w->f->opt.null && vlk_in_check_line(line, number, "names that end in NUL need -0 (--null)", err))
+        return vlk_err_prefix(err, "%s", vlk_in_name(in));
+    return r;
+}
+
 /* Names from a -T list or standard input are operands. Single images among them belong to the list. */
 static int expand_names(vlk_walk *w, vlk_in *in, const char *path)
 {
     vlk_err err = {0};
     vlk_buf line = {0};
     const char *outer = w->files_path;
+    size_t number = 1;
     int r = 0, rc = vlk_walk_end_files(w);
     w->files_path = path;
-    while (rc == 0 && (r = vlk_in_line(in, &line, w->f->opt.null ? 0 : '\n', &err)) == 1)
+    for (; rc == 0 && (r = next_name(w, in, &line, number, &err)) == 1; number++)
         if (line.len > 0)
             rc = expand_operand(w, line.data);
     if (rc == 0 && r < 0)

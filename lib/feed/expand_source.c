@@ -188,24 +188,38 @@ int vlk_walk_tar(vlk_walk *w, vlk_in *in, const char *path)
 
 /* ---- lists --------------------------------------------------------------------------------- */
 
-/* A row or line that cannot be used is an item named by its file and line. */
-static int put_bad_line(vlk_walk *w, const vlk_source *src, vlk_item_kind kind, size_t line, const vlk_err *why)
+/* A row or line that cannot be used is an item with the name of its place: key, which is used up. */
+static int put_bad_line(vlk_walk *w, const vlk_source *src, vlk_item_kind kind, const vlk_buf *key, const vlk_err *why)
+{
+    vlk_slot *s = vlk_feed_slot(w->f);
+    int rc = s ? admit(w, s, src, key->data, key->len) : -1;
+    if (rc <= 0)
+        return rc;
+    s->item.kind = kind;
+    s->item.err = *why;
+    vlk_slot_fail(s, why->code == VLK_ELIMIT ? "size" : "list");
+    vlk_feed_put(w->f, s);
+    return 0;
+}
+
+static int put_bad_row(vlk_walk *w, const vlk_source *src, vlk_list_rows *l)
 {
     vlk_buf key = {0};
     vlk_err err;
-    int rc = -1;
-    vlk_slot *s = vlk_feed_slot(w->f);
-    if (!s)
-        return -1;
-    if (vlk_buf_addf(&key, &err, "%s:%zu", src->path, line)) {
-        fatal(w, &err);
-    } else if ((rc = admit(w, s, src, key.data, key.len)) > 0) {
-        s->item.kind = kind;
-        s->item.err = *why;
-        vlk_slot_fail(s, why->code == VLK_ELIMIT ? "size" : "list");
-        vlk_feed_put(w->f, s);
-        rc = 0;
-    }
+    int rc = vlk_row_name(&key, src->path, vlk_list_rows_row(l), &err)
+                 ? fatal(w, &err)
+                 : put_bad_line(w, src, VLK_ITEM_IMAGE, &key, &l->why);
+    vlk_buf_clear(&key);
+    (void)vlk_list_rows_next(l);
+    return rc;
+}
+
+static int put_bad_text(vlk_walk *w, const vlk_source *src, size_t line, const vlk_err *why)
+{
+    vlk_buf key = {0};
+    vlk_err err;
+    int rc = vlk_buf_addf(&key, &err, "%s:%zu", src->path, line) ? fatal(w, &err)
+                                                                 : put_bad_line(w, src, VLK_ITEM_TEXT, &key, why);
     vlk_buf_clear(&key);
     return rc;
 }
@@ -251,14 +265,8 @@ int vlk_walk_list(vlk_walk *w, const char *path)
         return vlk_walk_broken(w, VLK_SOURCE_LIST, path, &err);
     const vlk_source *src = begin(w, VLK_SOURCE_LIST, path);
     int rc = src ? 0 : -1;
-    while (rc == 0 && l.r > 0) {
-        if (l.r == 1) {
-            rc = put_rows(w, &l, src);
-            continue;
-        }
-        rc = put_bad_line(w, src, VLK_ITEM_IMAGE, vlk_list_rows_row(&l)->line, &l.why);
-        vlk_list_rows_next(&l);
-    }
+    while (rc == 0 && l.r > 0)
+        rc = l.r == 1 ? put_rows(w, &l, src) : put_bad_row(w, src, &l);
     if (rc == 0)
         rc = vlk_walk_mark(w, VLK_ITEM_END, src, l.r < 0 ? &l.why : NULL);
     vlk_list_rows_close(&l);
@@ -281,8 +289,10 @@ int vlk_walk_text(vlk_walk *w, const char *path)
     for (; rc == 0 && (r = vlk_in_line(in, &line, w->f->opt.null ? 0 : '\n', &err)) != 0; at++) {
         if (r < 0 && err.code != VLK_ELIMIT)
             break;
-        if (r < 0) { /* too long: the lines after it can be read */
-            rc = put_bad_line(w, src, VLK_ITEM_TEXT, at, &err);
+        if (!w->f->opt.null && vlk_in_check_line(&line, at, "texts that end in NUL need -0 (--null)", &err))
+            r = -1;
+        if (r < 0) { /* too long, or a NUL: the lines after it can be read */
+            rc = put_bad_text(w, src, at, &err);
             continue;
         }
         vlk_slot *s = vlk_feed_slot(w->f);

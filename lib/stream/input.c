@@ -270,3 +270,10 @@ int vlk_in_line(vlk_in *in, vlk_buf *line, int end, vlk_err *err)
         line->data[--line->len] = 0;
     return 1;
 }
+
+int vlk_in_check_line(const vlk_buf *line, size_t number, const char *hint, vlk_err *err)
+{
+    if (line->len == 0 || !memchr(line->data, 0, line->len))
+        return 0;
+    return vlk_fail(err, VLK_EFORMAT, "line %zu contains a NUL: %s", number, hint);
+}

@@ -44,15 +44,28 @@ int list_fail(const vlk_list *l, vlk_err *err, int outcome, vlk_code code, const
     va_start(ap, fmt);
     vsnprintf(what, sizeof what, fmt, ap);
     va_end(ap);
-    vlk_fail(err, code, "%s: line %zu: %s", vlk_in_name(l->in), l->line, what);
+    const char *list = vlk_in_name(l->in);
+    if (outcome < 0)
+        vlk_fail(err, code, "%s: line %zu: %s", list, l->line, what);
+    else if (l->at.number == 0)
+        vlk_fail(err, code, "%s: line %zu: %s", list, l->at.line, what);
+    else
+        vlk_fail(err, code, "%s: %s %zu (line %zu): %s", list, l->at.table ? l->at.table : "item", l->at.number,
+                 l->at.line, what);
     return outcome;
 }
 
-int list_row_path(const vlk_list *l, vlk_row *row, size_t line, const char *p, size_t n, vlk_err *err)
+int vlk_row_name(vlk_buf *out, const char *list, const vlk_row *row, vlk_err *err)
+{
+    if (row->at.table)
+        return vlk_buf_addf(out, err, "%s:%s:%zu", list, row->at.table, row->at.number);
+    return vlk_buf_addf(out, err, "%s:%zu", list, row->at.number ? row->at.number : row->at.line);
+}
+
+int list_row_path(const vlk_list *l, vlk_row *row, const char *p, size_t n, vlk_err *err)
 {
     row->path.len = row->text.len = 0;
     row->captions = 0;
-    row->line = line;
     if (n == 0)
         return list_fail(l, err, 2, VLK_EFORMAT, "the path is empty");
     if (memchr(p, 0, n))
@@ -79,6 +92,7 @@ int list_line(vlk_list *l, vlk_err *err)
     do {
         int rc = vlk_in_line(l->in, &l->text, '\n', err);
         l->line += rc != 0;
+        l->at.line = l->line;
         if (rc < 0)
             return err->code == VLK_ELIMIT ? list_fail(l, err, 2, VLK_ELIMIT, "longer than 1 MiB") : -1;
         if (rc == 0)
@@ -91,13 +105,14 @@ static int names_next(vlk_list *l, vlk_row *row, vlk_err *err)
 {
     if (l->kind == VLK_LIST_NAMES) {
         int rc = list_line(l, err);
-        return rc == 1 ? list_row_path(l, row, l->line, l->text.data, l->text.len, err) : rc;
+        return rc == 1 ? list_row_path(l, row, l->text.data, l->text.len, err) : rc;
     }
     int rc = vlk_in_line(l->in, &l->text, 0, err);
     l->line += rc != 0;
+    l->at.line = l->line;
     if (rc < 0 && err->code == VLK_ELIMIT)
         return list_fail(l, err, 2, VLK_ELIMIT, "a name longer than 1 MiB");
-    return rc == 1 ? list_row_path(l, row, l->line, l->text.data, l->text.len, err) : rc;
+    return rc == 1 ? list_row_path(l, row, l->text.data, l->text.len, err) : rc;
 }
 
 /* Column `want` of the tab-separated line. */
@@ -128,7 +143,7 @@ static int tsv_next(vlk_list *l, vlk_row *row, vlk_err *err)
     const char *p = column(l, l->columns ? l->path_col : 0, &n);
     if (!p)
         return list_fail(l, err, 2, VLK_EFORMAT, "expected %zu columns, found fewer", l->columns);
-    rc = list_row_path(l, row, l->line, p, n, err);
+    rc = list_row_path(l, row, p, n, err);
     if (rc != 1)
         return rc;
     p = column(l, l->columns ? l->text_col : 1, &n);
@@ -295,6 +310,7 @@ int vlk_list_next(vlk_list *l, vlk_row *row, vlk_err *err)
         rc = start(l, err);
     if (!l->ended && rc == 0)
         rc = l->next(l, row, err);
+    row->at = l->at;
     l->ended |= rc == 0;
     l->broken |= rc < 0;
     return rc;

@@ -16,20 +16,25 @@ typedef enum { AT_START, AT_KEY, IN_IMAGES, IN_ANNOTATIONS, GIVE_HELD, GIVE_IMAG
 
 typedef struct entry {
     size_t id, path; /* offsets into names */
-    size_t line;
+    vlk_row_place at;
 } entry;
+
+typedef struct held_head {
+    vlk_row_place at;
+    size_t size;
+} held_head;
 
 struct list_coco {
     place at;
-    int state; /* of the current array */
-    int keys;  /* members of the object seen */
+    size_t number; /* of elements of the current array */
+    int keys;      /* members of the object seen */
     int images, annotations, rows;
     vlk_buf names;
     entry *entry;
     size_t count, cap;
     size_t *slot; /* index + 1 into entry; 0 is free */
     size_t slots;
-    vlk_buf held; /* annotations before the images: line, length, bytes */
+    vlk_buf held; /* annotations before the images: a held_head each, and its bytes */
     size_t next;  /* of held or entry, not yet returned */
     vlk_buf id;
     vlk_row row;
@@ -88,11 +93,11 @@ static int grow(list_coco *c, vlk_err *err)
 }
 
 /* An element of "images": 0 added to the table; 1 a row of its own; 2, -1. */
-static int image(vlk_list *l, vlk_row *row, size_t line, int bytes, const vlk_json *v, vlk_err *err)
+static int image(vlk_list *l, vlk_row *row, int bytes, const vlk_json *v, vlk_err *err)
 {
     list_coco *c = l->coco;
     int sentences = vlk_json_get(v, "sentences") != NULL;
-    int rc = list_json_row(l, sentences ? row : &c->row, line, v, err);
+    int rc = list_json_row(l, sentences ? row : &c->row, v, err);
     if (rc != 1 || sentences)
         return rc;
     if (bytes)
@@ -106,7 +111,7 @@ static int image(vlk_list *l, vlk_row *row, size_t line, int bytes, const vlk_js
     if (c->slot[slot] != 0)
         return list_fail(l, err, 2, VLK_EFORMAT, "the image id %s is not unique", c->id.data);
     entry *e = &c->entry[c->count];
-    e->line = line;
+    e->at = l->at;
     e->id = c->names.len;
     if (vlk_buf_add(&c->names, c->id.data, c->id.len + 1, err))
         return -1;
@@ -118,7 +123,7 @@ static int image(vlk_list *l, vlk_row *row, size_t line, int bytes, const vlk_js
 }
 
 /* An element of "annotations": 1, 2, -1. */
-static int annotation(vlk_list *l, vlk_row *row, size_t line, const vlk_json *v, vlk_err *err)
+static int annotation(vlk_list *l, vlk_row *row, const vlk_json *v, vlk_err *err)
 {
     list_coco *c = l->coco;
     size_t n;
@@ -132,18 +137,18 @@ static int annotation(vlk_list *l, vlk_row *row, size_t line, const vlk_json *v,
     const char *caption = vlk_json_str(vlk_json_get(v, "caption"), &n);
     if (!caption)
         return list_fail(l, err, 2, VLK_EFORMAT, "an annotation without a caption");
-    rc = list_row_path(l, row, line, path, strlen(path), err);
+    rc = list_row_path(l, row, path, strlen(path), err);
     return rc == 1 ? list_row_caption(l, row, caption, n, err) : rc;
 }
 
 /* l->text is an element of the current table. 0 nothing to return yet; 1, 2, -1. */
-static int element(vlk_list *l, vlk_row *row, size_t line, int is_image, vlk_err *err)
+static int element(vlk_list *l, vlk_row *row, int is_image, vlk_err *err)
 {
     int bytes, rc;
-    vlk_json *v = list_json_parse(l, line, &bytes, &rc, err);
+    vlk_json *v = list_json_parse(l, &bytes, &rc, err);
     if (!v)
         return rc;
-    rc = is_image ? image(l, row, line, bytes, v, err) : annotation(l, row, line, v, err);
+    rc = is_image ? image(l, row, bytes, v, err) : annotation(l, row, v, err);
     vlk_json_free(v);
     if (rc == 1 && bytes)
         rc = list_json_bytes(l, row, err);
@@ -151,10 +156,10 @@ static int element(vlk_list *l, vlk_row *row, size_t line, int is_image, vlk_err
     return rc;
 }
 
-static int hold_annotation(vlk_list *l, size_t line, vlk_err *err)
+static int hold_annotation(vlk_list *l, vlk_err *err)
 {
-    size_t head[2] = {line, l->text.len};
-    if (vlk_buf_add(&l->coco->held, head, sizeof head, err))
+    held_head head = {l->at, l->text.len};
+    if (vlk_buf_add(&l->coco->held, &head, sizeof head, err))
         return -1;
     return vlk_buf_add(&l->coco->held, l->text.data, l->text.len, err);
 }
@@ -163,19 +168,18 @@ static int hold_annotation(vlk_list *l, size_t line, vlk_err *err)
 static int table(vlk_list *l, list_json *j, vlk_row *row, vlk_err *err)
 {
     list_coco *c = l->coco;
-    int rc = list_json_element(j, &c->state, err);
+    int rc = list_json_element(j, &c->number, c->at == IN_IMAGES ? "images" : "annotations", err);
     if (rc < 0)
         return -1;
     if (rc == 0) {
         c->at = AT_KEY;
         return 0;
     }
-    size_t line = list_json_line(j);
     if (list_json_value(j, &l->text, err))
         return -1;
     if (c->at == IN_ANNOTATIONS && !c->images)
-        return hold_annotation(l, line, err);
-    return element(l, row, line, c->at == IN_IMAGES, err);
+        return hold_annotation(l, err);
+    return element(l, row, c->at == IN_IMAGES, err);
 }
 
 /* The object has ended: returns what is left. */
@@ -225,24 +229,25 @@ static int member(vlk_list *l, list_json *j, vlk_err *err)
     c->images |= images;
     c->annotations |= annotations;
     c->at = images ? IN_IMAGES : IN_ANNOTATIONS;
-    c->state = 0;
+    c->number = 0;
     return 0;
 }
 
 static int return_held(vlk_list *l, vlk_row *row, vlk_err *err)
 {
     list_coco *c = l->coco;
-    size_t head[2];
+    held_head head;
     if (c->next == c->held.len) {
         c->at = AT_END;
         return 0;
     }
-    memcpy(head, c->held.data + c->next, sizeof head);
+    memcpy(&head, c->held.data + c->next, sizeof head);
     l->text.len = 0;
-    if (vlk_buf_add(&l->text, c->held.data + c->next + sizeof head, head[1], err))
+    if (vlk_buf_add(&l->text, c->held.data + c->next + sizeof head, head.size, err))
         return -1;
-    c->next += sizeof head + head[1];
-    return element(l, row, head[0], 0, err);
+    c->next += sizeof head + head.size;
+    l->at = head.at;
+    return element(l, row, 0, err);
 }
 
 static int return_image(vlk_list *l, vlk_row *row, vlk_err *err)
@@ -254,7 +259,8 @@ static int return_image(vlk_list *l, vlk_row *row, vlk_err *err)
     }
     const entry *e = &c->entry[c->next++];
     const char *path = c->names.data + e->path;
-    return list_row_path(l, row, e->line, path, strlen(path), err);
+    l->at = e->at;
+    return list_row_path(l, row, path, strlen(path), err);
 }
 
 int list_coco_next(vlk_list *l, vlk_row *row, vlk_err *err)

@@ -41,14 +41,13 @@ static int parse(vlk_list *l, state *s, size_t *count, const char *p, size_t n, 
     return 0;
 }
 
-/* One record, over as many lines as its quotes span, into l->fields. 1, 0, 2, -1. *line is where it began. */
-static int record(vlk_list *l, size_t *line, size_t *count, vlk_err *err)
+/* One record, over as many lines as its quotes span, into l->fields. 1, 0, 2, -1. */
+static int record(vlk_list *l, size_t *count, vlk_err *err)
 {
     state s = FIELD_START;
     int spoilt = 0, rc = list_line(l, err);
     l->fields.len = 0;
     *count = 1;
-    *line = l->line;
     if (rc != 1)
         return rc;
     for (;;) {
@@ -61,11 +60,11 @@ static int record(vlk_list *l, size_t *line, size_t *count, vlk_err *err)
             return list_fail(l, err, -1, VLK_ELIMIT,
                              "the record that begins at line %zu is longer than 1 MiB: a quote "
                              "is not closed?",
-                             *line);
+                             l->at.line);
         rc = vlk_in_line(l->in, &l->text, '\n', err);
         if (rc == 0)
             return list_fail(l, err, -1, VLK_EFORMAT, "the list ends inside the quoted field that begins at line %zu",
-                             *line);
+                             l->at.line);
         if (rc < 0)
             return -1;
         l->line++;
@@ -120,7 +119,7 @@ int list_header(vlk_list *l, const char *p, size_t n, char sep, int quotes)
 
 int list_csv_next(vlk_list *l, vlk_row *row, vlk_err *err)
 {
-    size_t line, count, n;
+    size_t count, n;
     int rc;
     if (l->columns == 0) {
         rc = list_line(l, err);
@@ -132,13 +131,13 @@ int list_csv_next(vlk_list *l, vlk_row *row, vlk_err *err)
                              "expected a header with a column image, filepath, path or file_name, found \"%.200s\"",
                              l->text.data);
     }
-    rc = record(l, &line, &count, err);
+    rc = record(l, &count, err);
     if (rc != 1)
         return rc;
     if (count != l->columns)
         return list_fail(l, err, 2, VLK_EFORMAT, "expected %zu fields as in the header, found %zu", l->columns, count);
     const char *p = field(l, l->path_col, &n);
-    rc = list_row_path(l, row, line, p, n, err);
+    rc = list_row_path(l, row, p, n, err);
     if (rc != 1 || l->text_col == l->columns)
         return rc;
     p = field(l, l->text_col, &n);

@@ -13,7 +13,7 @@ enum { CHUNK = 65536, ELEMENT_MAX = 64 << 20 };
 
 struct list_json {
     vlk_list *l;
-    int state; /* of the outermost array: see list_json_element */
+    size_t number; /* of the outermost array's elements: see list_json_element */
     size_t line, at, len;
     unsigned char buf[CHUNK];
 };
@@ -39,11 +39,6 @@ list_json *list_json_open(vlk_list *l, vlk_err *err)
 void list_json_free(list_json *j)
 {
     free(j);
-}
-
-size_t list_json_line(const list_json *j)
-{
-    return j->line;
 }
 
 /* Ensures that there is a byte at j->at. 1, 0 at the end, -1. */
@@ -189,7 +184,7 @@ static int karpathy(const vlk_list *l, vlk_row *row, const vlk_json *obj, vlk_er
     return rc == 1 ? captions(l, row, vlk_json_get(obj, "sentences"), err) : rc;
 }
 
-int list_json_row(const vlk_list *l, vlk_row *row, size_t line, const vlk_json *obj, vlk_err *err)
+int list_json_row(const vlk_list *l, vlk_row *row, const vlk_json *obj, vlk_err *err)
 {
     const vlk_json *path = NULL, *text = NULL, *value;
     int best_path = 100, best_text = 100;
@@ -217,7 +212,7 @@ int list_json_row(const vlk_list *l, vlk_row *row, size_t line, const vlk_json *
     if (!s)
         return list_fail(l, err, 2, VLK_EFORMAT,
                          path ? "the path is not a string" : "no member image, path, file_name or url");
-    int rc = list_row_path(l, row, line, s, n, err);
+    int rc = list_row_path(l, row, s, n, err);
     if (rc != 1)
         return rc;
     if (split)
@@ -225,9 +220,8 @@ int list_json_row(const vlk_list *l, vlk_row *row, size_t line, const vlk_json *
     return text ? captions(l, row, text, err) : 1;
 }
 
-vlk_json *list_json_parse(vlk_list *l, size_t line, int *bytes, int *outcome, vlk_err *err)
+vlk_json *list_json_parse(vlk_list *l, int *bytes, int *outcome, vlk_err *err)
 {
-    l->line = line;
     *outcome = -1;
     *bytes = list_bytes_hide(&l->text, &l->fields, err);
     if (*bytes < 0)
@@ -249,13 +243,13 @@ int list_json_bytes(const vlk_list *l, vlk_row *row, vlk_err *err)
 }
 
 /* l->text as a row. */
-static int text_row(vlk_list *l, vlk_row *row, size_t line, vlk_err *err)
+static int text_row(vlk_list *l, vlk_row *row, vlk_err *err)
 {
     int bytes, rc;
-    vlk_json *v = list_json_parse(l, line, &bytes, &rc, err);
+    vlk_json *v = list_json_parse(l, &bytes, &rc, err);
     if (!v)
         return rc;
-    rc = list_json_row(l, row, line, v, err);
+    rc = list_json_row(l, row, v, err);
     vlk_json_free(v);
     return rc == 1 && bytes ? list_json_bytes(l, row, err) : rc;
 }
@@ -266,35 +260,38 @@ int list_jsonl_next(vlk_list *l, vlk_row *row, vlk_err *err)
     do {
         rc = list_line(l, err);
     } while (rc == 1 && strspn(l->text.data, " \t") == l->text.len);
-    return rc == 1 ? text_row(l, row, l->line, err) : rc;
+    return rc == 1 ? text_row(l, row, err) : rc;
 }
 
-int list_json_element(list_json *j, int *state, vlk_err *err)
+int list_json_element(list_json *j, size_t *number, const char *table, vlk_err *err)
 {
     vlk_list *l = j->l;
     int c = list_json_peek(j, err);
-    if (*state == 0 && c != -2) {
+    if (*number == 0 && c != -2) {
         if (c != '[')
             return list_fail(l, err, -1, VLK_EFORMAT, "expected a JSON list, found %s",
                              c < 0 ? "nothing" : "something else");
         list_json_skip(j);
         c = list_json_peek(j, err);
-    } else if (*state == 1 && c == ',') {
+    } else if (*number > 0 && c == ',') {
         list_json_skip(j);
         c = list_json_peek(j, err);
         if (c == ']')
             return list_fail(l, err, -1, VLK_EFORMAT, "a comma before the end of the list");
-    } else if (*state == 1 && c >= 0 && c != ']') {
+    } else if (*number > 0 && c >= 0 && c != ']') {
         return list_fail(l, err, -1, VLK_EFORMAT, "expected a comma, found \"%c\"", c);
     }
-    *state = 1;
     if (c == -2)
         return -1;
     if (c == -1)
         return list_fail(l, err, -1, VLK_EFORMAT, "the list is truncated: it ends without its closing bracket");
-    if (c == ']')
+    if (c == ']') {
         list_json_skip(j);
-    return c != ']';
+        return 0;
+    }
+    ++*number;
+    l->at = (vlk_row_place){.line = j->line, .number = *number, .table = table};
+    return 1;
 }
 
 int list_json_end(list_json *j, vlk_err *err)
@@ -310,11 +307,10 @@ int list_array_next(vlk_list *l, vlk_row *row, vlk_err *err)
     list_json *j = list_json_open(l, err);
     if (!j)
         return -1;
-    int rc = list_json_element(j, &j->state, err);
+    int rc = list_json_element(j, &j->number, NULL, err);
     if (rc <= 0)
         return rc < 0 ? -1 : list_json_end(j, err);
-    size_t line = j->line;
     if (list_json_value(j, &l->text, err))
         return -1;
-    return text_row(l, row, line, err);
+    return text_row(l, row, err);
 }

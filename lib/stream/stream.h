@@ -44,6 +44,9 @@ int vlk_in_peek(vlk_in *in, const unsigned char **p, size_t n, size_t *got, vlk_
  * UTF-8 byte order mark of the stream is dropped. A line longer than 1 MiB is -1 with VLK_ELIMIT; the stream is then at
  * the next line, so that the reader may continue. */
 int vlk_in_line(vlk_in *in, vlk_buf *line, int end, vlk_err *err) VLK_MUST_USE;
+/* For lists whose records end in newlines, also after VLK_ELIMIT: -1 with VLK_EFORMAT if line `number`, of which `line`
+ * is the start at least, contains a NUL. Taken for one record it would lose those after its first NUL. */
+int vlk_in_check_line(const vlk_buf *line, size_t number, const char *hint, vlk_err *err) VLK_MUST_USE;
 /* Decompresses raw deflate (zip members), at most max bytes; out is cleared first. The data must use all n bytes. */
 int vlk_inflate_raw(vlk_buf *out, const void *p, size_t n, size_t max, vlk_err *err) VLK_MUST_USE;
 
@@ -259,11 +262,16 @@ typedef enum vlk_list_kind {
     VLK_LIST_NAMES,
     VLK_LIST_NAMES0
 } vlk_list_kind;
+typedef struct vlk_row_place {
+    size_t line;       /* where the row begins; 1 is the first */
+    size_t number;     /* JSON: of the element in its list, from 1; else 0 */
+    const char *table; /* COCO: "images" or "annotations", the list that it is in; else NULL */
+} vlk_row_place;
 typedef struct vlk_row { /* owned by the caller, reused; starts as {0} */
     vlk_buf path;        /* as written; relative to the list's folder */
     vlk_buf text;        /* captions, each followed by a NUL */
     size_t captions;
-    size_t line; /* 1 is the first */
+    vlk_row_place at; /* of bad rows too */
 } vlk_row;
 typedef struct vlk_list vlk_list;
 vlk_list *vlk_list_open(const char *path, vlk_list_kind kind, vlk_err *err) VLK_MUST_USE; /* "-" is standard input */
@@ -273,6 +281,9 @@ void vlk_list_close(vlk_list *l);
  * failed; continue. */
 int vlk_list_next(vlk_list *l, vlk_row *row, vlk_err *err) VLK_MUST_USE;
 void vlk_row_clear(vlk_row *row);
+/* Appends the name of a row that cannot be used: "LIST:LINE"; of JSON, which may be one line, "LIST:NUMBER", or in
+ * COCO's tables "LIST:TABLE:NUMBER". */
+int vlk_row_name(vlk_buf *out, const char *list, const vlk_row *row, vlk_err *err) VLK_MUST_USE;
 
 /* ---- folders (folder.c) ----------------------------------------------------------------------- */
 

@@ -22,7 +22,7 @@ static int rows(const char *name, vlk_list_kind kind, const char *text, size_t n
             ok |= vlk_buf_adds(out, "!", &err);
             continue;
         }
-        ok |= vlk_buf_addf(out, &err, "%zu %s [", row.line, row.path.data);
+        ok |= vlk_buf_addf(out, &err, "%zu %s [", row.at.line, row.path.data);
         const char *c = row.text.data;
         for (size_t i = 0; i < row.captions; i++, c += strlen(c) + 1)
             ok |= vlk_buf_addf(out, &err, i ? "|%s" : "%s", c);
@@ -221,6 +221,46 @@ static void kinds_and_limits(void)
     CHECK(vlk_list_open("/no/such/list.tsv", VLK_LIST_AUTO, &err) == NULL, "absent");
 }
 
+/* The names of the bad rows, and the line that each reason gives. */
+static void check_bad_names(const char *name, const char *text, const char *want, const char *last)
+{
+    vlk_row row = {0};
+    vlk_buf names = {0};
+    int rc, ok = vlk_buf_adds(&names, "", &err);
+    vlk_in *in = vlk_in_memory(text, strlen(text), name, &err);
+    vlk_list *l = vlk_list_from(in, VLK_LIST_AUTO, &err);
+    while ((rc = vlk_list_next(l, &row, &err)) > 0)
+        if (rc == 2) {
+            snprintf(bad_row, sizeof bad_row, "%s", err.msg);
+            ok |= vlk_row_name(&names, name, &row, &err) | vlk_buf_adds(&names, " ", &err);
+        }
+    CHECK(rc == 0 && ok == 0, "%s: %s", name, err.msg);
+    CHECK_STR(names.data, want, text);
+    CHECK(strstr(bad_row, last) != NULL, "%s: %s", last, bad_row);
+    vlk_row_clear(&row);
+    vlk_buf_clear(&names);
+    vlk_list_close(l);
+    vlk_in_close(in);
+}
+
+/* Whatever is wrong with a row, and whatever came before it, its name is its own place. */
+static void bad_names(void)
+{
+    check_bad_names("x.csv", "image,caption\na,x\n\nb\nc,d,e\nd,\xe9\ne,f\n,x\n\"f\ng\",x,y\n",
+                    "x.csv:4 x.csv:5 x.csv:6 x.csv:8 x.csv:9 ", "x.csv: line 9: expected 2 fields");
+    check_bad_names("x.tsv", "path\tcaption\na\tx\nb\n\n\ty\nc\t\xe9\n", "x.tsv:3 x.tsv:5 x.tsv:6 ", "x.tsv: line 6: ");
+    check_bad_names("x.jsonl", "{\"image\":\"a\"}\n\n{\"image\":1}\n{\n7\n{\"image\":\"a\",\"caption\":7}\n",
+                    "x.jsonl:3 x.jsonl:4 x.jsonl:5 x.jsonl:6 ", "x.jsonl: line 6: ");
+    check_bad_names("x.json", "[{\"image\":1},\"a\",7,{\"image\":\"a\",\n\"caption\":7}]",
+                    "x.json:1 x.json:3 x.json:4 ", "x.json: item 4 (line 1): ");
+    check_bad_names("x.json",
+                    "{\"images\":[{\"id\":1},{\"id\":2,\"file_name\":\"a\"}],\n\"annotations\":[{\"image_id\":2,"
+                    "\"caption\":\"x\"},{\"image_id\":3}]}",
+                    "x.json:images:1 x.json:annotations:2 ", "x.json: annotations 2 (line 2): ");
+    check_bad_names("x.json", "{\"annotations\":[{\"image_id\":3},{\"image_id\":3}],\"images\":[{\"id\":1}]}",
+                    "x.json:images:1 x.json:annotations:1 x.json:annotations:2 ", "annotations 2 (line 1): ");
+}
+
 /* Cut anywhere, flipped anywhere: rows, bad rows or an error, never a crash. */
 static void damaged(void)
 {
@@ -260,6 +300,7 @@ int main(void)
     json();
     coco();
     kinds_and_limits();
+    bad_names();
     damaged();
     return tap_end();
 }

@@ -90,7 +90,9 @@ int named_vectors_add_lines(named_vectors *q, const char *path, const char *what
         return -1;
     while ((r = vlk_in_line(in, &line, '\n', err)) == 1) {
         number++;
-        if (what && line.len == 0)
+        if (vlk_in_check_line(&line, number, "expected one text per line, ending in a newline", err))
+            r = vlk_err_prefix(err, "%s", path);
+        else if (what && line.len == 0)
             r = vlk_fail(err, VLK_EFORMAT, "%s: line %zu is empty, expected a %s", path, number, what);
         if (r < 0 || (r = named_vectors_add(q, line.data ? line.data : "", line.len, err)) < 0)
             break;

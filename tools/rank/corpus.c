@@ -31,12 +31,18 @@ static int add_list(rank_job *j, size_t *cap, vlk_err *err)
 {
     vlk_buf name = {0};
     vlk_in *in;
+    size_t number = 0;
     int r, any = 0;
     if (strcmp(j->c->files_from, "-") == 0)
         return 0;
     if (!(in = vlk_in_open(j->c->files_from, err)))
         return -1;
     while ((r = vlk_in_line(in, &name, j->c->null ? 0 : '\n', err)) == 1) {
+        number++;
+        if (!j->c->null && vlk_in_check_line(&name, number, "names that end in NUL need -0 (--null)", err)) {
+            r = vlk_err_prefix(err, "%s", j->c->files_from);
+            break;
+        }
         if (name.len == 0)
             continue;
         if (!texts_is_npy(name.data)) {

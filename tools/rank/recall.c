@@ -155,6 +155,10 @@ static int read_truth(truth_table *t, const char *path, vlk_err *err)
         return -1;
     while ((r = vlk_in_line(in, &line, '\n', err)) == 1) {
         number++;
+        if (vlk_in_check_line(&line, number, "expected text<TAB>key, ending in a newline", err)) {
+            r = vlk_err_prefix(err, "%s", path);
+            break;
+        }
         if (line.len > 0 && (r = add_truth(t, path, number, &line, err)) < 0)
             break;
     }
