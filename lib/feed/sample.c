@@ -147,13 +147,16 @@ static int read_caption(reader *r, vlk_err *err)
 static int read_list(reader *r, const vlk_json *j, const char *name, vlk_text_kind kind, vlk_err *err)
 {
     const vlk_json *list = vlk_json_get(j, name);
+    char found[80];
     if (list && vlk_json_type(list) != VLK_JSON_NULL && vlk_json_type(list) != VLK_JSON_ARRAY)
-        return vlk_fail(err, VLK_EFORMAT, "KEY.%s: %s is not a list", vlk_json_name(r->w), name);
+        return vlk_fail(err, VLK_EFORMAT, "KEY.%s: %s is not a list: found %s", vlk_json_name(r->w), name,
+                        vlk_json_describe(list, found, sizeof found));
     for (size_t i = 0; i < vlk_json_len(list); i++) {
         size_t n = 0;
         const char *text = vlk_json_str(vlk_json_at(list, i), &n);
         if (!text)
-            return vlk_fail(err, VLK_EFORMAT, "KEY.%s: %s[%zu] is not a string", vlk_json_name(r->w), name, i);
+            return vlk_fail(err, VLK_EFORMAT, "KEY.%s: %s[%zu] is not a string: found %s", vlk_json_name(r->w), name, i,
+                            vlk_json_describe(vlk_json_at(list, i), found, sizeof found));
         if (pass_text(r, kind, text, n, err))
             return -1;
     }
@@ -221,7 +224,7 @@ static int read_json(reader *r, vlk_err *err)
     if (found <= 0)
         return found;
     snprintf(name, sizeof name, "KEY.%s", vlk_json_name(r->w));
-    vlk_json *j = vlk_json_parse(bytes.s, bytes.n, name, err);
+    vlk_json *j = vlk_json_parse_as(bytes.s, bytes.n, VLK_JSON_SAMPLE, name, err);
     if (!j)
         return -1;
     int rc = read_json_fields(r, j, err);

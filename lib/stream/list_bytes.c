@@ -3,29 +3,10 @@
  * Python's surrogateescape (PEP 383), which vlk_json_quote writes too, spells a byte XX that is not UTF-8 as the lone
  * surrogate \udcXX. JSON libraries refuse lone surrogates; so before parsing each becomes the pair \udbff\udcXX, which
  * is U+10FCXX of the last private plane, and afterwards that becomes the byte again. */
+#include "json_internal.h"
 #include "list_internal.h"
 
 #include <string.h>
-
-static int hex(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
-}
-
-/* The code unit of an escape \uXXXX at p, of n bytes; -1 if there is none. */
-static int unit(const char *p, size_t n)
-{
-    int v = 0;
-    if (n < 6 || p[0] != '\\' || p[1] != 'u')
-        return -1;
-    for (int i = 2; i < 6; i++) {
-        int d = hex(p[i]);
-        if (d < 0)
-            return -1;
-        v = v << 4 | d;
-    }
-    return v;
-}
 
 int list_bytes_hide(vlk_buf *text, vlk_buf *scratch, vlk_err *err)
 {
@@ -34,7 +15,7 @@ int list_bytes_hide(vlk_buf *text, vlk_buf *scratch, vlk_err *err)
     scratch->len = 0;
     for (size_t i = 0; i < n;) {
         const char *p = text->data + i;
-        int u = unit(p, n - i), lone = u >= 0xdc80 && u <= 0xdcff && !high;
+        int u = vlk_json_unit(p, n - i), lone = u >= 0xdc80 && u <= 0xdcff && !high;
         high = u >= 0xd800 && u <= 0xdbff && !high;
         if (lone) {
             if (vlk_buf_add(scratch, text->data + from, i - from, err) || vlk_buf_adds(scratch, "\\udbff", err) != 0)

@@ -57,13 +57,15 @@ void list_coco_free(list_coco *c)
 static int read_id(const vlk_list *l, const vlk_json *v, const char *what, vlk_err *err)
 {
     list_coco *c = l->coco;
+    char found[80];
     int64_t number;
     const char *s = vlk_json_str(v, NULL);
     c->id.len = 0;
     if (s)
         return vlk_buf_addf(&c->id, err, "\"%s", s) == 0 ? 1 : -1;
     if (vlk_json_int(v, INT64_MIN, INT64_MAX, &number, what, NULL) != 0)
-        return list_fail(l, err, 2, VLK_EFORMAT, "%s: expected a whole number or a string", what);
+        return list_fail(l, err, 2, VLK_EFORMAT, "%s: expected a whole number or a string, found %s", what,
+                         vlk_json_describe(v, found, sizeof found));
     return vlk_buf_addf(&c->id, err, "%lld", (long long)number) == 0 ? 1 : -1;
 }
 
@@ -126,6 +128,7 @@ static int image(vlk_list *l, vlk_row *row, int bytes, const vlk_json *v, vlk_er
 static int annotation(vlk_list *l, vlk_row *row, const vlk_json *v, vlk_err *err)
 {
     list_coco *c = l->coco;
+    char found[80];
     size_t n;
     int rc = read_id(l, vlk_json_get(v, "image_id"), "image_id of an annotation", err);
     if (rc != 1)
@@ -136,7 +139,8 @@ static int annotation(vlk_list *l, vlk_row *row, const vlk_json *v, vlk_err *err
     const char *path = c->names.data + c->entry[slot - 1].path;
     const char *caption = vlk_json_str(vlk_json_get(v, "caption"), &n);
     if (!caption)
-        return list_fail(l, err, 2, VLK_EFORMAT, "an annotation without a caption");
+        return list_fail(l, err, 2, VLK_EFORMAT, "an annotation without a caption: found %s",
+                         vlk_json_describe(vlk_json_get(v, "caption"), found, sizeof found));
     rc = list_row_path(l, row, path, strlen(path), err);
     return rc == 1 ? list_row_caption(l, row, caption, n, err) : rc;
 }
@@ -175,8 +179,9 @@ static int table(vlk_list *l, list_json *j, vlk_row *row, vlk_err *err)
         c->at = AT_KEY;
         return 0;
     }
-    if (list_json_value(j, &l->text, err))
-        return -1;
+    rc = list_json_value(j, &l->text, err);
+    if (rc != 0)
+        return rc;
     if (c->at == IN_ANNOTATIONS && !c->images)
         return hold_annotation(l, err);
     return element(l, row, c->at == IN_IMAGES, err);

@@ -69,7 +69,7 @@ void list_json_skip(list_json *j); /* consumes that byte */
 int list_json_element(list_json *j, size_t *number, const char *table, vlk_err *err);
 /* Nothing may follow. 0 or -1. */
 int list_json_end(list_json *j, vlk_err *err);
-/* One value: its bytes into out (NULL: discarded), at most 64 MiB. 0 or -1. */
+/* One value: its bytes into out (NULL: discarded). 0; 2: it is longer than 16 MiB, and was passed over; -1. */
 int list_json_value(list_json *j, vlk_buf *out, vlk_err *err);
 
 #endif

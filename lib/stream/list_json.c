@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 65536, ELEMENT_MAX = 64 << 20 };
+enum { CHUNK = 65536, ELEMENT_MAX = 16 << 20 };
 
 struct list_json {
     vlk_list *l;
@@ -133,14 +133,15 @@ int list_json_value(list_json *j, vlk_buf *out, vlk_err *err)
             return list_fail(j->l, err, -1, VLK_EFORMAT,
                              "the list is truncated: it ends inside the value that begins here");
         size_t n = walk(j, &e, j->buf + j->at, j->len - j->at);
-        if (out && vlk_buf_add(out, j->buf + j->at, n, err))
+        total += n;
+        if (out && total <= ELEMENT_MAX && vlk_buf_add(out, j->buf + j->at, n, err))
             return -1;
         j->at += n;
-        total += n;
-        if (out && total > ELEMENT_MAX)
-            return list_fail(j->l, err, -1, VLK_ELIMIT, "a value is longer than %d bytes", ELEMENT_MAX);
     }
     j->l->line = line;
+    if (out && total > ELEMENT_MAX)
+        return list_fail(j->l, err, 2, VLK_ELIMIT, "a value of %zu bytes of JSON, expected at most %d", total,
+                         ELEMENT_MAX);
     if (total == 0)
         return list_fail(j->l, err, -1, VLK_EFORMAT, "expected a value, found \"%c\"",
                          j->at < j->len ? j->buf[j->at] : ' ');
@@ -150,17 +151,21 @@ int list_json_value(list_json *j, vlk_buf *out, vlk_err *err)
 /* A string, or a list of strings (or of {"raw": string}, Karpathy's). */
 static int captions(const vlk_list *l, vlk_row *row, const vlk_json *v, vlk_err *err)
 {
+    char found[80];
     size_t n;
     const char *s = vlk_json_str(v, &n);
     if (s)
         return list_row_caption(l, row, s, n, err);
     if (vlk_json_type(v) != VLK_JSON_ARRAY)
-        return list_fail(l, err, 2, VLK_EFORMAT, "the caption is neither a string nor a list of strings");
+        return list_fail(l, err, 2, VLK_EFORMAT, "the caption is neither a string nor a list of strings: found %s",
+                         vlk_json_describe(v, found, sizeof found));
     for (size_t i = 0; i < vlk_json_len(v); i++) {
         const vlk_json *item = vlk_json_at(v, i);
-        s = vlk_json_str(vlk_json_type(item) == VLK_JSON_OBJECT ? vlk_json_get(item, "raw") : item, &n);
+        item = vlk_json_type(item) == VLK_JSON_OBJECT ? vlk_json_get(item, "raw") : item;
+        s = vlk_json_str(item, &n);
         if (!s)
-            return list_fail(l, err, 2, VLK_EFORMAT, "caption %zu is not a string", i + 1);
+            return list_fail(l, err, 2, VLK_EFORMAT, "caption %zu is not a string: found %s", i + 1,
+                             vlk_json_describe(item, found, sizeof found));
         int rc = list_row_caption(l, row, s, n, err);
         if (rc != 1)
             return rc;
@@ -188,6 +193,7 @@ int list_json_row(const vlk_list *l, vlk_row *row, const vlk_json *obj, vlk_err 
 {
     const vlk_json *path = NULL, *text = NULL, *value;
     int best_path = 100, best_text = 100;
+    char found[80];
     const char *key, *s;
     size_t n;
     if (vlk_json_type(obj) == VLK_JSON_STRING)
@@ -209,9 +215,11 @@ int list_json_row(const vlk_list *l, vlk_row *row, const vlk_json *obj, vlk_err 
         }
     }
     s = vlk_json_str(path, &n);
+    if (!s && path)
+        return list_fail(l, err, 2, VLK_EFORMAT, "the path is not a string: found %s",
+                         vlk_json_describe(path, found, sizeof found));
     if (!s)
-        return list_fail(l, err, 2, VLK_EFORMAT,
-                         path ? "the path is not a string" : "no member image, path, file_name or url");
+        return list_fail(l, err, 2, VLK_EFORMAT, "no member image, path, file_name or url");
     int rc = list_row_path(l, row, s, n, err);
     if (rc != 1)
         return rc;
@@ -226,7 +234,7 @@ vlk_json *list_json_parse(vlk_list *l, int *bytes, int *outcome, vlk_err *err)
     *bytes = list_bytes_hide(&l->text, &l->fields, err);
     if (*bytes < 0)
         return NULL;
-    vlk_json *v = vlk_json_parse(l->text.data, l->text.len, "JSON", err);
+    vlk_json *v = vlk_json_parse_as(l->text.data, l->text.len, VLK_JSON_SAMPLE, "JSON", err);
     if (v || err->code == VLK_EMEM)
         return v;
     vlk_err why = *err;
@@ -310,7 +318,6 @@ int list_array_next(vlk_list *l, vlk_row *row, vlk_err *err)
     int rc = list_json_element(j, &j->number, NULL, err);
     if (rc <= 0)
         return rc < 0 ? -1 : list_json_end(j, err);
-    if (list_json_value(j, &l->text, err))
-        return -1;
-    return text_row(l, row, err);
+    rc = list_json_value(j, &l->text, err);
+    return rc == 0 ? text_row(l, row, err) : rc;
 }

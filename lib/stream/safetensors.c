@@ -120,6 +120,8 @@ static int read_entry(vlk_tensor *t, extent *e, const vlk_json *j, const char *n
 
 static int check_metadata(const vlk_json *j, const char *path, vlk_err *err)
 {
+    if (vlk_json_type(j) == VLK_JSON_NULL) /* the format's reference writes it where there is no metadata */
+        return 0;
     if (vlk_json_type(j) != VLK_JSON_OBJECT)
         return vlk_fail(err, VLK_EFORMAT, "%s: expected an object as __metadata__", path);
     const char *key;
@@ -217,7 +219,7 @@ static vlk_json *parse_header(const vlk_map *m, size_t *data, const char *path, 
     }
     *data = 8 + (size_t)n;
     snprintf(label, sizeof label, "%.480s: safetensors header", path);
-    return vlk_json_parse((const char *)m->data + 8, (size_t)n, label, err);
+    return vlk_json_parse_as((const char *)m->data + 8, (size_t)n, VLK_JSON_HEADER, label, err);
 }
 
 int vlk_safetensors_read(vlk_weights *w, const vlk_map *m, const char *path, vlk_err *err)

@@ -124,11 +124,21 @@ typedef enum vlk_json_kind {
     VLK_JSON_OBJECT
 } vlk_json_kind;
 
-/* Parses a whole document: duplicate keys, NaN, trailing bytes, bad UTF-8 and nesting deeper than 512
- * are errors that name `name` and the line. An integer beyond 64 bits makes the document's integers real, so that
- * vlk_json_int still reads those that fit into 53 bits. Free with vlk_json_free (roots only). */
+/* What a text is. All have limits, checked before anything is parsed. */
+typedef enum vlk_json_use {
+    VLK_JSON_FILE,   /* a file of a model or of ours: 16 MiB, 1,000,000 values */
+    VLK_JSON_SAMPLE, /* of one sample, or one row of a list: 16 MiB, 200,000 values; many may be in memory at once */
+    VLK_JSON_HEADER  /* of safetensors: 100,000,000 bytes, 1,000,000 values, RFC 8259 to the letter */
+} vlk_json_use;
+
+/* Parses a whole document: duplicate keys, trailing bytes, bad UTF-8 and nesting deeper than 512 are errors that name
+ * `name` and the line. An integer beyond 64 bits makes the document's integers real, so that vlk_json_int still reads
+ * those that fit into 53 bits. NaN, Infinity and lone surrogates, which Python writes, are errors in headers; elsewhere
+ * they are values that nobody gets: no number, no string. Free with vlk_json_free (roots only). */
+vlk_json *vlk_json_parse_as(const char *s, size_t n, vlk_json_use use, const char *name, vlk_err *err) VLK_MUST_USE;
+/* As VLK_JSON_FILE. */
 vlk_json *vlk_json_parse(const char *s, size_t n, const char *name, vlk_err *err) VLK_MUST_USE;
-vlk_json *vlk_json_load(const char *path, vlk_err *err) VLK_MUST_USE; /* at most 256 MiB */
+vlk_json *vlk_json_load(const char *path, vlk_err *err) VLK_MUST_USE;
 void vlk_json_free(vlk_json *j);
 /* Everything below accepts NULL, and then returns NULL, 0 or the default. */
 vlk_json_kind vlk_json_type(const vlk_json *j);
@@ -137,6 +147,8 @@ const vlk_json *vlk_json_at(const vlk_json *arr, size_t i);
 size_t vlk_json_len(const vlk_json *j); /* elements of an array or object */
 /* NULL if it is not a string; len may be NULL, but then a string that contains a NUL byte gives NULL, too. */
 const char *vlk_json_str(const vlk_json *j, size_t *len);
+/* The value in a few words, for messages: "7", "NaN", "a list". Returns out. */
+const char *vlk_json_describe(const vlk_json *j, char *out, size_t size);
 /* An integer in [min, max] (1.0 counts, "1" and true do not). 0 or -1; err names `what`. */
 int vlk_json_int(const vlk_json *j, int64_t min, int64_t max, int64_t *out, const char *what,
                  vlk_err *err) VLK_MUST_USE;

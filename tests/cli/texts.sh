@@ -92,6 +92,36 @@ sed 's/, "step": [0-9]*//' e3 >e3.sorted
 same "a broken KEY.json: clip-embed and clip-rank" e1 e2
 same "a broken KEY.json: clip-embed and itc-train" e1 e3.sorted
 
+# JSON as Python writes it: what nobody asks for does not cost the sample
+mkdir py
+for i in 1 2 3; do cp set/000$i.png set/000$i.txt py; done
+printf '{"captions": ["more"], "similarity": NaN, "punsafe": -Infinity, "\\ud800": "\\udfff"}' >py/0001.json
+run 0 "$embed" -m "$tiny/model" --pairs --captions py
+is "NaN and lone surrogates in other members" "$(lines out)" 4
+printf '{"captions": ["half \\ud800"]}' >py/0002.json
+printf '{"captions": NaN}' >py/0003.json
+run 1 "$embed" -m "$tiny/model" --pairs --captions py
+has "a caption with a lone surrogate" err 'captions[0] is not a string: found a string with half a character (\ud800)'
+has "NaN as captions" err 'captions is not a list: found NaN'
+{
+    printf '{"image":"set/0001.png","caption":"x","punsafe":NaN}\n{"image":"set/0002.png","caption":"\\ud800"}\n'
+    printf '{"image":"set/0003.png","caption":"y","s":"\\ud800"}\n'
+} >py.jsonl
+run 1 "$embed" -m "$tiny/model" --pairs py.jsonl
+is "a list as Python writes it" "$(lines out)" 2
+has "its bad row" err 'py.jsonl: line 2: the caption is neither a string nor a list of strings: found a string with half'
+
+# memory of JSON is limited before it is parsed
+{
+    printf '{"captions": ["more"], "x": ['
+    awk 'BEGIN { for (i = 0; i < 300000; i++) printf "{}," }'
+    printf '{}]}'
+} >py/0002.json
+rm py/0003.json
+run 1 "$embed" -m "$tiny/model" --pairs --captions py
+has "too many values" err 'KEY.json: line 1: expected JSON of at most 200000 values, found more'
+is "the other samples" "$(lines out)" 3
+
 # texts by themselves are rows: every line is one, an empty one too
 printf 'a\n\n  \nb\n' >lines.txt
 run 0 "$embed" -m "$tiny/model" --text lines.txt

@@ -11,10 +11,31 @@ static vlk_json *parse(const char *s)
 
 static void test_refused(void)
 {
-    static const char *const bad[] = {"",        " ",         "{",          "{\"a\":1,\"a\":2}",  "{\"a\":1} x",
-                                      "[1,]",    "{\"a\" 1}", "[NaN]",      "[Infinity]",         "[01]",
-                                      "[+1]",    "['a']",     "[\"\xff\"]", "[\"\xed\xa0\x80\"]", "[\"\\ud800\"]",
-                                      "[1e999]", "\"\\x41\"", "[\"a\nb\"]", "\xef\xbb\xbf"};
+    static const char *const bad[] = {"",
+                                      " ",
+                                      "{",
+                                      "{\"a\":1,\"a\":2}",
+                                      "{\"a\":1} x",
+                                      "[1,]",
+                                      "{\"a\" 1}",
+                                      "[nan]",
+                                      "[+Infinity]",
+                                      "[01]",
+                                      "[+1]",
+                                      "['a']",
+                                      "[\"\xff\"]",
+                                      "[\"\xed\xa0\x80\"]",
+                                      "[NaN 1]",
+                                      "[1e999]",
+                                      "\"\\x41\"",
+                                      "[\"a\nb\"]",
+                                      "\xef\xbb\xbf",
+                                      "{NaN:1}",
+                                      "[NaN1]",
+                                      "[- NaN]",
+                                      "[\"\\ud8\"]",
+                                      "[-NaN]",
+                                      "{NaN\n:1}"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         vlk_err err = {0};
         vlk_json *j = vlk_json_parse(bad[i], strlen(bad[i]), "some.json", &err);
@@ -25,6 +46,97 @@ static void test_refused(void)
     vlk_err err = {0};
     CHECK(!vlk_json_parse("{\n\n\"a\":}", 9, "x.json", &err) && strstr(err.msg, "line 3"), "line: %s", err.msg);
     CHECK(!vlk_json_load("tests/data/no-such.json", &err) && err.code == VLK_EIO, "missing file: %s", err.msg);
+}
+
+/* What Python's json module writes and reads: only who asks for such a value gets none. */
+static void test_python(void)
+{
+    static const char text[] =
+        "{\"a\": NaN, \"b\": [Infinity,-Infinity], \"c\": \"x\\ud800\", \"\\uDFFF\": \"\\\\ud800\", "
+        "\"d\": \"\\ud83d\\ude00 \\ude00\\ud83d\", \"e\": \"NaN\", \"f\": \"\\ud83d\\ude00\"}";
+    vlk_err err = {0};
+    CHECK(!vlk_json_parse_as(text, sizeof text - 1, VLK_JSON_HEADER, "header", &err), "a header has none of these");
+    vlk_json *j = parse(text);
+    CHECK(vlk_json_len(j) == 7, "a document with what Python writes");
+    static const struct {
+        const char *key, *words;
+        vlk_json_kind kind;
+    } t[] = {{"a", "NaN", VLK_JSON_REAL},
+             {"c", "a string with half a character (\\ud800)", VLK_JSON_STRING},
+             {"d", "a string with half a character (\\ude00)", VLK_JSON_STRING}};
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        char words[80];
+        double d = 0;
+        int64_t whole = 0;
+        size_t n = 1;
+        const vlk_json *v = vlk_json_get(j, t[i].key);
+        CHECK(vlk_json_type(v) == t[i].kind && !vlk_json_str(v, &n) && n == 0, "%s is no text", t[i].key);
+        CHECK(vlk_json_num(v, &d, "x", &err) == -1 && strstr(err.msg, t[i].words), "%s: %s", t[i].key, err.msg);
+        CHECK(vlk_json_int(v, 0, 9, &whole, "x", &err) == -1 && strstr(err.msg, t[i].words), "%s", err.msg);
+        CHECK_STR(vlk_json_describe(v, words, sizeof words), t[i].words, "in words");
+    }
+    char words[80];
+    CHECK_STR(vlk_json_describe(vlk_json_at(vlk_json_get(j, "b"), 1), words, sizeof words), "-Infinity", "in words");
+    CHECK_STR(vlk_json_str(vlk_json_get(j, "e"), NULL), "NaN", "a text that looks like a number");
+    CHECK_STR(vlk_json_str(vlk_json_get(j, "f"), NULL), "\xf0\x9f\x98\x80", "a pair of surrogates");
+    vlk_json_free(j);
+    j = parse("{\"a\": \"\xf4\x8f\xbf\xbf\", \"b\": \"\\\\ud800\"}"); /* a noncharacter, an escaped backslash */
+    CHECK_STR(vlk_json_str(vlk_json_get(j, "a"), NULL), "\xf4\x8f\xbf\xbf", "a noncharacter is text");
+    CHECK_STR(vlk_json_str(vlk_json_get(j, "b"), NULL), "\\ud800", "an escaped backslash");
+    vlk_json_free(j);
+    CHECK(!vlk_json_parse("[NaN,\n\"\\ud800\",\n}", 17, "x.json", &err) && strstr(err.msg, "line 3"), "%s", err.msg);
+}
+
+static size_t put(char *to, const char *s)
+{
+    const size_t n = strlen(s);
+    memcpy(to, s, n);
+    return n;
+}
+
+/* "[1,1,...]" or the like: n values in all. */
+static size_t fill(char *s, const char *begin, const char *item, size_t n, const char *end)
+{
+    char *p = s + put(s, begin);
+    for (size_t i = 0; i < n; i++)
+        p += put(p, item);
+    p -= n > 0; /* the last comma */
+    return (size_t)(p - s) + put(p, end);
+}
+
+static void test_limits(void)
+{
+    static const struct {
+        const char *begin, *item, *end;
+        size_t each, around; /* values of an item, values of the rest */
+    } t[] = {{"[", "{},", "]", 1, 1},
+             {"[", "[7],", "]", 2, 1},
+             {"[", "\"\",", "]", 1, 1},
+             {"{\"a\": [", "{\"b\":1},", "]}", 2, 2}};
+    char *s = malloc((size_t)17 << 20);
+    tap_must(s != NULL, "memory", "");
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        for (size_t over = 0; over < 2; over++) {
+            vlk_err err = {0};
+            const size_t n = (200000 - t[i].around) / t[i].each + over;
+            const size_t size = fill(s, t[i].begin, t[i].item, n, t[i].end);
+            vlk_json *j = vlk_json_parse_as(s, size, VLK_JSON_SAMPLE, "x.json", &err);
+            CHECK((j != NULL) == !over, "%zu of %s: %s", n, t[i].item, err.msg);
+            CHECK(j || (err.code == VLK_ELIMIT && strstr(err.msg, "at most 200000 values")), "%s", err.msg);
+            vlk_json_free(j);
+            j = vlk_json_parse(s, size, "x.json", &err);
+            CHECK(j != NULL, "a file may have more: %s", err.msg);
+            vlk_json_free(j);
+        }
+    }
+    memset(s, ' ', (size_t)17 << 20);
+    s[0] = '7';
+    vlk_err err = {0};
+    vlk_json *j = vlk_json_parse(s, (size_t)16 << 20, "x.json", &err);
+    CHECK(j != NULL, "16 MiB: %s", err.msg);
+    vlk_json_free(j);
+    CHECK(!vlk_json_parse(s, ((size_t)16 << 20) + 1, "x.json", &err) && err.code == VLK_ELIMIT, "more: %s", err.msg);
+    free(s);
 }
 
 static void test_depth(void)
@@ -147,6 +259,8 @@ static void test_quote(void)
 int main(void)
 {
     test_refused();
+    test_python();
+    test_limits();
     test_depth();
     test_numbers();
     test_walk();

@@ -132,6 +132,20 @@ static void json(void)
          "\\\\udce9\"}\n{\"image\":\"\\udc80\\udcff\"}\n{\"image\":\"\\ud83c\\udce9\\udce9\"}\n",
          "1 caf\xe9.png [x]!3 \xf0\x9f\x82\xbf \\udce9 []4 \x80\xff []5 \xf0\x9f\x83\xa9\xe9 []", 0},
         {"x.jsonl", "{\"image\":\"\\udc7f\"}\n{\"image\":\"\\ud800\"}\n", "!!", 0},
+        /* what Python writes, in members that nobody asks for, and in those that are read */
+        {"x.jsonl",
+         "{\"image\":\"a\",\"caption\":\"x\",\"punsafe\":NaN,\"s\":[-Infinity],\"t\":\"\\ud800\",\"\\udbff\":Infinity}"
+         "\n"
+         "{\"image\":\"b\",\"caption\":\"\\ud800\"}\n{\"image\":NaN}\n{\"image\":\"c\",\"caption\":NaN}\n"
+         "{\"image\":\"d\",\"caption\":[\"y\",\"\\ud800\"]}\n{\"image\":\"e\",\"caption\":\"NaN\",\"x\":NaN}\n",
+         "1 a [x]!!!!6 e [NaN]", 0},
+        {"x.json",
+         "[{\"image\":\"a\",\"caption\":\"x\",\"n\":NaN},\n{\"image\":\"b\",\"n\":-Infinity,\"t\":\"\\udfff\"}]",
+         "1 a [x]2 b []", 0},
+        {"x.json",
+         "{\"info\":NaN,\"images\":[{\"id\":1,\"file_name\":\"a\",\"score\":NaN},{\"id\":NaN,\"file_name\":\"b\"}],"
+         "\"annotations\":[{\"image_id\":1,\"caption\":\"x\",\"area\":Infinity}]}",
+         "!1 a [x]", 0},
         {"standard input", "[{\"image\":\"a.png\"}]", "1 a.png []", 0},
         {"standard input", "{\"image\":\"a.png\"}\n", "1 a.png []", 0},
     };
@@ -261,6 +275,24 @@ static void bad_names(void)
                     "x.json:images:1 x.json:annotations:1 x.json:annotations:2 ", "annotations 2 (line 1): ");
 }
 
+/* An element that is longer than the limit is a bad row, and the list goes on after it. */
+static void too_long(void)
+{
+    const size_t n = (size_t)17 << 20;
+    char *x = malloc(n);
+    vlk_buf b = {0}, text = {0};
+    memset(x, 'x', n);
+    CHECK(vlk_buf_adds(&text, "[{\"image\":\"a\"},\n{\"image\":\"b\",\"x\":\"", &err) == 0 &&
+              vlk_buf_add(&text, x, n, &err) == 0 && vlk_buf_adds(&text, "\"},\n{\"image\":\"c\"}]", &err) == 0,
+          "%s", err.msg);
+    CHECK(rows("x.json", VLK_LIST_AUTO, text.data, text.len, &b) == 0, "%s", err.msg);
+    CHECK_STR(b.data, "1 a []!3 c []", "around a long element");
+    CHECK(strstr(bad_row, "line 2") && strstr(bad_row, "16777216"), "%s", bad_row);
+    vlk_buf_clear(&b);
+    vlk_buf_clear(&text);
+    free(x);
+}
+
 /* Cut anywhere, flipped anywhere: rows, bad rows or an error, never a crash. */
 static void damaged(void)
 {
@@ -301,6 +333,7 @@ int main(void)
     coco();
     kinds_and_limits();
     bad_names();
+    too_long();
     damaged();
     return tap_end();
 }

@@ -89,6 +89,7 @@ static int put_json(vlk_buf *out, const vlk_json *j, const edits *e, const char 
     double x = 0;
     int b = 0;
     size_t n = 0;
+    char found[80];
     const char *s;
     switch (vlk_json_type(j)) {
     case VLK_JSON_NULL:
@@ -101,7 +102,9 @@ static int put_json(vlk_buf *out, const vlk_json *j, const edits *e, const char 
     case VLK_JSON_REAL:
         return vlk_json_num(j, &x, in, err) || put_real(out, x, err) ? -1 : 0;
     case VLK_JSON_STRING:
-        s = vlk_json_str(j, &n);
+        if (!(s = vlk_json_str(j, &n)))
+            return vlk_fail(err, VLK_EFORMAT, "%s: expected a string, found %s", in,
+                            vlk_json_describe(j, found, sizeof found));
         return vlk_json_quote(out, s, n, err);
     case VLK_JSON_ARRAY:
         return put_array(out, j, e, depth, err);
