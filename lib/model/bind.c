@@ -10,35 +10,34 @@
 
 struct vlk_binder {
     vlk_model *m;
-    unsigned char *used; /* by index of the tensor */
-    const vlk_tensor *first;
-    vlk_sizes sizes; /* where we are */
+    unsigned char *used[VLK_MODEL_SOURCES_MAX]; /* by source, and by index of its tensor */
+    vlk_sizes sizes;                            /* where we are */
     vlk_err *err;
 };
 
-static const char *file_of(const vlk_model *m)
+static void mark_used(vlk_binder *b, const vlk_model_source *from, const vlk_tensor *t)
 {
-    return m->weights ? vlk_weights_path(m->weights) : "a new model";
+    b->used[from - b->m->source][t - vlk_weights_at(from->weights, 0)] = 1;
 }
 
-static const vlk_tensor *find(vlk_binder *b, const char *name, const char *letters)
+static const vlk_tensor *find(vlk_binder *b, const vlk_model_source *from, const char *name, const char *letters)
 {
     size_t dim[VLK_MAX_RANK];
     const int rank = vlk_shape_of(&b->sizes, letters, dim);
     char want[128], got[128];
-    const vlk_tensor *t = vlk_weights_find(b->m->weights, name);
+    const vlk_tensor *t = vlk_weights_find(from->weights, name);
     vlk_shape_text(dim, rank, want, sizeof want);
     if (!t) {
-        vlk_fail(b->err, VLK_EMODEL, "%s: tensor %s is missing (expected %s)", file_of(b->m), name, want);
+        vlk_fail(b->err, VLK_EMODEL, "%s: tensor %s is missing (expected %s)", vlk_source_name(from), name, want);
         return NULL;
     }
     if (t->rank != rank || memcmp(t->dim, dim, (size_t)rank * sizeof *dim) != 0) {
-        vlk_fail(b->err, VLK_EMODEL, "%s: %s: expected shape %s, found %s", file_of(b->m), name, want,
+        vlk_fail(b->err, VLK_EMODEL, "%s: %s: expected shape %s, found %s", vlk_source_name(from), name, want,
                  vlk_shape_text(t->dim, t->rank, got, sizeof got));
         return NULL;
     }
     if (t->dtype != VLK_F32 && t->dtype != VLK_F16 && t->dtype != VLK_BF16) {
-        vlk_fail(b->err, VLK_EMODEL, "%s: %s: expected type F32, F16 or BF16, found %s", file_of(b->m), name,
+        vlk_fail(b->err, VLK_EMODEL, "%s: %s: expected type F32, F16 or BF16, found %s", vlk_source_name(from), name,
                  vlk_dtype_name(t->dtype));
         return NULL;
     }
@@ -82,19 +81,19 @@ static int note(vlk_binder *b, const vlk_bound *what)
 }
 
 /* A counter of batch norm: a file may lack it. */
-static int bind_counter(vlk_binder *b, const char *name, int64_t *value)
+static int bind_counter(vlk_binder *b, const vlk_model_source *from, const char *name, int64_t *value)
 {
     vlk_model *m = b->m;
-    const vlk_tensor *t = m->weights ? vlk_weights_find(m->weights, name) : NULL;
+    const vlk_tensor *t = from->weights ? vlk_weights_find(from->weights, name) : NULL;
     char got[128], *copy;
     const size_t len = strlen(name) + 1;
     *value = 0;
     if (t && (t->dtype != VLK_I64 || vlk_tensor_count(t) != 1))
-        return vlk_fail(b->err, VLK_EMODEL, "%s: %s: expected a scalar I64, found %s of %s", file_of(m), name,
-                        vlk_shape_text(t->dim, t->rank, got, sizeof got), vlk_dtype_name(t->dtype));
+        return vlk_fail(b->err, VLK_EMODEL, "%s: %s: expected a scalar I64, found %s of %s", vlk_source_name(from),
+                        name, vlk_shape_text(t->dim, t->rank, got, sizeof got), vlk_dtype_name(t->dtype));
     if (t) {
         memcpy(value, t->data, sizeof *value);
-        b->used[t - b->first] = 1;
+        mark_used(b, from, t);
     }
     if (vlk_grow(&m->counter, &m->cap_counter, m->ncounter + 1, sizeof *m->counter, b->err) ||
         !(copy = vlk_arena_alloc(m->arena, len, b->err)))
@@ -106,24 +105,25 @@ static int bind_counter(vlk_binder *b, const char *name, int64_t *value)
 static int bind_field(vlk_binder *b, vlk_bound *what, void *params, void *state)
 {
     const vlk_field *field = what->field;
+    const vlk_model_source *from = what->part->source;
     const vlk_part_names *names = what->part->names;
     const vlk_spelling *s = vlk_spelling_of(names->style, what->table, field, b->sizes.has);
     char name[256];
     if (!s)
         return vlk_fail(b->err, VLK_EUNSUPPORTED,
-                        "%s: the config asks for %s, which this kind of checkpoint does not have", file_of(b->m),
-                        field->ours);
+                        "%s: the config asks for %s, which this kind of checkpoint does not have",
+                        vlk_source_name(from), field->ours);
     vlk_spell(name, sizeof name, names->prefix, s->name, what->layer, what->stage);
     if (field->kind == VLK_COUNTER)
-        return bind_counter(b, name, (int64_t *)(void *)((char *)state + field->at));
+        return bind_counter(b, from, name, (int64_t *)(void *)((char *)state + field->at));
     what->p = (vlk_param *)(void *)((char *)params + field->at);
-    if (!b->m->weights)
+    if (!from->weights)
         return fresh(b, what->p, field, s) ? -1 : note(b, what);
-    what->tensor = find(b, name, s->shape);
-    if (!what->tensor || vlk_view(&what->p->w, what->tensor, field->kind, b->m->weights, b->m->arena, b->err))
+    what->tensor = find(b, from, name, s->shape);
+    if (!what->tensor || vlk_view(&what->p->w, what->tensor, field->kind, from->weights, b->m->arena, b->err))
         return -1;
     vlk_view_form(&what->p->w, field->kind, s->form);
-    b->used[what->tensor - b->first] = 1;
+    mark_used(b, from, what->tensor);
     return note(b, what);
 }
 
@@ -154,37 +154,44 @@ void *vlk_bind_alloc(vlk_binder *b, size_t n, size_t size)
 /* ---- scalars, leftovers ----------------------------------------------------------------------- */
 
 /* Reads the scalar `name` (stored with shape [] or [1]) into *out. */
-static int scalar(vlk_binder *b, const char *name, float *out)
+static int scalar(vlk_binder *b, const vlk_model_source *from, const char *name, float *out)
 {
     char got[128];
-    const vlk_tensor *t = vlk_weights_find(b->m->weights, name);
+    const char *path = vlk_source_name(from);
+    const vlk_tensor *t = vlk_weights_find(from->weights, name);
     if (!t)
-        return vlk_fail(b->err, VLK_EMODEL, "%s: tensor %s is missing (expected a scalar)", file_of(b->m), name);
+        return vlk_fail(b->err, VLK_EMODEL, "%s: tensor %s is missing (expected a scalar)", path, name);
     if (t->rank > 1 || (t->rank == 1 && t->dim[0] != 1))
-        return vlk_fail(b->err, VLK_EMODEL, "%s: %s: expected shape [] or [1], found %s", file_of(b->m), name,
+        return vlk_fail(b->err, VLK_EMODEL, "%s: %s: expected shape [] or [1], found %s", path, name,
                         vlk_shape_text(t->dim, t->rank, got, sizeof got));
     if (t->dtype != VLK_F32 && t->dtype != VLK_F16 && t->dtype != VLK_BF16)
-        return vlk_fail(b->err, VLK_EMODEL, "%s: %s: expected type F32, F16 or BF16, found %s", file_of(b->m), name,
+        return vlk_fail(b->err, VLK_EMODEL, "%s: %s: expected type F32, F16 or BF16, found %s", path, name,
                         vlk_dtype_name(t->dtype));
     vlk_to_f32(out, t->data, t->dtype, 1);
     if (!vlk_all_finite(out, 1))
-        return vlk_fail(b->err, VLK_EVALUE, "%s: %s is not finite", file_of(b->m), name);
-    b->used[t - b->first] = 1;
+        return vlk_fail(b->err, VLK_EVALUE, "%s: %s is not finite", path, name);
+    mark_used(b, from, t);
     return 0;
 }
 
+/* They belong to no part: they are in the source that was opened. */
 static int bind_scalars(vlk_binder *b)
 {
     vlk_model *m = b->m;
-    const vlk_dialect *d = m->dialect;
-    if (scalar(b, d->scale, &m->scalar[0]))
+    const vlk_model_source *from = m->source;
+    const vlk_dialect *d = from->dialect;
+    if (!from->weights) {
+        m->scalar[0] = 2.6592600f; /* ln(1/0.07) */
+        return 0;
+    }
+    if (scalar(b, from, d->scale, &m->scalar[0]))
         return -1;
     if (!m->info.has_logit_bias)
         return 0;
     /* open_clip starts a missing bias at zero; Hugging Face's models always have theirs */
-    if (d->layout != VLK_LAYOUT_HF && !vlk_weights_find(m->weights, d->bias))
+    if (d->layout != VLK_LAYOUT_HF && !vlk_weights_find(from->weights, d->bias))
         return 0;
-    return scalar(b, d->bias, &m->scalar[1]);
+    return scalar(b, from, d->bias, &m->scalar[1]);
 }
 
 static int means_nothing(const vlk_dialect *d, const vlk_tensor *t)
@@ -195,47 +202,61 @@ static int means_nothing(const vlk_dialect *d, const vlk_tensor *t)
     return 0;
 }
 
-static int refuse_leftovers(vlk_binder *b)
+static int refuse_leftovers(vlk_binder *b, const vlk_model_source *from)
 {
     char got[128];
-    for (size_t i = 0; i < vlk_weights_count(b->m->weights); i++) {
-        const vlk_tensor *t = vlk_weights_at(b->m->weights, i);
-        if (!b->used[i] && !means_nothing(b->m->dialect, t))
+    const size_t n = from->weights ? vlk_weights_count(from->weights) : 0;
+    for (size_t i = 0; i < n; i++) {
+        const vlk_tensor *t = vlk_weights_at(from->weights, i);
+        if (!b->used[from - b->m->source][i] && !means_nothing(from->dialect, t))
             return vlk_fail(b->err, VLK_EMODEL, "%s: unexpected tensor %s %s: the config has no place for it",
-                            file_of(b->m), t->name, vlk_shape_text(t->dim, t->rank, got, sizeof got));
+                            vlk_source_name(from), t->name, vlk_shape_text(t->dim, t->rank, got, sizeof got));
     }
     return 0;
 }
 
-/* Parts, from weights or for a new model. */
-static int bind_parts(vlk_binder *b)
+/* ---- the model --------------------------------------------------------------------------------- */
+
+static int bind_part(vlk_binder *b, vlk_part *p)
+{
+    if (!(p->names = vlk_names_of(p->source->dialect, p->name)))
+        return vlk_fail(b->err, VLK_EUNSUPPORTED, "%s: this kind of checkpoint has no %s part",
+                        vlk_source_name(p->source), p->name);
+    return p->kind->bind(b, p);
+}
+
+/* None of a source's tensors is used yet. */
+static int start(vlk_binder *b, size_t source)
+{
+    const vlk_weights *w = b->m->source[source].weights;
+    const size_t n = w ? vlk_weights_count(w) : 0;
+    if (w && n == 0)
+        return vlk_fail(b->err, VLK_EMODEL, "%s: no tensors", vlk_weights_path(w));
+    return !w || (b->used[source] = vlk_calloc(n, 1, b->err)) ? 0 : -1;
+}
+
+static int bind_all(vlk_binder *b)
 {
     vlk_model *m = b->m;
-    for (size_t i = 0; i < m->parts; i++) {
-        vlk_part *p = &m->part[i];
-        if (!(p->names = vlk_names_of(m->dialect, p->name)))
-            return vlk_fail(b->err, VLK_EUNSUPPORTED, "%s: this kind of checkpoint has no %s part", file_of(m),
-                            p->name);
-        if (p->kind->bind(b, p))
+    for (size_t i = 0; i < m->sources; i++)
+        if (start(b, i))
             return -1;
-    }
+    for (size_t i = 0; i < m->parts; i++)
+        if (bind_part(b, &m->part[i]))
+            return -1;
+    if (bind_scalars(b))
+        return -1;
+    for (size_t i = 0; i < m->sources; i++)
+        if (refuse_leftovers(b, &m->source[i]))
+            return -1;
     return 0;
 }
 
 int vlk_bind(vlk_model *m, vlk_err *err)
 {
     vlk_binder b = {.m = m, .err = err};
-    if (!m->weights) {
-        m->scalar[0] = 2.6592600f; /* ln(1/0.07) */
-        return bind_parts(&b);
-    }
-    const size_t n = vlk_weights_count(m->weights);
-    if (n == 0)
-        return vlk_fail(err, VLK_EMODEL, "%s: no tensors", vlk_weights_path(m->weights));
-    if (!(b.used = vlk_calloc(n, 1, err)))
-        return -1;
-    b.first = vlk_weights_at(m->weights, 0);
-    const int rc = bind_parts(&b) || bind_scalars(&b) || refuse_leftovers(&b) ? -1 : 0;
-    free(b.used);
+    const int rc = bind_all(&b);
+    for (size_t i = 0; i < m->sources; i++)
+        free(b.used[i]);
     return rc;
 }

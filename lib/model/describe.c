@@ -42,6 +42,21 @@ static int add_part(vlk_buf *out, const vlk_part_info *p, vlk_err *err)
         p->bytes);
 }
 
+/* Of a model from several places: where these are, and what. */
+static int add_sources(vlk_buf *out, const vlk_model *m, vlk_err *err)
+{
+    if (vlk_buf_adds(out, "  \"sources\": [", err))
+        return -1;
+    for (size_t i = 0; i < m->sources; i++) {
+        const char *path = m->source[i].place.weights ? m->source[i].place.weights : "";
+        if (vlk_buf_adds(out, i ? ", {\"path\": " : "{\"path\": ", err) ||
+            vlk_json_quote(out, path, strlen(path), err) ||
+            vlk_buf_addf(out, err, ", \"id\": \"%s\"}", m->source[i].id))
+            return -1;
+    }
+    return vlk_buf_adds(out, "],\n", err);
+}
+
 int vlk_model_json(const vlk_model *m, vlk_buf *out, vlk_err *err)
 {
     const vlk_model_info *i = &m->info;
@@ -57,6 +72,8 @@ int vlk_model_json(const vlk_model *m, vlk_buf *out, vlk_err *err)
         vlk_buf_addf(out, err, "  \"logit_scale\": %.9g,\n", (double)i->logit_scale))
         return -1;
     if (i->has_logit_bias && vlk_buf_addf(out, err, "  \"logit_bias\": %.9g,\n", (double)i->logit_bias))
+        return -1;
+    if (m->sources > 1 && add_sources(out, m, err))
         return -1;
     for (size_t k = 0; k < i->parts; k++)
         if (add_part(out, &i->part[k], err))

@@ -34,13 +34,14 @@ static int pause_recording(const vlk_model *m, vlk_tape *t, const vlk_part *part
 }
 
 /* One piece, from the tape to out. */
-static int copy_out(const vlk_model *m, vlk_tape *t, vlk_var *x, float *out, vlk_norm norm, vlk_err *err)
+static int copy_out(const vlk_part *part, vlk_tape *t, vlk_var *x, float *out, vlk_norm norm, vlk_err *err)
 {
     if (norm == VLK_UNIT)
         x = vlk_l2_normalize(t, x);
     if (vlk_tape_failed(t, err)) /* a weight that is not finite is named by its first product */
-        return err && err->code == VLK_EVALUE && m->weights ? vlk_err_prefix(err, "%s", vlk_weights_path(m->weights))
-                                                            : -1;
+        return err && err->code == VLK_EVALUE && part->source->weights
+                   ? vlk_err_prefix(err, "%s", vlk_source_name(part->source))
+                   : -1;
     memcpy(out, x->data, x->rows * x->cols * sizeof *out);
     return 0;
 }
@@ -94,7 +95,7 @@ int vlk_model_encode_images(vlk_model *m, const vlk_pass *p, float *out, const v
     for (size_t at = 0; at < b; at += piece) {
         const vlk_mark mark = vlk_tape_mark(t);
         now.b = b - at < piece ? b - at : piece;
-        const int rc = copy_out(m, t, see(m, p, part, &now), out + at * m->info.embed_dim, norm, err);
+        const int rc = copy_out(part, t, see(m, p, part, &now), out + at * m->info.embed_dim, norm, err);
         vlk_tape_reset(t, mark);
         if (rc)
             return -1;
@@ -205,7 +206,7 @@ int vlk_model_encode_texts(vlk_model *m, const vlk_pass *p, float *out, const vl
     for (size_t at = 0, n; at < texts->n; at += n) {
         const vlk_mark mark = vlk_tape_mark(t);
         vlk_var *x = read_texts(m, p, part, texts, at, vlk_tape_recording(t) ? SIZE_MAX : most, &n, err);
-        const int rc = n ? copy_out(m, t, x, out + at * m->info.embed_dim, norm, err) : -1;
+        const int rc = n ? copy_out(part, t, x, out + at * m->info.embed_dim, norm, err) : -1;
         vlk_tape_reset(t, mark);
         if (rc)
             return -1;
@@ -223,7 +224,7 @@ int vlk_model_text_states(vlk_model *m, const vlk_pass *p, float *out, const vlk
     const vlk_mark mark = vlk_tape_mark(t);
     const vlk_packed s = {texts->start, texts->n};
     const int rc =
-        copy_out(m, t, vlk_text_states(p, part->config, part->params, texts->id, &s, cache), out, VLK_RAW, err);
+        copy_out(part, t, vlk_text_states(p, part->config, part->params, texts->id, &s, cache), out, VLK_RAW, err);
     vlk_tape_reset(t, mark);
     return rc;
 }

@@ -62,10 +62,10 @@ int vlk_dual_parts(vlk_model *m, const vlk_dual_config *c, vlk_err *err)
     m->info.can = VLK_CAN_EMBED_IMAGE | VLK_CAN_EMBED_TEXT;
     m->info.embed_dim = c->embed;
     m->info.has_logit_bias = c->logit_bias;
-    if (c->has_resnet ? vlk_model_add_part(m, "vision", &vlk_kind_resnet, &c->resnet, err)
-                      : vlk_model_add_part(m, "vision", &vlk_kind_vit, &c->vit, err))
+    if (c->has_resnet ? vlk_model_add_part(m, m->source, "vision", &vlk_kind_resnet, &c->resnet, err)
+                      : vlk_model_add_part(m, m->source, "vision", &vlk_kind_vit, &c->vit, err))
         return -1;
-    return vlk_model_add_part(m, "text", &vlk_kind_text, &c->text, err);
+    return vlk_model_add_part(m, m->source, "text", &vlk_kind_text, &c->text, err);
 }
 
 int vlk_dual_hf(vlk_model *m, const vlk_dual_config *c, const vlk_found *f, vlk_err *err)
@@ -120,7 +120,7 @@ static int clip_configure(vlk_model *m, const vlk_found *f, vlk_err *err)
     vlk_dual_config c;
     if (f->arch) {
         (void)vlk_config_arch(&c, f->arch);
-        return vlk_buf_adds(&m->configs, f->arch, err) ? -1 : open_clip_parts(m, &c, NULL, f->arch, err);
+        return vlk_buf_adds(&m->source->configs, f->arch, err) ? -1 : open_clip_parts(m, &c, NULL, f->arch, err);
     }
     if (!f->config)
         return openai_parts(m, f->weights, err);

@@ -55,6 +55,8 @@ void vlk_model_draw(vlk_model *m, vlk_init init, uint64_t seed)
 {
     for (size_t i = 0; i < m->nbound; i++) {
         const vlk_bound *b = &m->bound[i];
+        if (b->part->source->weights)
+            continue;
         const struct draw d = draw_for(b, init);
         const uint64_t key[4] = {seed, 0, 0, vlk_random_for(VLK_RANDOM_INIT, i)};
         float *f = (float *)(uintptr_t)b->p->w.data;

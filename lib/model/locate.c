@@ -190,3 +190,13 @@ int vlk_locate(vlk_place *p, const char *name, const vlk_model_options *opt, vlk
         vlk_place_clear(p);
     return status;
 }
+
+int vlk_locate_below(vlk_place *p, const char *folder, const char *name, const vlk_model_options *opt, vlk_err *err)
+{
+    char *below = vlk_path_join(folder, name, err);
+    if (!below)
+        return -1;
+    const int rc = vlk_locate(p, is_folder(below) || vlk_is_file(below) ? below : name, opt, err);
+    free(below);
+    return rc;
+}

@@ -7,6 +7,38 @@
 #include "config_internal.h"
 #include "model.h"
 
+/* ---- where a model is (locate.c) -------------------------------------------------------------------------- */
+
+typedef struct vlk_place {
+    char *folder;         /* that holds the weights */
+    char *weights;        /* file or index */
+    char *hf, *open_clip; /* config.json, open_clip_config.json beside them, or NULL */
+} vlk_place;
+int vlk_locate(vlk_place *p, const char *name, const vlk_model_options *opt, vlk_err *err) VLK_MUST_USE;
+/* The same, but a file or folder of that name below `folder` comes first. */
+int vlk_locate_below(vlk_place *p, const char *folder, const char *name, const vlk_model_options *opt,
+                     vlk_err *err) VLK_MUST_USE;
+void vlk_place_clear(vlk_place *p);
+int vlk_is_file(const char *path);
+
+/* ---- sources (source.c) ------------------------------------------------------------------------------------ */
+
+/* Where parts come from: one set of weights files, and the configs that describe it. */
+typedef struct vlk_model_source {
+    vlk_weights *weights;       /* NULL: a new model, whose numbers are drawn */
+    const vlk_dialect *dialect; /* how its tensors are named */
+    vlk_place place;            /* all NULL: a new model */
+    vlk_buf configs;            /* the bytes of the config files, for the id */
+    char id[65];
+} vlk_model_source;
+/* For messages: the path of the weights. */
+const char *vlk_source_name(const vlk_model_source *s);
+/* Parses a config file and keeps its bytes for the id. */
+vlk_json *vlk_source_load_json(vlk_model_source *s, const char *path, vlk_err *err);
+/* Opens the weights at `name` (as -m takes it, or below the folder of the model) as one more source of the model. */
+vlk_model_source *vlk_model_add_source(vlk_model *m, const char *name, vlk_err *err);
+void vlk_source_close(vlk_model_source *s);
+
 /* ---- parts ------------------------------------------------------------------------------------------- */
 
 typedef struct vlk_part_kind vlk_part_kind;
@@ -17,8 +49,8 @@ typedef struct vlk_part {
     const void *config;          /* of its kind, in the model's arena, as all that follows */
     const void *stored;          /* the config of its checkpoint: another one where images have another size */
     void *params, *state;        /* state: what it counts in training; NULL: nothing */
-    const vlk_weights *weights;  /* the file that it comes from; NULL: a new model */
-    const vlk_part_names *names; /* how that file names its tensors */
+    vlk_model_source *source;    /* that it comes from */
+    const vlk_part_names *names; /* how that source names its tensors */
     int ready;
 } vlk_part;
 
@@ -98,17 +130,17 @@ int vlk_dual_hf(vlk_model *m, const vlk_dual_config *c, const vlk_found *f, vlk_
 
 /* ---- the model ---------------------------------------------------------------------------------------- */
 
-enum { VLK_MODEL_PARTS_MAX = 8 };
+enum { VLK_MODEL_PARTS_MAX = 8, VLK_MODEL_SOURCES_MAX = 4 };
 
 struct vlk_model {
     vlk_model_info info;
     const vlk_family *family;
-    const vlk_dialect *dialect; /* of its weights */
+    vlk_model_source source[VLK_MODEL_SOURCES_MAX]; /* the first is the one that was opened */
+    size_t sources;
     vlk_part part[VLK_MODEL_PARTS_MAX];
     vlk_part_info part_info[VLK_MODEL_PARTS_MAX];
     size_t parts;
     vlk_arena *arena; /* configs and parameters of the parts, widened vectors */
-    vlk_weights *weights;
     vlk_bound *bound;
     size_t nbound, cap_bound;
     vlk_counter_ref *counter;
@@ -116,7 +148,6 @@ struct vlk_model {
     vlk_tokenizer *tokenizer;
     const char *no_tokenizer; /* the one that its texts need, and that is not built in; or NULL */
     char *folder, *share;     /* where the tokenizer's files are looked for */
-    vlk_buf configs;          /* the bytes of the config files, for the id */
     float levels[3][256];     /* of a pixel to its value, by channel */
     int has_preprocess;
     size_t image_size; /* that its images shall have; 0: that of the checkpoint */
@@ -132,22 +163,20 @@ struct vlk_model {
 
 /* part.c: the part of that name, or NULL. */
 vlk_part *vlk_model_part(const vlk_model *m, const char *name);
-/* Adds a part with a copy of its config. */
-int vlk_model_add_part(vlk_model *m, const char *name, const vlk_part_kind *kind, const void *config,
-                       vlk_err *err) VLK_MUST_USE;
+/* Adds a part from one of the model's sources, with a copy of its config. */
+int vlk_model_add_part(vlk_model *m, vlk_model_source *from, const char *name, const vlk_part_kind *kind,
+                       const void *config, vlk_err *err) VLK_MUST_USE;
 /* The first part that sees images, or NULL. */
 vlk_part *vlk_model_image_part(const vlk_model *m);
 /* Side of the images that it takes, in pixels; 0: it takes none. */
 size_t vlk_model_image_side(const vlk_model *m);
 
 enum { VLK_MODEL_ARENA = 1 << 20 };
-/* open.c: parses a config file and keeps its bytes for the id. */
-vlk_json *vlk_model_load_json(vlk_model *m, const char *path, vlk_err *err);
-/* The preprocessing of a Hugging Face folder; a folder without it serves texts. */
+/* open.c: the preprocessing of a Hugging Face folder; a folder without it serves texts. */
 int vlk_model_load_preprocess(vlk_model *m, const char *folder, vlk_err *err) VLK_MUST_USE;
 /* Its sizes, and the values of pixels. */
 int vlk_model_check_preprocess(vlk_model *m, vlk_err *err) VLK_MUST_USE;
-/* Recognises and configures what was found, and finds the dialect of its weights. */
+/* Recognises and configures what was found, and finds the dialects of its sources. */
 int vlk_model_configure(vlk_model *m, const vlk_found *f, vlk_err *err) VLK_MUST_USE;
 vlk_layout vlk_layout_of_config(const vlk_json *config);
 /* describe.c: fills the info from parts. */
@@ -159,25 +188,15 @@ int vlk_model_merges(const vlk_model *m, char **path, vlk_err *err) VLK_MUST_USE
 /* config_open_clip_write.c, config_hf_write.c: the files of CLIP in these layouts. */
 int vlk_write_open_clip(const vlk_model *m, vlk_put_file *put, void *arg, vlk_err *err) VLK_MUST_USE;
 int vlk_write_hf(const vlk_model *m, vlk_put_file *put, void *arg, vlk_err *err) VLK_MUST_USE;
-/* init.c: draws all values of a model without weights. */
+/* init.c: draws all values of the parts whose source has no weights. */
 void vlk_model_draw(vlk_model *m, vlk_init init, uint64_t seed);
 /* resize.c: the position tables of parts whose images have another size than those of their checkpoint. */
 int vlk_model_resize(vlk_model *m, vlk_err *err) VLK_MUST_USE;
-/* bind.c: fills the parameters from the weights; every tensor of the file must be used or be known to mean nothing. */
+/* bind.c: fills the parameters from the sources; each of their tensors must be used or be known to mean nothing. */
 int vlk_bind(vlk_model *m, vlk_err *err) VLK_MUST_USE;
 /* ready.c: widens vectors and looks for values that are not finite, once for each part. */
 int vlk_part_ready(vlk_model *m, vlk_kernel *k, vlk_part *p, vlk_err *err) VLK_MUST_USE;
+/* id.c: the ids of the sources, and of the model. */
 int vlk_model_id(vlk_model *m, vlk_err *err) VLK_MUST_USE;
-
-/* ---- where a model is (locate.c) -------------------------------------------------------------------------- */
-
-typedef struct vlk_place {
-    char *folder;         /* that holds the weights */
-    char *weights;        /* file or index */
-    char *hf, *open_clip; /* config.json, open_clip_config.json beside them, or NULL */
-} vlk_place;
-int vlk_locate(vlk_place *p, const char *name, const vlk_model_options *opt, vlk_err *err) VLK_MUST_USE;
-void vlk_place_clear(vlk_place *p);
-int vlk_is_file(const char *path);
 
 #endif

@@ -35,7 +35,7 @@ static int find_merges_only(vlk_model *m, vlk_err *err)
  * folder. */
 static int configure(vlk_model *m, const char *config, vlk_err *err)
 {
-    vlk_json *j = vlk_model_load_json(m, config, err);
+    vlk_json *j = vlk_source_load_json(m->source, config, err);
     char *own = j ? vlk_path_folder(config, err) : NULL;
     vlk_found f = {.config = j, .path = config, .layout = vlk_layout_of_config(j)};
     int rc = -1, beside = own ? has_file(own, "preprocessor_config.json", err) : -1;
@@ -58,18 +58,14 @@ static int check_init(const vlk_model *m, const char *config, vlk_init init, vlk
 /* A model with its configs, and with their hash as its id: weights that are drawn have no bytes before. */
 static vlk_model *configured(const char *config, const char *folder, vlk_init init, vlk_err *err)
 {
-    vlk_sha256 s;
     vlk_model *m = vlk_calloc(1, sizeof *m, err);
     if (!m)
         return NULL;
+    m->sources = 1;
     m->want = VLK_CAN_EMBED_IMAGE | VLK_CAN_EMBED_TEXT;
     if (set_folder(m, config, folder, err) == 0 && (m->arena = vlk_arena_new(VLK_MODEL_ARENA, err)) &&
-        configure(m, config, err) == 0 && check_init(m, config, init, err) == 0) {
-        vlk_sha256_init(&s);
-        vlk_sha256_add(&s, m->configs.data, m->configs.len);
-        vlk_sha256_hex(&s, m->info.id);
+        configure(m, config, err) == 0 && check_init(m, config, init, err) == 0 && vlk_model_id(m, err) == 0)
         return m;
-    }
     vlk_model_close(m);
     return NULL;
 }

@@ -9,23 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONFIG_BYTES = 16 << 20 };
-
 static const char preprocessor[] = "preprocessor_config.json";
 
 /* ---- files ------------------------------------------------------------------------------------------ */
-
-vlk_json *vlk_model_load_json(vlk_model *m, const char *path, vlk_err *err)
-{
-    vlk_buf b = {0};
-    vlk_json *j = NULL;
-    if (vlk_read_file(&b, path, CONFIG_BYTES, err) == 0 && vlk_buf_add(&m->configs, b.data, b.len, err) == 0)
-        j = vlk_json_parse(b.data ? b.data : "", b.len, path, err);
-    if (!j && err)
-        err->code = err->code == VLK_EFORMAT ? VLK_EMODEL : err->code;
-    vlk_buf_clear(&b);
-    return j;
-}
 
 int vlk_model_load_preprocess(vlk_model *m, const char *folder, vlk_err *err)
 {
@@ -38,7 +24,7 @@ int vlk_model_load_preprocess(vlk_model *m, const char *folder, vlk_err *err)
         rc = m->want & VLK_CAN_EMBED_IMAGE
                  ? vlk_fail(err, VLK_EMODEL, "%s: missing: how images are to be prepared", path)
                  : 0;
-    } else if ((j = vlk_model_load_json(m, path, err)) &&
+    } else if ((j = vlk_source_load_json(m->source, path, err)) &&
                vlk_preprocess_from_hf(&m->info.preprocess, j, path, err) == 0) {
         m->has_preprocess = 1;
         rc = 0;
@@ -102,10 +88,11 @@ int vlk_model_configure(vlk_model *m, const vlk_found *f, vlk_err *err)
     if (m->family->configure(m, f, err))
         return -1;
     const vlk_layout layout = f->config ? f->layout : VLK_LAYOUT_OPEN_CLIP;
-    if (!(m->dialect = vlk_dialect_of(m->family, f->weights, layout)))
-        return vlk_fail(err, VLK_EMODEL, "%s: the weights of a %s model have no names in %s layout",
-                        f->weights ? vlk_weights_path(f->weights) : f->path, m->family->name,
-                        layout == VLK_LAYOUT_HF ? "Hugging Face's" : "open_clip's");
+    for (vlk_model_source *s = m->source; s < m->source + m->sources; s++)
+        if (!(s->dialect = vlk_dialect_of(m->family, s->weights, layout)))
+            return vlk_fail(err, VLK_EMODEL, "%s: the weights of a %s model have no names in %s layout",
+                            s->weights ? vlk_weights_path(s->weights) : f->path, m->family->name,
+                            layout == VLK_LAYOUT_HF ? "Hugging Face's" : "open_clip's");
     return 0;
 }
 
@@ -118,19 +105,21 @@ vlk_layout vlk_layout_of_config(const vlk_json *config)
 /* From a config file; what is beside it may say how images are prepared. */
 static int from_file(vlk_model *m, const char *path, vlk_err *err)
 {
-    vlk_json *j = vlk_model_load_json(m, path, err);
+    vlk_json *j = vlk_source_load_json(m->source, path, err);
     char *folder = j ? vlk_path_folder(path, err) : NULL;
     vlk_found f = {
-        .weights = m->weights, .config = j, .path = path, .layout = vlk_layout_of_config(j), .folder = folder};
+        .weights = m->source->weights, .config = j, .path = path, .layout = vlk_layout_of_config(j), .folder = folder};
     const int rc = folder ? vlk_model_configure(m, &f, err) : -1;
     free(folder);
     vlk_json_free(j);
     return rc;
 }
 
-static int configure(vlk_model *m, const vlk_place *p, const char *arch, vlk_err *err)
+static int configure(vlk_model *m, const char *arch, vlk_err *err)
 {
-    vlk_found f = {.weights = m->weights, .arch = arch};
+    const vlk_weights *weights = m->source->weights;
+    const vlk_place *p = &m->source->place;
+    vlk_found f = {.weights = weights, .arch = arch};
     if (arch && vlk_family_of(&f))
         return vlk_model_configure(m, &f, err);
     if (arch && vlk_is_file(arch))
@@ -138,27 +127,29 @@ static int configure(vlk_model *m, const vlk_place *p, const char *arch, vlk_err
     if (arch)
         return vlk_fail(err, VLK_EUSAGE, "--arch %s: neither an architecture that is known (ViT-B-32 ...) nor a file",
                         arch);
-    const int hf = vlk_layout_of_names(m->weights) == VLK_LAYOUT_HF;
+    const int hf = vlk_layout_of_names(weights) == VLK_LAYOUT_HF;
     const char *own = hf ? p->hf : p->open_clip, *other = hf ? p->open_clip : p->hf;
-    if (vlk_weights_container(m->weights) != VLK_TORCHSCRIPT && (own || other))
+    if (vlk_weights_container(weights) != VLK_TORCHSCRIPT && (own || other))
         return from_file(m, own ? own : other, err);
     return vlk_model_configure(m, &f, err);
 }
 
 /* ---- the model -------------------------------------------------------------------------------------- */
 
-static int open_at(vlk_model *m, vlk_place *p, const vlk_model_options *opt, vlk_err *err)
+static int open_at(vlk_model *m, const char *name, const vlk_model_options *opt, vlk_err *err)
 {
-    m->folder = p->folder;
-    p->folder = NULL;
-    if (!(m->arena = vlk_arena_new(VLK_MODEL_ARENA, err)) || !(m->weights = vlk_weights_open(p->weights, err)))
+    vlk_model_source *s = &m->source[m->sources++];
+    if ((opt->share && !(m->share = vlk_strndup(opt->share, strlen(opt->share), err))) ||
+        vlk_locate(&s->place, name, opt, err) ||
+        !(m->folder = vlk_strndup(s->place.folder, strlen(s->place.folder), err)) ||
+        !(m->arena = vlk_arena_new(VLK_MODEL_ARENA, err)) || !(s->weights = vlk_weights_open(s->place.weights, err)))
         return -1;
-    if (configure(m, p, opt->arch, err) || vlk_model_check_wants(m, opt->want, err) || vlk_bind(m, err) ||
+    if (configure(m, opt->arch, err) || vlk_model_check_wants(m, opt->want, err) || vlk_bind(m, err) ||
         vlk_model_resize(m, err))
         return -1;
     vlk_model_fill_info(m);
     if (!isfinite(m->info.logit_scale))
-        return vlk_fail(err, VLK_EVALUE, "%s: logit_scale: its exponential is not finite", p->weights);
+        return vlk_fail(err, VLK_EVALUE, "%s: logit_scale: its exponential is not finite", s->place.weights);
     return vlk_model_check_preprocess(m, err) ? -1 : vlk_model_id(m, err);
 }
 
@@ -166,19 +157,14 @@ vlk_model *vlk_model_open(const char *name, const vlk_model_options *options, vl
 {
     static const vlk_model_options none = {0};
     const vlk_model_options *opt = options ? options : &none;
-    vlk_place place = {0};
     vlk_model *m = vlk_calloc(1, sizeof *m, err);
     if (!m)
         return NULL;
     m->want = opt->want;
     m->image_size = opt->image_size;
-    int rc = name ? vlk_locate(&place, name, opt, err) : vlk_fail(err, VLK_EUSAGE, "no model is named");
-    if (rc == 0 && opt->share && !(m->share = vlk_strndup(opt->share, strlen(opt->share), err)))
-        rc = -1;
-    if (rc == 0)
-        rc = open_at(m, &place, opt, err);
-    vlk_place_clear(&place);
-    if (rc == 0)
+    if (!name)
+        vlk_fail(err, VLK_EUSAGE, "no model is named");
+    else if (open_at(m, name, opt, err) == 0)
         return m;
     vlk_model_close(m);
     return NULL;
@@ -193,10 +179,10 @@ void vlk_model_close(vlk_model *m)
     free(m->bound);
     free(m->counter);
     free(m->refs);
-    vlk_weights_close(m->weights);
+    for (size_t i = 0; i < m->sources; i++)
+        vlk_source_close(&m->source[i]);
     vlk_arena_free(m->arena);
     vlk_tokenizer_free(m->tokenizer);
-    vlk_buf_clear(&m->configs);
     free(m->folder);
     free(m->share);
     free(m);

@@ -36,12 +36,13 @@ static int set_side(vlk_model *m, vlk_part *p, size_t side, vlk_err *err)
     return 0;
 }
 
-int vlk_model_add_part(vlk_model *m, const char *name, const vlk_part_kind *kind, const void *config, vlk_err *err)
+int vlk_model_add_part(vlk_model *m, vlk_model_source *from, const char *name, const vlk_part_kind *kind,
+                       const void *config, vlk_err *err)
 {
     if (m->parts == VLK_MODEL_PARTS_MAX)
         return vlk_fail(err, VLK_ELIMIT, "%s: more than %d parts", m->folder, VLK_MODEL_PARTS_MAX);
     vlk_part *p = &m->part[m->parts];
-    *p = (vlk_part){.name = name, .kind = kind, .weights = m->weights};
+    *p = (vlk_part){.name = name, .kind = kind, .source = from};
     void *stored = zeroed(m, kind->config_bytes, err);
     p->params = stored ? zeroed(m, kind->params_bytes, err) : NULL;
     p->state = p->params && kind->state_bytes ? zeroed(m, kind->state_bytes, err) : NULL;

@@ -7,10 +7,10 @@
 #include <math.h>
 #include <stdint.h>
 
-static int not_finite(const vlk_model *m, const vlk_weight *w, size_t at, vlk_err *err)
+static int not_finite(const vlk_bound *b, size_t at, vlk_err *err)
 {
-    return vlk_fail(err, VLK_EVALUE, "%s: %s: element %zu is not finite (NaN or Inf)",
-                    m->weights ? vlk_weights_path(m->weights) : "a new model", w->name, at);
+    return vlk_fail(err, VLK_EVALUE, "%s: %s: element %zu is not finite (NaN or Inf)", vlk_source_name(b->part->source),
+                    b->p->w.name, at);
 }
 
 /* The values as floats. A copy where they are in a mapped file, even if they are floats there: they are small and
@@ -37,14 +37,14 @@ static int make_ready(vlk_model *m, vlk_kernel *k, const vlk_bound *b, vlk_err *
     if (b->field->kind == VLK_MATRIX)
         return 0;
     if (b->field->kind == VLK_EMBEDDING)
-        return vlk_weight_finite(k, &p->w, &at) ? 0 : not_finite(m, &p->w, at, err);
+        return vlk_weight_finite(k, &p->w, &at) ? 0 : not_finite(b, at, err);
     if (widen(m, p, err))
         return -1;
     if (vlk_all_finite(p->f32, n))
         return 0;
     while (isfinite(p->f32[at]))
         at++;
-    return not_finite(m, &p->w, at, err);
+    return not_finite(b, at, err);
 }
 
 int vlk_part_ready(vlk_model *m, vlk_kernel *k, vlk_part *p, vlk_err *err)
@@ -55,7 +55,7 @@ int vlk_part_ready(vlk_model *m, vlk_kernel *k, vlk_part *p, vlk_err *err)
         if (m->bound[i].part == p && make_ready(m, k, &m->bound[i], err))
             return -1;
     p->ready = 1;
-    if (p->weights)
-        vlk_weights_drop_pages(p->weights);
+    if (p->source->weights)
+        vlk_weights_drop_pages(p->source->weights);
     return 0;
 }

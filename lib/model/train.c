@@ -22,16 +22,29 @@ static const vlk_spelling *spelling_in(const vlk_model *m, const vlk_dialect *d,
     return names ? vlk_spelling_of(names->style, b->table, b->field, s->has) : NULL;
 }
 
-static int can_save(const vlk_model *m, vlk_layout layout, const char **missing)
+static int names_all(const vlk_model *m, const vlk_dialect *d, const char **missing)
 {
-    const vlk_dialect *d = m->dialect->layout == layout ? m->dialect : vlk_dialect_of(m->family, NULL, layout);
     vlk_sizes s;
     for (size_t i = 0; i < m->nbound; i++)
-        if (!d || !spelling_in(m, d, &m->bound[i], &s)) {
+        if (!spelling_in(m, d, &m->bound[i], &s)) {
             *missing = m->bound[i].field->ours;
             return 0;
         }
     return 1;
+}
+
+/* The dialect of a layout that has names for all parameters: that which the model came in, or another of the family.
+ * NULL: there is none. *missing: a parameter without a name. */
+static const vlk_dialect *dialect_to_save(const vlk_model *m, vlk_layout layout, const char **missing)
+{
+    const vlk_dialect *own = m->source->dialect, *d = m->family->dialect;
+    *missing = "its parameters";
+    if (own->layout == layout && names_all(m, own, missing))
+        return own;
+    for (size_t i = 0; i < m->family->dialects; i++)
+        if (d[i].layout == layout && names_all(m, &d[i], missing))
+            return &d[i];
+    return NULL;
 }
 
 /* ---- what is locked -------------------------------------------------------------------------------- */
@@ -212,14 +225,15 @@ static void become(vlk_model *m, vlk_layout layout)
 /* The layout of its checkpoints, and their dialect. */
 static int choose_layout(vlk_model *m, vlk_layout wanted, vlk_err *err)
 {
-    const char *missing = NULL;
-    const int hf =
-        wanted == VLK_LAYOUT_HF && can_save(m, VLK_LAYOUT_HF, &missing) && m->family->describes(m, VLK_LAYOUT_HF);
-    const vlk_layout layout = hf ? VLK_LAYOUT_HF : VLK_LAYOUT_OPEN_CLIP;
-    if (!can_save(m, layout, &missing))
+    const char *missing;
+    const vlk_dialect *hf = wanted == VLK_LAYOUT_HF ? dialect_to_save(m, VLK_LAYOUT_HF, &missing) : NULL;
+    const vlk_layout layout = hf && m->family->describes(m, VLK_LAYOUT_HF) ? VLK_LAYOUT_HF : VLK_LAYOUT_OPEN_CLIP;
+    if (m->sources > 1 && !m->family->write)
+        return vlk_fail(err, VLK_EUNSUPPORTED, "%s: a %s model from several places cannot be saved in one", m->folder,
+                        m->family->name);
+    if (!(m->saved = layout == VLK_LAYOUT_HF ? hf : dialect_to_save(m, layout, &missing)))
         return vlk_fail(err, VLK_EUNSUPPORTED, "%s: there is no name for %s in %s's layout", m->folder, missing,
-                        hf ? "Hugging Face" : "open_clip");
-    m->saved = m->dialect->layout == layout ? m->dialect : vlk_dialect_of(m->family, NULL, layout);
+                        layout == VLK_LAYOUT_HF ? "Hugging Face" : "open_clip");
     if (m->info.layout != layout)
         become(m, layout);
     return 0;

@@ -1,5 +1,7 @@
-/* toy.c - a family that the library does not have: what it takes to add one. Two towers, called eye and ear in its
- * files; a config of its own; names of its own, with query, key and value stacked and projections stored turned.
+/* toy.c - a family that the library does not have: what it takes to add one. Two towers, the eye and the ear; a config
+ * of its own; names of its own, with query, key and value stacked and projections stored turned. The ear may come from
+ * another place than the eye, which the config names ("ear": {"from": FOLDER}): there it has its config and weights to
+ * itself, and its tensors have no prefix.
  *
  *     a config reader      configure
  *     a spelling page      block, eye, ear
@@ -27,27 +29,59 @@ static void read_block(vlk_block_config *b, vlk_object *o)
     b->eps = 1e-5f;
 }
 
+static int add_eye(vlk_model *m, const vlk_json *config, const char *path, vlk_err *err)
+{
+    vlk_object o = {.base = config, .where = "eye", .err = err};
+    vlk_vit_config c = {.class_token = 1, .ln_pre = 1, .projection = 1, .pool = VLK_POOL_FIRST};
+    read_block(&c.block, &o);
+    c.layers = vlk_member_size(&o, "layers", 2, VLK_MAX_LAYERS);
+    c.image = vlk_member_size(&o, "side", 32, VLK_MAX_IMAGE);
+    c.patch = vlk_member_size(&o, "patch", 8, VLK_MAX_IMAGE);
+    if (o.failed || vlk_check_vit(&c, path, err))
+        return -1;
+    return vlk_model_add_part(m, m->source, "vision", &vlk_kind_vit, &c, err);
+}
+
+static int add_ear(vlk_model *m, vlk_model_source *from, const vlk_json *config, const char *path, vlk_err *err)
+{
+    vlk_object o = {.base = config, .where = "ear", .err = err};
+    vlk_text_config c = {.pool = VLK_POOL_LARGEST};
+    read_block(&c.block, &o);
+    c.block.causal = 1;
+    c.layers = vlk_member_size(&o, "layers", 2, VLK_MAX_LAYERS);
+    c.context = vlk_member_size(&o, "length", 24, VLK_MAX_WIDTH);
+    c.vocab = vlk_member_size(&o, "words", 634, VLK_MAX_VOCAB);
+    if (o.failed || vlk_check_text(&c, path, err))
+        return -1;
+    return vlk_model_add_part(m, from, "text", &vlk_kind_text, &c, err);
+}
+
+/* The ear from a place of its own. */
+static int add_ear_from(vlk_model *m, const char *name, vlk_err *err)
+{
+    vlk_model_source *s = vlk_model_add_source(m, name, err);
+    if (!s)
+        return -1;
+    if (!s->place.hf)
+        return vlk_fail(err, VLK_EMODEL, "%s: no config.json beside it", s->place.weights);
+    vlk_json *config = vlk_source_load_json(s, s->place.hf, err);
+    const int rc = config ? add_ear(m, s, config, s->place.hf, err) : -1;
+    vlk_json_free(config);
+    return rc;
+}
+
 static int configure(vlk_model *m, const vlk_found *f, vlk_err *err)
 {
-    vlk_object eye = {.base = vlk_json_get(f->config, "eye"), .where = "eye", .err = err};
-    vlk_object ear = {.base = vlk_json_get(f->config, "ear"), .where = "ear", .err = err};
     vlk_object top = {.base = f->config, .where = f->path, .err = err};
-    vlk_dual_config c = {.embed = vlk_member_size(&top, "space", 24, VLK_MAX_WIDTH)};
-    read_block(&c.vit.block, &eye);
-    c.vit.layers = vlk_member_size(&eye, "layers", 2, VLK_MAX_LAYERS);
-    c.vit.image = vlk_member_size(&eye, "side", 32, VLK_MAX_IMAGE);
-    c.vit.patch = vlk_member_size(&eye, "patch", 8, VLK_MAX_IMAGE);
-    c.vit.class_token = c.vit.ln_pre = c.vit.projection = 1;
-    c.vit.pool = VLK_POOL_FIRST;
-    read_block(&c.text.block, &ear);
-    c.text.block.causal = 1;
-    c.text.layers = vlk_member_size(&ear, "layers", 2, VLK_MAX_LAYERS);
-    c.text.context = vlk_member_size(&ear, "length", 24, VLK_MAX_WIDTH);
-    c.text.vocab = vlk_member_size(&ear, "words", 634, VLK_MAX_VOCAB);
-    c.text.pool = VLK_POOL_LARGEST;
-    if (eye.failed || ear.failed || top.failed || vlk_dual_check(&c, f->path, err))
+    const vlk_json *ear = vlk_json_get(f->config, "ear");
+    const char *from = vlk_json_str(vlk_json_get(ear, "from"), NULL);
+    m->info.layout = VLK_LAYOUT_HF;
+    m->info.can = VLK_CAN_EMBED_IMAGE | VLK_CAN_EMBED_TEXT;
+    m->info.embed_dim = vlk_member_size(&top, "space", 24, VLK_MAX_WIDTH);
+    if (top.failed || vlk_model_load_preprocess(m, f->folder, err) ||
+        add_eye(m, vlk_json_get(f->config, "eye"), f->path, err))
         return -1;
-    return vlk_dual_hf(m, &c, f, err);
+    return from ? add_ear_from(m, from, err) : add_ear(m, m->source, ear, f->path, err);
 }
 
 /* ---- the spelling page --------------------------------------------------------------------------------- */
@@ -95,13 +129,18 @@ static const vlk_style style = {.name = "toy",
                                          [VLK_FIELDS_VIT] = VLK_ROWS_OF(eye),
                                          [VLK_FIELDS_TEXT] = VLK_ROWS_OF(ear)}};
 static const vlk_part_names rows[] = {{"vision", "eye.", &style}, {"text", "ear.", &style}, {.part = NULL}};
+static const vlk_part_names ear_rows[] = {{"text", "", &style}, {.part = NULL}};
 static const vlk_ignored ignored[] = {{"*.momentum.*", 0}, {.pattern = NULL}};
 static const vlk_dialect dialects[] = {{.layout = VLK_LAYOUT_HF,
-                                        .mark = {"ear.words"},
+                                        .mark = {"eye.patches"},
                                         .row = rows,
                                         .ignored = ignored,
                                         .scale = "temperature",
-                                        .bias = "bias"}};
+                                        .bias = "bias"},
+                                       {.layout = VLK_LAYOUT_HF, /* of an ear by itself */
+                                        .mark = {"words"},
+                                        .row = ear_rows,
+                                        .ignored = ignored}};
 
 static int describes(const vlk_model *m, vlk_layout layout)
 {
@@ -112,7 +151,7 @@ static int describes(const vlk_model *m, vlk_layout layout)
 static const vlk_family toy = {.name = "toy",
                                .type = "toy",
                                .dialect = dialects,
-                               .dialects = 1,
+                               .dialects = sizeof dialects / sizeof dialects[0],
                                .recognise = recognise,
                                .configure = configure,
                                .describes = describes};

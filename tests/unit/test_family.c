@@ -137,41 +137,80 @@ static vlk_tensor renamed(const vlk_weights *w, const toy_name *n)
     return r;
 }
 
-static void make_model(void)
+/* Tensors of the toy whose names begin with `prefix`, which is cut off if the folder is the ear's own; and one more,
+ * `also`. `without` is left out; or NULL. */
+typedef struct toy_file {
+    const char *folder, *prefix[3], *cut, *also, *without;
+} toy_file;
+
+static int belongs(const toy_file *f, const char *name)
 {
-    static const char config[] = "{\"model_type\": \"toy\", \"space\": 24,\n"
-                                 " \"eye\": {\"side\": 32, \"patch\": 8, \"width\": 36, \"heads\": 3, \"layers\": 2, "
-                                 "\"hidden\": 144},\n"
-                                 " \"ear\": {\"words\": 634, \"length\": 24, \"width\": 32, \"heads\": 2, \"layers\": "
-                                 "2, \"hidden\": 128}}\n";
-    static const char *const copied[] = {"preprocessor_config.json", "vocab.json", "merges.txt",
-                                         "tokenizer_config.json"};
+    for (size_t i = 0; i < 3 && f->prefix[i]; i++)
+        if (strncmp(name, f->prefix[i], strlen(f->prefix[i])) == 0)
+            return !f->without || strcmp(name, f->without) != 0;
+    return 0;
+}
+
+static void write_weights(const toy_file *f)
+{
     vlk_err err = {0};
-    vlk_buf b = {0};
     char path[256];
     vlk_tensor t[NAMES + 1];
+    size_t n = 0;
     const float nothing = 0;
     snprintf(path, sizeof path, "%s/model.safetensors", clip);
     vlk_weights *w = vlk_weights_open(path, &err);
-    const char *folder[] = {"-p", at("toy"), NULL};
-    if (!CHECK(w && run("/bin/mkdir", at("out"), folder) == 0, "%s", err.msg))
+    if (!CHECK(w, "%s", err.msg))
         return;
-    for (size_t i = 0; i < NAMES; i++)
-        t[i] = renamed(w, &names[i]);
-    t[NAMES] = (vlk_tensor){.name = "eye.momentum.queue", .data = &nothing, .rank = 1, .dim = {1}, .stride = {1}};
-    CHECK(vlk_safetensors_write(at("toy/model.safetensors"), t, NAMES + 1, VLK_F32, NULL, 0, &err) == 0, "%s", err.msg);
-    for (size_t i = 0; i < NAMES; i++)
+    for (size_t i = 0; i < NAMES; i++) {
+        if (!belongs(f, names[i].toy))
+            continue;
+        t[n] = renamed(w, &names[i]);
+        if (f->cut && strncmp(t[n].name, f->cut, strlen(f->cut)) == 0)
+            t[n].name += strlen(f->cut);
+        n++;
+    }
+    if (f->also)
+        t[n] = (vlk_tensor){.name = f->also, .data = &nothing, .rank = 1, .dim = {1}, .stride = {1}};
+    snprintf(path, sizeof path, "%s/model.safetensors", f->folder);
+    CHECK(vlk_safetensors_write(at(path), t, n + (f->also != NULL), VLK_F32, NULL, 0, &err) == 0, "%s", err.msg);
+    for (size_t i = 0; i < n; i++)
         free((void *)(uintptr_t)t[i].data);
     vlk_weights_close(w);
-    put("toy/config.json", config, strlen(config));
+}
+
+static void make_folder(const char *name)
+{
+    const char *args[] = {"-p", at(name), NULL};
+    CHECK(run("/bin/mkdir", at("out"), args) == 0, "mkdir %s", name);
+}
+
+/* What it shares with CLIP: preprocessing and tokenizer. */
+static void copy_rest(const char *folder)
+{
+    static const char *const copied[] = {"preprocessor_config.json", "vocab.json", "merges.txt",
+                                         "tokenizer_config.json"};
+    vlk_buf b = {0};
     for (size_t i = 0; i < sizeof copied / sizeof copied[0]; i++) {
-        char name[64];
+        char path[256], name[64];
         snprintf(path, sizeof path, "%s/%s", clip, copied[i]);
-        snprintf(name, sizeof name, "toy/%s", copied[i]);
+        snprintf(name, sizeof name, "%s/%s", folder, copied[i]);
         read_text(&b, path);
         put(name, b.data, b.len);
     }
     vlk_buf_clear(&b);
+}
+
+#define EYE "\"eye\": {\"side\": 32, \"patch\": 8, \"width\": 36, \"heads\": 3, \"layers\": 2, \"hidden\": 144}"
+#define EAR "{\"words\": 634, \"length\": 24, \"width\": 32, \"heads\": 2, \"layers\": 2, \"hidden\": 128}\n"
+
+static void make_model(void)
+{
+    static const char config[] = "{\"model_type\": \"toy\", \"space\": 24,\n " EYE ",\n \"ear\": " EAR "}\n";
+    make_folder("toy");
+    write_weights(&(toy_file){.folder = "toy", .prefix = {"eye", "ear", "temp"}, .also = "eye.momentum.queue"});
+    put("toy/config.json", config, strlen(config));
+    copy_rest("toy");
 }
 
 /* ---- what the programs do with it ---------------------------------------------------------------------------- */
@@ -216,8 +255,7 @@ static void test_embed(void)
 static void test_no_dialect(void)
 {
     vlk_buf b = {0};
-    const char *folder[] = {"-p", at("odd"), NULL};
-    CHECK(run("/bin/mkdir", at("out"), folder) == 0, "mkdir");
+    make_folder("odd");
     read_text(&b, at("toy/config.json"));
     char *brace = memchr(b.data, '{', b.len);
     if (CHECK(brace, "%s", b.data)) {
@@ -236,6 +274,75 @@ static void test_no_dialect(void)
     vlk_buf_clear(&b);
 }
 
+/* ---- a model from two places ------------------------------------------------------------------------------- */
+
+/* The eye in one folder, whose config names the other, which has the ear. */
+static void make_two(const char *also, const char *without)
+{
+    static const char config[] =
+        "{\"model_type\": \"toy\", \"space\": 24, " EYE ", \"ear\": {\"from\": \"../listener\"}}";
+    make_folder("two");
+    make_folder("listener");
+    write_weights(&(toy_file){.folder = "two", .prefix = {"eye", "temp"}});
+    write_weights(
+        &(toy_file){.folder = "listener", .prefix = {"ear"}, .cut = "ear.", .also = also, .without = without});
+    put("two/config.json", config, strlen(config));
+    put("listener/config.json", EAR, strlen(EAR));
+    copy_rest("two");
+}
+
+/* The id of each place, and of the model, as --info prints them: ids[2] is the SHA-256 over the others. */
+static void ids_of(char ids[3][65])
+{
+    vlk_err err = {0};
+    vlk_buf said = {0};
+    const char *info[] = {"-m", at("two"), "--info", NULL};
+    CHECK(run("tests/family/clip-embed", at("a"), info) == 0, "--info of two");
+    read_text(&said, at("a"));
+    vlk_json *j = vlk_json_parse(said.data ? said.data : "", said.len, "--info", &err);
+    const vlk_json *list = vlk_json_get(j, "sources");
+    memset(ids, 0, 3 * sizeof ids[0]);
+    if (CHECK(vlk_json_len(list) == 2, "%s", said.data)) {
+        for (size_t i = 0; i < 2; i++) {
+            const char *path = vlk_json_str(vlk_json_get(vlk_json_at(list, i), "path"), NULL);
+            const char *id = vlk_json_str(vlk_json_get(vlk_json_at(list, i), "id"), NULL);
+            CHECK(path && strstr(path, i ? "listener/model.safetensors" : "two/model.safetensors"), "%s", path);
+            snprintf(ids[i], sizeof ids[i], "%s", id ? id : "");
+        }
+        snprintf(ids[2], sizeof ids[2], "%s", vlk_json_str(vlk_json_get(j, "id"), NULL));
+    }
+    vlk_json_free(j);
+    vlk_buf_clear(&said);
+}
+
+static void test_two_ids(void)
+{
+    char ids[3][65], other[3][65], want[65];
+    vlk_sha256 s;
+    ids_of(ids);
+    vlk_sha256_init(&s);
+    vlk_sha256_add(&s, ids[0], strlen(ids[0]));
+    vlk_sha256_add(&s, ids[1], strlen(ids[1]));
+    vlk_sha256_hex(&s, want);
+    CHECK(strlen(ids[0]) == 64 && strlen(ids[1]) == 64, "ids of 64 digits: \"%s\", \"%s\"", ids[0], ids[1]);
+    CHECK_STR(ids[2], want, "the id of the model");
+    put("listener/config.json", " " EAR, strlen(EAR) + 1);
+    ids_of(other);
+    CHECK_STR(other[0], ids[0], "of the eye, when the ear's config has changed");
+    CHECK(strcmp(other[1], ids[1]) != 0 && strcmp(other[2], ids[2]) != 0, "of the ear and the model: changed");
+}
+
+/* The message of a model that is refused. */
+static void refuses(const char *what, const char *expected)
+{
+    vlk_buf said = {0};
+    const char *info[] = {"-m", at("two"), "--info", NULL};
+    CHECK(run("tests/family/clip-embed", at("a"), info) == 2, "%s", what);
+    read_text(&said, at("err"));
+    CHECK(said.data && strstr(said.data, expected), "%s: %s", what, said.data);
+    vlk_buf_clear(&said);
+}
+
 static int train(const char *program, const char *model, const char *out)
 {
     const char *args[] = {"-q", "-m",       model, "--train",   "tests/data/clip-train-cli/pairs.tar",
@@ -243,6 +350,34 @@ static int train(const char *program, const char *model, const char *out)
                           "2",  "--warmup", "0",   "--lr-text", "1e-3",
                           NULL};
     return run(program, at("out"), args);
+}
+
+static void test_two(void)
+{
+    vlk_buf said = {0};
+    make_two(NULL, NULL);
+    const char *images[] = {"-m", at("two"), "share/samples/pear.jpg", NULL};
+    CHECK(run("tests/family/clip-embed", at("a"), images) == 0, "an image by two");
+    images[1] = clip;
+    CHECK(run("clip-embed", at("b"), images) == 0, "an image by CLIP");
+    same_output("an image by two", at("a"), at("b"));
+    const char *texts[] = {"-m", at("two"), "--text", at("texts"), NULL};
+    CHECK(run("tests/family/clip-embed", at("a"), texts) == 0, "texts by two");
+    texts[1] = clip;
+    CHECK(run("clip-embed", at("b"), texts) == 0, "texts by CLIP");
+    same_output("texts by two", at("a"), at("b"));
+    test_two_ids();
+    CHECK(train("tests/family/itc-train", at("two"), "two-run") == 2, "the toy writes no config without its ear");
+    read_text(&said, at("err"));
+    CHECK(strstr(said.data, "a toy model from several places cannot be saved in one"), "%s", said.data);
+    make_two("shadow", NULL);
+    refuses("a foreign tensor", "listener/model.safetensors: unexpected tensor shadow [1]");
+    make_two(NULL, "ear.norm_out.gain");
+    refuses("a missing tensor", "listener/model.safetensors: tensor norm_out.gain is missing (expected [32])");
+    const char *gone[] = {"-r", at("listener"), NULL};
+    CHECK(run("/bin/rm", at("out"), gone) == 0, "rm");
+    refuses("a missing place", "two: ../listener: no such file or folder");
+    vlk_buf_clear(&said);
 }
 
 static void test_train(void)
@@ -285,6 +420,7 @@ int main(int argc, char **argv)
     test_embed();
     test_no_dialect();
     test_train();
+    test_two();
     const char *remove[] = {"-r", tmp, NULL};
     CHECK(run("/bin/rm", "/dev/null", remove) == 0, "%s: cannot be removed", tmp);
     return tap_end();
