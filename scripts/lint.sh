@@ -194,8 +194,7 @@ vlk_matmul_nt             tasks to come: similarities on the tape
 vlk_check_vit             families to come check their configs by it
 vlk_check_resnet          families to come check their configs by it
 vlk_check_text            families to come check their configs by it
-vlk_dual_hf               families of two towers: the toy family of the tests is one
-vlk_dual_parts            families of two towers: the toy family of the tests is one
+vlk_model_add_source      families to come: towers in folders of their own
 vlk_family_of             face of the families, which tests extend
 vlk_tokenizer_decode      models to come: captions from ids
 vlk_kv_keys               models to come: decoding with a cache

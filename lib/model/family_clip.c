@@ -57,7 +57,7 @@ static const vlk_dialect siglip_dialects[] = {
 
 /* ---- two towers -------------------------------------------------------------------------------------------- */
 
-int vlk_dual_parts(vlk_model *m, const vlk_dual_config *c, vlk_err *err)
+static int dual_parts(vlk_model *m, const vlk_dual_config *c, vlk_err *err)
 {
     m->info.can = VLK_CAN_EMBED_IMAGE | VLK_CAN_EMBED_TEXT;
     m->info.embed_dim = c->embed;
@@ -68,10 +68,11 @@ int vlk_dual_parts(vlk_model *m, const vlk_dual_config *c, vlk_err *err)
     return vlk_model_add_part(m, m->source, "text", &vlk_kind_text, &c->text, err);
 }
 
-int vlk_dual_hf(vlk_model *m, const vlk_dual_config *c, const vlk_found *f, vlk_err *err)
+/* configure() of config.json and preprocessor_config.json. */
+static int dual_hf(vlk_model *m, const vlk_dual_config *c, const vlk_found *f, vlk_err *err)
 {
     m->info.layout = VLK_LAYOUT_HF;
-    return vlk_model_load_preprocess(m, f->folder, err) ? -1 : vlk_dual_parts(m, c, err);
+    return vlk_model_load_preprocess(m, f->folder, err) ? -1 : dual_parts(m, c, err);
 }
 
 /* ---- CLIP -------------------------------------------------------------------------------------------------- */
@@ -101,7 +102,7 @@ static int open_clip_parts(vlk_model *m, const vlk_dual_config *c, const vlk_jso
     if (vlk_preprocess_from_open_clip(&m->info.preprocess, preprocess, vlk_dual_image(c), path, err))
         return -1;
     m->has_preprocess = 1;
-    return vlk_dual_parts(m, c, err);
+    return dual_parts(m, c, err);
 }
 
 static int openai_parts(vlk_model *m, const vlk_weights *w, vlk_err *err)
@@ -112,7 +113,7 @@ static int openai_parts(vlk_model *m, const vlk_weights *w, vlk_err *err)
         return -1;
     vlk_preprocess_openai(&m->info.preprocess, vlk_dual_image(&c));
     m->has_preprocess = 1;
-    return vlk_dual_parts(m, &c, err);
+    return dual_parts(m, &c, err);
 }
 
 static int clip_configure(vlk_model *m, const vlk_found *f, vlk_err *err)
@@ -125,7 +126,7 @@ static int clip_configure(vlk_model *m, const vlk_found *f, vlk_err *err)
     if (!f->config)
         return openai_parts(m, f->weights, err);
     if (f->layout == VLK_LAYOUT_HF)
-        return vlk_config_clip(&c, f->config, f->path, err) ? -1 : vlk_dual_hf(m, &c, f, err);
+        return vlk_config_clip(&c, f->config, f->path, err) ? -1 : dual_hf(m, &c, f, err);
     /* the whole open_clip_config.json, or its model_cfg alone */
     const vlk_json *cfg = vlk_json_get(f->config, "model_cfg");
     if (vlk_config_open_clip(&c, cfg ? cfg : f->config, f->path, err))
@@ -176,7 +177,7 @@ static int siglip_configure(vlk_model *m, const vlk_found *f, vlk_err *err)
 {
     vlk_dual_config c;
     m->no_tokenizer = "SigLIP's SentencePiece tokenizer";
-    return vlk_config_siglip(&c, f->config, f->path, err) ? -1 : vlk_dual_hf(m, &c, f, err);
+    return vlk_config_siglip(&c, f->config, f->path, err) ? -1 : dual_hf(m, &c, f, err);
 }
 
 static int siglip_describes(const vlk_model *m, vlk_layout layout)

@@ -123,11 +123,6 @@ const vlk_dialect *vlk_dialect_of(const vlk_family *f, const vlk_weights *w, vlk
 /* Whose names the tensors have, whatever the family. */
 vlk_layout vlk_layout_of_names(const vlk_weights *w);
 
-/* For families that are two towers: parts "vision" and "text". */
-int vlk_dual_parts(vlk_model *m, const vlk_dual_config *c, vlk_err *err) VLK_MUST_USE;
-/* configure() of config.json and preprocessor_config.json. */
-int vlk_dual_hf(vlk_model *m, const vlk_dual_config *c, const vlk_found *f, vlk_err *err) VLK_MUST_USE;
-
 /* ---- the model ---------------------------------------------------------------------------------------- */
 
 enum { VLK_MODEL_PARTS_MAX = 8, VLK_MODEL_SOURCES_MAX = 4 };
