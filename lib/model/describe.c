@@ -22,6 +22,8 @@ void vlk_model_fill_info(vlk_model *m)
         vlk_part_info *part = &m->part_info[k];
         part->name = p->name;
         part->kind = p->kind->name;
+        part->does = vlk_kind_does(p->kind);
+        part->title = p == vlk_model_image_part(m) ? "image" : p == vlk_model_text_part(m) ? "text" : p->name;
         p->kind->describe(part, p->config);
         if (p->kind->read) {
             i->context = ((const vlk_text_config *)p->config)->context;
@@ -30,15 +32,13 @@ void vlk_model_fill_info(vlk_model *m)
     }
 }
 
-/* The part "vision" is called image: readers of --info know it by that name. */
 static int add_part(vlk_buf *out, const vlk_part_info *p, vlk_err *err)
 {
-    const char *key = strcmp(p->name, "vision") == 0 ? "image" : p->name;
     return vlk_buf_addf(
         out, err,
         "  \"%s\": {\"kind\": \"%s\", \"width\": %zu, \"layers\": %zu, \"heads\": %zu, \"mlp\": %zu, "
         "\"patch\": %zu, \"tokens\": %zu, \"activation\": \"%s\", \"parameters\": %zu, \"weight_bytes\": %zu},\n",
-        key, p->kind, p->width, p->layers, p->heads, p->mlp, p->patch, p->tokens, p->activation, p->parameters,
+        p->title, p->kind, p->width, p->layers, p->heads, p->mlp, p->patch, p->tokens, p->activation, p->parameters,
         p->bytes);
 }
 
@@ -93,6 +93,14 @@ const vlk_part_info *vlk_model_part_info(const vlk_model_info *i, const char *na
 {
     for (size_t k = 0; k < i->parts; k++)
         if (strcmp(i->part[k].name, name) == 0)
+            return &i->part[k];
+    return NULL;
+}
+
+const vlk_part_info *vlk_model_part_that(const vlk_model_info *i, unsigned does)
+{
+    for (size_t k = 0; k < i->parts; k++)
+        if (i->part[k].does & does)
             return &i->part[k];
     return NULL;
 }

@@ -13,12 +13,12 @@ enum {
     PIECE_ROWS = 2048  /* of a training step: whole chunks of vlk_gemm_tn */
 };
 
-/* The part that a call runs, made ready: NULL with the error noted. */
-static vlk_part *part_for(vlk_model *m, const char *name, unsigned can, vlk_kernel *k, vlk_err *err)
+/* The part that embeds images or texts, made ready: NULL with the error noted. */
+static vlk_part *part_for(vlk_model *m, unsigned can, vlk_kernel *k, vlk_err *err)
 {
     if (vlk_model_check_wants(m, can, err))
         return NULL;
-    vlk_part *p = vlk_model_part(m, name);
+    vlk_part *p = can == VLK_CAN_EMBED_IMAGE ? vlk_model_image_part(m) : vlk_model_text_part(m);
     return vlk_part_ready(m, k, p, err) ? NULL : p;
 }
 
@@ -73,7 +73,7 @@ vlk_var *vlk_model_images(vlk_model *m, const vlk_pass *p, const vlk_images *ima
 {
     vlk_err err;
     vlk_images all;
-    const vlk_part *part = part_for(m, "vision", VLK_CAN_EMBED_IMAGE, vlk_tape_kernel(p->t), &err);
+    const vlk_part *part = part_for(m, VLK_CAN_EMBED_IMAGE, vlk_tape_kernel(p->t), &err);
     if (!part || complete(m, &all, images, &err))
         return vlk_tape_fail(p->t, err.code, "%s", err.msg);
     /* cppcheck-suppress returnDanglingLifetime ; values on the tape do not point to `all` */
@@ -87,7 +87,7 @@ int vlk_model_encode_images(vlk_model *m, const vlk_pass *p, float *out, const v
     vlk_images now;
     if (complete(m, &now, images, err))
         return -1;
-    const vlk_part *part = part_for(m, "vision", VLK_CAN_EMBED_IMAGE, vlk_tape_kernel(t), err);
+    const vlk_part *part = part_for(m, VLK_CAN_EMBED_IMAGE, vlk_tape_kernel(t), err);
     if (!part)
         return -1;
     const size_t bytes = part->kind->image_bytes(part->config), size = now.h * now.w * 3, b = images->b;
@@ -109,7 +109,7 @@ int vlk_model_encode_images(vlk_model *m, const vlk_pass *p, float *out, const v
 
 size_t vlk_model_piece(const vlk_model *m)
 {
-    vlk_part *part = vlk_model_part(m, "vision");
+    vlk_part *part = vlk_model_image_part(m);
     if (!part || part->kind->whole_batch)
         return SIZE_MAX;
     const vlk_image_grid g = part->kind->grid(part->config);
@@ -190,7 +190,7 @@ vlk_var *vlk_model_texts(vlk_model *m, const vlk_pass *p, const vlk_id_texts *te
 {
     size_t n = 0;
     vlk_err err = {VLK_EUSAGE, "no texts"};
-    const vlk_part *part = part_for(m, "text", VLK_CAN_EMBED_TEXT, vlk_tape_kernel(p->t), &err);
+    const vlk_part *part = part_for(m, VLK_CAN_EMBED_TEXT, vlk_tape_kernel(p->t), &err);
     vlk_var *x = part ? read_texts(m, p, part, texts, 0, SIZE_MAX, &n, &err) : NULL;
     return n ? x : vlk_tape_fail(p->t, err.code, "%s", err.msg);
 }
@@ -199,7 +199,7 @@ int vlk_model_encode_texts(vlk_model *m, const vlk_pass *p, float *out, const vl
                            vlk_err *err)
 {
     vlk_tape *t = p->t;
-    const vlk_part *part = part_for(m, "text", VLK_CAN_EMBED_TEXT, vlk_tape_kernel(t), err);
+    const vlk_part *part = part_for(m, VLK_CAN_EMBED_TEXT, vlk_tape_kernel(t), err);
     if (!part)
         return -1;
     const size_t fit = BUDGET / part->kind->token_bytes(part->config), most = fit < TEXT_ROWS ? fit : TEXT_ROWS;
@@ -218,7 +218,7 @@ int vlk_model_text_states(vlk_model *m, const vlk_pass *p, float *out, const vlk
                           vlk_err *err)
 {
     vlk_tape *t = p->t;
-    const vlk_part *part = part_for(m, "text", VLK_CAN_EMBED_TEXT, vlk_tape_kernel(t), err);
+    const vlk_part *part = part_for(m, VLK_CAN_EMBED_TEXT, vlk_tape_kernel(t), err);
     if (!part)
         return -1;
     const vlk_mark mark = vlk_tape_mark(t);

@@ -25,10 +25,18 @@ enum {
     VLK_CAN_QUERY = 32
 };
 
+/* What a part of a model does by itself. Programs ask for a part by these, since its name is its family's. */
+enum {
+    VLK_SEES_IMAGES = 1, /* images to embeddings */
+    VLK_READS_TEXTS = 2  /* texts to embeddings */
+};
+
 /* A network of the model, as --info prints it. */
 typedef struct vlk_part_info {
-    const char *name; /* "vision", "text" */
-    const char *kind; /* "vit", "resnet", "text" */
+    const char *name;  /* its family's: CLIP's are "vision" and "text" */
+    const char *title; /* for people: "image" and "text" for the first part that sees images or reads texts; its name */
+    const char *kind;  /* "vit", "resnet", "text" */
+    unsigned does;     /* VLK_SEES_IMAGES ... */
     const char *activation;
     size_t width, layers, heads, mlp, patch, tokens; /* tokens: of an image; of the context */
     size_t parameters, bytes;                        /* bytes: of its weights as stored */
@@ -52,6 +60,8 @@ typedef struct vlk_model_info {
 } vlk_model_info;
 /* The part of that name, or NULL. */
 const vlk_part_info *vlk_model_part_info(const vlk_model_info *i, const char *name);
+/* The first part that does this, which is the one that embeds; or NULL. */
+const vlk_part_info *vlk_model_part_that(const vlk_model_info *i, unsigned does);
 
 typedef struct vlk_model_options {
     const char *arch;  /* --arch NAME|FILE, or NULL */
@@ -124,7 +134,7 @@ typedef struct vlk_param_ref {
     size_t dim[VLK_MAX_RANK], count;
     int rank;
     int decay;        /* two dimensions and more, no norm, bias or logit_scale: open_clip's rule */
-    const char *part; /* the part of the model that it belongs to: "vision", "text"; "head": logit_scale, logit_bias */
+    const char *part; /* the part of the model that it belongs to; "head": logit_scale, logit_bias */
     int statistic;    /* measured, not learned: batch norm's running mean and variance */
     int measured;     /* ... and measured here: its batch norm is trained, and takes the statistics of each batch */
 } vlk_param_ref;

@@ -44,7 +44,7 @@ void vlk_source_close(vlk_model_source *s);
 typedef struct vlk_part_kind vlk_part_kind;
 
 typedef struct vlk_part {
-    const char *name; /* "vision", "text" */
+    const char *name; /* its family's */
     const vlk_part_kind *kind;
     const void *config;          /* of its kind, in the model's arena, as all that follows */
     const void *stored;          /* the config of its checkpoint: another one where images have another size */
@@ -161,8 +161,11 @@ vlk_part *vlk_model_part(const vlk_model *m, const char *name);
 /* Adds a part from one of the model's sources, with a copy of its config. */
 int vlk_model_add_part(vlk_model *m, vlk_model_source *from, const char *name, const vlk_part_kind *kind,
                        const void *config, vlk_err *err) VLK_MUST_USE;
-/* The first part that sees images, or NULL. */
+/* What a kind of part does: VLK_SEES_IMAGES, VLK_READS_TEXTS. */
+unsigned vlk_kind_does(const vlk_part_kind *k);
+/* The first part that sees images, that reads texts, or NULL. */
 vlk_part *vlk_model_image_part(const vlk_model *m);
+vlk_part *vlk_model_text_part(const vlk_model *m);
 /* Side of the images that it takes, in pixels; 0: it takes none. */
 size_t vlk_model_image_side(const vlk_model *m);
 

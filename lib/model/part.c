@@ -55,12 +55,27 @@ int vlk_model_add_part(vlk_model *m, vlk_model_source *from, const char *name, c
     return 0;
 }
 
-vlk_part *vlk_model_image_part(const vlk_model *m)
+unsigned vlk_kind_does(const vlk_part_kind *k)
+{
+    return (k->see ? VLK_SEES_IMAGES : 0u) | (k->read ? VLK_READS_TEXTS : 0u);
+}
+
+static vlk_part *part_that(const vlk_model *m, unsigned does)
 {
     for (size_t i = 0; i < m->parts; i++)
-        if (m->part[i].kind->grid)
+        if (vlk_kind_does(m->part[i].kind) & does)
             return (vlk_part *)(uintptr_t)&m->part[i];
     return NULL;
+}
+
+vlk_part *vlk_model_image_part(const vlk_model *m)
+{
+    return part_that(m, VLK_SEES_IMAGES);
+}
+
+vlk_part *vlk_model_text_part(const vlk_model *m)
+{
+    return part_that(m, VLK_READS_TEXTS);
 }
 
 size_t vlk_model_image_side(const vlk_model *m)

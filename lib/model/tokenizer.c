@@ -38,7 +38,7 @@ static vlk_tokenizer *open_merges(vlk_model *m, vlk_err *err)
  * pooled. (The references pool such texts at their start token, all to the same vector.) */
 static int check_end(const vlk_model *m, const vlk_tokenizer *t, vlk_err *err)
 {
-    const vlk_text_config *c = vlk_model_part(m, "text")->config;
+    const vlk_text_config *c = vlk_model_text_part(m)->config;
     const int32_t end = vlk_tokenizer_specials(t).end;
     if (c->pool != VLK_POOL_END || end == c->end)
         return 0;

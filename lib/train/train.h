@@ -21,7 +21,7 @@ typedef struct vlk_dist vlk_dist; /* several processes: below */
 
 typedef struct vlk_train_param {
     const char *name; /* as it is saved: Hugging Face's spelling, or open_clip's where none exists */
-    const char *part; /* of the model: "vision", "text" ...; NULL: none. It selects the learning rate */
+    const char *part; /* of the model, by its name; NULL: none. It selects the learning rate */
     float *value;     /* (count) the f32 master copy */
     float *grad;      /* (count) added to by backward; NULL if frozen */
     size_t dim[VLK_MAX_RANK];

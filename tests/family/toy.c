@@ -39,7 +39,7 @@ static int add_eye(vlk_model *m, const vlk_json *config, const char *path, vlk_e
     c.patch = vlk_member_size(&o, "patch", 8, VLK_MAX_IMAGE);
     if (o.failed || vlk_check_vit(&c, path, err))
         return -1;
-    return vlk_model_add_part(m, m->source, "vision", &vlk_kind_vit, &c, err);
+    return vlk_model_add_part(m, m->source, "eye", &vlk_kind_vit, &c, err);
 }
 
 static int add_ear(vlk_model *m, vlk_model_source *from, const vlk_json *config, const char *path, vlk_err *err)
@@ -53,7 +53,7 @@ static int add_ear(vlk_model *m, vlk_model_source *from, const vlk_json *config,
     c.vocab = vlk_member_size(&o, "words", 634, VLK_MAX_VOCAB);
     if (o.failed || vlk_check_text(&c, path, err))
         return -1;
-    return vlk_model_add_part(m, from, "text", &vlk_kind_text, &c, err);
+    return vlk_model_add_part(m, from, "ear", &vlk_kind_text, &c, err);
 }
 
 /* The ear from a place of its own. */
@@ -128,8 +128,8 @@ static const vlk_style style = {.name = "toy",
                                 .page = {[VLK_FIELDS_BLOCK] = VLK_ROWS_OF(block),
                                          [VLK_FIELDS_VIT] = VLK_ROWS_OF(eye),
                                          [VLK_FIELDS_TEXT] = VLK_ROWS_OF(ear)}};
-static const vlk_part_names rows[] = {{"vision", "eye.", &style}, {"text", "ear.", &style}, {.part = NULL}};
-static const vlk_part_names ear_rows[] = {{"text", "", &style}, {.part = NULL}};
+static const vlk_part_names rows[] = {{"eye", "eye.", &style}, {"ear", "ear.", &style}, {.part = NULL}};
+static const vlk_part_names ear_rows[] = {{"ear", "", &style}, {.part = NULL}};
 static const vlk_ignored ignored[] = {{"*.momentum.*", 0}, {.pattern = NULL}};
 static const vlk_dialect dialects[] = {{.layout = VLK_LAYOUT_HF,
                                         .mark = {"eye.patches"},

@@ -244,7 +244,10 @@ static void test_embed(void)
     const char *info[] = {"-m", at("toy"), "--info", NULL};
     CHECK(run("tests/family/clip-embed", at("a"), info) == 0, "--info");
     read_text(&said, at("a"));
-    CHECK(strstr(said.data, "\"family\": \"toy\"") && strstr(said.data, "\"width\": 36"), "--info: %s", said.data);
+    CHECK(strstr(said.data, "\"family\": \"toy\"") &&
+              strstr(said.data, "\"image\": {\"kind\": \"vit\", \"width\": 36") &&
+              strstr(said.data, "\"text\": {\"kind\": \"text\", \"width\": 32"),
+          "--info: %s", said.data);
     CHECK(run("clip-embed", at("a"), info) == 2, "without its line in the list");
     read_text(&said, at("err"));
     CHECK(strstr(said.data, "expected \"clip\" or \"siglip\", found \"toy\""), "%s", said.data);
@@ -345,10 +348,10 @@ static void refuses(const char *what, const char *expected)
 
 static int train(const char *program, const char *model, const char *out)
 {
-    const char *args[] = {"-q", "-m",       model, "--train",   "tests/data/clip-train-cli/pairs.tar",
-                          "-b", "4",        "-o",  at(out),     "--steps",
-                          "2",  "--warmup", "0",   "--lr-text", "1e-3",
-                          NULL};
+    const char *args[] = {"-q",     "-m",       model, "--train",   "tests/data/clip-train-cli/pairs.tar",
+                          "-b",     "4",        "-o",  at(out),     "--steps",
+                          "2",      "--warmup", "0",   "--lr-text", "1e-3",
+                          "--lock", "image:1",  NULL};
     return run(program, at("out"), args);
 }
 

@@ -43,9 +43,9 @@ void engine_close(engine *e)
 /* Products are near their peak from some 1000 rows (tokens of all images); more only costs memory. */
 size_t engine_image_batch(const engine *e, const cli_common *c)
 {
-    const vlk_part_info *vision = vlk_model_part_info(e->info, "vision");
-    size_t b = 1024 / (vision && vision->tokens ? vision->tokens : 50);
-    if (vision && strcmp(vision->kind, "resnet") == 0)
+    const vlk_part_info *image = vlk_model_part_that(e->info, VLK_SEES_IMAGES);
+    size_t b = 1024 / (image && image->tokens ? image->tokens : 50);
+    if (image && strcmp(image->kind, "resnet") == 0)
         b = 2; /* its rows are pixels of feature maps: plenty, and large */
     else
         b = b < 4 ? 4 : b > 64 ? 64 : b;

@@ -100,8 +100,7 @@ static int add_model(const engine *e, vlk_buf *out, vlk_err *err)
         vlk_buf_addf(out, err, "model         %s\nmodel id      %s\nweights       sha256 %s\n", m->path, m->id, hash))
         return -1;
     for (size_t i = 0; i < m->parts; i++)
-        if (vlk_buf_addf(out, err, "%s%s %.1f MB", i ? ", " : "towers        ",
-                         strcmp(m->part[i].name, "vision") == 0 ? "image" : m->part[i].name,
+        if (vlk_buf_addf(out, err, "%s%s %.1f MB", i ? ", " : "towers        ", m->part[i].title,
                          (double)m->part[i].bytes * mb))
             return -1;
     if (vlk_buf_adds(out, ", as stored\n", err))

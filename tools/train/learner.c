@@ -63,6 +63,20 @@ static int check_batch_norm(const train_job *j, vlk_err *err)
     return 0;
 }
 
+/* --lock image, --lock text: of the part that does this. */
+static int lock_part(vlk_trainable_options *t, size_t *n, const train_lock *lock, const vlk_model_info *i,
+                     unsigned does, vlk_err *err)
+{
+    const vlk_part_info *part = vlk_model_part_that(i, does);
+    if (!lock->given)
+        return 0;
+    if (!part)
+        return vlk_fail(err, VLK_EUSAGE, "--lock: this model has no part for %s of its own",
+                        does == VLK_SEES_IMAGES ? "images" : "texts");
+    t->lock[(*n)++] = (vlk_locked_part){.part = part->name, .open = lock->open};
+    return 0;
+}
+
 static int open_task(train_job *j, const char *checkpoint, vlk_err *err)
 {
     const train_options *o = j->o;
@@ -71,10 +85,9 @@ static int open_task(train_job *j, const char *checkpoint, vlk_err *err)
      * longer: they must not go on reading locked weights from there. */
     vlk_trainable_options locked = {.layout = VLK_LAYOUT_HF, .copy_stored = checkpoint && j->ranks.ranks > 1};
     size_t n = 0;
-    if (o->lock.image.given)
-        locked.lock[n++] = (vlk_locked_part){.part = "vision", .open = o->lock.image.open};
-    if (o->lock.text.given)
-        locked.lock[n++] = (vlk_locked_part){.part = "text", .open = o->lock.text.open};
+    if (lock_part(&locked, &n, &o->lock.image, l->e.info, VLK_SEES_IMAGES, err) ||
+        lock_part(&locked, &n, &o->lock.text, l->e.info, VLK_READS_TEXTS, err))
+        return -1;
     const vlk_task_options to = {.model = l->e.model,
                                  .tape = l->e.tape,
                                  .dist = j->ranks.dist,

@@ -18,20 +18,22 @@ static double lr_factor(const train_options *o, uint64_t step, uint64_t steps)
 }
 
 /* Rates of the parts that have their own. */
-static size_t own_rates(vlk_rate own[2], const train_options *o, double factor)
+static size_t own_rates(vlk_rate own[2], const train_options *o, const vlk_model_info *i, double factor)
 {
+    const vlk_part_info *image = vlk_model_part_that(i, VLK_SEES_IMAGES);
+    const vlk_part_info *text = vlk_model_part_that(i, VLK_READS_TEXTS);
     size_t n = 0;
-    if (o->lr_image >= 0)
-        own[n++] = (vlk_rate){.part = "vision", .lr = factor * o->lr_image};
-    if (o->lr_text >= 0)
-        own[n++] = (vlk_rate){.part = "text", .lr = factor * o->lr_text};
+    if (image && o->lr_image >= 0)
+        own[n++] = (vlk_rate){.part = image->name, .lr = factor * o->lr_image};
+    if (text && o->lr_text >= 0)
+        own[n++] = (vlk_rate){.part = text->name, .lr = factor * o->lr_text};
     return n;
 }
 
 static void update(train_learner *l, const train_options *o, double factor, double norm)
 {
     vlk_rate own[2];
-    const vlk_rates rates = {.lr = factor * o->lr, .own = own, .n = own_rates(own, o, factor)};
+    const vlk_rates rates = {.lr = factor * o->lr, .own = own, .n = own_rates(own, o, l->e.info, factor)};
     vlk_adamw_step(l->adamw, &rates, vlk_clip_factor(norm, o->clip_grad));
     vlk_task_updated(l->task);
     if (l->ema)
