@@ -1,12 +1,11 @@
-/* exif.c - the orientation that an image's EXIF block asks for.
+/* exif.c - the orientation in a block of EXIF.
  *
- * EXIF is a small TIFF file: "II" or "MM" (the byte order), 42, the offset of the first directory; a directory
- * is a count and entries of 12 bytes: tag, type, number of values, value or offset. Orientation is tag 0x0112.
- * Where the block is:
- *   JPEG   the first APP1 segment that begins with "Exif\0\0"
- *   PNG    the chunk eXIf, before or after the pixels
- *   WebP   the RIFF chunk EXIF, with or without "Exif\0\0" in front
- * A block that makes no sense is ignored: it is never an error. */
+ * EXIF is a small TIFF file: "II" or "MM" (the byte order), 42, the offset of the first directory; a directory is a
+ * count and entries of 12 bytes: tag, type, number of values, then the values if they fit into 4 bytes, else their
+ * offset. Orientation is tag 0x0112. What is damaged is read as Pillow reads it (ImageFileDirectory_v2): the directory
+ * ends at an entry that is cut, or whose values are outside the block; an entry of an unknown type or without values is
+ * passed over; of several entries for a tag the last one counts, and of several values the first. A number counts
+ * whatever its type, bytes and texts never do. */
 #include "image_internal.h"
 
 #include <string.h>
@@ -17,140 +16,118 @@ typedef struct tiff {
     int big;
 } tiff;
 
-static uint32_t u16(const tiff *t, size_t at)
+static uint32_t u16(const tiff *t, const uint8_t *p)
 {
-    const uint8_t *p = t->p + at;
     return t->big ? (uint32_t)(p[0] << 8 | p[1]) : (uint32_t)(p[1] << 8 | p[0]);
 }
 
-static uint32_t u32(const tiff *t, size_t at)
+static uint32_t u32(const tiff *t, const uint8_t *p)
 {
-    uint32_t a = u16(t, at), b = u16(t, at + 2);
+    uint32_t a = u16(t, p), b = u16(t, p + 2);
     return t->big ? a << 16 | b : b << 16 | a;
 }
 
-static uint32_t be32(const uint8_t *p)
+static uint64_t u64(const tiff *t, const uint8_t *p)
 {
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+    uint64_t a = u32(t, p), b = u32(t, p + 4);
+    return t->big ? a << 32 | b : b << 32 | a;
 }
 
-static uint32_t le32(const uint8_t *p)
+/* TIFF's types, by number: bytes of a value (0: unknown). */
+enum {
+    TYPE_SHORT = 3,
+    TYPE_LONG = 4,
+    TYPE_RATIONAL = 5,
+    TYPE_SBYTE = 6,
+    TYPE_SSHORT = 8,
+    TYPE_SLONG = 9,
+    TYPE_SRATIONAL = 10,
+    TYPE_FLOAT = 11,
+    TYPE_DOUBLE = 12,
+    TYPE_IFD = 13,
+    TYPE_LONG8 = 16
+};
+static const uint8_t type_size[] = {0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8};
+
+/* The value at p as a number; 0 for types that are no numbers. */
+static double number(const tiff *t, uint32_t type, const uint8_t *p)
 {
-    return (uint32_t)p[3] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[1] << 8 | p[0];
+    float f;
+    double d;
+    uint32_t v;
+    uint64_t l;
+    switch (type) {
+    case TYPE_SHORT:
+    case TYPE_SSHORT:
+        return u16(t, p);
+    case TYPE_LONG:
+    case TYPE_SLONG:
+    case TYPE_IFD:
+        return u32(t, p);
+    case TYPE_SBYTE:
+        return *p;
+    case TYPE_LONG8:
+        return (double)u64(t, p);
+    case TYPE_RATIONAL:
+    case TYPE_SRATIONAL:
+        return u32(t, p + 4) ? (double)u32(t, p) / u32(t, p + 4) : 0;
+    case TYPE_FLOAT:
+        v = u32(t, p);
+        memcpy(&f, &v, sizeof f);
+        return f;
+    case TYPE_DOUBLE:
+        l = u64(t, p);
+        memcpy(&d, &l, sizeof d);
+        return d;
+    default:
+        return 0;
+    }
 }
 
-enum { TYPE_BYTE = 1, TYPE_SHORT = 3, TYPE_LONG = 4 };
-
-static int orientation_of(const uint8_t *p, size_t n)
+/* One entry. 1: go on; 0: the directory ends here. *turn is set by an orientation. */
+static int read_entry(const tiff *t, const uint8_t *p, int *turn)
 {
-    if (n >= 6 && memcmp(p, "Exif\0\0", 6) == 0) {
+    uint32_t type = u16(t, p + 2);
+    size_t size = type < sizeof type_size ? type_size[type] : 0, bytes;
+    if (size == 0 || u32(t, p + 4) == 0)
+        return 1;
+    if (vlk_mul(size, u32(t, p + 4), &bytes))
+        return 0;
+    const uint8_t *value = p + 8;
+    if (bytes > 4) {
+        size_t at = u32(t, p + 8);
+        if (at > t->n || bytes > t->n - at)
+            return 0;
+        value = t->p + at;
+    }
+    if (u16(t, p) == 0x0112) {
+        double v = number(t, type, value);
+        *turn = v >= 1 && v <= 8 && v == (int)v ? (int)v : VLK_TURN_SENSELESS;
+    }
+    return 1;
+}
+
+int vlk_exif_orientation(const uint8_t *p, size_t n)
+{
+    static const char heads[4][5] = {"MM\0*", "II*\0", "MM*\0", "II\0*"};
+    int known = 0, turn = VLK_TURN_ABSENT;
+    while (n >= 6 && memcmp(p, "Exif\0\0", 6) == 0) {
         p += 6;
         n -= 6;
     }
-    tiff t = {p, n, 0};
-    if (n < 8 || (memcmp(p, "II", 2) != 0 && memcmp(p, "MM", 2) != 0))
-        return 1;
-    t.big = p[0] == 'M';
-    size_t at = u32(&t, 4);
-    if (u16(&t, 2) != 42 || at > n - 2)
-        return 1;
-    size_t count = u16(&t, at);
-    for (size_t i = 0; i < count; i++) {
-        size_t entry = at + 2 + 12 * i;
-        if (entry + 12 > n)
-            return 1;
-        if (u16(&t, entry) != 0x0112)
-            continue;
-        uint32_t type = u16(&t, entry + 2), v = 0;
-        if (u32(&t, entry + 4) != 1)
-            return 1;
-        if (type == TYPE_SHORT)
-            v = u16(&t, entry + 8);
-        else if (type == TYPE_LONG)
-            v = u32(&t, entry + 8);
-        else if (type == TYPE_BYTE)
-            v = t.p[entry + 8];
-        return v >= 1 && v <= 8 ? (int)v : 1;
-    }
-    return 1;
-}
-
-/* Segments are FF marker length(2, including itself) data, up to the first scan (FFDA). */
-static int from_jpeg(const uint8_t *p, size_t n)
-{
-    size_t at = 2;
-    while (at + 4 <= n) {
-        if (p[at] != 0xFF) {
-            at++;
-            continue;
-        }
-        int marker = p[at + 1];
-        if (marker == 0xFF || marker == 0) {
-            at++;
-            continue;
-        }
-        if (marker == 0xDA || marker == 0xD9)
-            return 1;
-        if (marker == 0x01 || (marker >= 0xD0 && marker <= 0xD8)) {
-            at += 2;
-            continue;
-        }
-        size_t len = (size_t)p[at + 2] << 8 | p[at + 3];
-        if (len < 2 || len + 2 > n - at)
-            return 1;
-        if (marker == 0xE1 && len >= 8 && memcmp(p + at + 4, "Exif\0\0", 6) == 0)
-            return orientation_of(p + at + 4, len - 2);
-        at += 2 + len;
-    }
-    return 1;
-}
-
-/* Chunks are length(4) name(4) data CRC(4). */
-static int from_png(const uint8_t *p, size_t n)
-{
-    size_t at = 8;
-    while (n - at >= 12) {
-        size_t len = be32(p + at);
-        if (len > n - at - 12 || memcmp(p + at + 4, "IEND", 4) == 0)
-            return 1;
-        if (memcmp(p + at + 4, "eXIf", 4) == 0)
-            return orientation_of(p + at + 8, len);
-        at += 12 + len;
-    }
-    return 1;
-}
-
-/* Chunks are name(4) length(4) data, and a byte of padding when the length is odd. */
-const uint8_t *vlk_riff_chunk(const uint8_t *p, size_t n, const char name[4], size_t *len)
-{
-    size_t at = 12;
-    while (n - at >= 8) {
-        *len = le32(p + at + 4);
-        if (*len > n - at - 8)
-            return NULL;
-        if (memcmp(p + at, name, 4) == 0)
-            return p + at + 8;
-        at += 8 + *len;
-        if (*len & 1 && at < n)
-            at++;
-    }
-    return NULL;
-}
-
-static int from_webp(const uint8_t *p, size_t n)
-{
-    size_t len;
-    const uint8_t *exif = vlk_riff_chunk(p, n, "EXIF", &len);
-    return exif ? orientation_of(exif, len) : 1;
-}
-
-int vlk_exif_orientation(const char *kind, const uint8_t *p, size_t n)
-{
-    if (strcmp(kind, "jpeg") == 0)
-        return from_jpeg(p, n);
-    if (strcmp(kind, "png") == 0 && n >= 8)
-        return from_png(p, n);
-    if (strcmp(kind, "webp") == 0 && n >= 12)
-        return from_webp(p, n);
-    return 1;
+    if (n == 0)
+        return VLK_TURN_ABSENT;
+    for (size_t i = 0; i < 4 && n >= 8; i++)
+        known |= memcmp(p, heads[i], 4) == 0;
+    if (!known)
+        return VLK_TURN_SENSELESS;
+    tiff t = {p, n, p[0] == 'M'};
+    size_t at = u32(&t, p + 4);
+    if (at > n || n - at < 2)
+        return VLK_TURN_ABSENT;
+    size_t count = u16(&t, p + at);
+    for (at += 2; count > 0 && n - at >= 12; count--, at += 12)
+        if (!read_entry(&t, p + at, &turn))
+            break;
+    return turn;
 }

@@ -148,6 +148,11 @@ int vlk_image_decode_to(vlk_image *img, const void *bytes, size_t n, const vlk_p
     if (!kind)
         return vlk_fail(err, VLK_EFORMAT, "not an image: it begins with \"%.*s\"", (int)(n < 16 ? n : 16),
                         (const char *)bytes);
+    int turn = opt->no_exif ? 1 : vlk_image_orientation(kind, bytes, n, err);
+    if (turn < 0)
+        return -1;
+    if (turn != 1)
+        sink = NULL;
     if (strcmp(kind, "png") == 0)
         ret = vlk_png_decode(img, bytes, n, opt, sink, err);
     else if (strcmp(kind, "jpeg") == 0)
@@ -156,8 +161,8 @@ int vlk_image_decode_to(vlk_image *img, const void *bytes, size_t n, const vlk_p
         ret = vlk_webp_decode(img, bytes, n, opt, err);
     else
         vlk_fail(err, VLK_EUNSUPPORTED, "a %s image: only png, jpeg and webp are supported", kind);
-    if (ret == 0 && !opt->no_exif)
-        img->orientation = vlk_exif_orientation(kind, bytes, n);
+    if (ret == 0)
+        img->orientation = turn;
     return ret;
 }
 

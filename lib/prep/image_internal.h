@@ -54,14 +54,28 @@ int vlk_jpeg_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_
                     vlk_err *err) VLK_MUST_USE;
 int vlk_webp_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_options *opt,
                     vlk_err *err) VLK_MUST_USE;
-/* vlk_image_decode with a sink. */
+/* vlk_image_decode with a sink, which is not asked for an image that is to be turned. */
 int vlk_image_decode_to(vlk_image *img, const void *bytes, size_t n, const vlk_pixel_options *opt, vlk_sink *sink,
                         vlk_err *err) VLK_MUST_USE;
 /* The data of the first chunk of that name in a RIFF file of n >= 12 bytes ("WEBP" is not checked); *len is its length.
  * NULL if there is no complete one. */
 const uint8_t *vlk_riff_chunk(const uint8_t *p, size_t n, const char name[4], size_t *len);
-/* The orientation 1..8 in a complete PNG, JPEG or WebP file; 1 if there is none or it makes no sense. */
-int vlk_exif_orientation(const char *kind, const uint8_t *p, size_t n);
+/* The orientation 1..8 that a complete PNG, JPEG or WebP file asks for; 1 if it asks for none or it makes no sense. -1:
+ * no memory, or a text that is too long to be searched (VLK_ELIMIT). */
+int vlk_image_orientation(const char *kind, const uint8_t *p, size_t n, vlk_err *err) VLK_MUST_USE;
+/* In a block of EXIF, with or without "Exif\0\0" in front: 1..8, or one of these. */
+enum { VLK_TURN_ABSENT = 0, VLK_TURN_SENSELESS = -1 };
+int vlk_exif_orientation(const uint8_t *p, size_t n);
+/* What a file says about its orientation, before it is decided what counts. */
+typedef struct vlk_turn_notes {
+    int has_exif, exif_is_text, has_raw;
+    vlk_buf exif, raw;  /* EXIF; the text of "Raw profile type exif" */
+    vlk_buf xmp_text;   /* XMP in a PNG's text; if empty: */
+    const uint8_t *xmp; /* XMP elsewhere, xmp_len bytes; NULL: none */
+    size_t xmp_len;
+    vlk_buf xmp_bytes, scratch;
+} vlk_turn_notes;
+int vlk_png_turn_notes(vlk_turn_notes *t, const uint8_t *p, size_t n, vlk_err *err) VLK_MUST_USE;
 
 /* One axis of a resize from `in` to `out` pixels, of which the window first .. first+count-1 is wanted. Output
  * i of the window is sum over j < taps[i] of k[i * stride + j] * source[lo[i] + j]. */

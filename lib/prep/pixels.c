@@ -1,6 +1,6 @@
 /* pixels.c - the whole path from the bytes of a file to the pixels that a tower sees.
  *
- *   decode - turn by EXIF - composite - [to RGB] - resize - crop or pad - [to RGB] - (H,W,3)
+ *   decode - turn upright - composite - [to RGB] - resize - crop or pad - [to RGB] - (H,W,3)
  * Hugging Face changes to RGB before the resize, transparent pixels onto white (its processors since version 5;
  * earlier ones dropped alpha); OpenAI and open_clip resize and pad in the file's own mode, change to RGB at the
  * end and drop alpha. A background requested by the user is applied before the resize in every dialect.
@@ -203,12 +203,6 @@ static void trim(vlk_pixel_scratch *s)
         vlk_resizer_clear(&s->rz);
 }
 
-static int is_turned(const void *bytes, size_t n, const vlk_pixel_options *opt)
-{
-    const char *kind = opt->no_exif ? NULL : vlk_image_kind(bytes, n);
-    return kind && vlk_exif_orientation(kind, bytes, n) != 1;
-}
-
 static int pixels(uint8_t *out, const void *bytes, size_t n, const vlk_preprocess *r, const vlk_pixel_options *opt,
                   vlk_pixel_scratch *s, vlk_err *err)
 {
@@ -219,7 +213,7 @@ static int pixels(uint8_t *out, const void *bytes, size_t n, const vlk_preproces
         return -1;
     s->preprocess = r;
     s->keep_trns = opt->alpha > VLK_ALPHA_DROP;
-    if (vlk_image_decode_to(&s->img, bytes, n, opt, is_turned(bytes, n, opt) ? NULL : &sink, err))
+    if (vlk_image_decode_to(&s->img, bytes, n, opt, &sink, err))
         return -1;
     if (sink.taken) {
         if (vlk_image_start(&s->part, s->img.mode, s->at.part.cw, s->at.part.ch, SIZE_MAX, "resized image", err))

@@ -29,7 +29,7 @@ typedef struct vlk_image {
     size_t spare_cap;
     uint8_t palette[256][4]; /* VLK_MODE_P: r g b alpha; entries missing from the file are black */
     int has_alpha;           /* an alpha channel, transparent palette entries, or trns_set */
-    int orientation;         /* EXIF, 1..8; 1 if none */
+    int orientation;         /* as EXIF numbers it, 1..8; 1 if none. From EXIF or XMP: orientation.c */
     int trns_set;            /* a single transparent grey or RGB value (tRNS of colour types 0 and 2) */
     uint16_t trns[3];        /* on the scale of data; only trns[0] for 1, L and I16 */
 } vlk_image;

@@ -216,3 +216,34 @@ out:
     inflateEnd(&z);
     return rc;
 }
+
+int vlk_inflate_zlib(vlk_buf *out, const void *p, size_t n, size_t max, vlk_err *err)
+{
+    z_stream z = {.next_in = (Bytef *)(uintptr_t)p, .avail_in = (uInt)n}; /* zlib reads only */
+    int rc = -1, r = Z_OK;
+    out->len = 0;
+    if (n > UINT_MAX)
+        return vlk_fail(err, VLK_ELIMIT, "zlib data of %zu bytes", n);
+    if (inflateInit(&z) != Z_OK)
+        return vlk_fail(err, VLK_EMEM, "zlib data: no memory to decompress");
+    while (r == Z_OK && out->len <= max) {
+        size_t room = max - out->len < 65536 ? max - out->len + 1 : 65536;
+        if (vlk_buf_reserve(out, room, err))
+            goto out;
+        z.next_out = (Bytef *)out->data + out->len;
+        z.avail_out = (uInt)room;
+        r = inflate(&z, Z_NO_FLUSH);
+        out->len += room - z.avail_out;
+    }
+    if (out->len > max)
+        vlk_fail(err, VLK_ELIMIT, "zlib data has more than %zu bytes", max);
+    else if (r != Z_STREAM_END && r != Z_BUF_ERROR)
+        vlk_fail(err, VLK_EFORMAT, "zlib data is damaged: %s", z.msg ? z.msg : "inflate failed");
+    else
+        rc = 0;
+    if (out->data)
+        out->data[out->len] = 0;
+out:
+    inflateEnd(&z);
+    return rc;
+}

@@ -49,6 +49,9 @@ int vlk_in_line(vlk_in *in, vlk_buf *line, int end, vlk_err *err) VLK_MUST_USE;
 int vlk_in_check_line(const vlk_buf *line, size_t number, const char *hint, vlk_err *err) VLK_MUST_USE;
 /* Decompresses raw deflate (zip members), at most max bytes; out is cleared first. The data must use all n bytes. */
 int vlk_inflate_raw(vlk_buf *out, const void *p, size_t n, size_t max, vlk_err *err) VLK_MUST_USE;
+/* The same for the zlib format (texts in PNG), as lenient as its readers are: a truncated stream gives what it holds,
+ * and bytes after its end are ignored. VLK_EFORMAT: damaged; VLK_ELIMIT: more than max bytes. */
+int vlk_inflate_zlib(vlk_buf *out, const void *p, size_t n, size_t max, vlk_err *err) VLK_MUST_USE;
 
 /* ---- bytes out (output.c) ----------------------------------------------------------------- */
 

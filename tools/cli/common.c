@@ -69,7 +69,7 @@ static const cli_option common_options[] = {
     {FLAG('0', "null", null, "names in lists end with NUL, not newline"), NOW, OF(CLI_FILES)},
     {FORM(0, "shard", shard, shard_form, "I/N", "only items whose key hashes to I of N (I from 0)"), VALUE,
      OF(CLI_FILES)},
-    {FLAG(0, "no-exif", pixels.no_exif, "leave images as stored, without EXIF rotation"), VALUE, OF(CLI_IMAGES)},
+    {FLAG(0, "no-exif", pixels.no_exif, "leave images as stored, not turned by EXIF or XMP"), VALUE, OF(CLI_IMAGES)},
     {WORD(0, "alpha", pixels.alpha, cli_alpha_words, "transparency (default: auto, as the model's reference does)"),
      VALUE, OF(CLI_IMAGES)},
     {SIZE(0, "max-pixels", pixels.max_pixels, "N", 1, 1e12, "refuse larger images (default: 100000000)"), VALUE,
