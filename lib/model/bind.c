@@ -11,7 +11,8 @@
 struct vlk_binder {
     vlk_model *m;
     unsigned char *used[VLK_MODEL_SOURCES_MAX]; /* by source, and by index of its tensor */
-    vlk_sizes sizes;                            /* where we are */
+    int check;       /* only names, shapes and types are compared: what is deflated has no values yet */
+    vlk_sizes sizes; /* where we are */
     vlk_err *err;
 };
 
@@ -91,10 +92,12 @@ static int bind_counter(vlk_binder *b, const vlk_model_source *from, const char 
     if (t && (t->dtype != VLK_I64 || vlk_tensor_count(t) != 1))
         return vlk_fail(b->err, VLK_EMODEL, "%s: %s: expected a scalar I64, found %s of %s", vlk_source_name(from),
                         name, vlk_shape_text(t->dim, t->rank, got, sizeof got), vlk_dtype_name(t->dtype));
-    if (t) {
-        memcpy(value, t->data, sizeof *value);
+    if (t)
         mark_used(b, from, t);
-    }
+    if (b->check)
+        return 0;
+    if (t)
+        memcpy(value, t->data, sizeof *value);
     if (vlk_grow(&m->counter, &m->cap_counter, m->ncounter + 1, sizeof *m->counter, b->err) ||
         !(copy = vlk_arena_alloc(m->arena, len, b->err)))
         return -1;
@@ -117,13 +120,18 @@ static int bind_field(vlk_binder *b, vlk_bound *what, void *params, void *state)
     if (field->kind == VLK_COUNTER)
         return bind_counter(b, from, name, (int64_t *)(void *)((char *)state + field->at));
     what->p = (vlk_param *)(void *)((char *)params + field->at);
+    if (from->weights) {
+        if (!(what->tensor = find(b, from, name, s->shape)))
+            return -1;
+        mark_used(b, from, what->tensor);
+    }
+    if (b->check)
+        return 0;
     if (!from->weights)
         return fresh(b, what->p, field, s) ? -1 : note(b, what);
-    what->tensor = find(b, from, name, s->shape);
-    if (!what->tensor || vlk_view(&what->p->w, what->tensor, field->kind, from->weights, b->m->arena, b->err))
+    if (vlk_view(&what->p->w, what->tensor, field->kind, from->weights, b->m->arena, b->err))
         return -1;
     vlk_view_form(&what->p->w, field->kind, s->form);
-    mark_used(b, from, what->tensor);
     return note(b, what);
 }
 
@@ -167,10 +175,12 @@ static int scalar(vlk_binder *b, const vlk_model_source *from, const char *name,
     if (t->dtype != VLK_F32 && t->dtype != VLK_F16 && t->dtype != VLK_BF16)
         return vlk_fail(b->err, VLK_EMODEL, "%s: %s: expected type F32, F16 or BF16, found %s", path, name,
                         vlk_dtype_name(t->dtype));
+    mark_used(b, from, t);
+    if (b->check)
+        return 0;
     vlk_to_f32(out, t->data, t->dtype, 1);
     if (!vlk_all_finite(out, 1))
         return vlk_fail(b->err, VLK_EVALUE, "%s: %s is not finite", path, name);
-    mark_used(b, from, t);
     return 0;
 }
 
@@ -238,9 +248,6 @@ static int start(vlk_binder *b, size_t source)
 static int bind_all(vlk_binder *b)
 {
     vlk_model *m = b->m;
-    for (size_t i = 0; i < m->sources; i++)
-        if (start(b, i))
-            return -1;
     for (size_t i = 0; i < m->parts; i++)
         if (bind_part(b, &m->part[i]))
             return -1;
@@ -252,10 +259,32 @@ static int bind_all(vlk_binder *b)
     return 0;
 }
 
+/* Deflated tensors are unpacked only when all have their places. */
+static int unpack(vlk_binder *b)
+{
+    int packed = 0;
+    for (size_t i = 0; i < b->m->sources; i++)
+        packed |= b->m->source[i].weights && vlk_weights_is_packed(b->m->source[i].weights);
+    if (!packed)
+        return 0;
+    b->check = 1;
+    if (bind_all(b))
+        return -1;
+    b->check = 0;
+    for (size_t i = 0; i < b->m->sources; i++)
+        if (b->m->source[i].weights && vlk_weights_unpack(b->m->source[i].weights, b->used[i], b->err))
+            return -1;
+    return 0;
+}
+
 int vlk_bind(vlk_model *m, vlk_err *err)
 {
     vlk_binder b = {.m = m, .err = err};
-    const int rc = bind_all(&b);
+    int rc = 0;
+    for (size_t i = 0; i < m->sources && rc == 0; i++)
+        rc = start(&b, i);
+    if (rc == 0 && (unpack(&b) || bind_all(&b)))
+        rc = -1;
     for (size_t i = 0; i < m->sources; i++)
         free(b.used[i]);
     return rc;

@@ -51,7 +51,8 @@ static int add_weights(vlk_sha256 *s, const vlk_weights *w, vlk_err *err)
         vlk_sha256_add(s, list[i]->name, strlen(list[i]->name) + 1);
         vlk_sha256_add(s, vlk_dtype_name(list[i]->dtype), strlen(vlk_dtype_name(list[i]->dtype)) + 1);
         vlk_sha256_add(s, shape, strlen(shape) + 1);
-        add_head(s, list[i]);
+        if (list[i]->data) /* not what is deflated and means nothing */
+            add_head(s, list[i]);
     }
     for (size_t i = 0; i < vlk_weights_files(w); i++) {
         vlk_weights_file(w, i, &bytes);

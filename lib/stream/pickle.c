@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define BLOCK_SIZE 65536u
-#define MAX_BYTES ((size_t)256 << 20) /* of values; a large model's state dict with optimizer needs a few MB */
+#define MAX_BYTES ((size_t)128 << 20) /* of values; a large model's state dict with optimizer needs a few MB */
 
 #define MAX_SLOTS ((size_t)1 << 22) /* of the stack, the marks, the memo */
 

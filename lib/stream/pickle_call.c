@@ -205,6 +205,11 @@ int vlk_pkl_persid(vlk_pkl *k, const vlk_pkl_value *id, vlk_pkl_value **out, vlk
     if (key->kind != VLK_PKL_STR || count->kind != VLK_PKL_INT || count->u.i < 0 || (uint64_t)count->u.i > SIZE_MAX)
         return vlk_pkl_bad(k, err, "expected a storage's key and number of elements, found %s",
                            vlk_pkl_describe(key->kind == VLK_PKL_STR ? count : key, text, sizeof text));
+    if (key->u.str.n > VLK_MAX_KEY)
+        return vlk_pkl_bad(k, err, "expected a storage's key of at most %d bytes, found %zu", VLK_MAX_KEY,
+                           key->u.str.n);
+    if (k->storages == VLK_MAX_TENSORS)
+        return vlk_pkl_bad(k, err, "expected at most %d references of storages, found more", VLK_MAX_TENSORS);
     vlk_pkl_value *s = vlk_pkl_make(k, VLK_PKL_STORAGE, err);
     if (!s || vlk_grow(&k->storage, &k->storage_cap, k->storages + 1, sizeof *k->storage, err))
         return -1;

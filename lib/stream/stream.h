@@ -166,7 +166,8 @@ int vlk_json_quote(vlk_buf *out, const char *s, size_t n, vlk_err *err) VLK_MUST
 
 /* The named tensors of a checkpoint in any container: .safetensors, PyTorch's zip, its
  * format before 1.6, TorchScript archives, sharded by *.index.json. Nothing is executed, and only headers are read:
- * data points into mapped files (only deflated tensors are copied, once; strided ones are views). */
+ * data points into mapped files (strided tensors are views); of deflated tensors it is NULL until vlk_weights_unpack.
+ */
 typedef struct vlk_weights vlk_weights;
 
 typedef enum vlk_container { VLK_SAFETENSORS, VLK_TORCH_ZIP, VLK_TORCH_LEGACY, VLK_TORCHSCRIPT } vlk_container;
@@ -182,6 +183,10 @@ void vlk_weights_close(vlk_weights *w);
 size_t vlk_weights_count(const vlk_weights *w);
 const vlk_tensor *vlk_weights_at(const vlk_weights *w, size_t i);           /* in the file's order */
 const vlk_tensor *vlk_weights_find(const vlk_weights *w, const char *name); /* NULL if there is none */
+/* Decompresses the deflated storages of the tensors that are used (by index; NULL: all). To be called after names and
+ * shapes were checked: a storage that is mostly in none of them is refused. */
+int vlk_weights_is_packed(const vlk_weights *w); /* whether there are any */
+int vlk_weights_unpack(vlk_weights *w, const unsigned char *used, vlk_err *err) VLK_MUST_USE;
 vlk_container vlk_weights_container(const vlk_weights *w);
 const char *vlk_weights_path(const vlk_weights *w); /* of the file or index */
 /* The files it consists of (shards), for hashes and sizes. */

@@ -45,8 +45,23 @@ static vlk_zip_member *find_record(const reader *r, const char *name, size_t n, 
     return vlk_zip_find(r->zip, full->data, full->len);
 }
 
-static int zip_storage(const reader *r, const vlk_pkl_value *s, const unsigned char **data, const char *name, int n,
-                       vlk_err *err)
+/* Notes a deflated member, once. */
+static int defer(const reader *r, vlk_zip_member *m, vlk_err *err)
+{
+    const vlk_packed p = {
+        .data = m->data, .n = m->packed, .size = m->size, .member = m->name, .member_n = m->n, .path = r->path};
+    size_t index = 0;
+    if (m->later)
+        return 0;
+    if (vlk_weights_add_packed(r->w, &index, &p, err))
+        return -1;
+    m->later = index + 1;
+    return 0;
+}
+
+/* A deflated one is unpacked later: *data is NULL, *later 1 + its number. */
+static int zip_storage(const reader *r, const vlk_pkl_value *s, const unsigned char **data, size_t *later,
+                       const char *name, int n, vlk_err *err)
 {
     vlk_buf full = {0}, key = {0};
     int status = -1;
@@ -60,8 +75,12 @@ static int zip_storage(const reader *r, const vlk_pkl_value *s, const unsigned c
     else if (vlk_mul(s->u.storage.count, vlk_dtype_size(s->dtype), &bytes) || bytes != m->size)
         vlk_fail(err, VLK_EFORMAT, "%s: tensor %.*s: expected %zu elements of %s in storage %.*s, found %zu bytes",
                  r->path, n, name, s->u.storage.count, vlk_dtype_name(s->dtype), (int)m->n, m->name, m->size);
-    else
-        status = vlk_zip_data(r->zip, m, data, r->w, err);
+    else if (vlk_zip_readable(r->zip, m, err) == 0)
+        status = m->method == 0 ? 0 : defer(r, m, err);
+    if (status == 0) {
+        *data = m->method == 0 ? m->data : NULL;
+        *later = m->later;
+    }
 out:
     vlk_buf_clear(&full);
     vlk_buf_clear(&key);
@@ -83,11 +102,11 @@ static legacy_storage *find_legacy(const reader *r, const vlk_pkl_value *s)
 }
 
 /* The bytes of the root storage; their number is known to match s. */
-static int find_storage(const reader *r, const vlk_pkl_value *s, const unsigned char **data, const char *name, int n,
-                        vlk_err *err)
+static int find_storage(const reader *r, const vlk_pkl_value *s, const unsigned char **data, size_t *later,
+                        const char *name, int n, vlk_err *err)
 {
     if (r->zip)
-        return zip_storage(r, s, data, name, n, err);
+        return zip_storage(r, s, data, later, name, n, err);
     const legacy_storage *l = find_legacy(r, s);
     if (!l || !l->listed)
         return vlk_fail(err, VLK_EFORMAT, "%s: tensor %.*s: expected its storage in the file, found none", r->path, n,
@@ -170,10 +189,10 @@ static int add_tensor(reader *r, const char *name, size_t name_n, const vlk_pkl_
     const vlk_pkl_value *s = v->u.tensor.storage;
     const unsigned char *data = NULL;
     int n = name_n > 300 ? 300 : (int)name_n;
-    size_t reach = 0, room = s->u.storage.count - s->u.storage.view;
+    size_t reach = 0, later = 0, room = s->u.storage.count - s->u.storage.view;
     vlk_tensor t = {0};
     t.dtype = s->dtype;
-    if (read_shape(&t, v, r, name, n, err) || find_storage(r, s, &data, name, n, err))
+    if (read_shape(&t, v, r, name, n, err) || find_storage(r, s, &data, &later, name, n, err))
         return -1;
     tidy_strides(&t);
     size_t count = vlk_tensor_count(&t);
@@ -188,8 +207,11 @@ static int add_tensor(reader *r, const char *name, size_t name_n, const vlk_pkl_
                         "%s: tensor %.*s: expected it inside its storage of %zu elements, found "
                         "offset %lld and %zu elements up to its last",
                         r->path, n, name, room, (long long)v->u.tensor.offset, count > 0 ? reach + 1 : 0);
-    t.data = data + (s->u.storage.view + (size_t)v->u.tensor.offset) * vlk_dtype_size(t.dtype);
-    return vlk_weights_add(r->w, &t, name, name_n, r->path, err);
+    const size_t from = (s->u.storage.view + (size_t)v->u.tensor.offset) * vlk_dtype_size(t.dtype);
+    t.data = data ? data + from : NULL;
+    if (vlk_weights_add(r->w, &t, name, name_n, r->path, err))
+        return -1;
+    return later ? vlk_weights_in_packed(r->w, later - 1, from, err) : 0;
 }
 
 /* ---- the object ---------------------------------------------------------------------------------- */
@@ -228,6 +250,9 @@ static int read_module(reader *r, const vlk_pkl_value *object, vlk_buf *name, in
             return vlk_fail(err, VLK_ELIMIT, "%s: expected at most %d attributes, found more", r->path, MAX_VISITS);
         if (key->kind != VLK_PKL_STR || (v->kind != VLK_PKL_TENSOR && v->kind != VLK_PKL_OBJECT))
             continue;
+        if (key->u.str.n > VLK_MAX_NAME || len + key->u.str.n > VLK_MAX_NAME)
+            return vlk_fail(err, VLK_ELIMIT, "%s: expected names of attributes of at most %d bytes, found %zu", r->path,
+                            VLK_MAX_NAME, len + key->u.str.n);
         if ((len > 0 && vlk_buf_adds(name, ".", err)) || vlk_buf_add(name, key->u.str.s, key->u.str.n, err))
             return -1;
         if (v->kind == VLK_PKL_TENSOR ? add_tensor(r, name->data, name->len, v, err)

@@ -13,6 +13,7 @@
 #define NAME_BLOCK 65536
 #define MAX_NAMES ((size_t)64 << 20) /* bytes: a pickle can spell a long name in a few bytes, again and again */
 #define MAX_SHARDS 1000
+#define MAX_SHARD_NAME 255
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
@@ -55,6 +56,11 @@ int vlk_weights_add(vlk_weights *w, const vlk_tensor *t, const char *name, size_
     if (n == 0 || memchr(name, '\0', n))
         return vlk_fail(err, VLK_EFORMAT, "%s: tensor %zu: expected a name, found %s", path, w->count,
                         n ? "one with a NUL byte" : "an empty one");
+    if (n > VLK_MAX_NAME)
+        return vlk_fail(err, VLK_ELIMIT, "%s: tensor %zu: expected a name of at most %d bytes, found %zu", path,
+                        w->count, VLK_MAX_NAME, n);
+    if (w->count == VLK_MAX_TENSORS)
+        return vlk_fail(err, VLK_ELIMIT, "%s: expected at most %d tensors, found more", path, VLK_MAX_TENSORS);
     char *copy = copy_name(w, name, n, path, err);
     if (!copy || vlk_grow(&w->t, &w->cap, w->count + 1, sizeof *w->t, err))
         return -1;
@@ -179,35 +185,68 @@ static int read_file(vlk_weights *w, const char *path, vlk_err *err)
 
 /* ---- shards ----------------------------------------------------------------------------------- */
 
-/* The shards in the order in which the index first names them; owned by the caller, names borrowed from map. */
-static int list_shards(const char ***out, size_t *count, const vlk_json *map, const char *path, vlk_err *err)
+typedef struct shard_name {
+    const char *s;
+    size_t at; /* of the tensor in the index */
+} shard_name;
+
+static int by_shard(const void *pa, const void *pb)
 {
-    const char **shard = NULL, *key;
+    const shard_name *a = (const shard_name *)pa, *b = (const shard_name *)pb;
+    int c = strcmp(a->s, b->s);
+    return c ? c : a->at < b->at ? -1 : a->at > b->at;
+}
+
+static int by_place(const void *pa, const void *pb)
+{
+    const shard_name *a = (const shard_name *)pa, *b = (const shard_name *)pb;
+    return a->at < b->at ? -1 : a->at > b->at;
+}
+
+/* The name of a file beside the index, or NULL and err. */
+static const char *shard_of(const vlk_json *value, const char *key, const char *path, vlk_err *err)
+{
+    const char *s = vlk_json_str(value, NULL);
+    if (s && strlen(s) <= MAX_SHARD_NAME && *s != '\0' && !strchr(s, '/') && strcmp(s, ".") != 0 &&
+        strcmp(s, "..") != 0)
+        return s;
+    vlk_fail(err, VLK_EFORMAT, "%s: tensor %.300s: expected the name of a file beside the index, found %s%.300s%s",
+             path, key, s ? "\"" : "", s ? s : "something that is not a string", s ? "\"" : "");
+    return NULL;
+}
+
+/* Leaves each name once, in the order of its first place; returns how many. */
+static size_t keep_first(shard_name *shard, size_t n)
+{
+    size_t kept = 0;
+    qsort(shard, n, sizeof *shard, by_shard);
+    for (size_t i = 0; i < n; i++)
+        if (kept == 0 || strcmp(shard[kept - 1].s, shard[i].s) != 0)
+            shard[kept++] = shard[i];
+    qsort(shard, kept, sizeof *shard, by_place);
+    return kept;
+}
+
+/* The shards in the order in which the index first names them; owned by the caller, names borrowed from map. */
+static int list_shards(shard_name **out, size_t *count, const vlk_json *map, const char *path, vlk_err *err)
+{
+    const char *key;
     const vlk_json *value;
-    size_t n = 0, cap = 0;
+    size_t n = 0;
+    shard_name *shard = (shard_name *)vlk_calloc(vlk_json_len(map) + 1, sizeof *shard, err);
+    if (!shard)
+        return -1;
     for (const void *it = vlk_json_next(map, NULL, &key, &value); it; it = vlk_json_next(map, it, &key, &value)) {
-        const char *s = vlk_json_str(value, NULL);
-        size_t i = n;
-        if (!s || *s == '\0' || strchr(s, '/') || strcmp(s, ".") == 0 || strcmp(s, "..") == 0) {
-            vlk_fail(err, VLK_EFORMAT, "%s: tensor %s: expected the name of a file beside the index, found %s%s%s",
-                     path, key, s ? "\"" : "", s ? s : "something that is not a string", s ? "\"" : "");
+        if (!(shard[n].s = shard_of(value, key, path, err)))
             goto fail;
-        }
-        while (i > 0 && strcmp(shard[i - 1], s) != 0) /* it is nearly always the last one */
-            i--;
-        if (i > 0)
-            continue;
-        if (n == MAX_SHARDS) {
-            vlk_fail(err, VLK_ELIMIT, "%s: expected at most %d shards, found more", path, MAX_SHARDS);
-            goto fail;
-        }
-        if (vlk_grow(&shard, &cap, n + 1, sizeof *shard, err))
-            goto fail;
-        shard[n++] = s;
+        shard[n].at = n;
+        n += n == 0 || strcmp(shard[n - 1].s, shard[n].s) != 0;
     }
+    *count = keep_first(shard, n);
     *out = shard;
-    *count = n;
-    return 0;
+    if (*count <= MAX_SHARDS)
+        return 0;
+    vlk_fail(err, VLK_ELIMIT, "%s: expected at most %d shards, found %zu", path, MAX_SHARDS, *count);
 fail:
     free(shard);
     return -1;
@@ -244,7 +283,8 @@ static int read_shard(vlk_weights *w, const char *dir, const char *shard, const 
 static int read_index(vlk_weights *w, vlk_err *err)
 {
     int status = -1;
-    const char **shard = NULL, *key;
+    shard_name *shard = NULL;
+    const char *key;
     const vlk_json *value;
     size_t n = 0;
     char *dir = vlk_path_folder(w->path, err);
@@ -260,7 +300,7 @@ static int read_index(vlk_weights *w, vlk_err *err)
     if (list_shards(&shard, &n, map, w->path, err))
         goto out;
     for (size_t i = 0; i < n; i++)
-        if (read_shard(w, dir, shard[i], map, err))
+        if (read_shard(w, dir, shard[i].s, map, err))
             goto out;
     if (sort_names(w, err))
         goto out;
@@ -309,6 +349,8 @@ void vlk_weights_close(vlk_weights *w)
     for (size_t i = 0; i < w->owns; i++)
         free(w->owned[i]);
     free(w->owned);
+    free(w->packed);
+    free(w->packed_tensor);
     free(w->file);
     free(w->sorted);
     free(w->t);

@@ -12,6 +12,19 @@ typedef struct vlk_weights_source {
     vlk_map map;
 } vlk_weights_source;
 
+/* A deflated storage of a zip archive, unpacked by vlk_weights_unpack; and a tensor that lies in one. */
+typedef struct vlk_packed {
+    const unsigned char *data; /* n bytes in a map, deflated */
+    size_t n, size;
+    const char *member; /* its name, member_n bytes in a map */
+    size_t member_n;
+    const char *path;
+} vlk_packed;
+typedef struct vlk_packed_tensor {
+    size_t tensor, packed; /* indices */
+    size_t offset;         /* bytes */
+} vlk_packed_tensor;
+
 struct vlk_weights {
     vlk_container container;
     char *path;    /* as given: the file, or the index */
@@ -24,12 +37,27 @@ struct vlk_weights {
     size_t owns, owned_cap;
     char *name_block;             /* where the next name goes; the last of owned */
     size_t name_room, name_bytes; /* left in the block; of all names */
+    vlk_packed *packed;
+    size_t packs, packed_cap;
+    vlk_packed_tensor *packed_tensor; /* in the order of tensors */
+    size_t packed_tensors, packed_tensor_cap;
 };
 
-/* Appends a tensor; its name (copied) may not hold NUL. The data must stay as long as w. */
+/* Real names have some 100 bytes, keys of storages 20. A pickle can spell a long one in two bytes, again and again, and
+ * whatever compares it then takes hours. */
+enum { VLK_MAX_NAME = 1024, VLK_MAX_KEY = 128, VLK_MAX_TENSORS = 1 << 18 };
+
+/* Appends a tensor; its name (copied) may not hold NUL. The data must stay as long as w. At most VLK_MAX_TENSORS, with
+ * names of at most VLK_MAX_NAME bytes. */
 int vlk_weights_add(vlk_weights *w, const vlk_tensor *t, const char *name, size_t n, const char *path, vlk_err *err);
 /* Passes ownership of p (from malloc) to w; frees it if that fails. */
 int vlk_weights_own(vlk_weights *w, void *p, vlk_err *err);
+
+/* Decompresses into memory owned by w; NULL and err if it does not give p->size bytes. */
+const unsigned char *vlk_weights_inflate(vlk_weights *w, const vlk_packed *p, vlk_err *err);
+/* A deflated storage; *index is its number. The tensor that was added last has its data there, from `offset` on. */
+int vlk_weights_add_packed(vlk_weights *w, size_t *index, const vlk_packed *p, vlk_err *err);
+int vlk_weights_in_packed(vlk_weights *w, size_t index, size_t offset, vlk_err *err);
 
 /* Each appends the tensors of one file, mapped as m, and sets the container. */
 int vlk_safetensors_read(vlk_weights *w, const vlk_map *m, const char *path, vlk_err *err);
@@ -46,9 +74,9 @@ typedef struct vlk_zip_member {
     size_t n;
     const unsigned char *data; /* compressed bytes in the map */
     size_t packed, size;
-    size_t head;    /* offset of its local header */
-    int method;     /* 0 stored, 8 deflated, others cannot be read */
-    void *unpacked; /* of a deflated member that was read; borrowed from the one who took it over */
+    size_t head;  /* offset of its local header */
+    int method;   /* 0 stored, 8 deflated, others cannot be read */
+    size_t later; /* 1 + its number among the deflated storages; 0: it is none */
 } vlk_zip_member;
 
 typedef struct vlk_zip {
@@ -62,8 +90,10 @@ typedef struct vlk_zip {
 int vlk_zip_open(vlk_zip *z, const vlk_map *m, const char *path, vlk_err *err) VLK_MUST_USE;
 void vlk_zip_close(vlk_zip *z);
 vlk_zip_member *vlk_zip_find(const vlk_zip *z, const char *name, size_t n); /* NULL if there is none */
-/* Its m->size bytes: in the map if it is stored, else decompressed once, into memory owned by w. */
-int vlk_zip_data(const vlk_zip *z, vlk_zip_member *m, const unsigned char **out, vlk_weights *w,
+/* Whether it is stored or deflated; 0 or -1. */
+int vlk_zip_readable(const vlk_zip *z, const vlk_zip_member *m, vlk_err *err) VLK_MUST_USE;
+/* Its m->size bytes: in the map if it is stored, else decompressed, into memory owned by w. */
+int vlk_zip_data(const vlk_zip *z, const vlk_zip_member *m, const unsigned char **out, vlk_weights *w,
                  vlk_err *err) VLK_MUST_USE;
 
 /* ---- pickle (pickle.c, pickle_call.c) --------------------------------------------------------- */

@@ -253,31 +253,20 @@ vlk_zip_member *vlk_zip_find(const vlk_zip *z, const char *name, size_t n)
     return (vlk_zip_member *)bsearch(&key, z->m, z->count, sizeof *z->m, by_name);
 }
 
-int vlk_zip_data(const vlk_zip *z, vlk_zip_member *m, const unsigned char **out, vlk_weights *w, vlk_err *err)
+int vlk_zip_readable(const vlk_zip *z, const vlk_zip_member *m, vlk_err *err)
 {
-    if (m->method == 0 || m->unpacked) {
-        *out = m->method == 0 ? m->data : (const unsigned char *)m->unpacked;
+    if (m->method == 0 || m->method == 8)
         return 0;
-    }
-    if (m->method != 8)
-        return vlk_fail(err, VLK_EUNSUPPORTED, "%s: zip: %.*s: expected a stored or deflated member, found method %d",
-                        z->path, (int)m->n, m->name, m->method);
-    vlk_buf b = {0};
-    if (vlk_inflate_raw(&b, m->data, m->packed, m->size, err)) {
-        vlk_buf_clear(&b);
-        return vlk_err_prefix(err, "%s: zip: %.*s", z->path, (int)m->n, m->name);
-    }
-    if (b.len != m->size) {
-        vlk_fail(err, VLK_EFORMAT, "%s: zip: %.*s: expected %zu bytes after decompression, found %zu", z->path,
-                 (int)m->n, m->name, m->size, b.len);
-        vlk_buf_clear(&b);
+    return vlk_fail(err, VLK_EUNSUPPORTED, "%s: zip: %.*s: expected a stored or deflated member, found method %d",
+                    z->path, (int)m->n, m->name, m->method);
+}
+
+int vlk_zip_data(const vlk_zip *z, const vlk_zip_member *m, const unsigned char **out, vlk_weights *w, vlk_err *err)
+{
+    const vlk_packed p = {
+        .data = m->data, .n = m->packed, .size = m->size, .member = m->name, .member_n = m->n, .path = z->path};
+    if (vlk_zip_readable(z, m, err))
         return -1;
-    }
-    if (!b.data && vlk_buf_reserve(&b, 1, err))
-        return -1;
-    if (vlk_weights_own(w, b.data, err))
-        return -1;
-    m->unpacked = b.data;
-    *out = (const unsigned char *)b.data;
-    return 0;
+    *out = m->method == 0 ? m->data : vlk_weights_inflate(w, &p, err);
+    return *out ? 0 : -1;
 }

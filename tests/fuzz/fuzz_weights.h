@@ -23,9 +23,10 @@ static void fuzz_open(const void *head, size_t head_n, const uint8_t *p, size_t 
         abort();
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     vlk_weights *w = vlk_weights_open(path, &err);
+    const int whole = w && vlk_weights_unpack(w, NULL, &err) == 0;
     for (size_t i = 0; w && i < vlk_weights_count(w); i++) {
         const vlk_tensor *t = vlk_weights_at(w, i);
-        sink = sink + tensor_touch(t);
+        sink = sink + (whole || t->data ? tensor_touch(t) : 0);
         if (vlk_weights_find(w, t->name) != t)
             abort();
     }
