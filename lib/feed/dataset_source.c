@@ -103,8 +103,15 @@ static int tar_image(draft *d, const vlk_sample *s, int packed, vlk_err *err)
     return 0;
 }
 
+static int add_extra(void *arg, const char *name, const char *stage, const vlk_err *why, vlk_err *err)
+{
+    vlk_dataset *ds = arg;
+    return vlk_dataset_begin(ds, name, strlen(name), err) ? -1 : vlk_dataset_end_bad(ds, stage, why, err);
+}
+
 static int add_sample(vlk_dataset *ds, const vlk_sample *s, int packed, vlk_err *err)
 {
+    const vlk_extra_sink extra = {add_extra, ds};
     draft d = {.ds = ds};
     if (vlk_dataset_begin(ds, s->key, strlen(s->key), err) || add_texts(&d, s, NULL, NULL, err))
         return -1;
@@ -114,7 +121,9 @@ static int add_sample(vlk_dataset *ds, const vlk_sample *s, int packed, vlk_err 
     }
     if (!d.stage && tar_image(&d, s, packed, err))
         return -1;
-    return finish(&d, err);
+    if (finish(&d, err))
+        return -1;
+    return vlk_sample_extras(&ds->opt.texts, s, VLK_EXTRA_IMAGES | VLK_EXTRA_TEXTS, &extra, err);
 }
 
 /* Keeps a plain tar open for reading at places. */

@@ -167,4 +167,5 @@ void vlk_feed_expand(vlk_feed *f)
     if (rc == 0 && !w.any &&
         vlk_walk_begin_files(&w) == 0) /* nothing at all: an empty source, so that an output comes to be */
         vlk_walk_end_files(&w);
+    vlk_buf_clear(&w.extras);
 }

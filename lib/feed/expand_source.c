@@ -1,6 +1,7 @@
 /* expand_source.c - what a source holds, to slots: folders, tars, lists, files of lines, an image in a pipe; and the
  * marks where sources begin and end. Which one an operand is, expand.c says; what the functions return, too. */
 #include "feed_internal.h"
+#include "sample_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -151,17 +152,54 @@ static int put_pass(vlk_walk *w, vlk_slot *s, const vlk_source *src)
     return 0;
 }
 
+static int keep_extra(void *arg, const char *name, const char *stage, const vlk_err *why, vlk_err *err)
+{
+    vlk_buf *b = &((vlk_walk *)arg)->extras;
+    if (vlk_buf_add(b, name, strlen(name) + 1, err) || vlk_buf_add(b, stage, strlen(stage) + 1, err))
+        return -1;
+    return vlk_buf_add(b, why->msg, strlen(why->msg) + 1, err);
+}
+
+/* Members beyond the first image and caption of a sample: bad items of their own. */
+static int put_extras(vlk_walk *w, const vlk_source *src)
+{
+    for (const char *p = w->extras.data, *end = p + w->extras.len; p < end;) {
+        const char *name = p, *stage = name + strlen(name) + 1, *why = stage + strlen(stage) + 1;
+        p = why + strlen(why) + 1;
+        vlk_slot *s = vlk_feed_slot(w->f);
+        int r = s ? admit(w, s, src, name, strlen(name)) : -1;
+        if (r < 0)
+            return -1;
+        if (r == 0)
+            continue;
+        s->item.kind = VLK_ITEM_IMAGE;
+        vlk_fail(&s->item.err, VLK_EFORMAT, "%s", why);
+        vlk_slot_fail(s, strcmp(stage, "image") == 0 ? "image" : "caption");
+        vlk_feed_put(w->f, s);
+    }
+    return 0;
+}
+
 static int put_sample(vlk_walk *w, vlk_slot *s, const vlk_source *src)
 {
+    const vlk_feed_options *o = &w->f->opt;
+    const vlk_extra_sink extra = {keep_extra, w};
+    vlk_err err;
     if (s->sample.keyless)
         return put_pass(w, s, src);
     int r = admit(w, s, src, s->sample.key, strlen(s->sample.key));
-    if (r <= 0)
-        return r;
-    s->item.kind = VLK_ITEM_IMAGE;
-    s->image = s->sample_used = 1;
-    vlk_feed_put(w->f, s);
-    return 0;
+    if (r < 0)
+        return -1;
+    w->extras.len = 0;
+    if (vlk_sample_extras(&o->texts, &s->sample, VLK_EXTRA_IMAGES | (o->mode == VLK_FEED_PAIRS ? VLK_EXTRA_TEXTS : 0u),
+                          &extra, &err))
+        return fatal(w, &err);
+    if (r > 0) {
+        s->item.kind = VLK_ITEM_IMAGE;
+        s->image = s->sample_used = 1;
+        vlk_feed_put(w->f, s); /* from here on it is the decoders' */
+    }
+    return w->extras.len ? put_extras(w, src) : 0;
 }
 
 /* Takes `in` over. */

@@ -97,6 +97,7 @@ typedef struct vlk_walk {
     vlk_feed *f;
     vlk_source *files;      /* single images: begun and not ended */
     const char *files_path; /* its path: "", "-", or the -T list */
+    vlk_buf extras;         /* of the current sample: names, stages and reasons, each with a NUL after it */
     int any;                /* something was put */
 } vlk_walk;
 int vlk_walk_mark(vlk_walk *w, vlk_item_kind kind, const vlk_source *src, const vlk_err *err);

@@ -273,3 +273,60 @@ const vlk_sample_part *vlk_sample_image(const vlk_sample *s, vlk_err *err)
         vlk_fail(err, VLK_EFORMAT, "no image in the sample");
     return p && !check_member(p, err) ? p : NULL;
 }
+
+/* ---- members beyond the first --------------------------------------------------------------------- */
+
+static int is_image(const vlk_sample_part *p)
+{
+    return vlk_is_image_name(p->name) || vlk_image_kind(p->data, p->size);
+}
+
+static int add_extra(const vlk_extra_sink *out, const vlk_sample_part *p, const vlk_sample_part *first,
+                     const char *stage, vlk_err *err)
+{
+    vlk_err why;
+    if (strcmp(p->name, first->name) == 0)
+        vlk_fail(&why, VLK_EFORMAT, "skipped: a second member of this name; its sample has the first as its %s", stage);
+    else
+        vlk_fail(&why, VLK_EFORMAT, "skipped: its sample already has the %s %s", stage, first->name);
+    return out->add(out->arg, p->name, stage, &why, err);
+}
+
+static int extra_images(const vlk_sample *s, const vlk_extra_sink *out, vlk_err *err)
+{
+    const vlk_sample_part *first = find_image(s);
+    for (size_t i = 0; first && i < s->parts; i++)
+        if (&s->part[i] != first && is_image(&s->part[i]) && add_extra(out, &s->part[i], first, "image", err))
+            return -1;
+    return 0;
+}
+
+/* Members that are named KEY.name, but for the one that is read (member(), above). */
+static int extra_named(const vlk_sample *s, const char *name, const char *stage, const vlk_extra_sink *out,
+                       vlk_err *err)
+{
+    const vlk_sample_part *first = vlk_sample_part_find(s, name);
+    for (size_t i = 0; i < s->parts; i++) {
+        const vlk_sample_part *p = &s->part[i];
+        if (p == first || strcasecmp(p->ext, name) != 0)
+            continue;
+        if (!first)
+            first = p;
+        else if (add_extra(out, p, first, stage, err))
+            return -1;
+    }
+    return 0;
+}
+
+int vlk_sample_extras(const vlk_texts_wanted *w, const vlk_sample *s, unsigned what, const vlk_extra_sink *out,
+                      vlk_err *err)
+{
+    if (what & VLK_EXTRA_IMAGES && extra_images(s, out, err))
+        return -1;
+    if (!(what & VLK_EXTRA_TEXTS))
+        return 0;
+    if (extra_named(s, vlk_text_name(w), "caption", out, err) ||
+        (w->lists && extra_named(s, vlk_json_name(w), "caption", out, err)))
+        return -1;
+    return w->lists & VLK_TEXTS_LABEL ? extra_named(s, "cls", "label", out, err) : 0;
+}

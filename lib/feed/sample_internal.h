@@ -31,6 +31,16 @@ int vlk_no_caption(const vlk_texts_wanted *w, vlk_err *err);
 /* The member of the image, whose bytes are there; NULL with the reason (stage "image"). */
 const vlk_sample_part *vlk_sample_image(const vlk_sample *s, vlk_err *err) VLK_MUST_USE;
 
+/* A sample has one image, and one member of each name that is read. `add` gets every other such member, with the stage
+ * and the reason why it is skipped, so that none passes silently. 0 or -1. */
+enum { VLK_EXTRA_IMAGES = 1, VLK_EXTRA_TEXTS = 2 };
+typedef struct vlk_extra_sink {
+    int (*add)(void *arg, const char *name, const char *stage, const vlk_err *why, vlk_err *err);
+    void *arg;
+} vlk_extra_sink;
+int vlk_sample_extras(const vlk_texts_wanted *w, const vlk_sample *s, unsigned what, const vlk_extra_sink *out,
+                      vlk_err *err) VLK_MUST_USE;
+
 static inline const char *vlk_text_name(const vlk_texts_wanted *w)
 {
     return w->text ? w->text : "txt";
