@@ -83,6 +83,14 @@ size_t vlk_keys_count(const vlk_keys *k)
     return k->count;
 }
 
+void vlk_keys_hash(const vlk_keys *k, char out[65])
+{
+    vlk_sha256 s;
+    vlk_sha256_init(&s);
+    vlk_sha256_add(&s, k->map.data, k->map.size);
+    vlk_sha256_hex(&s, out);
+}
+
 int vlk_keys_get(const vlk_keys *k, size_t i, vlk_buf *out, vlk_err *err)
 {
     out->len = 0;

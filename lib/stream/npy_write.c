@@ -141,21 +141,15 @@ int vlk_npy_write_rows(vlk_npy_writer *w, const void *rows, size_t n, vlk_err *e
     return 0;
 }
 
-int vlk_npy_writer_flush(vlk_npy_writer *w, vlk_err *err)
+vlk_out *vlk_npy_writer_finish(vlk_npy_writer *w, vlk_err *err)
 {
-    return put_header(w, err) != 0 ? -1 : vlk_out_flush(w->out, err);
-}
-
-int vlk_npy_writer_commit(vlk_npy_writer *w, vlk_err *err)
-{
-    int rc = put_header(w, err);
-    if (rc == 0) {
-        vlk_out *o = w->out;
+    vlk_out *o = NULL;
+    if (!put_header(w, err)) {
+        o = w->out;
         w->out = NULL;
-        rc = vlk_out_commit(o, err);
     }
     vlk_npy_writer_abort(w);
-    return rc;
+    return o;
 }
 
 void vlk_npy_writer_abort(vlk_npy_writer *w)

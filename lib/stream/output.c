@@ -1,11 +1,15 @@
-/* output.c - files that appear whole or not at all, and standard output.
+/* output.c - files that appear complete or not at all, sets of such files, and standard output.
  *
  * NAME is written as .NAME.vlk-tmp in the same folder (same file system, so that rename is atomic):
  *   open, flock, truncate | write ... | fsync, rename, fsync of the folder
  * The lock is on the temporary: a second run on the same output is refused while the first lives, and what a
  * killed run has left is taken over by the next. A device or named pipe is written directly, like standard output.
- * A link is followed: the file it leads to is replaced, and the link stays. */
-#define _DEFAULT_SOURCE /* realpath */
+ * A link is followed: the file it leads to is replaced, and the link stays.
+ *
+ * Files that belong together (a matrix, the names of its rows, what made it) have a main one, without which nobody
+ * reads the others. All of them are complete on disk before the first gets its name; then unlink the old main file |
+ * rename the others | rename the main file so that at any moment the main file is missing or has its own neighbours. */
+#define _DEFAULT_SOURCE /* realpath, futimens */
 #include "stream.h"
 
 #include <errno.h>
@@ -23,6 +27,8 @@ struct vlk_out {
     char *path; /* as given, for messages */
     char *dest; /* where the file will stand; NULL where it is written directly */
     char *tmp, *dir;
+    int dated; /* the file gets this time of modification */
+    struct timespec date;
     int fd;
     size_t base; /* bytes already handed to the system */
     size_t len;  /* bytes in buf */
@@ -94,6 +100,34 @@ static int open_temporary(vlk_out *o, vlk_err *err)
     return vlk_fail(err, VLK_EIO, "%s: its temporary file %s changes hands all the time", o->path, o->tmp);
 }
 
+/* Where a link leads, though there is no file: 0, or -1. One step: a link to a link is not followed. */
+static int follow_dangling(vlk_out *o, vlk_err *err)
+{
+    char to[4096];
+    ssize_t n = readlink(o->path, to, sizeof to - 1);
+    char *folder = n > 0 ? vlk_path_folder(o->path, err) : NULL;
+    if (!folder)
+        return -1;
+    to[n] = 0;
+    o->dest = vlk_path_join(folder, to, err);
+    free(folder);
+    return o->dest ? 0 : -1;
+}
+
+/* A link that leads to no file is refused, unless a run that was killed as it replaced a set has left its temporary
+ * file there: that run removed the old file. */
+static int look_at_dangling(vlk_out *o, vlk_err *err)
+{
+    vlk_err why;
+    vlk_fail_errno(err, "%s: is a link that leads nowhere", o->path);
+    if (follow_dangling(o, &why) || name_temporary(o, &why) || access(o->tmp, F_OK) != 0)
+        return -1;
+    free(o->tmp);
+    free(o->dir);
+    o->tmp = o->dir = NULL;
+    return 0;
+}
+
 /* What exists there already: a folder is refused, a device or pipe is written directly (1), a link is followed. */
 static int look_at_target(vlk_out *o, struct stat *st, int *exists, vlk_err *err)
 {
@@ -115,9 +149,7 @@ static int look_at_target(vlk_out *o, struct stat *st, int *exists, vlk_err *err
         return o->dest ? 0 : -1;
     }
     o->dest = realpath(o->path, NULL);
-    if (o->dest == NULL)
-        return vlk_fail_errno(err, "%s: is a link that leads nowhere", o->path);
-    return 0;
+    return o->dest ? 0 : look_at_dangling(o, err);
 }
 
 static int open_direct(vlk_out *o, vlk_err *err)
@@ -238,6 +270,30 @@ int vlk_out_patch(vlk_out *o, size_t offset, const void *p, size_t n, vlk_err *e
     return 0;
 }
 
+static int read_back(void *out, void *to, size_t n, size_t at, vlk_err *err)
+{
+    const vlk_out *o = out;
+    char *p = to;
+    while (n > 0) {
+        ssize_t r = pread(o->fd, p, n, (off_t)at);
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r <= 0)
+            return vlk_fail_errno(err, "%s: cannot be read back", o->path);
+        p += r;
+        n -= (size_t)r;
+        at += (size_t)r;
+    }
+    return 0;
+}
+
+int vlk_out_digest(vlk_out *o, char out[65], vlk_err *err)
+{
+    if (!vlk_out_can_seek(o))
+        return vlk_fail(err, VLK_EUSAGE, "%s: cannot be rewound", o->path);
+    return vlk_out_flush(o, err) ? -1 : vlk_digest(out, o->base, read_back, o, err);
+}
+
 /* The rename is safe on disk only when the folder is. Some file systems cannot sync a folder (EINVAL). */
 static int sync_folder(const vlk_out *o, vlk_err *err)
 {
@@ -260,31 +316,86 @@ static int finish_direct(vlk_out *o, vlk_err *err)
     return 0;
 }
 
-int vlk_out_commit(vlk_out *o, vlk_err *err)
+void vlk_out_date(vlk_out *o, const struct timespec *when)
 {
-    int rc = -1;
-    if (vlk_out_flush(o, err) != 0)
-        goto out;
-    if (o->dest == NULL) {
-        rc = finish_direct(o, err);
-        goto out;
-    }
-    if (fsync(o->fd) != 0) {
-        vlk_fail_errno(err, "%s: cannot write to disk", o->path);
-        goto out;
-    }
-    if (rename(o->tmp, o->dest) != 0) {
-        vlk_fail_errno(err, "%s: cannot rename %s to it", o->path, o->tmp);
-        goto out;
-    }
+    o->dated = 1;
+    o->date = *when;
+}
+
+/* Everything to disk, under the temporary name. */
+static int settle(vlk_out *o, vlk_err *err)
+{
+    const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, o->date};
+    if (vlk_out_flush(o, err))
+        return -1;
+    if (!o->dest)
+        return finish_direct(o, err);
+    if (o->dated && futimens(o->fd, times) != 0)
+        return vlk_fail_errno(err, "%s: cannot set its time", o->path);
+    return fsync(o->fd) == 0 ? 0 : vlk_fail_errno(err, "%s: cannot write to disk", o->path);
+}
+
+/* The temporary gets the file's name; then there is none. */
+static int take_name(vlk_out *o, vlk_err *err)
+{
+    if (!o->dest)
+        return 0;
+    if (rename(o->tmp, o->dest) != 0)
+        return vlk_fail_errno(err, "%s: cannot rename %s to it", o->path, o->tmp);
     free(o->tmp);
     o->tmp = NULL;
-    rc = sync_folder(o, err);
-out:
-    if (rc != 0 && o->tmp != NULL)
-        unlink(o->tmp);
-    out_free(o);
+    return 0;
+}
+
+/* What came in the way since the files were opened is found here, before any name has changed. */
+static int check_targets(vlk_out *const *o, size_t n, vlk_err *err)
+{
+    struct stat st;
+    for (size_t i = 0; i < n; i++)
+        if (o[i]->dest && lstat(o[i]->dest, &st) == 0 && S_ISDIR(st.st_mode))
+            return vlk_fail(err, VLK_EIO, "%s: has become a folder, and cannot be replaced", o[i]->path);
+    return 0;
+}
+
+static int remove_old(const vlk_out *main, vlk_err *err)
+{
+    if (!main->dest || (unlink(main->dest) != 0 && errno == ENOENT))
+        return 0;
+    if (access(main->dest, F_OK) == 0)
+        return vlk_fail_errno(err, "%s: cannot be replaced", main->path);
+    return sync_folder(main, err);
+}
+
+static int replace_set(vlk_out *const *o, size_t n, vlk_err *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if (settle(o[i], err))
+            return -1;
+    if (check_targets(o, n, err) || (n > 1 && remove_old(o[0], err)))
+        return -1;
+    for (size_t i = n; i-- > 0;)
+        if (take_name(o[i], err))
+            return -1;
+    for (size_t i = 0; i < n; i++)
+        if (o[i]->dest && (i == 0 || strcmp(o[i]->dir, o[i - 1]->dir) != 0) && sync_folder(o[i], err))
+            return -1;
+    return 0;
+}
+
+int vlk_out_commit_set(vlk_out *const *o, size_t n, vlk_err *err)
+{
+    int rc = replace_set(o, n, err);
+    for (size_t i = 0; i < n; i++) {
+        if (o[i]->tmp)
+            unlink(o[i]->tmp);
+        out_free(o[i]);
+    }
     return rc;
+}
+
+int vlk_out_commit(vlk_out *o, vlk_err *err)
+{
+    return vlk_out_commit_set(&o, 1, err);
 }
 
 void vlk_out_abort(vlk_out *o)

@@ -3,6 +3,8 @@
 #ifndef VLK_STREAM_H
 #define VLK_STREAM_H
 
+#include <time.h>
+
 #include "../base/base.h"
 
 /* ---- files (file.c) ----------------------------------------------------------------------- */
@@ -71,8 +73,22 @@ size_t vlk_out_tell(const vlk_out *o);      /* bytes written so far */
 const char *vlk_out_name(const vlk_out *o); /* for messages */
 /* Flush, fsync, rename, fsync of the folder; frees o in any case. */
 int vlk_out_commit(vlk_out *o, vlk_err *err) VLK_MUST_USE;
+/* Files that belong together, o[0] the main one, which is never seen beside neighbours of another set: all are complete
+ * on disk before any gets its name, the old main file goes first, and the new one comes last. Frees all in any case. */
+int vlk_out_commit_set(vlk_out *const *o, size_t n, vlk_err *err) VLK_MUST_USE;
+/* The file's time of modification will be this one. */
+void vlk_out_date(vlk_out *o, const struct timespec *when);
+/* vlk_digest of what was written so far; only files. */
+int vlk_out_digest(vlk_out *o, char out[65], vlk_err *err) VLK_MUST_USE;
 /* Removes the temporary and frees o; NULL is allowed. Standard output is flushed. */
 void vlk_out_abort(vlk_out *o);
+
+/* ---- digests (digest.c) --------------------------------------------------------------------------- */
+
+/* SHA-256, in hex, of a file of `size` bytes: of all of it up to 256 KiB, else of 64 blocks at even distances. */
+typedef int vlk_read_at(void *arg, void *to, size_t n, size_t at, vlk_err *err);
+int vlk_digest(char out[65], size_t size, vlk_read_at *read, void *arg, vlk_err *err) VLK_MUST_USE;
+int vlk_map_digest(vlk_map *m, char out[65], vlk_err *err) VLK_MUST_USE;
 
 /* ---- npy (npy.c, npy_write.c), keys (keys.c) -------------------------------------------- */
 
@@ -96,9 +112,9 @@ typedef struct vlk_npy_writer vlk_npy_writer;
 vlk_npy_writer *vlk_npy_writer_open(const char *path, vlk_dtype type, const size_t *dim, int rank,
                                     vlk_err *err) VLK_MUST_USE;
 int vlk_npy_write_rows(vlk_npy_writer *w, const void *rows, size_t n, vlk_err *err) VLK_MUST_USE;
-/* Passes everything to the system, including the number of rows so far, so that a full disk shows here. */
-int vlk_npy_writer_flush(vlk_npy_writer *w, vlk_err *err) VLK_MUST_USE;
-int vlk_npy_writer_commit(vlk_npy_writer *w, vlk_err *err) VLK_MUST_USE; /* frees w in any case */
+/* The complete matrix as an output of the caller's, to be committed, with others or alone; NULL with err. Frees w in
+ * any case. */
+vlk_out *vlk_npy_writer_finish(vlk_npy_writer *w, vlk_err *err) VLK_MUST_USE;
 void vlk_npy_writer_abort(vlk_npy_writer *w);
 
 /* Keys and TSV fields: backslash, tab, newline and carriage return become \\ \t \n \r. */
@@ -111,6 +127,7 @@ typedef struct vlk_keys vlk_keys;
 vlk_keys *vlk_keys_open(const char *path, vlk_err *err) VLK_MUST_USE;
 void vlk_keys_close(vlk_keys *k);
 size_t vlk_keys_count(const vlk_keys *k);
+void vlk_keys_hash(const vlk_keys *k, char out[65]); /* SHA-256 of the file */
 int vlk_keys_get(const vlk_keys *k, size_t i, vlk_buf *out,
                  vlk_err *err) VLK_MUST_USE; /* unescaped; out is cleared first */
 

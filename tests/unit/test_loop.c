@@ -199,7 +199,8 @@ static void test_matrix(void)
         vlk_npy_close(&n);
     }
     CHECK_STR(get("m.keys"), "ab\n9\na\n\nabcd\n", "a key for each row");
-    CHECK(strstr(get("m.json"), "\"program\": \"toy\"") && strstr(get("m.json"), "\"rows\": 5, \"dim\": [2, 3]}"),
+    CHECK(strstr(get("m.json"), "\"program\": \"toy\"") &&
+              strstr(get("m.json"), "\"rows\": 5, \"dim\": [2, 3], \"keys_sha256\": \""),
           "provenance: %s", get("m.json"));
     CHECK(provenance_load(&p, "m.json", &err) == 0 && p.rank == 2 && p.dim[0] == 2 && p.dim[1] == 3 && p.rows == 5,
           "read again: %s", err.msg);

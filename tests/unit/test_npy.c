@@ -146,7 +146,8 @@ static void written(void)
         for (size_t i = 0; w && i < n; i++)
             CHECK(vlk_npy_write_rows(w, rows + 3 * i, 1, &err) == 0, "row");
         CHECK(w && access(path, F_OK) == (n ? 0 : -1), "nothing has the name before the end, but an old file");
-        CHECK(w && vlk_npy_writer_commit(w, &err) == 0, "%s", err.msg);
+        vlk_out *o = w ? vlk_npy_writer_finish(w, &err) : NULL;
+        CHECK(o && vlk_out_commit(o, &err) == 0, "%s", err.msg);
         vlk_npy f;
         if (!CHECK(vlk_npy_open(&f, path, &err) == 0, "%s", err.msg))
             continue;

@@ -69,6 +69,18 @@ static int name_files(const parts *p, part_files *f, const vlk_source *src, size
     return part_path(p, &f->keys, src, part, ".keys", err);
 }
 
+/* Whether the files of a part belong together: 1 or 0. */
+static int whole(const part_files *f, const provenance *made, const vlk_keys *keys)
+{
+    vlk_map data;
+    vlk_err why;
+    if (vlk_keys_count(keys) != made->rows || vlk_map_open(&data, f->main.data, &why))
+        return 0;
+    int bound = provenance_binds(made, f->main.data, keys, &data, &why) == 0;
+    vlk_map_close(&data);
+    return bound;
+}
+
 /* As finished(), below; *keys may be open in any case. */
 static int look_at(const parts *p, const part_files *f, size_t *rows, vlk_keys **keys, vlk_err *err)
 {
@@ -84,7 +96,7 @@ static int look_at(const parts *p, const part_files *f, size_t *rows, vlk_keys *
     if (!*keys)
         return -1;
     *rows = got.rows;
-    return vlk_keys_count(*keys) == got.rows; /* else the files were changed later: made again */
+    return whole(f, &got, *keys); /* else the files were changed later: made again */
 }
 
 /* 1 the part is finished (its rows in *rows, its keys open in *keys, if asked for); 0 it is not; -1 it is another

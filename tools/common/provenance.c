@@ -5,8 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../lib/stream/stream.h"
-
 void provenance_make(provenance *p, const cli_program *prog, const engine *e, const cli_common *c, const char *tower,
                      vlk_norm scale)
 {
@@ -64,7 +62,7 @@ int provenance_json(const provenance *p, vlk_buf *out, vlk_err *err)
         vlk_buf_addf(out, err, ", \"dtype\": \"%s\", \"rows\": %zu, \"dim\": ", p->dtype, p->rows) ||
         add_dim(p, out, err))
         return -1;
-    return vlk_buf_adds(out, "}\n", err);
+    return vlk_buf_addf(out, err, ", \"keys_sha256\": \"%s\", \"data_digest\": \"%s\"}\n", p->keys, p->data);
 }
 
 static int get_str(const vlk_json *j, const char *key, char *out, size_t size, const char *path, vlk_err *err)
@@ -130,6 +128,11 @@ static int get_dim(provenance *p, const vlk_json *dim, vlk_err *err)
     return 0;
 }
 
+static int get_digest(const vlk_json *j, const char *key, char out[65], const char *path, vlk_err *err)
+{
+    return vlk_json_get(j, key) ? get_str(j, key, out, 65, path, err) : 0;
+}
+
 static int get_all(provenance *p, const vlk_json *j, const char *path, vlk_err *err)
 {
     if (vlk_json_type(j) != VLK_JSON_OBJECT)
@@ -146,7 +149,8 @@ static int get_all(provenance *p, const vlk_json *j, const char *path, vlk_err *
     if (vlk_json_bool(vlk_json_get(j, "normalized"), &p->normalized, "normalized", err) ||
         get_size(vlk_json_get(j, "rows"), &p->rows, "rows", err) || get_dim(p, vlk_json_get(j, "dim"), err))
         return vlk_err_prefix(err, "%s", path);
-    return 0;
+    return get_digest(j, "keys_sha256", p->keys, path, err) || get_digest(j, "data_digest", p->data, path, err) ? -1
+                                                                                                                : 0;
 }
 
 int provenance_load(provenance *p, const char *path, vlk_err *err)
@@ -204,6 +208,32 @@ int provenance_same(const provenance *loaded, const char *path, const provenance
     if (strcmp(loaded->arguments, mine->arguments) != 0)
         return differ(path, "set of arguments", loaded->arguments, mine->arguments, err);
     return 0;
+}
+
+static int torn(const char *path, const char *which, vlk_err *err)
+{
+    vlk_buf keys = {0}, json = {0};
+    if (provenance_beside(&keys, path, ".keys", err) == 0 && provenance_beside(&json, path, ".json", err) == 0)
+        vlk_fail(err, VLK_EFORMAT, "%s, %s and %s do not belong together: %s is not what the last one was written with",
+                 path, keys.data, json.data, which[0] == '.' ? keys.data : path);
+    vlk_buf_clear(&keys);
+    vlk_buf_clear(&json);
+    return -1;
+}
+
+int provenance_binds(const provenance *loaded, const char *path, const vlk_keys *keys, vlk_map *data, vlk_err *err)
+{
+    char hash[65];
+    if (keys && loaded->keys[0]) {
+        vlk_keys_hash(keys, hash);
+        if (strcmp(hash, loaded->keys) != 0)
+            return torn(path, ".keys", err);
+    }
+    if (!loaded->data[0])
+        return 0;
+    if (vlk_map_digest(data, hash, err))
+        return -1;
+    return strcmp(hash, loaded->data) == 0 ? 0 : torn(path, "", err);
 }
 
 int provenance_beside(vlk_buf *out, const char *path, const char *suffix, vlk_err *err)

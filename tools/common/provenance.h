@@ -2,14 +2,16 @@
  *
  *   X.json           {"vlkit": "0.1.0", "program": "clip-embed", "model": "<id>", "preprocessing": "...",
  *                     "tower": "image", "normalized": true, "arithmetic": "f32", "arguments": {...},
- *                     "dtype": "<f4", "rows": 500, "dim": 128}
+ *                     "dtype": "<f4", "rows": 500, "dim": 128, "keys_sha256": "...", "data_digest": "..."}
  *   KEY.clip.json    {"cosine": 0.31, "vlkit": {"version": "0.1.0", "program": ... to "arguments" as above}}
  *
  * Only what changes values: never threads, batch, paths, host or times. "arguments" holds those that are not at their
- * default. For pixels "tower" is "pixels". "dim" is a list where a key has a matrix instead of a vector. */
+ * default. The last two bind the set: the hash of X.keys, and vlk_digest of X.npy (or of the table or tar that X.keys
+ * belongs to). For pixels "tower" is "pixels". "dim" is a list where a key has a matrix instead of a vector. */
 #ifndef VLK_PROVENANCE_H
 #define VLK_PROVENANCE_H
 
+#include "../../lib/stream/stream.h"
 #include "../cli/cli.h"
 #include "engine.h"
 
@@ -27,6 +29,7 @@ typedef struct provenance {
     char dtype[8]; /* "<f4", "<f2", "|u1" */
     size_t rows, dim[PROVENANCE_RANK];
     int rank;
+    char keys[65], data[65]; /* of X.keys and of the file itself; "" in sets that are not bound */
 } provenance;
 
 /* What this run makes: for each key one vector of the model's width, <f4. */
@@ -46,6 +49,9 @@ int provenance_same_model(const provenance *loaded, const char *path, const prov
                           vlk_err *err) VLK_MUST_USE;
 /* 0 if a run with `mine` would give the same rows; -1 with the first thing that differs. */
 int provenance_same(const provenance *loaded, const char *path, const provenance *mine, vlk_err *err) VLK_MUST_USE;
+/* 0 if X.json was written with this X.keys (NULL: there is none) and these bytes of the file; -1 names all three. */
+int provenance_binds(const provenance *loaded, const char *path, const vlk_keys *keys, vlk_map *data,
+                     vlk_err *err) VLK_MUST_USE;
 /* Sets `out` to the name of X.npy's neighbour: "DIR/X.npy" to "DIR/X" + suffix. */
 int provenance_beside(vlk_buf *out, const char *path, const char *suffix, vlk_err *err) VLK_MUST_USE;
 

@@ -25,13 +25,21 @@ static int open_npy(sink *s, const char *path, vlk_err *err)
     return 0;
 }
 
-static int open_keys(sink *s, const char *path, vlk_err *err)
+static vlk_out *open_beside(const char *path, const char *suffix, vlk_err *err)
 {
     vlk_buf name = {0};
-    if (!provenance_beside(&name, path, ".keys", err))
-        s->keys = vlk_out_open(name.data, err);
+    vlk_out *o = provenance_beside(&name, path, suffix, err) ? NULL : vlk_out_open(name.data, err);
     vlk_buf_clear(&name);
-    return s->keys ? 0 : -1;
+    return o;
+}
+
+/* Before any work is done, so that a neighbour that cannot be written is found here. */
+static int open_sidecars(sink *s, const char *path, vlk_err *err)
+{
+    vlk_sha256_init(&s->keys_hash);
+    s->keys = open_beside(path, ".keys", err);
+    s->json = s->keys ? open_beside(path, ".json", err) : NULL;
+    return s->json ? 0 : -1;
 }
 
 static int open_files(sink *s, const char *path, sink_sidecars sidecars, vlk_err *err)
@@ -45,7 +53,7 @@ static int open_files(sink *s, const char *path, sink_sidecars sidecars, vlk_err
     } else if (!(s->out = vlk_out_open(path, err))) {
         return -1;
     }
-    return sidecars == SINK_WITH_KEYS || s->npy ? open_keys(s, path, err) : 0;
+    return sidecars == SINK_WITH_KEYS || s->npy ? open_sidecars(s, path, err) : 0;
 }
 
 int sink_open(sink *s, const sink_plan *plan, const char *path, sink_sidecars sidecars, vlk_err *err)
@@ -99,6 +107,7 @@ static int write_key(sink *s, vlk_err *err)
     s->line.len = 0;
     if (vlk_escape(&s->line, key->s, key->n, err) || vlk_buf_adds(&s->line, "\n", err))
         return -1;
+    vlk_sha256_add(&s->keys_hash, s->line.data, s->line.len);
     return vlk_out_write(s->keys, s->line.data, s->line.len, err);
 }
 
@@ -137,51 +146,44 @@ static void clear(sink *s)
     *s = (sink){0};
 }
 
-/* X.json, whole or not at all. */
-static int write_json(const sink *s, vlk_err *err)
+/* The table or matrix, complete but for its name; NULL with err. It is the caller's then. */
+static vlk_out *take_main(sink *s, vlk_err *err)
 {
-    vlk_buf name = {0}, text = {0};
+    vlk_out *o = s->out;
+    if (s->npy) {
+        o = vlk_npy_writer_finish(s->npy, err);
+        s->npy = NULL;
+        return o;
+    }
+    if (s->plan->format == CLI_TAR && vlk_tar_put_end(o, err))
+        return NULL;
+    s->out = NULL;
+    return o;
+}
+
+static int write_json(sink *s, vlk_out *main, vlk_err *err)
+{
+    vlk_buf text = {0};
     provenance p = s->plan->made;
-    vlk_out *o = NULL;
-    int rc = -1;
     p.rows = s->rows;
-    if (provenance_beside(&name, s->path, ".json", err) || provenance_json(&p, &text, err) ||
-        !(o = vlk_out_open(name.data, err)))
-        goto out;
-    if (vlk_out_write(o, text.data, text.len, err))
-        vlk_out_abort(o);
-    else
-        rc = vlk_out_commit(o, err);
-out:
-    vlk_buf_clear(&name);
+    vlk_sha256_hex(&s->keys_hash, p.keys);
+    int rc = -1;
+    if (vlk_out_digest(main, p.data, err) == 0 && provenance_json(&p, &text, err) == 0)
+        rc = vlk_out_write(s->json, text.data, text.len, err);
     vlk_buf_clear(&text);
     return rc;
 }
 
-/* Lack of room shows here, before anything has its name. */
-static int finish(sink *s, vlk_err *err)
-{
-    if (s->plan->format == CLI_TAR && vlk_tar_put_end(s->out, err))
-        return -1;
-    return s->npy ? vlk_npy_writer_flush(s->npy, err) : vlk_out_flush(s->out, err);
-}
-
-static int commit_sidecars(sink *s, vlk_err *err)
-{
-    vlk_out *keys = s->keys;
-    s->keys = NULL;
-    if (!keys)
-        return 0;
-    return vlk_out_commit(keys, err) ? -1 : write_json(s, err);
-}
-
 int sink_commit(sink *s, vlk_err *err)
 {
-    if (finish(s, err) || commit_sidecars(s, err)) {
+    vlk_out *main = take_main(s, err);
+    if (!main || (s->keys && write_json(s, main, err))) {
+        vlk_out_abort(main);
         sink_abort(s);
         return -1;
     }
-    int rc = s->npy ? vlk_npy_writer_commit(s->npy, err) : vlk_out_commit(s->out, err);
+    vlk_out *const set[3] = {main, s->keys, s->json};
+    int rc = vlk_out_commit_set(set, s->keys ? 3 : 1, err);
     clear(s);
     return rc;
 }
@@ -192,5 +194,6 @@ void sink_abort(sink *s)
         vlk_npy_writer_abort(s->npy);
     vlk_out_abort(s->out);
     vlk_out_abort(s->keys);
+    vlk_out_abort(s->json);
     clear(s);
 }

@@ -30,7 +30,8 @@ typedef struct sink {
     const sink_plan *plan;
     vlk_out *out; /* tsv, jsonl, tar */
     vlk_npy_writer *npy;
-    vlk_out *keys; /* X.keys; NULL: no sidecars */
+    vlk_out *keys, *json; /* X.keys, X.json; NULL: no sidecars */
+    vlk_sha256 keys_hash;
     char *path;
     size_t rows; /* items written */
     /* of the current item */
@@ -63,7 +64,7 @@ int sink_end(sink *s, vlk_err *err) VLK_MUST_USE;
 int sink_pass(sink *s, const vlk_item *item, vlk_err *err) VLK_MUST_USE;
 /* Into a pipe at once, so that a reader gets what is ready. */
 int sink_flush(sink *s, vlk_err *err) VLK_MUST_USE;
-/* Keys and JSON get their names first, then the output. Frees in any case. */
+/* The output and its neighbours get their names (vlk_out_commit_set). Frees in any case. */
 int sink_commit(sink *s, vlk_err *err) VLK_MUST_USE;
 void sink_abort(sink *s);
 

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int check_shape(rank_file *f, vlk_err *err)
@@ -33,7 +34,7 @@ static int read_json(rank_file *f, vlk_err *err)
         goto out;
     }
     f->normalize = r == 1 || !f->made.normalized;
-    rc = 0;
+    rc = r == 0 ? provenance_binds(&f->made, f->path, f->keys, &f->npy.map, err) : 0;
 out:
     vlk_buf_clear(&name);
     return rc;
@@ -62,12 +63,25 @@ out:
     return rc;
 }
 
+/* A writer removes the old matrix before it gives the neighbours their names: if the file is still the one that was
+ * opened, what was read beside it is its own. */
+static int check_still_there(const rank_file *f, const struct stat *before, vlk_err *err)
+{
+    struct stat now;
+    if (stat(f->path, &now) == 0 && now.st_dev == before->st_dev && now.st_ino == before->st_ino)
+        return 0;
+    return vlk_fail(err, VLK_EIO, "%s: was replaced while it was opened: try again", f->path);
+}
+
 int rank_file_open(rank_file *f, const char *path, vlk_err *err)
 {
+    struct stat before;
     *f = (rank_file){.path = path, .normalize = 1};
+    if (stat(path, &before) != 0)
+        return vlk_fail_errno(err, "%s: cannot open", path);
     if (vlk_npy_open(&f->npy, path, err))
         return -1;
-    if (check_shape(f, err) || open_keys(f, err) || read_json(f, err)) {
+    if (check_shape(f, err) || open_keys(f, err) || read_json(f, err) || check_still_there(f, &before, err)) {
         rank_file_close(f);
         return -1;
     }
