@@ -82,7 +82,7 @@ static int put_preprocess(vlk_buf *out, const vlk_preprocess *r, size_t size, vl
 static int check(const vlk_model *m, const vlk_vit_config *v, const vlk_text_config *t, vlk_err *err)
 {
     const vlk_act text = t->block.act, image = v ? v->block.act : text;
-    if (m->family != &vlk_clip || (v && v->patch_bias) || m->no_tokenizer)
+    if (m->family != &vlk_clip || (v && v->patch_bias) || m->own & VLK_CLIP_OTHER_TOKENIZER)
         return vlk_fail(err, VLK_EUNSUPPORTED, "%s: this architecture cannot be written in open_clip's layout",
                         m->folder);
     if ((text == VLK_ACT_QUICK_GELU) != (image == VLK_ACT_QUICK_GELU) || text == VLK_ACT_RELU)

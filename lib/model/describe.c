@@ -89,14 +89,6 @@ const vlk_model_info *vlk_model_describe(const vlk_model *m)
     return &m->info;
 }
 
-const vlk_part_info *vlk_model_part_info(const vlk_model_info *i, const char *name)
-{
-    for (size_t k = 0; k < i->parts; k++)
-        if (strcmp(i->part[k].name, name) == 0)
-            return &i->part[k];
-    return NULL;
-}
-
 const vlk_part_info *vlk_model_part_that(const vlk_model_info *i, unsigned does)
 {
     for (size_t k = 0; k < i->parts; k++)

@@ -98,7 +98,7 @@ static int open_clip_parts(vlk_model *m, const vlk_dual_config *c, const vlk_jso
                            vlk_err *err)
 {
     m->info.layout = VLK_LAYOUT_OPEN_CLIP;
-    m->no_tokenizer = c->other_tokenizer ? "another tokenizer than CLIP's" : NULL;
+    m->own = c->other_tokenizer ? VLK_CLIP_OTHER_TOKENIZER : 0;
     if (vlk_preprocess_from_open_clip(&m->info.preprocess, preprocess, vlk_dual_image(c), path, err))
         return -1;
     m->has_preprocess = 1;
@@ -134,6 +134,13 @@ static int clip_configure(vlk_model *m, const vlk_found *f, vlk_err *err)
     return open_clip_parts(m, &c, vlk_json_get(f->config, "preprocess_cfg"), f->path, err);
 }
 
+static vlk_tokenizer *clip_tokenizer(const vlk_model *m, const vlk_part *p, vlk_err *err)
+{
+    if (m->own & VLK_CLIP_OTHER_TOKENIZER)
+        return vlk_tokenizer_missing(m, "another tokenizer than CLIP's", err);
+    return vlk_clip_tokenizer(m, p, err);
+}
+
 /* Does transformers' CLIPModel describe this architecture? In its configs an end token of 2 means the largest id. */
 static int clip_describes(const vlk_model *m, vlk_layout layout)
 {
@@ -145,7 +152,7 @@ static int clip_describes(const vlk_model *m, vlk_layout layout)
         return 0;
     const vlk_vit_config *v = vision->config;
     return v->class_token && v->ln_pre && v->projection && v->pool == VLK_POOL_FIRST && !v->norm_after_pool &&
-           t->block.causal && !t->proj_bias && !m->no_tokenizer && !m->info.has_logit_bias &&
+           t->block.causal && !t->proj_bias && !(m->own & VLK_CLIP_OTHER_TOKENIZER) && !m->info.has_logit_bias &&
            (t->pool == VLK_POOL_LARGEST || (t->pool == VLK_POOL_END && t->end != 2)) &&
            m->info.preprocess.resize != VLK_RESIZE_LONGEST;
 }
@@ -162,6 +169,7 @@ const vlk_family vlk_clip = {
     .dialects = sizeof clip_dialects / sizeof clip_dialects[0],
     .recognise = clip_recognise,
     .configure = clip_configure,
+    .tokenizer = clip_tokenizer,
     .describes = clip_describes,
     .write = clip_write,
 };
@@ -176,8 +184,13 @@ static int siglip_recognise(const vlk_found *f)
 static int siglip_configure(vlk_model *m, const vlk_found *f, vlk_err *err)
 {
     vlk_dual_config c;
-    m->no_tokenizer = "SigLIP's SentencePiece tokenizer";
     return vlk_config_siglip(&c, f->config, f->path, err) ? -1 : dual_hf(m, &c, f, err);
+}
+
+static vlk_tokenizer *siglip_tokenizer(const vlk_model *m, const vlk_part *p, vlk_err *err)
+{
+    (void)p;
+    return vlk_tokenizer_missing(m, "SigLIP's SentencePiece tokenizer", err);
 }
 
 static int siglip_describes(const vlk_model *m, vlk_layout layout)
@@ -193,5 +206,6 @@ const vlk_family vlk_siglip = {
     .dialects = sizeof siglip_dialects / sizeof siglip_dialects[0],
     .recognise = siglip_recognise,
     .configure = siglip_configure,
+    .tokenizer = siglip_tokenizer,
     .describes = siglip_describes,
 };

@@ -58,8 +58,6 @@ typedef struct vlk_model_info {
     const vlk_part_info *part;
     size_t parts;
 } vlk_model_info;
-/* The part of that name, or NULL. */
-const vlk_part_info *vlk_model_part_info(const vlk_model_info *i, const char *name);
 /* The first part that does this, which is the one that embeds; or NULL. */
 const vlk_part_info *vlk_model_part_that(const vlk_model_info *i, unsigned does);
 
@@ -77,7 +75,7 @@ typedef struct vlk_model vlk_model;
 vlk_model *vlk_model_open(const char *name, const vlk_model_options *opt, vlk_err *err) VLK_MUST_USE;
 void vlk_model_close(vlk_model *m);
 const vlk_model_info *vlk_model_describe(const vlk_model *m);
-/* The tokenizer, opened at the first call (SigLIP: refused with the reason). Borrowed. */
+/* The tokenizer of the part that reads texts, opened at the first call (SigLIP: refused with the reason). Borrowed. */
 vlk_tokenizer *vlk_model_tokenizer(vlk_model *m, vlk_err *err) VLK_MUST_USE;
 /* The SHA-256 of every byte of the weights files, for --explain. */
 int vlk_model_hash(const vlk_model *m, char hex[65], vlk_err *err) VLK_MUST_USE;

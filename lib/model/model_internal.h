@@ -49,6 +49,7 @@ typedef struct vlk_part {
     const void *config;          /* of its kind, in the model's arena, as all that follows */
     const void *stored;          /* the config of its checkpoint: another one where images have another size */
     void *params, *state;        /* state: what it counts in training; NULL: nothing */
+    vlk_tokenizer *tokenizer;    /* of a part that reads texts; opened at the first call */
     vlk_model_source *source;    /* that it comes from */
     const vlk_part_names *names; /* how that source names its tensors */
     int ready;
@@ -107,6 +108,9 @@ typedef struct vlk_family {
     int (*recognise)(const vlk_found *f); /* 1: this family's */
     /* Adds parts, and says what else the model is: info.can, layout, embed_dim, has_logit_bias, preprocess. */
     int (*configure)(vlk_model *m, const vlk_found *f, vlk_err *err);
+    /* Opens the tokenizer of a part that reads texts; refuses with the reason (vlk_tokenizer_missing) where it is not
+     * built in. NULL: the family has no such part. */
+    vlk_tokenizer *(*tokenizer)(const vlk_model *m, const vlk_part *p, vlk_err *err);
     /* 1 if files of this layout can say what the model is. */
     int (*describes)(const vlk_model *m, vlk_layout layout);
     /* Gives all files of a folder in this layout, but for the weights; NULL: it can only carry on those it came with.
@@ -140,14 +144,13 @@ struct vlk_model {
     size_t nbound, cap_bound;
     vlk_counter_ref *counter;
     size_t ncounter, cap_counter;
-    vlk_tokenizer *tokenizer;
-    const char *no_tokenizer; /* the one that its texts need, and that is not built in; or NULL */
-    char *folder, *share;     /* where the tokenizer's files are looked for */
-    float levels[3][256];     /* of a pixel to its value, by channel */
+    vlk_layout came;      /* in this layout; info.layout is that which it is saved in, once it is trained */
+    unsigned own;         /* bits that its family remembers */
+    char *folder, *share; /* where the tokenizer's files are looked for */
+    float levels[3][256]; /* of a pixel to its value, by channel */
     int has_preprocess;
     size_t image_size; /* that its images shall have; 0: that of the checkpoint */
     unsigned want;     /* VLK_CAN_ bits that the program will use */
-    int merges_only;   /* the tokenizer has merges, no other file of Hugging Face's */
     /* training: */
     vlk_param_ref *refs;
     size_t nrefs;
@@ -181,8 +184,16 @@ vlk_layout vlk_layout_of_config(const vlk_json *config);
 void vlk_model_fill_info(vlk_model *m);
 /* A refusal that names what is wanted and missing. */
 int vlk_model_check_wants(const vlk_model *m, unsigned want, vlk_err *err) VLK_MUST_USE;
-/* tokenizer.c: the path of OpenAI's merges: beside the model, else installed. free() it. */
+/* part.c: closes the tokenizers of all parts; they are opened again when they are asked for. */
+void vlk_model_drop_tokenizers(vlk_model *m);
+/* NULL, with a refusal: `what` (a name) is not built in. */
+vlk_tokenizer *vlk_tokenizer_missing(const vlk_model *m, const char *what, vlk_err *err);
+/* tokenizer_clip.c: CLIP's byte pairs, for a part of kind text. */
+vlk_tokenizer *vlk_clip_tokenizer(const vlk_model *m, const vlk_part *p, vlk_err *err);
+/* The path of OpenAI's merges: beside the model, else installed. free() it. */
 int vlk_model_merges(const vlk_model *m, char **path, vlk_err *err) VLK_MUST_USE;
+/* Of CLIP, in vlk_model.own: its texts need another tokenizer than byte pairs. */
+enum { VLK_CLIP_OTHER_TOKENIZER = 1 };
 /* config_open_clip_write.c, config_hf_write.c: the files of CLIP in these layouts. */
 int vlk_write_open_clip(const vlk_model *m, vlk_put_file *put, void *arg, vlk_err *err) VLK_MUST_USE;
 int vlk_write_hf(const vlk_model *m, vlk_put_file *put, void *arg, vlk_err *err) VLK_MUST_USE;

@@ -11,24 +11,13 @@ static int set_folder(vlk_model *m, const char *config, const char *folder, vlk_
     return m->folder ? 0 : -1;
 }
 
-/* 1 if the folder has a file of this name, 0 if not, -1 without memory. */
-static int has_file(const char *folder, const char *name, vlk_err *err)
+/* 1 if the folder has a preprocessor_config.json, 0 if not, -1 without memory. */
+static int has_preprocess(const char *folder, vlk_err *err)
 {
-    char *path = vlk_path_join(folder, name, err);
+    char *path = vlk_path_join(folder, "preprocessor_config.json", err);
     const int there = path ? vlk_is_file(path) : -1;
     free(path);
     return there;
-}
-
-/* Does the folder hold merges only, as open_clip's layout has them? Hugging Face's other files follow from these. */
-static int find_merges_only(vlk_model *m, vlk_err *err)
-{
-    const int vocab = has_file(m->folder, "vocab.json", err), both = has_file(m->folder, "tokenizer.json", err),
-              merges = has_file(m->folder, "merges.txt", err);
-    if (vocab < 0 || both < 0 || merges < 0)
-        return -1;
-    m->merges_only = !vocab && !both && merges;
-    return 0;
 }
 
 /* Preprocessing is that beside the config; in Hugging Face's layout, where there is none, that of the tokenizer's
@@ -38,9 +27,9 @@ static int configure(vlk_model *m, const char *config, vlk_err *err)
     vlk_json *j = vlk_source_load_json(m->source, config, err);
     char *own = j ? vlk_path_folder(config, err) : NULL;
     vlk_found f = {.config = j, .path = config, .layout = vlk_layout_of_config(j)};
-    int rc = -1, beside = own ? has_file(own, "preprocessor_config.json", err) : -1;
+    int rc = -1, beside = own ? has_preprocess(own, err) : -1;
     f.folder = beside == 1 ? own : m->folder;
-    if (beside >= 0 && (f.layout != VLK_LAYOUT_HF || find_merges_only(m, err) == 0))
+    if (beside >= 0)
         rc = vlk_model_configure(m, &f, err);
     free(own);
     vlk_json_free(j);

@@ -87,6 +87,7 @@ int vlk_model_configure(vlk_model *m, const vlk_found *f, vlk_err *err)
     }
     if (m->family->configure(m, f, err))
         return -1;
+    m->came = m->info.layout;
     const vlk_layout layout = f->config ? f->layout : VLK_LAYOUT_OPEN_CLIP;
     for (vlk_model_source *s = m->source; s < m->source + m->sources; s++)
         if (!(s->dialect = vlk_dialect_of(m->family, s->weights, layout)))
@@ -182,7 +183,7 @@ void vlk_model_close(vlk_model *m)
     for (size_t i = 0; i < m->sources; i++)
         vlk_source_close(&m->source[i]);
     vlk_arena_free(m->arena);
-    vlk_tokenizer_free(m->tokenizer);
+    vlk_model_drop_tokenizers(m);
     free(m->folder);
     free(m->share);
     free(m);

@@ -84,6 +84,32 @@ size_t vlk_model_image_side(const vlk_model *m)
     return part ? part->kind->grid(part->config).side : 0;
 }
 
+/* ---- tokenizers ------------------------------------------------------------------------------------------ */
+
+vlk_tokenizer *vlk_tokenizer_missing(const vlk_model *m, const char *what, vlk_err *err)
+{
+    vlk_fail(err, VLK_EUNSUPPORTED, "%s: the texts of this model need %s, which is not built in", m->folder, what);
+    return NULL;
+}
+
+vlk_tokenizer *vlk_model_tokenizer(vlk_model *m, vlk_err *err)
+{
+    vlk_part *p = vlk_model_text_part(m);
+    if (!p || !m->family->tokenizer)
+        return vlk_tokenizer_missing(m, "a tokenizer of their own", err);
+    if (!p->tokenizer)
+        p->tokenizer = m->family->tokenizer(m, p, err);
+    return p->tokenizer;
+}
+
+void vlk_model_drop_tokenizers(vlk_model *m)
+{
+    for (size_t i = 0; i < m->parts; i++) {
+        vlk_tokenizer_free(m->part[i].tokenizer);
+        m->part[i].tokenizer = NULL;
+    }
+}
+
 /* ---- transformers ---------------------------------------------------------------------------------------- */
 
 static void block_sizes(vlk_sizes *s, const vlk_block_config *b)

@@ -215,11 +215,9 @@ static void become(vlk_model *m, vlk_layout layout)
     vlk_preprocess *p = &m->info.preprocess;
     m->info.layout = layout;
     p->rgb_first = p->crop_floor = p->on_white = layout == VLK_LAYOUT_HF;
-    m->merges_only |= layout == VLK_LAYOUT_HF;
     if (m->has_preprocess)
         vlk_preprocess_levels(p, m->levels);
-    vlk_tokenizer_free(m->tokenizer);
-    m->tokenizer = NULL;
+    vlk_model_drop_tokenizers(m);
 }
 
 /* The layout of its checkpoints, and their dialect. */
@@ -228,8 +226,8 @@ static int choose_layout(vlk_model *m, vlk_layout wanted, vlk_err *err)
     const char *missing;
     const vlk_dialect *hf = wanted == VLK_LAYOUT_HF ? dialect_to_save(m, VLK_LAYOUT_HF, &missing) : NULL;
     const vlk_layout layout = hf && m->family->describes(m, VLK_LAYOUT_HF) ? VLK_LAYOUT_HF : VLK_LAYOUT_OPEN_CLIP;
-    if (m->sources > 1 && !m->family->write)
-        return vlk_fail(err, VLK_EUNSUPPORTED, "%s: a %s model from several places cannot be saved in one", m->folder,
+    if (!m->family->describes(m, layout))
+        return vlk_fail(err, VLK_EUNSUPPORTED, "%s: the files of no layout can say what this %s model is", m->folder,
                         m->family->name);
     if (!(m->saved = layout == VLK_LAYOUT_HF ? hf : dialect_to_save(m, layout, &missing)))
         return vlk_fail(err, VLK_EUNSUPPORTED, "%s: there is no name for %s in %s's layout", m->folder, missing,

@@ -25,7 +25,7 @@ static double block_flops(const vlk_part_info *i, double rows, double picked, do
 /* Of a pair, forward and backward: the first layer of a tower needs no gradient of its input. */
 static double pair_flops(const vlk_model_info *m)
 {
-    const vlk_part_info *v = vlk_model_part_info(m, "vision"), *t = vlk_model_part_info(m, "text");
+    const vlk_part_info *v = vlk_model_part_that(m, VLK_SEES_IMAGES), *t = vlk_model_part_that(m, VLK_READS_TEXTS);
     const double tokens = (double)v->tokens, patches = tokens - 1, e = (double)m->embed_dim;
     double f = 0;
     for (size_t i = 0; i < v->layers; i++)
@@ -166,7 +166,7 @@ static int run(struct bench *b, uint64_t steps, vlk_err *err)
     }
     const double flops = pair_flops(vlk_model_describe(b->m)) * (double)b->batch, peak = best_rate(b->k, err);
     printf("%.1f pairs/s,", (double)b->batch / least);
-    if (vlk_model_part_info(vlk_model_describe(b->m), "vision")->patch) /* those of a ResNet are not counted */
+    if (vlk_model_part_that(vlk_model_describe(b->m), VLK_SEES_IMAGES)->patch) /* those of a ResNet are not counted */
         printf(" %.0f Gflop/s of %.0f (%.0f %%),", flops / least * 1e-9, peak, flops / least * 1e-7 / peak);
     printf(" tape %.0f MB;", (double)vlk_tape_peak(b->t) / 1e6);
     for (int p = 0; p < PARTS; p++)

@@ -144,8 +144,7 @@ static const vlk_dialect dialects[] = {{.layout = VLK_LAYOUT_HF,
 
 static int describes(const vlk_model *m, vlk_layout layout)
 {
-    (void)m;
-    return layout == VLK_LAYOUT_HF;
+    return layout == VLK_LAYOUT_HF && m->sources == 1; /* its config does not name places */
 }
 
 static const vlk_family toy = {.name = "toy",
@@ -154,6 +153,7 @@ static const vlk_family toy = {.name = "toy",
                                .dialects = sizeof dialects / sizeof dialects[0],
                                .recognise = recognise,
                                .configure = configure,
+                               .tokenizer = vlk_clip_tokenizer,
                                .describes = describes};
 
 /* ---- the line in the list ------------------------------------------------------------------------------- */

@@ -127,7 +127,7 @@ static void check_recording(vlk_model *m, vlk_tape *t, const struct batch *b, co
 /* Texts at once, token by token, and in steps of three, with a key/value cache per layer. */
 static void check_cache(vlk_model *m, vlk_tape *t, const struct batch *b, const char *name)
 {
-    const vlk_part_info *tower = vlk_model_part_info(b->info, "text");
+    const vlk_part_info *tower = vlk_model_part_that(b->info, VLK_READS_TEXTS);
     size_t d = tower->width, longest = MAX_TOKENS + 2;
     float *whole = malloc(b->start[TEXTS] * d * sizeof *whole), *part = malloc(TEXTS * longest * d * sizeof *part);
     vlk_kv *cache = calloc(tower->layers, sizeof *cache);

@@ -234,7 +234,7 @@ static void test_resize(void)
         sb += b->value[i];
     CHECK_CLOSE(sb / 64, sa / 16, 0.05, "the mean of the table");
     CHECK(vlk_model_describe(large)->image_w == 64 &&
-              vlk_model_part_info(vlk_model_describe(large), "vision")->tokens == 65,
+              vlk_model_part_that(vlk_model_describe(large), VLK_SEES_IMAGES)->tokens == 65,
           "still %zu", vlk_model_describe(large)->image_w);
     embed(large, e);
     vlk_model_close(small);

@@ -103,14 +103,14 @@ static void test_arch(void)
         vlk_model *m = open_model(path, archs[i].name, &err);
         if (CHECK(m, "%s: %s", archs[i].name, err.msg)) {
             const vlk_model_info *info = vlk_model_describe(m);
-            size_t n =
-                vlk_model_part_info(info, "vision")->parameters + vlk_model_part_info(info, "text")->parameters + 1;
+            size_t n = vlk_model_part_that(info, VLK_SEES_IMAGES)->parameters +
+                       vlk_model_part_that(info, VLK_READS_TEXTS)->parameters + 1;
             CHECK(n == archs[i].parameters, "%s: %zu parameters", archs[i].name, n);
-            CHECK_STR(vlk_model_part_info(info, "text")->activation, archs[i].act, archs[i].name);
+            CHECK_STR(vlk_model_part_that(info, VLK_READS_TEXTS)->activation, archs[i].act, archs[i].name);
             CHECK(info->image_w == archs[i].s.image && info->embed_dim == archs[i].s.embed, "%s", archs[i].name);
-            CHECK(archs[i].s.stem || vlk_model_part_info(info, "vision")->heads == archs[i].s.heads, "%s: %zu heads",
-                  archs[i].name, vlk_model_part_info(info, "vision")->heads);
-            CHECK(vlk_model_part_info(info, "text")->heads == archs[i].s.text_heads, "%s", archs[i].name);
+            CHECK(archs[i].s.stem || vlk_model_part_that(info, VLK_SEES_IMAGES)->heads == archs[i].s.heads,
+                  "%s: %zu heads", archs[i].name, vlk_model_part_that(info, VLK_SEES_IMAGES)->heads);
+            CHECK(vlk_model_part_that(info, VLK_READS_TEXTS)->heads == archs[i].s.text_heads, "%s", archs[i].name);
         }
         vlk_model_close(m);
         if (i == 0) {
@@ -231,10 +231,11 @@ static void test_open_clip_config(void)
     vlk_model *m = open_model(at("oc"), NULL, &err);
     if (CHECK(m, "%s", err.msg)) {
         const vlk_model_info *i = vlk_model_describe(m);
-        CHECK(vlk_model_part_info(i, "vision")->heads == 2 && vlk_model_part_info(i, "vision")->mlp == 96 &&
-                  vlk_model_part_info(i, "text")->mlp == 128,
+        CHECK(vlk_model_part_that(i, VLK_SEES_IMAGES)->heads == 2 &&
+                  vlk_model_part_that(i, VLK_SEES_IMAGES)->mlp == 96 &&
+                  vlk_model_part_that(i, VLK_READS_TEXTS)->mlp == 128,
               "heads and hidden widths");
-        CHECK_STR(vlk_model_part_info(i, "vision")->activation, "gelu", "without quick_gelu");
+        CHECK_STR(vlk_model_part_that(i, VLK_SEES_IMAGES)->activation, "gelu", "without quick_gelu");
         CHECK(i->layout == VLK_LAYOUT_OPEN_CLIP, "dialect");
     }
     vlk_model_close(m);
@@ -278,9 +279,10 @@ static void test_mlp_ratio(void)
         vlk_model *b = vlk_model_new_from_config(at("ratio/open_clip_config.json"), NULL, VLK_INIT_OPENAI, 1, &err);
         if (CHECK(b, "%s", err.msg)) {
             const vlk_model_info *info = vlk_model_describe(b);
-            CHECK(vlk_model_part_info(info, "vision")->mlp == s.mlp && vlk_model_part_info(info, "text")->mlp == s.mlp,
-                  "%zu of %zu: %zu, %zu", s.mlp, s.width, vlk_model_part_info(info, "vision")->mlp,
-                  vlk_model_part_info(info, "text")->mlp);
+            CHECK(vlk_model_part_that(info, VLK_SEES_IMAGES)->mlp == s.mlp &&
+                      vlk_model_part_that(info, VLK_READS_TEXTS)->mlp == s.mlp,
+                  "%zu of %zu: %zu, %zu", s.mlp, s.width, vlk_model_part_that(info, VLK_SEES_IMAGES)->mlp,
+                  vlk_model_part_that(info, VLK_READS_TEXTS)->mlp);
         }
         vlk_model_close(a);
         vlk_model_close(b);
@@ -299,15 +301,17 @@ static void test_openai(void)
     vlk_model *m = open_model(at("mix.safetensors"), NULL, &err);
     if (CHECK(m, "%s", err.msg)) {
         const vlk_model_info *i = vlk_model_describe(m);
-        CHECK(i->layout == VLK_LAYOUT_OPENAI && vlk_model_part_info(i, "vision")->heads == 1 &&
-                  vlk_model_part_info(i, "text")->heads == 1,
+        CHECK(i->layout == VLK_LAYOUT_OPENAI && vlk_model_part_that(i, VLK_SEES_IMAGES)->heads == 1 &&
+                  vlk_model_part_that(i, VLK_READS_TEXTS)->heads == 1,
               "heads");
-        CHECK(i->image_w == 16 && vlk_model_part_info(i, "vision")->patch == 8 &&
-                  vlk_model_part_info(i, "vision")->layers == 2 && vlk_model_part_info(i, "text")->layers == 1,
+        CHECK(i->image_w == 16 && vlk_model_part_that(i, VLK_SEES_IMAGES)->patch == 8 &&
+                  vlk_model_part_that(i, VLK_SEES_IMAGES)->layers == 2 &&
+                  vlk_model_part_that(i, VLK_READS_TEXTS)->layers == 1,
               "sizes from shapes");
-        CHECK(i->context == 12 && i->vocab == 520 && i->embed_dim == 24 && vlk_model_part_info(i, "vision")->mlp == 96,
+        CHECK(i->context == 12 && i->vocab == 520 && i->embed_dim == 24 &&
+                  vlk_model_part_that(i, VLK_SEES_IMAGES)->mlp == 96,
               "sizes from shapes");
-        CHECK_STR(vlk_model_part_info(i, "vision")->activation, "quick_gelu", "OpenAI's models");
+        CHECK_STR(vlk_model_part_that(i, VLK_SEES_IMAGES)->activation, "quick_gelu", "OpenAI's models");
     }
     vlk_model_close(m);
     write_weights(at("plain.safetensors"), &s, FILE_F32, 0, "", 0);

@@ -1,4 +1,5 @@
-/* tokenizer.c - the tokenizer of a model: from the files beside it, opened at the first call. */
+/* tokenizer_clip.c - CLIP's byte pairs, from what is beside the model: the files of a Hugging Face folder, or OpenAI's
+ * merges, which may also be those that are installed. */
 #include "model_internal.h"
 
 #include <stdlib.h>
@@ -22,7 +23,7 @@ int vlk_model_merges(const vlk_model *m, char **out, vlk_err *err)
                     m->folder, names[0], m->share ? m->share : "no other place");
 }
 
-static vlk_tokenizer *open_merges(vlk_model *m, vlk_err *err)
+static vlk_tokenizer *open_merges(const vlk_model *m, vlk_err *err)
 {
     static const vlk_bpe_dialect dialect[] = {
         [VLK_LAYOUT_HF] = VLK_BPE_HF, [VLK_LAYOUT_OPENAI] = VLK_BPE_OPENAI, [VLK_LAYOUT_OPEN_CLIP] = VLK_BPE_OPEN_CLIP};
@@ -34,11 +35,35 @@ static vlk_tokenizer *open_merges(vlk_model *m, vlk_err *err)
     return b;
 }
 
+/* 1 if the folder has a file of this name, 0 if not, -1 without memory. */
+static int has_file(const char *folder, const char *name, vlk_err *err)
+{
+    char *path = vlk_path_join(folder, name, err);
+    const int there = path ? vlk_is_file(path) : -1;
+    free(path);
+    return there;
+}
+
+/* Does the folder hold merges only, as open_clip's layout has them? Hugging Face's other files follow from these. */
+static int has_merges_only(const char *folder, vlk_err *err)
+{
+    const int vocab = has_file(folder, "vocab.json", err), both = has_file(folder, "tokenizer.json", err),
+              merges = has_file(folder, "merges.txt", err);
+    return vocab < 0 || both < 0 || merges < 0 ? -1 : !vocab && !both && merges;
+}
+
+/* Hugging Face's files are there if the model came in that layout; a new one is content with merges. */
+static int from_merges(const vlk_model *m, vlk_err *err)
+{
+    if (m->info.layout != VLK_LAYOUT_HF || m->came != VLK_LAYOUT_HF)
+        return 1;
+    return m->source->weights ? 0 : has_merges_only(m->folder, err);
+}
+
 /* A tower that pools at an end token must be given one: the config's is the vocabulary's, or no text of a user could be
  * pooled. (The references pool such texts at their start token, all to the same vector.) */
-static int check_end(const vlk_model *m, const vlk_tokenizer *t, vlk_err *err)
+static int check_end(const vlk_model *m, const vlk_text_config *c, const vlk_tokenizer *t, vlk_err *err)
 {
-    const vlk_text_config *c = vlk_model_text_part(m)->config;
     const int32_t end = vlk_tokenizer_specials(t).end;
     if (c->pool != VLK_POOL_END || end == c->end)
         return 0;
@@ -46,22 +71,14 @@ static int check_end(const vlk_model *m, const vlk_tokenizer *t, vlk_err *err)
                     (int)c->end, (int)end);
 }
 
-vlk_tokenizer *vlk_model_tokenizer(vlk_model *m, vlk_err *err)
+vlk_tokenizer *vlk_clip_tokenizer(const vlk_model *m, const vlk_part *p, vlk_err *err)
 {
-    if (m->tokenizer)
-        return m->tokenizer;
-    if (m->no_tokenizer) {
-        vlk_fail(err, VLK_EUNSUPPORTED, "%s: the texts of this model need %s, which is not built in", m->folder,
-                 m->no_tokenizer);
+    const int merges = from_merges(m, err);
+    if (merges < 0)
         return NULL;
-    }
-    vlk_tokenizer *b = m->info.layout == VLK_LAYOUT_HF && !m->merges_only
-                           ? vlk_bpe_open_hf(m->folder, m->info.vocab, err)
-                           : open_merges(m, err);
-    if (b && check_end(m, b, err)) {
-        vlk_tokenizer_free(b);
-        return NULL;
-    }
-    m->tokenizer = b;
-    return b;
+    vlk_tokenizer *t = merges ? open_merges(m, err) : vlk_bpe_open_hf(m->folder, m->info.vocab, err);
+    if (t && check_end(m, p->config, t, err) == 0)
+        return t;
+    vlk_tokenizer_free(t);
+    return NULL;
 }
