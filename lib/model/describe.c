@@ -25,9 +25,9 @@ void vlk_model_fill_info(vlk_model *m)
         part->does = vlk_kind_does(p->kind);
         part->title = p == vlk_model_image_part(m) ? "image" : p == vlk_model_text_part(m) ? "text" : p->name;
         p->kind->describe(part, p->config);
-        if (p->kind->read) {
-            i->context = ((const vlk_text_config *)p->config)->context;
-            i->vocab = ((const vlk_text_config *)p->config)->vocab;
+        if (p == vlk_model_text_part(m)) {
+            i->context = part->tokens;
+            i->vocab = part->vocab;
         }
     }
 }

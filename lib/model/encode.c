@@ -119,34 +119,16 @@ size_t vlk_model_piece(const vlk_model *m)
 
 /* ---- texts ------------------------------------------------------------------------------------ */
 
-/* Ids of a text that have to be computed: up to the pooled row where the tower is causal, else all of the context. */
-static int text_rows(const vlk_text_config *c, const int32_t *id, size_t n, size_t text, size_t *rows, vlk_err *err)
-{
-    *rows = n;
-    if (n == 0)
-        return vlk_fail(err, VLK_EUSAGE, "text %zu has no tokens", text);
-    size_t at = vlk_text_pooled(c, id, n);
-    if (at == n)
-        return vlk_fail(err, VLK_EUSAGE, "text %zu has no end token (%d)", text, (int)c->end);
-    if (!c->block.causal || c->pool == VLK_POOL_LAST)
-        return n == c->context ? 0
-                               : vlk_fail(err, VLK_EUSAGE, "text %zu: this tower takes %zu tokens, padded; found %zu",
-                                          text, c->context, n);
-    *rows = at + 1;
-    if (*rows > c->context)
-        return vlk_fail(err, VLK_ELIMIT, "text %zu has %zu tokens, the context is %zu", text, *rows, c->context);
-    return 0;
-}
-
 /* Texts of [at, ...) whose rows are at most `limit`, at least one: copied one after another, cut at the pooled row.
  * Returns how many, 0 with the error noted. */
-static size_t pack(vlk_tape *t, const vlk_text_config *c, const vlk_id_texts *texts, size_t at, size_t limit,
+static size_t pack(vlk_tape *t, const vlk_part *part, const vlk_id_texts *texts, size_t at, size_t limit,
                    int32_t **packed, size_t **begin, vlk_err *err)
 {
     const size_t *start = texts->start;
     size_t n = 0, rows = 0, add;
     while (at + n < texts->n) {
-        if (text_rows(c, texts->id + start[at + n], start[at + n + 1] - start[at + n], at + n, &add, err))
+        if (part->kind->rows(part->config, texts->id + start[at + n], start[at + n + 1] - start[at + n], at + n, &add,
+                             err))
             return 0;
         if (n && rows + add > limit)
             break;
@@ -162,7 +144,7 @@ static size_t pack(vlk_tape *t, const vlk_text_config *c, const vlk_id_texts *te
     rows = 0;
     for (size_t i = 0; i < n; i++) {
         const int32_t *id = texts->id + start[at + i];
-        if (text_rows(c, id, start[at + i + 1] - start[at + i], at + i, &add, err))
+        if (part->kind->rows(part->config, id, start[at + i + 1] - start[at + i], at + i, &add, err))
             return 0;
         memcpy(*packed + rows, id, add * sizeof *id);
         (*begin)[i] = rows;
@@ -178,7 +160,7 @@ static vlk_var *read_texts(vlk_model *m, const vlk_pass *p, const vlk_part *part
 {
     int32_t *packed;
     size_t *begin;
-    if (!(*n = pack(p->t, part->config, texts, at, limit, &packed, &begin, err)))
+    if (!(*n = pack(p->t, part, texts, at, limit, &packed, &begin, err)))
         return NULL;
     const int recording = pause_recording(m, p->t, part);
     vlk_var *x = part->kind->read(p, part, packed, &(vlk_packed){begin, *n});
@@ -221,10 +203,11 @@ int vlk_model_text_states(vlk_model *m, const vlk_pass *p, float *out, const vlk
     const vlk_part *part = part_for(m, VLK_CAN_EMBED_TEXT, vlk_tape_kernel(t), err);
     if (!part)
         return -1;
+    if (!part->kind->states)
+        return vlk_fail(err, VLK_EUNSUPPORTED, "%s: a %s gives embeddings only", m->folder, part->kind->name);
     const vlk_mark mark = vlk_tape_mark(t);
     const vlk_packed s = {texts->start, texts->n};
-    const int rc =
-        copy_out(part, t, vlk_text_states(p, part->config, part->params, texts->id, &s, cache), out, VLK_RAW, err);
+    const int rc = copy_out(part, t, part->kind->states(p, part, texts->id, &s, cache), out, VLK_RAW, err);
     vlk_tape_reset(t, mark);
     return rc;
 }

@@ -38,8 +38,8 @@ typedef struct vlk_part_info {
     const char *kind;  /* "vit", "resnet", "text" */
     unsigned does;     /* VLK_SEES_IMAGES ... */
     const char *activation;
-    size_t width, layers, heads, mlp, patch, tokens; /* tokens: of an image; of the context */
-    size_t parameters, bytes;                        /* bytes: of its weights as stored */
+    size_t width, layers, heads, mlp, patch, tokens, vocab; /* tokens: of an image; of the context */
+    size_t parameters, bytes;                               /* bytes: of its weights as stored */
 } vlk_part_info;
 
 typedef struct vlk_model_info {

@@ -82,11 +82,16 @@ struct vlk_part_kind {
     void (*with_side)(void *out, const void *config, size_t side); /* the config for images of that size */
     vlk_var *(*see)(const vlk_pass *p, const vlk_part *part, const vlk_images *images);
     size_t (*image_bytes)(const void *config); /* activations of an image */
-    /* texts: config and params are vlk_text_config and vlk_text_w */
+    /* texts: to embeddings */
     vlk_var *(*read)(const vlk_pass *p, const vlk_part *part, const int32_t *ids, const vlk_packed *s);
+    /* How many of a text's n ids `read` must be given: up to the row that is pooled, or all of the context. `text` is
+     * its number, for messages. */
+    int (*rows)(const void *config, const int32_t *id, size_t n, size_t text, size_t *rows, vlk_err *err);
+    /* vlk_model_text_states; NULL: embeddings only. */
+    vlk_var *(*states)(const vlk_pass *p, const vlk_part *part, const int32_t *ids, const vlk_packed *s, vlk_kv *cache);
     size_t (*token_bytes)(const void *config);
 };
-extern const vlk_part_kind vlk_kind_vit, vlk_kind_resnet, vlk_kind_text;
+extern const vlk_part_kind vlk_kind_vit, vlk_kind_resnet, vlk_kind_text; /* kind_*.c */
 
 /* ---- families ----------------------------------------------------------------------------------------- */
 
