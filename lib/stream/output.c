@@ -204,6 +204,8 @@ static int write_all(vlk_out *o, const unsigned char *p, size_t n, vlk_err *err)
         ssize_t r = write(o->fd, p, n < INT_MAX / 2 ? n : INT_MAX / 2);
         if (r < 0 && errno == EINTR)
             continue;
+        if (r < 0 && errno == EFAULT) /* p is in a map */
+            return vlk_fail(err, VLK_EIO, "%s: cannot write: the file that is copied became shorter", o->path);
         if (r < 0)
             return vlk_fail_errno(err, "%s: cannot write", o->path);
         p += r;

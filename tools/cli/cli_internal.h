@@ -13,5 +13,7 @@ void cli_print_version(const cli_program *p);
 int cli_close_stdout(vlk_err *err);
 /* Opens descriptors 0-2 if they are closed, so that no file of ours takes their number. */
 void cli_guard_stdio(void);
+/* From now on a mapped file that becomes shorter ends the program with a message and status 2. */
+void cli_watch_faults(const cli_program *p);
 
 #endif

@@ -208,6 +208,7 @@ void cli_parse(const cli_program *prog, void *own, cli_common *common, int argc,
 {
     cli_guard_stdio();
     set_signals();
+    cli_watch_faults(prog);
     cli_defaults(common);
     cli_parse_over(prog, own, common, argc, argv);
 }
