@@ -1,7 +1,7 @@
 /* toy.c - a family that the library does not have: what it takes to add one. Two towers, the eye and the ear; a config
  * of its own; names of its own, with query, key and value stacked and projections stored turned. The ear may come from
  * another place than the eye, which the config names ("ear": {"from": FOLDER}): there it has its config and weights to
- * itself, and its tensors have no prefix.
+ * itself, and its tensors have no prefix. A third part, the mouth, is an ear again; nobody asks it for anything.
  *
  *     a config reader      configure
  *     a spelling page      block, eye, ear
@@ -42,9 +42,10 @@ static int add_eye(vlk_model *m, const vlk_json *config, const char *path, vlk_e
     return vlk_model_add_part(m, m->source, "eye", &vlk_kind_vit, &c, err);
 }
 
-static int add_ear(vlk_model *m, vlk_model_source *from, const vlk_json *config, const char *path, vlk_err *err)
+static int add_ear(vlk_model *m, vlk_model_source *from, const char *name, const vlk_json *config, const char *path,
+                   vlk_err *err)
 {
-    vlk_object o = {.base = config, .where = "ear", .err = err};
+    vlk_object o = {.base = config, .where = name, .err = err};
     vlk_text_config c = {.pool = VLK_POOL_LARGEST};
     read_block(&c.block, &o);
     c.block.causal = 1;
@@ -53,7 +54,7 @@ static int add_ear(vlk_model *m, vlk_model_source *from, const vlk_json *config,
     c.vocab = vlk_member_size(&o, "words", 634, VLK_MAX_VOCAB);
     if (o.failed || vlk_check_text(&c, path, err))
         return -1;
-    return vlk_model_add_part(m, from, "ear", &vlk_kind_text, &c, err);
+    return vlk_model_add_part(m, from, name, &vlk_kind_text, &c, err);
 }
 
 /* The ear from a place of its own. */
@@ -65,7 +66,7 @@ static int add_ear_from(vlk_model *m, const char *name, vlk_err *err)
     if (!s->place.hf)
         return vlk_fail(err, VLK_EMODEL, "%s: no config.json beside it", s->place.weights);
     vlk_json *config = vlk_source_load_json(s, s->place.hf, err);
-    const int rc = config ? add_ear(m, s, config, s->place.hf, err) : -1;
+    const int rc = config ? add_ear(m, s, "ear", config, s->place.hf, err) : -1;
     vlk_json_free(config);
     return rc;
 }
@@ -81,7 +82,10 @@ static int configure(vlk_model *m, const vlk_found *f, vlk_err *err)
     if (top.failed || vlk_model_load_preprocess(m, f->folder, err) ||
         add_eye(m, vlk_json_get(f->config, "eye"), f->path, err))
         return -1;
-    return from ? add_ear_from(m, from, err) : add_ear(m, m->source, ear, f->path, err);
+    if (from ? add_ear_from(m, from, err) : add_ear(m, m->source, "ear", ear, f->path, err))
+        return -1;
+    const vlk_json *mouth = vlk_json_get(f->config, "mouth");
+    return mouth ? add_ear(m, m->source, "mouth", mouth, f->path, err) : 0;
 }
 
 /* ---- the spelling page --------------------------------------------------------------------------------- */
@@ -128,7 +132,8 @@ static const vlk_style style = {.name = "toy",
                                 .page = {[VLK_FIELDS_BLOCK] = VLK_ROWS_OF(block),
                                          [VLK_FIELDS_VIT] = VLK_ROWS_OF(eye),
                                          [VLK_FIELDS_TEXT] = VLK_ROWS_OF(ear)}};
-static const vlk_part_names rows[] = {{"eye", "eye.", &style}, {"ear", "ear.", &style}, {.part = NULL}};
+static const vlk_part_names rows[] = {
+    {"eye", "eye.", &style}, {"ear", "ear.", &style}, {"mouth", "mouth.", &style}, {.part = NULL}};
 static const vlk_part_names ear_rows[] = {{"ear", "", &style}, {.part = NULL}};
 static const vlk_ignored ignored[] = {{"*.momentum.*", 0}, {.pattern = NULL}};
 static const vlk_dialect dialects[] = {{.layout = VLK_LAYOUT_HF,

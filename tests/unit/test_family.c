@@ -141,6 +141,7 @@ static vlk_tensor renamed(const vlk_weights *w, const toy_name *n)
  * `also`. `without` is left out; or NULL. */
 typedef struct toy_file {
     const char *folder, *prefix[3], *cut, *also, *without;
+    int mouth; /* the ear's tensors once more, as the mouth's */
 } toy_file;
 
 static int belongs(const toy_file *f, const char *name)
@@ -155,7 +156,8 @@ static void write_weights(const toy_file *f)
 {
     vlk_err err = {0};
     char path[256];
-    vlk_tensor t[NAMES + 1];
+    char mouth[NAMES][64];
+    vlk_tensor t[2 * NAMES + 1];
     size_t n = 0;
     const float nothing = 0;
     snprintf(path, sizeof path, "%s/model.safetensors", clip);
@@ -169,6 +171,11 @@ static void write_weights(const toy_file *f)
         if (f->cut && strncmp(t[n].name, f->cut, strlen(f->cut)) == 0)
             t[n].name += strlen(f->cut);
         n++;
+        if (!f->mouth || strncmp(names[i].toy, "ear.", 4) != 0)
+            continue;
+        snprintf(mouth[i], sizeof mouth[i], "mouth.%s", names[i].toy + 4);
+        t[n] = renamed(w, &names[i]);
+        t[n++].name = mouth[i];
     }
     if (f->also)
         t[n] = (vlk_tensor){.name = f->also, .data = &nothing, .rank = 1, .dim = {1}, .stride = {1}};
@@ -346,6 +353,30 @@ static void refuses(const char *what, const char *expected)
     vlk_buf_clear(&said);
 }
 
+/* More than two parts, two of which read texts: the first of them is asked. */
+static void test_three(void)
+{
+    static const char config[] =
+        "{\"model_type\": \"toy\", \"space\": 24, " EYE ", \"mouth\": " EAR ", \"ear\": " EAR "}";
+    vlk_buf said = {0};
+    make_folder("three");
+    write_weights(&(toy_file){.folder = "three", .prefix = {"eye", "ear", "temp"}, .mouth = 1});
+    put("three/config.json", config, strlen(config));
+    copy_rest("three");
+    const char *texts[] = {"-m", at("three"), "--text", at("texts"), NULL};
+    CHECK(run("tests/family/clip-embed", at("a"), texts) == 0, "texts by three");
+    texts[1] = clip;
+    CHECK(run("clip-embed", at("b"), texts) == 0, "texts by CLIP");
+    same_output("texts by three", at("a"), at("b"));
+    const char *info[] = {"-m", at("three"), "--info", NULL};
+    CHECK(run("tests/family/clip-embed", at("a"), info) == 0, "--info of three");
+    read_text(&said, at("a"));
+    CHECK(strstr(said.data, "\"image\": {") && strstr(said.data, "\"text\": {") &&
+              strstr(said.data, "\"mouth\": {\"kind\": \"text\", \"width\": 32") && !strstr(said.data, "sources"),
+          "--info: %s", said.data);
+    vlk_buf_clear(&said);
+}
+
 static int train(const char *program, const char *model, const char *out)
 {
     const char *args[] = {"-q",     "-m",       model, "--train",   "tests/data/clip-train-cli/pairs.tar",
@@ -424,6 +455,7 @@ int main(int argc, char **argv)
     test_no_dialect();
     test_train();
     test_two();
+    test_three();
     const char *remove[] = {"-r", tmp, NULL};
     CHECK(run("/bin/rm", "/dev/null", remove) == 0, "%s: cannot be removed", tmp);
     return tap_end();
