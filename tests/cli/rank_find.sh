@@ -27,13 +27,14 @@ is "none reaches 1.5" "$(cat "$dir/out" "$dir/err")" ""
 run 0 "$rank" --queries "$dir/q.npy" --min -0.5 "$dir/a.npy" "$dir/b.npy"
 is "a negative --min" "$(lines "$dir/out")" 5
 
-# Nothing to rank: nothing, status 0.
+# Nothing to rank: no row, status 0, and a word about it.
+nothing="clip-rank: nothing was searched: the corpus has no row"
 npy "$dir/none.npy" 0 2 ''
 run 0 "$rank" --queries "$dir/q.npy" "$dir/none.npy"
-is "zero rows" "$(cat "$dir/out" "$dir/err")" ""
+is "zero rows" "$(cat "$dir/out" "$dir/err")" "$nothing"
 mkdir "$dir/empty"
 run 0 "$rank" --query x "$dir/empty"
-is "an empty folder" "$(cat "$dir/out" "$dir/err")" ""
+is "an empty folder" "$(cat "$dir/out" "$dir/err")" "$nothing"
 
 # Files that do not fit.
 npy "$dir/nan.npy" 3 2 "$one$zero$one$nan$zero$one"

@@ -32,8 +32,8 @@ enum {
     CLI_FILES = 1 << 3,     /* -T -0 --shard */
     CLI_IMAGES = 1 << 4,    /* --no-exif --alpha --max-pixels */
     CLI_TEXTS = 1 << 5,     /* --long-text */
-    CLI_OUTPUT = 1 << 6,    /* -o --format --rows --force */
-    CLI_ONE_TABLE = 1 << 7, /* -o --format, for a result that is one table */
+    CLI_OUTPUT = 1 << 6,    /* -o --format --rows --force --allow-empty */
+    CLI_ONE_TABLE = 1 << 7, /* -o --format --allow-empty, for a result that is one table */
     CLI_ERRORS = 1 << 8,    /* --errors --max-bad -q --progress */
     CLI_THREADS = 1 << 9,   /* -j */
     CLI_BATCH = 1 << 10     /* -b */
@@ -58,7 +58,7 @@ typedef struct cli_common {
     const char *output;        /* NULL or "-": standard output */
     cli_format format;         /* as asked for by --format; see cli_output_format */
     size_t rows;               /* 0: no parts */
-    int force;
+    int force, allow_empty;
     const char *files_from;
     int null;
     cli_shard shard;

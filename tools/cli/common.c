@@ -87,6 +87,8 @@ static const cli_option common_options[] = {
      OF(CLI_ONE_TABLE)},
     {WORD(0, "format", format, table_words, "format of the data (default: by suffix, else tsv)"), NOW,
      OF(CLI_ONE_TABLE)},
+    {FLAG(0, "allow-empty", allow_empty, "-o may replace rows even if this run has none"), NOW,
+     OF(CLI_OUTPUT | CLI_ONE_TABLE)},
 
     {GROUP("Errors and messages")},
     {STR(0, "errors", errors, "FILE", "list skipped items there, as JSON lines"), NOW, OF(CLI_ERRORS)},

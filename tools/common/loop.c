@@ -118,9 +118,10 @@ void loop_feed(vlk_feed_options *f, const cli_common *c, vlk_feed_mode mode)
 static int open_output(loop *l, vlk_err *err)
 {
     const cli_common *c = l->c;
+    l->plan.allow_empty = c->allow_empty;
     if (!cli_output_is_dir(c))
         return sink_open(&l->sink, &l->plan, c->output ? c->output : "-", SINK_ALONE, err);
-    l->parts = parts_open(c, &l->plan, &l->spoiled, err);
+    l->parts = parts_open(c, &l->plan, &l->feed, &l->spoiled, err);
     return l->parts ? 0 : -1;
 }
 

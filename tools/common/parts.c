@@ -6,9 +6,15 @@
  * is dropped unread. Any other item is decoded again (`seen`): it was bad when the part was made, and if it still is,
  * it is named again, so that a rerun's errors and status are those of one run. If it is not, the part is stale.
  *
+ * A part is stale, too, if a file that one of its rows came from has changed since: if it is newer than the part, as
+ * make(1) sees it, or if X.json was written with other sizes. X.json has the time at which the run began that made it,
+ * since an image that changed after it was read is newer than that.
+ *
  * A part is closed when the item after its last one comes, or its source ends: what belongs to no item and follows the
  * last one is in that part. */
 #include "parts.h"
+
+#include "source_file.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -24,8 +30,22 @@ typedef struct source_state {
     size_t missing;   /* keys of the current part that have not been met */
 } source_state;
 
+/* The sizes of the source files of the rows of a part, row by row. */
+typedef struct source_trail {
+    vlk_sha256 hash;
+    int known;
+    source_files now; /* of the last row looked at */
+} source_trail;
+
+typedef struct part_made { /* what a finished part's X.json says */
+    size_t rows;
+    char sources[65];     /* "": nothing */
+    struct timespec when; /* no source file may be newer */
+} part_made;
+
 struct parts {
     const cli_common *c;
+    const vlk_feed_options *feed;
     const sink_plan *plan;
     const int *spoiled;
     const char *dir;
@@ -36,6 +56,8 @@ struct parts {
     size_t at, part;
     int tail;
     vlk_buf walk_key;
+    part_made made;
+    source_trail walked;
     /* both */
     pthread_mutex_t lock;
     source_state *state;
@@ -44,6 +66,9 @@ struct parts {
     sink sink;
     int open, resumed;
     size_t next_part, first_rows; /* rows of a finished part 0 */
+    struct timespec begun;
+    source_trail written;
+    size_t trail_rows; /* of the sink, before the item that `written` looked at last */
     const char **stem;
     size_t stems, stem_cap;
 };
@@ -82,9 +107,10 @@ static int whole(const part_files *f, const provenance *made, const vlk_keys *ke
 }
 
 /* As finished(), below; *keys may be open in any case. */
-static int look_at(const parts *p, const part_files *f, size_t *rows, vlk_keys **keys, vlk_err *err)
+static int look_at(const parts *p, const part_files *f, part_made *made, vlk_keys **keys, vlk_err *err)
 {
     provenance got;
+    struct stat st;
     if (access(f->main.data, F_OK) != 0 || access(f->keys.data, F_OK) != 0)
         return 0;
     int r = provenance_load(&got, f->json.data, err);
@@ -95,19 +121,22 @@ static int look_at(const parts *p, const part_files *f, size_t *rows, vlk_keys *
     *keys = vlk_keys_open(f->keys.data, err);
     if (!*keys)
         return -1;
-    *rows = got.rows;
+    if (stat(f->json.data, &st) != 0)
+        return vlk_fail_errno(err, "%s: cannot stat", f->json.data);
+    *made = (part_made){.rows = got.rows, .when = st.st_mtim};
+    memcpy(made->sources, got.sources, sizeof made->sources);
     return whole(f, &got, *keys); /* else the files were changed later: made again */
 }
 
-/* 1 the part is finished (its rows in *rows, its keys open in *keys, if asked for); 0 it is not; -1 it is another
+/* 1 the part is finished (*made says how, its keys are open in *keys, if asked for); 0 it is not; -1 it is another
  * run's. */
-static int finished(const parts *p, const vlk_source *src, size_t part, size_t *rows, vlk_keys **keys, vlk_err *err)
+static int finished(const parts *p, const vlk_source *src, size_t part, part_made *made, vlk_keys **keys, vlk_err *err)
 {
     part_files f = {.main = {0}};
     vlk_keys *k = NULL;
     if ((part > 0 && p->c->rows == 0) || p->c->force)
         return 0;
-    int r = name_files(p, &f, src, part, err) ? -1 : look_at(p, &f, rows, &k, err);
+    int r = name_files(p, &f, src, part, err) ? -1 : look_at(p, &f, made, &k, err);
     if (r == 1 && keys) {
         *keys = k;
         k = NULL;
@@ -117,6 +146,35 @@ static int finished(const parts *p, const vlk_source *src, size_t part, size_t *
     vlk_buf_clear(&f.json);
     vlk_buf_clear(&f.keys);
     return r;
+}
+
+/* ---- the source files of rows ------------------------------------------------------------------ */
+
+static void trail_begin(source_trail *t)
+{
+    vlk_sha256_init(&t->hash);
+    t->known = 1;
+}
+
+static int trail_look(source_trail *t, const vlk_feed_options *feed, const vlk_source *src, vlk_span key, vlk_err *err)
+{
+    return source_files_look(&t->now, feed, src, key, err);
+}
+
+/* What was looked at became a row. */
+static void trail_add(source_trail *t)
+{
+    t->known &= t->now.known;
+    vlk_sha256_add(&t->hash, t->now.sizes.data, t->now.sizes.len);
+}
+
+static int stale(parts *p, const vlk_source *src, size_t part, const char *why, vlk_err *err)
+{
+    vlk_buf b = {0};
+    if (part_path(p, &b, src, part, p->suffix, err) == 0)
+        vlk_fail(err, VLK_EMODEL, "%s: %s (--force makes it again)", b.data, why);
+    vlk_buf_clear(&b);
+    return -1;
 }
 
 /* ---- the walk ------------------------------------------------------------------------------ */
@@ -134,12 +192,12 @@ static source_state *state_of(parts *p, const vlk_source *src, vlk_err *err)
 /* Opens the keys of the next part, or says that there is none (`tail`). */
 static int walk_part(parts *p, vlk_err *err)
 {
-    size_t rows = 0;
     if (p->keys)
         vlk_keys_close(p->keys);
     p->keys = NULL;
     p->at = 0;
-    int r = finished(p, p->walk_source, p->part, &rows, &p->keys, err);
+    trail_begin(&p->walked);
+    int r = finished(p, p->walk_source, p->part, &p->made, &p->keys, err);
     if (r < 0)
         return -1;
     p->tail = r == 0;
@@ -147,7 +205,7 @@ static int walk_part(parts *p, vlk_err *err)
     source_state *s = state_of(p, p->walk_source, err);
     if (s && r == 1) {
         s->parts = ++p->part;
-        s->last_rows = s->missing = rows;
+        s->last_rows = s->missing = p->made.rows;
     }
     pthread_mutex_unlock(&p->lock);
     return s ? 0 : -1;
@@ -159,6 +217,29 @@ static void met_key(parts *p)
     pthread_mutex_lock(&p->lock);
     p->state[p->walk_source->index].missing--;
     pthread_mutex_unlock(&p->lock);
+}
+
+/* The source files of the next row of a finished part: not newer than it, and when all rows were met, of the sizes that
+ * it was made with. */
+static int check_sources(parts *p, vlk_span key, vlk_err *err)
+{
+    source_trail *t = &p->walked;
+    char sizes[65];
+    if (trail_look(t, p->feed, p->walk_source, key, err))
+        return -1;
+    trail_add(t);
+    if (t->now.path.len > 0 && source_later(&t->now.newest, &p->made.when)) {
+        vlk_err why;
+        vlk_fail(&why, VLK_EMODEL, "is older than %s, which may have changed", t->now.path.data);
+        return stale(p, p->walk_source, p->part - 1, why.msg, err);
+    }
+    if (p->at < p->made.rows || !t->known || !p->made.sources[0])
+        return 0;
+    vlk_sha256_hex(&t->hash, sizes);
+    if (strcmp(sizes, p->made.sources) == 0)
+        return 0;
+    return stale(p, p->walk_source, p->part - 1, "was made when its files had other sizes: one of them has changed",
+                 err);
 }
 
 int parts_want(void *arg, const vlk_source *source, vlk_span key, vlk_err *err)
@@ -180,12 +261,13 @@ int parts_want(void *arg, const vlk_source *source, vlk_span key, vlk_err *err)
     if (p->walk_key.len != key.n || (key.n && memcmp(p->walk_key.data, key.s, key.n) != 0))
         return VLK_WANT_SEEN;
     met_key(p);
-    return VLK_WANT_NO;
+    return check_sources(p, key, err) ? -1 : VLK_WANT_NO;
 }
 
 /* ---- the output ---------------------------------------------------------------------------- */
 
-parts *parts_open(const cli_common *c, const sink_plan *plan, const int *spoiled, vlk_err *err)
+parts *parts_open(const cli_common *c, const sink_plan *plan, const vlk_feed_options *feed, const int *spoiled,
+                  vlk_err *err)
 {
     static const char *const suffix[] = {"", ".npy", ".tsv", ".jsonl", ".tar"};
     if (mkdir(c->output, 0777) != 0 && errno != EEXIST) {
@@ -195,7 +277,9 @@ parts *parts_open(const cli_common *c, const sink_plan *plan, const int *spoiled
     parts *p = vlk_calloc(1, sizeof *p, err);
     if (!p)
         return NULL;
-    *p = (parts){.c = c, .plan = plan, .spoiled = spoiled, .dir = c->output, .suffix = suffix[plan->format]};
+    *p = (parts){
+        .c = c, .plan = plan, .feed = feed, .spoiled = spoiled, .dir = c->output, .suffix = suffix[plan->format]};
+    clock_gettime(CLOCK_REALTIME, &p->begun);
     pthread_mutex_init(&p->lock, NULL);
     return p;
 }
@@ -210,15 +294,6 @@ static source_state state_now(parts *p, const vlk_source *src)
     return s;
 }
 
-static int stale(parts *p, const vlk_source *src, size_t part, const char *why, vlk_err *err)
-{
-    vlk_buf b = {0};
-    if (part_path(p, &b, src, part, p->suffix, err) == 0)
-        vlk_fail(err, VLK_EMODEL, "%s: %s (--force makes it again)", b.data, why);
-    vlk_buf_clear(&b);
-    return -1;
-}
-
 int parts_begin(parts *p, const vlk_source *src, vlk_err *err)
 {
     for (size_t i = 0; i < p->stems; i++)
@@ -227,8 +302,9 @@ int parts_begin(parts *p, const vlk_source *src, vlk_err *err)
     if (vlk_grow(&p->stem, &p->stem_cap, p->stems + 1, sizeof *p->stem, err))
         return -1;
     p->stem[p->stems++] = src->stem;
-    p->first_rows = 0;
-    int r = finished(p, src, 0, &p->first_rows, NULL, err);
+    part_made made = {.rows = 0};
+    int r = finished(p, src, 0, &made, NULL, err);
+    p->first_rows = made.rows;
     p->resumed = r == 1;
     p->next_part = 0;
     return r < 0 ? -1 : 0;
@@ -243,14 +319,28 @@ static int open_part(parts *p, const vlk_source *src, vlk_err *err)
     vlk_buf_clear(&b);
     if (rc)
         return -1;
+    vlk_out_date(p->sink.json, &p->begun);
+    trail_begin(&p->written);
+    p->trail_rows = 0;
     p->open = 1;
     p->next_part++;
     return 0;
 }
 
+/* Whether the item that was looked at last became a row is known when the next one comes. */
+static void settle_trail(parts *p)
+{
+    if (p->sink.rows > p->trail_rows)
+        trail_add(&p->written);
+    p->trail_rows = p->sink.rows;
+}
+
 static int close_part(parts *p, vlk_err *err)
 {
     p->open = 0;
+    settle_trail(p);
+    if (p->written.known && p->sink.rows > 0)
+        vlk_sha256_hex(&p->written.hash, p->sink.sources);
     if (!*p->spoiled)
         return sink_commit(&p->sink, err);
     sink_abort(&p->sink);
@@ -289,7 +379,8 @@ sink *parts_sink(parts *p, const vlk_item *item, vlk_err *err)
         return NULL;
     if (!p->open && open_part(p, src, err))
         return NULL;
-    return &p->sink;
+    settle_trail(p);
+    return trail_look(&p->written, p->feed, src, item->key, err) ? NULL : &p->sink;
 }
 
 int parts_pass(parts *p, const vlk_item *item, vlk_err *err)
@@ -339,6 +430,8 @@ void parts_close(parts *p)
     if (p->keys)
         vlk_keys_close(p->keys);
     vlk_buf_clear(&p->walk_key);
+    source_files_clear(&p->walked.now);
+    source_files_clear(&p->written.now);
     pthread_mutex_destroy(&p->lock);
     free(p->state);
     free(p->stem);

@@ -8,8 +8,10 @@
 #include "sink.h"
 
 typedef struct parts parts;
-/* Makes the folder c->output. All arguments are borrowed; *spoiled not 0: what is open gets no name. */
-parts *parts_open(const cli_common *c, const sink_plan *plan, const int *spoiled, vlk_err *err) VLK_MUST_USE;
+/* Makes the folder c->output. All arguments are borrowed; *spoiled not 0: what is open gets no name. `feed` says which
+ * files an item has. */
+parts *parts_open(const cli_common *c, const sink_plan *plan, const vlk_feed_options *feed, const int *spoiled,
+                  vlk_err *err) VLK_MUST_USE;
 /* What is still open is removed. */
 void parts_close(parts *p);
 /* vlk_feed_options.want, with the parts as its argument: items of finished parts are not decoded again. */

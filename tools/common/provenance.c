@@ -62,6 +62,8 @@ int provenance_json(const provenance *p, vlk_buf *out, vlk_err *err)
         vlk_buf_addf(out, err, ", \"dtype\": \"%s\", \"rows\": %zu, \"dim\": ", p->dtype, p->rows) ||
         add_dim(p, out, err))
         return -1;
+    if (p->sources[0] && vlk_buf_addf(out, err, ", \"sources_sha256\": \"%s\"", p->sources))
+        return -1;
     return vlk_buf_addf(out, err, ", \"keys_sha256\": \"%s\", \"data_digest\": \"%s\"}\n", p->keys, p->data);
 }
 
@@ -149,8 +151,9 @@ static int get_all(provenance *p, const vlk_json *j, const char *path, vlk_err *
     if (vlk_json_bool(vlk_json_get(j, "normalized"), &p->normalized, "normalized", err) ||
         get_size(vlk_json_get(j, "rows"), &p->rows, "rows", err) || get_dim(p, vlk_json_get(j, "dim"), err))
         return vlk_err_prefix(err, "%s", path);
-    return get_digest(j, "keys_sha256", p->keys, path, err) || get_digest(j, "data_digest", p->data, path, err) ? -1
-                                                                                                                : 0;
+    if (get_digest(j, "sources_sha256", p->sources, path, err) || get_digest(j, "keys_sha256", p->keys, path, err))
+        return -1;
+    return get_digest(j, "data_digest", p->data, path, err);
 }
 
 int provenance_load(provenance *p, const char *path, vlk_err *err)

@@ -6,8 +6,9 @@
  *   KEY.clip.json    {"cosine": 0.31, "vlkit": {"version": "0.1.0", "program": ... to "arguments" as above}}
  *
  * Only what changes values: never threads, batch, paths, host or times. "arguments" holds those that are not at their
- * default. The last two bind the set: the hash of X.keys, and vlk_digest of X.npy (or of the table or tar that X.keys
- * belongs to). For pixels "tower" is "pixels". "dim" is a list where a key has a matrix instead of a vector. */
+ * default. Parts of -o DIR have "sources_sha256", too. The last two bind the set: the hash of X.keys, and vlk_digest of
+ * X.npy (or of the table or tar that X.keys belongs to). For pixels "tower" is "pixels". "dim" is a list where a key
+ * has a matrix instead of a vector. */
 #ifndef VLK_PROVENANCE_H
 #define VLK_PROVENANCE_H
 
@@ -29,6 +30,7 @@ typedef struct provenance {
     char dtype[8]; /* "<f4", "<f2", "|u1" */
     size_t rows, dim[PROVENANCE_RANK];
     int rank;
+    char sources[65];        /* of parts: SHA-256 of the sizes of the source files of the rows; "" if not known */
     char keys[65], data[65]; /* of X.keys and of the file itself; "" in sets that are not bound */
 } provenance;
 

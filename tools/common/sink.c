@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static size_t row_size(const sink_plan *p)
 {
@@ -167,6 +168,7 @@ static int write_json(sink *s, vlk_out *main, vlk_err *err)
     provenance p = s->plan->made;
     p.rows = s->rows;
     vlk_sha256_hex(&s->keys_hash, p.keys);
+    memcpy(p.sources, s->sources, sizeof p.sources);
     int rc = -1;
     if (vlk_out_digest(main, p.data, err) == 0 && provenance_json(&p, &text, err) == 0)
         rc = vlk_out_write(s->json, text.data, text.len, err);
@@ -174,8 +176,41 @@ static int write_json(sink *s, vlk_out *main, vlk_err *err)
     return rc;
 }
 
+/* Whether a regular file holds rows; of a file that is not what its name says every byte counts as one. */
+static int has_rows(const char *path, size_t size, cli_format format)
+{
+    vlk_npy npy;
+    vlk_err why;
+    vlk_map m;
+    if (size == 0)
+        return 0;
+    if (format == CLI_NPY && vlk_npy_open(&npy, path, &why) == 0) {
+        int rows = npy.t.rank == 0 || npy.t.dim[0] > 0;
+        vlk_npy_close(&npy);
+        return rows;
+    }
+    if (format != CLI_TAR || vlk_map_open(&m, path, &why))
+        return 1;
+    int member = m.size > 0 && m.data[0] != 0; /* an end mark begins with zeros */
+    vlk_map_close(&m);
+    return member;
+}
+
+int sink_may_be_empty(const char *path, cli_format format, vlk_err *err)
+{
+    struct stat st;
+    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode) || !has_rows(path, (size_t)st.st_size, format))
+        return 0;
+    return vlk_fail(err, VLK_EVALUE,
+                    "%s: not replaced, since it has rows and this run has none (--allow-empty replaces it)", path);
+}
+
 int sink_commit(sink *s, vlk_err *err)
 {
+    if (s->rows == 0 && !s->plan->allow_empty && sink_may_be_empty(s->path, s->plan->format, err)) {
+        sink_abort(s);
+        return -1;
+    }
     vlk_out *main = take_main(s, err);
     if (!main || (s->keys && write_json(s, main, err))) {
         vlk_out_abort(main);

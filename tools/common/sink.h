@@ -20,6 +20,7 @@ typedef struct sink_plan {
     size_t dim[PROVENANCE_RANK]; /* npy: shape of an item's row */
     int rank;
     const char *const *member; /* tar: the extensions of the members that are added, NULL at the end */
+    int allow_empty;           /* an output without a row may replace one with rows */
     int replace;               /* tar: given members of these names are left out; else the item is refused */
     provenance made;           /* for X.json and members; rows are counted by the sink */
 } sink_plan;
@@ -32,6 +33,7 @@ typedef struct sink {
     vlk_npy_writer *npy;
     vlk_out *keys, *json; /* X.keys, X.json; NULL: no sidecars */
     vlk_sha256 keys_hash;
+    char sources[65]; /* for X.json; set by the caller before sink_commit, or "" */
     char *path;
     size_t rows; /* items written */
     /* of the current item */
@@ -67,6 +69,9 @@ int sink_flush(sink *s, vlk_err *err) VLK_MUST_USE;
 /* The output and its neighbours get their names (vlk_out_commit_set). Frees in any case. */
 int sink_commit(sink *s, vlk_err *err) VLK_MUST_USE;
 void sink_abort(sink *s);
+
+/* 0 if an output without a row may get this name: the file there has none either, or there is none. -1 says so. */
+int sink_may_be_empty(const char *path, cli_format format, vlk_err *err) VLK_MUST_USE;
 
 /* sink_tar.c, for sink.c */
 int sink_tar_begin(sink *s, vlk_err *err) VLK_MUST_USE;

@@ -265,3 +265,14 @@ int rank_walk(rank_job *j, rank_visit *fn, void *arg, vlk_err *err)
     }
     return 0;
 }
+
+void rank_say_if_empty(const rank_job *j, size_t asked, const char *what)
+{
+    uint64_t rows = 0;
+    for (size_t i = 0; i < j->parts; i++)
+        rows += j->part[i].rows;
+    if (rows == 0 && !cli_stop)
+        cli_note(j->run, "nothing was searched: the corpus has no row");
+    else if (asked == 0)
+        cli_note(j->run, "nothing was searched for: there is no %s", what);
+}

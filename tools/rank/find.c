@@ -48,6 +48,7 @@ int rank_find(rank_job *j, rank_writer *w, vlk_err *err)
     if (rank_queries(j, &q, err) || !(f.tops = topk_new(q.n, j->o->k ? j->o->k : DEFAULT_K, err)) ||
         rank_walk(j, look, &f, err))
         goto out;
+    rank_say_if_empty(j, q.n, "query");
     for (size_t i = 0; i < q.n; i++) {
         topk_sort(&f.tops[i]);
         any += f.tops[i].n;

@@ -101,6 +101,7 @@ int rank_label(rank_job *j, rank_writer *w, vlk_err *err)
         goto out;
     if (rank_walk(j, label_block, &l, err))
         goto out;
+    rank_say_if_empty(j, q.n, "label");
     j->run->no_match = j->o->min.set && l.any == 0;
     for (size_t i = 0; l.tops && i < q.n; i++)
         topk_sort(&l.tops[i]);

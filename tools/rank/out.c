@@ -5,7 +5,7 @@ enum { FLUSH_AT = 65536 };
 
 int rank_writer_open(rank_writer *w, const cli_common *c, cli_format form, vlk_err *err)
 {
-    *w = (rank_writer){.row = {.jsonl = form == CLI_JSONL}};
+    *w = (rank_writer){.row = {.jsonl = form == CLI_JSONL}, .c = c};
     w->out = vlk_out_open(c->output ? c->output : "-", err);
     return w->out ? 0 : -1;
 }
@@ -21,6 +21,7 @@ int rank_row_end(rank_writer *w, vlk_err *err)
 {
     if (row_end(&w->row, err))
         return -1;
+    w->rows++;
     return w->row.text.len >= FLUSH_AT ? hand_over(w, err) : 0;
 }
 
@@ -41,7 +42,8 @@ static int finish(rank_writer *w, vlk_err *err)
 
 int rank_writer_commit(rank_writer *w, vlk_err *err)
 {
-    if (finish(w, err)) {
+    int may = w->rows > 0 || w->c->allow_empty || !vlk_out_can_seek(w->out);
+    if (finish(w, err) || (!may && sink_may_be_empty(w->c->output, CLI_TSV, err))) {
         vlk_out_abort(w->out);
         return -1;
     }

@@ -181,6 +181,8 @@ int rank_recall_pairs(rank_job *j, rank_writer *w, vlk_err *err)
     while ((r = vlk_feed_next(feed, &b, err)) == 1)
         if ((r = add_batch(j, &p, &b, err)) < 0)
             break;
+    if (r == 0 && !cli_stop && p.images == 0)
+        cli_note(j->run, "nothing was measured: there is no pair");
     if (r == 0 && !cli_stop && p.images > 0) {
         vector_rows images = vector_rows_dense(&ti, "images", p.image, p.images, j->e.info->embed_dim);
         vector_rows texts = vector_rows_dense(&tt, "texts", p.text, p.texts, j->e.info->embed_dim);

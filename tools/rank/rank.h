@@ -41,13 +41,16 @@ int rank_more_texts(rank_options *o, cli_common *c, char *const *argv, const cha
 typedef struct rank_writer {
     vlk_out *out;
     table_row row; /* fields go here, in the order of the table; then rank_row_end */
+    size_t rows;
+    const cli_common *c;
 } rank_writer;
 
 int rank_writer_open(rank_writer *w, const cli_common *c, cli_format form, vlk_err *err) VLK_MUST_USE;
 int rank_row_end(rank_writer *w, vlk_err *err) VLK_MUST_USE;
 /* Rows so far to where they go; into a pipe or onto a terminal at once, so that a slow input is answered. */
 int rank_writer_flush(rank_writer *w, vlk_err *err) VLK_MUST_USE;
-/* The file gets its name, or is removed. What is left for standard output is written in both cases. Both free. */
+/* The file gets its name, or is removed; without a row it does not replace one that has some. What is left for standard
+ * output is written in both cases. Both free. */
 int rank_writer_commit(rank_writer *w, vlk_err *err) VLK_MUST_USE;
 int rank_writer_abort(rank_writer *w, vlk_err *err) VLK_MUST_USE;
 
@@ -122,6 +125,8 @@ int rank_block_key(const rank_block *b, size_t row, vlk_buf *key, size_t *source
 /* Every row of the corpus in order, a whole file or a batch of images at once. */
 typedef int rank_visit(void *arg, const rank_block *b, vlk_err *err);
 int rank_walk(rank_job *j, rank_visit *fn, void *arg, vlk_err *err) VLK_MUST_USE;
+/* After the walk: says that there was nothing to search, or nothing to search for (`what`: "query"). */
+void rank_say_if_empty(const rank_job *j, size_t asked, const char *what);
 /* Keeps the keys of this block's images that are in the heaps, and forgets those that are not any more. */
 int rank_keep(rank_job *j, const rank_block *b, const topk *tops, size_t n, vlk_err *err) VLK_MUST_USE;
 /* The key of a hit, and its part and source. */

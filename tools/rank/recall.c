@@ -196,6 +196,8 @@ static int recall_files(rank_job *j, rank_writer *w, vlk_err *err)
             : !(t.text = sorted_names(NULL, &q, t.texts, err)) ||
                   !(t.image = sorted_names(j->part[0].file, NULL, t.images, err)) || read_truth(&t, j->o->truth, err))
         goto out;
+    if (t.n == 0)
+        cli_note(j->run, "nothing was measured: there is no pair");
     rc = rank_write_recall(j, w, &images, &texts, t.pair, t.n, err);
 out:
     free_names(t.text, t.texts);
