@@ -109,7 +109,7 @@ static int read_file(const vlk_dataset *ds, const vlk_entry *e, size_t sample, v
     const char *dir = ds->shard[e->shard].path;
     vlk_span key = vlk_dataset_key(ds, sample);
     char *path = dir ? vlk_path_join(dir, key.s, err) : NULL;
-    int rc = dir && !path ? -1 : vlk_read_file(buf, path ? path : key.s, VLK_FEED_FILE_MAX, err);
+    int rc = dir && !path ? -1 : vlk_read_file(buf, path ? path : key.s, VLK_IMAGE_FILE_MAX, err);
     free(path);
     return rc;
 }

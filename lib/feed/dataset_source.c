@@ -87,12 +87,8 @@ static int has_text(const draft *d)
 static int tar_image(draft *d, const vlk_sample *s, int packed, vlk_err *err)
 {
     const vlk_sample_part *p = vlk_sample_image(s, &d->why);
-    if (!p) {
-        spoil(d, "image");
-    } else if (p->size > VLK_FEED_FILE_MAX) {
-        vlk_fail(&d->why, VLK_ELIMIT, "%s has %zu bytes; at most %d are read", p->name, p->size, VLK_FEED_FILE_MAX);
-        spoil(d, "size");
-    }
+    if (!p)
+        spoil(d, d->why.code == VLK_ELIMIT ? "size" : "image");
     if (d->stage)
         return 0;
     d->e.size = (uint32_t)p->size;
@@ -181,9 +177,9 @@ static void file_image(draft *d, const char *path)
     } else if (S_ISDIR(st.st_mode)) {
         vlk_fail(&d->why, VLK_EFORMAT, "%s is a folder", path);
         spoil(d, "open");
-    } else if (st.st_size > VLK_FEED_FILE_MAX) {
+    } else if (st.st_size > VLK_IMAGE_FILE_MAX) {
         vlk_fail(&d->why, VLK_ELIMIT, "%s has %lld bytes; at most %d are read", path, (long long)st.st_size,
-                 VLK_FEED_FILE_MAX);
+                 VLK_IMAGE_FILE_MAX);
         spoil(d, "size");
     } else
         d->e.size = (uint32_t)st.st_size;

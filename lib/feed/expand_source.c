@@ -211,6 +211,8 @@ int vlk_walk_tar(vlk_walk *w, vlk_in *in, const char *path)
     vlk_tar *tar = src ? vlk_tar_open(in, &err) : NULL;
     while (src && tar && rc == 0) {
         vlk_slot *s = vlk_feed_slot(w->f);
+        if (s)
+            vlk_feed_reuse(w->f, s);
         if (!s || (r = vlk_tar_sample(tar, &s->sample, &err)) <= 0) {
             rc = s ? 0 : -1;
             break;
@@ -358,8 +360,8 @@ int vlk_walk_stream(vlk_walk *w, vlk_in *in, const char *name)
     size_t got = 1;
     int bad = 0;
     while (rc > 0 && got > 0 && !bad) {
-        bad = s->file.len > VLK_FEED_FILE_MAX ? vlk_fail(&err, VLK_ELIMIT, "larger than %d bytes", VLK_FEED_FILE_MAX)
-                                              : vlk_buf_reserve(&s->file, 1 << 16, &err);
+        bad = s->file.len > VLK_IMAGE_FILE_MAX ? vlk_fail(&err, VLK_ELIMIT, "larger than %d bytes", VLK_IMAGE_FILE_MAX)
+                                               : vlk_buf_reserve(&s->file, 1 << 16, &err);
         bad = bad || vlk_in_read(in, s->file.data + s->file.len, 1 << 16, &got, &err) != 0;
         if (!bad)
             s->file.len += got;

@@ -15,14 +15,28 @@ vlk_slot *vlk_feed_slot(vlk_feed *f)
 {
     vlk_slot *s = NULL;
     pthread_mutex_lock(&f->sync.lock);
-    while (!f->quit && (f->head - f->tail == f->slots || (f->bytes > VLK_FEED_IN_FLIGHT && f->head != f->tail)))
+    for (;;) {
+        f->full = f->bytes > VLK_FEED_IN_FLIGHT && f->head != f->tail;
+        if (f->quit || (!f->full && f->head - f->tail < f->slots))
+            break;
+        if (f->full)
+            pthread_cond_signal(&f->sync.done); /* the caller has to do with what there is */
         pthread_cond_wait(&f->sync.space, &f->sync.lock);
+    }
     if (!f->quit)
         s = &f->slot[f->head % f->slots];
     pthread_mutex_unlock(&f->sync.lock);
     if (s)
         vlk_slot_reset(s);
     return s;
+}
+
+void vlk_feed_reuse(vlk_feed *f, vlk_slot *s)
+{
+    pthread_mutex_lock(&f->sync.lock);
+    if (!s->sample.store.data && f->spares)
+        s->sample = f->spare[--f->spares];
+    pthread_mutex_unlock(&f->sync.lock);
 }
 
 void vlk_feed_put(vlk_feed *f, vlk_slot *s)
@@ -79,12 +93,54 @@ static vlk_slot *take_work(vlk_feed *f)
     return NULL;
 }
 
+/* With the lock held: the slot's sample is not needed any more. Large buffers are freed by vlk_slot_release before. */
+static void give_back(vlk_feed *f, vlk_slot *s)
+{
+    if (s->sample.store.data && f->spares < f->spare_cap) {
+        f->spare[f->spares++] = s->sample;
+        s->sample = (vlk_sample){0};
+    }
+    vlk_sample_clear(&s->sample);
+}
+
+/* With the lock held: what the slot holds from now on. */
+static void set_cost(vlk_feed *f, vlk_slot *s, size_t cost)
+{
+    f->bytes = f->bytes - s->cost + cost;
+    s->cost = cost;
+    if (f->full && f->bytes <= VLK_FEED_IN_FLIGHT) {
+        f->full = 0;
+        pthread_cond_signal(&f->sync.space);
+    }
+}
+
+void vlk_feed_large(vlk_feed *f, vlk_slot *s, size_t bytes)
+{
+    pthread_mutex_lock(&f->sync.lock);
+    while (!f->quit && f->large > 0 && f->large + bytes > VLK_IMAGE_FILE_MAX)
+        pthread_cond_wait(&f->sync.room, &f->sync.lock);
+    f->large += bytes;
+    s->large = bytes;
+    pthread_mutex_unlock(&f->sync.lock);
+}
+
 /* With the lock held, which is given up meanwhile. */
 static void work_on(vlk_feed *f, vlk_slot *s, vlk_decoder *d)
 {
     pthread_mutex_unlock(&f->sync.lock);
     vlk_slot_decode(f, s, d);
+    if (!f->opt.keep_samples)
+        vlk_slot_release(s);
     pthread_mutex_lock(&f->sync.lock);
+    if (!f->opt.keep_samples)
+        give_back(f, s);
+    set_cost(f, s,
+             (f->opt.keep_samples ? s->cost : 0) + s->text.len + s->texts * (sizeof *s->span + sizeof *s->text_end));
+    if (s->large) {
+        f->large -= s->large;
+        s->large = 0;
+        pthread_cond_broadcast(&f->sync.room);
+    }
     s->state = SLOT_DONE;
     f->counts.other_files += (size_t)s->no_item;
     pthread_cond_signal(&f->sync.done);
@@ -128,7 +184,11 @@ static void release_batch(vlk_feed *f)
 {
     for (; f->taken > 0; f->taken--) {
         vlk_slot *s = &f->slot[f->tail % f->slots];
-        f->bytes -= s->cost;
+        if (s->sample_used) {
+            vlk_slot_release(s);
+            give_back(f, s);
+        }
+        set_cost(f, s, 0);
         s->state = SLOT_FREE;
         f->tail++;
     }
@@ -160,7 +220,7 @@ static int wait_slot(vlk_feed *f)
             }
         } else if (f->ended) {
             return 0;
-        } else if (waited && f->taken > 0) {
+        } else if ((waited || f->full) && f->taken > 0) {
             return 2;
         }
         vlk_sync_slice(&f->sync);
@@ -218,6 +278,13 @@ vlk_feed_counts vlk_feed_count(vlk_feed *f)
     return c;
 }
 
+size_t vlk_feed_memory(size_t threads)
+{
+    const size_t tar = (size_t)VLK_FEED_IN_FLIGHT + VLK_SAMPLE_MAX,
+                 files = (threads > 1 ? (threads - 1) * VLK_FEED_SMALL_FILE : 0) + (size_t)VLK_IMAGE_FILE_MAX;
+    return tar > files ? tar : files;
+}
+
 /* ---- life -------------------------------------------------------------------------------------- */
 
 static int init_memory(vlk_feed *f, vlk_err *err)
@@ -225,11 +292,13 @@ static int init_memory(vlk_feed *f, vlk_err *err)
     size_t bytes = 0, threads = (size_t)(f->decoders ? f->decoders : 1);
     f->max_items = 2 * f->opt.batch;
     f->slots = 2 * f->opt.batch + 2 * threads + 4; /* a batch with the caller, one being decoded */
+    f->spare_cap = threads + 2;                    /* those being decoded, one being read, one in between */
     f->slot = vlk_calloc(f->slots, sizeof *f->slot, err);
+    f->spare = vlk_calloc(f->spare_cap, sizeof *f->spare, err);
     f->batch_item = vlk_calloc(f->max_items, sizeof *f->batch_item, err);
     f->batch_item_of = vlk_calloc(f->opt.batch, sizeof *f->batch_item_of, err);
     f->decoder = vlk_calloc(threads, sizeof *f->decoder, err);
-    if (!f->slot || !f->batch_item || !f->batch_item_of || !f->decoder)
+    if (!f->slot || !f->spare || !f->batch_item || !f->batch_item_of || !f->decoder)
         return -1;
     for (size_t i = 0; i < threads; i++)
         f->decoder[i].f = f;
@@ -269,6 +338,7 @@ static int stop_threads(vlk_feed *f)
     f->quit = 1;
     pthread_cond_broadcast(&f->sync.space);
     pthread_cond_broadcast(&f->sync.ready);
+    pthread_cond_broadcast(&f->sync.room);
     /* `done` is signalled for other reasons too: count time, not wakes. */
     struct timespec from, now;
     clock_gettime(CLOCK_MONOTONIC, &from);
@@ -294,6 +364,8 @@ void vlk_feed_close(vlk_feed *f)
         return;
     for (size_t i = 0; f->slot && i < f->slots; i++)
         vlk_slot_clear(&f->slot[i]);
+    for (size_t i = 0; i < f->spares; i++)
+        vlk_sample_clear(&f->spare[i]);
     for (int i = 0; f->decoder && i < (f->decoders ? f->decoders : 1); i++) {
         vlk_pixel_scratch_free(f->decoder[i].scratch);
         vlk_buf_clear(&f->decoder[i].file);
@@ -307,6 +379,7 @@ void vlk_feed_close(vlk_feed *f)
     vlk_sync_clear(&f->sync);
     free(f->source);
     free(f->slot);
+    free(f->spare);
     free(f->batch_item);
     free(f->batch_item_of);
     free(f->batch_pixels);

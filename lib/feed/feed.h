@@ -17,7 +17,7 @@
  * In text mode an operand is a file of lines; every line is an item, its key is the line.
  *
  * One thread expands operands, `threads` threads read and decode (with threads = 1 the caller does, within
- * vlk_feed_next). Memory is bounded by the number of items in flight and by their bytes, not by the number of items. */
+ * vlk_feed_next). Encoded bytes in flight have one bound (vlk_feed_memory), whatever the items are. */
 #ifndef VLK_FEED_H
 #define VLK_FEED_H
 
@@ -132,6 +132,8 @@ vlk_feed *vlk_feed_open(const vlk_feed_options *opt, vlk_err *err) VLK_MUST_USE;
  * stopped; -1 no memory, or `want` said so. What is wrong with an item or a source is in the item. */
 int vlk_feed_next(vlk_feed *f, vlk_batch *b, vlk_err *err) VLK_MUST_USE;
 vlk_feed_counts vlk_feed_count(vlk_feed *f);
+/* The most bytes of encoded images and their texts that a feed holds at a time, whatever its items are. */
+size_t vlk_feed_memory(size_t threads);
 /* Ends the threads. One that is blocked in a pipe stays, with its memory: the program is about to end. */
 void vlk_feed_close(vlk_feed *f);
 

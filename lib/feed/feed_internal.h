@@ -13,10 +13,13 @@
 #include "feed.h"
 
 enum {
-    VLK_FEED_FILE_MAX = 512 << 20, /* bytes of an image's file */
-    VLK_FEED_IN_FLIGHT = 48 << 20, /* bytes of tar samples ahead of the caller */
-    VLK_FEED_KEEP = 1 << 20,       /* a slot keeps buffers up to this size for its next item */
-    VLK_FEED_CAPTION_MAX = 1 << 20 /* bytes of a KEY.txt */
+    VLK_FEED_IN_FLIGHT = 48 << 20,  /* bytes of samples and texts in the ring, without the sample that is read */
+    VLK_FEED_KEEP = 1 << 20,        /* buffers of samples up to this size are used again ... */
+    VLK_FEED_KEEP_TEXT = 64 << 10,  /* ... and of texts, in each slot */
+    VLK_FEED_KEEP_TEXTS = 4096,     /* and arrays for that many of them */
+    VLK_FEED_SMALL_FILE = 16 << 20, /* larger files are read together only up to VLK_IMAGE_FILE_MAX */
+    VLK_FEED_CAPTION_MAX = 1 << 20, /* bytes of a KEY.txt or KEY.cls */
+    VLK_FEED_JSON_MAX = 16 << 20    /* of a KEY.json */
 };
 
 typedef enum slot_state { SLOT_FREE, SLOT_READY, SLOT_WORK, SLOT_DONE } slot_state;
@@ -39,6 +42,7 @@ typedef struct vlk_slot {
     size_t span_cap;
     uint8_t *pixels; /* (H,W,3) */
     size_t cost;     /* bytes in flight */
+    size_t large;    /* bytes of its file, which was reserved (vlk_feed_large) */
 } vlk_slot;
 
 /* threads.c: what both rings (of feed.c and of loader.c) use. Threads start with all signals blocked: those are
@@ -46,6 +50,7 @@ typedef struct vlk_slot {
 typedef struct vlk_sync {
     pthread_mutex_t lock;
     pthread_cond_t space, ready, done; /* a free slot; one to decode; one decoded (or an end) */
+    pthread_cond_t room;               /* a large file is done */
     int init;
 } vlk_sync;
 int vlk_sync_init(vlk_sync *s, vlk_err *err) VLK_MUST_USE;
@@ -69,7 +74,11 @@ struct vlk_feed {
     vlk_slot *slot;
     size_t slots, max_items;
     size_t head, work, tail, taken; /* `taken` slots from tail on are the caller's */
-    size_t bytes;
+    size_t bytes;                   /* in flight */
+    size_t large;                   /* bytes of large files that are being decoded */
+    int full;                       /* the expander waits for bytes to be released */
+    vlk_sample *spare;              /* buffers of samples to be used again */
+    size_t spares, spare_cap;
     vlk_sync sync;
     pthread_t expander;
     vlk_decoder *decoder; /* one a thread; one at least: the caller's */
@@ -86,9 +95,14 @@ struct vlk_feed {
 
 /* ring (feed.c), for the expander: a free slot, emptied, or NULL when the feed is to end; and its hand-over. */
 vlk_slot *vlk_feed_slot(vlk_feed *f);
+/* That slot gets buffers for a sample, used ones if there are any. */
+void vlk_feed_reuse(vlk_feed *f, vlk_slot *s);
 void vlk_feed_put(vlk_feed *f, vlk_slot *s);
 /* Ends the run with err (already filled). */
 void vlk_feed_fatal(vlk_feed *f, const vlk_err *err);
+
+/* For decoders: waits until a file of that size may be read. Given back when the slot is done. */
+void vlk_feed_large(vlk_feed *f, vlk_slot *s, size_t bytes);
 
 /* expand.c: puts all items; returns at the end or when the feed is to end. */
 void vlk_feed_expand(vlk_feed *f);
@@ -151,5 +165,7 @@ void vlk_slot_fail(vlk_slot *s, const char *stage);
 int vlk_slot_text(vlk_slot *s, const char *text, size_t n, vlk_err *err) VLK_MUST_USE;
 void vlk_slot_clear(vlk_slot *s);
 void vlk_slot_reset(vlk_slot *s);
+/* Frees large buffers of encoded bytes, which are not needed any more. */
+void vlk_slot_release(vlk_slot *s);
 
 #endif

@@ -77,16 +77,19 @@ typedef struct reader {
     const char *stage;
 } reader;
 
-/* Links and sparse members have their bytes elsewhere, or holes in them. */
+/* Links and sparse members have their bytes elsewhere, or holes in them; large ones were not read. */
 static int check_member(const vlk_sample_part *p, vlk_err *err)
 {
     if (p->type == '0')
         return 0;
+    if (p->type == VLK_TAR_TOO_LARGE)
+        return vlk_fail(err, VLK_ELIMIT, "%s is too large: at most %d bytes are read of a member, %d of a sample",
+                        p->name, VLK_IMAGE_FILE_MAX, VLK_SAMPLE_MAX);
     return vlk_fail(err, VLK_EUNSUPPORTED, "%s is a %s in the tar, not a file", p->name,
                     p->type == 'S' ? "sparse member" : "link");
 }
 
-static int member(const vlk_sample *s, const char *name, vlk_span *out, vlk_err *err)
+static int member(const vlk_sample *s, const char *name, size_t max, vlk_span *out, vlk_err *err)
 {
     const vlk_sample_part *p = vlk_sample_part_find(s, name);
     for (size_t i = 0; !p && i < s->parts; i++)
@@ -94,6 +97,8 @@ static int member(const vlk_sample *s, const char *name, vlk_span *out, vlk_err 
             return check_member(&s->part[i], err);
     if (!p)
         return 0;
+    if (p->size > max)
+        return vlk_fail(err, VLK_ELIMIT, "%s has %zu bytes, but at most %zu are supported", p->name, p->size, max);
     *out = (vlk_span){(const char *)p->data, p->size};
     return 1;
 }
@@ -106,22 +111,22 @@ static int side_path(vlk_buf *out, const char *path, const char *name, vlk_err *
     return vlk_buf_add(out, path, stem, err) ? -1 : vlk_buf_addf(out, err, ".%s", name);
 }
 
-static int side_file(const reader *r, const char *name, vlk_span *out, vlk_err *err)
+static int side_file(const reader *r, const char *name, size_t max, vlk_span *out, vlk_err *err)
 {
     struct stat st;
     vlk_buf path = {0};
     int found = side_path(&path, r->path, name, err);
     if (found == 0 && (stat(path.data, &st) == 0 || (errno != ENOENT && errno != ENAMETOOLONG)))
-        found = vlk_read_file(r->scratch, path.data, VLK_FEED_CAPTION_MAX, err) ? -1 : 1;
+        found = vlk_read_file(r->scratch, path.data, max, err) ? -1 : 1;
     vlk_buf_clear(&path);
     *out = (vlk_span){r->scratch->data ? r->scratch->data : "", r->scratch->len};
     return found;
 }
 
-/* The bytes of KEY.name. 1; 0 there is none; -1: it cannot be read. */
-static int find_bytes(const reader *r, const char *name, vlk_span *out, vlk_err *err)
+/* The bytes of KEY.name, at most `max`. 1; 0 there is none; -1: it cannot be read. */
+static int find_bytes(const reader *r, const char *name, size_t max, vlk_span *out, vlk_err *err)
 {
-    return r->sample ? member(r->sample, name, out, err) : side_file(r, name, out, err);
+    return r->sample ? member(r->sample, name, max, out, err) : side_file(r, name, max, out, err);
 }
 
 /* ---- texts and lists ------------------------------------------------------------------------------ */
@@ -137,7 +142,7 @@ static int pass_text(const reader *r, vlk_text_kind kind, const char *s, size_t 
 static int read_caption(reader *r, vlk_err *err)
 {
     vlk_span bytes;
-    int found = find_bytes(r, vlk_text_name(r->w), &bytes, err);
+    int found = find_bytes(r, vlk_text_name(r->w), VLK_FEED_CAPTION_MAX, &bytes, err);
     if (found <= 0)
         return found;
     vlk_span text = text_of_file(bytes.s, bytes.n);
@@ -179,7 +184,7 @@ static int read_cls(reader *r, vlk_err *err)
 {
     vlk_span bytes;
     r->stage = "caption";
-    int found = find_bytes(r, "cls", &bytes, err);
+    int found = find_bytes(r, "cls", VLK_FEED_CAPTION_MAX, &bytes, err);
     if (found <= 0)
         return found;
     vlk_span text = text_of_file(bytes.s, bytes.n);
@@ -220,7 +225,7 @@ static int read_json(reader *r, vlk_err *err)
     char name[64];
     vlk_span bytes;
     r->stage = "caption";
-    int found = find_bytes(r, vlk_json_name(r->w), &bytes, err);
+    int found = find_bytes(r, vlk_json_name(r->w), VLK_FEED_JSON_MAX, &bytes, err);
     if (found <= 0)
         return found;
     snprintf(name, sizeof name, "KEY.%s", vlk_json_name(r->w));

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 void vlk_slot_fail(vlk_slot *s, const char *stage)
 {
@@ -23,11 +24,18 @@ int vlk_slot_text(vlk_slot *s, const char *text, size_t n, vlk_err *err)
     return 0;
 }
 
-static void shrink(vlk_buf *b)
+static void shrink(vlk_buf *b, size_t keep)
 {
-    if (b->cap > VLK_FEED_KEEP)
+    if (b->cap > keep)
         vlk_buf_clear(b);
     b->len = 0;
+}
+
+void vlk_slot_release(vlk_slot *s)
+{
+    shrink(&s->file, VLK_FEED_KEEP);
+    if (s->sample.store.cap > VLK_FEED_KEEP)
+        vlk_sample_clear(&s->sample);
 }
 
 void vlk_slot_reset(vlk_slot *s)
@@ -36,11 +44,16 @@ void vlk_slot_reset(vlk_slot *s)
     s->item.row = SIZE_MAX;
     s->image = s->maybe = s->no_item = s->sample_used = 0;
     s->key.len = s->path.len = 0;
-    shrink(&s->file);
-    shrink(&s->text);
+    shrink(&s->text, VLK_FEED_KEEP_TEXT);
+    if (s->text_cap > VLK_FEED_KEEP_TEXTS) {
+        free(s->text_end);
+        free(s->span);
+        s->text_end = NULL;
+        s->span = NULL;
+        s->text_cap = s->span_cap = 0;
+    }
     s->texts = 0;
-    if (s->sample.store.cap > VLK_FEED_KEEP)
-        vlk_sample_clear(&s->sample);
+    vlk_slot_release(s);
     s->cost = 0;
 }
 
@@ -142,19 +155,32 @@ const char *vlk_feed_stage(const vlk_err *err)
                                    : "decode";
 }
 
-static int image_bytes(vlk_slot *s, vlk_decoder *d, const void **p, size_t *n)
+/* Decoders read small files as they come; large ones wait for each other, so that their sum has a bound. */
+static int read_image_file(vlk_feed *f, vlk_slot *s, vlk_buf *to, vlk_err *err)
+{
+    struct stat st;
+    if (!vlk_read_file(to, s->path.data, VLK_FEED_SMALL_FILE, err))
+        return 0;
+    if (err->code != VLK_ELIMIT)
+        return -1;
+    if (stat(s->path.data, &st) == 0 && st.st_size <= VLK_IMAGE_FILE_MAX)
+        vlk_feed_large(f, s, (size_t)st.st_size);
+    return vlk_read_file(to, s->path.data, VLK_IMAGE_FILE_MAX, err);
+}
+
+static int image_bytes(vlk_feed *f, vlk_slot *s, vlk_decoder *d, const void **p, size_t *n)
 {
     vlk_err *err = &s->item.err;
     if (s->sample_used) {
         const vlk_sample_part *part = vlk_sample_image(&s->sample, err);
         if (!part) {
-            vlk_slot_fail(s, "image");
+            vlk_slot_fail(s, err->code == VLK_ELIMIT ? "size" : "image");
             return -1;
         }
         *p = part->data;
         *n = part->size;
     } else if (s->path.len) {
-        if (vlk_read_file(&d->file, s->path.data, VLK_FEED_FILE_MAX, err)) {
+        if (read_image_file(f, s, &d->file, err)) {
             vlk_slot_fail(s, err->code == VLK_EIO ? "open" : vlk_feed_stage(err));
             return -1;
         }
@@ -180,16 +206,16 @@ void vlk_slot_decode(vlk_feed *f, vlk_slot *s, vlk_decoder *d)
         s->no_item = 1;
         return;
     }
-    if (image_bytes(s, d, &p, &n))
-        return;
-    if (!s->pixels)
-        s->pixels = vlk_calloc(f->height * f->width, 3, &s->item.err);
-    if (!s->pixels || vlk_pixels(s->pixels, p, n, &f->opt.preprocess, &f->opt.pixels, d->scratch, &s->item.err)) {
-        vlk_slot_fail(s, vlk_feed_stage(&s->item.err));
+    if (image_bytes(f, s, d, &p, &n)) {
+        shrink(&d->file, VLK_FEED_SMALL_FILE);
         return;
     }
-    if (f->opt.mode == VLK_FEED_PAIRS)
+    if (!s->pixels)
+        s->pixels = vlk_calloc(f->height * f->width, 3, &s->item.err);
+    int bad = !s->pixels || vlk_pixels(s->pixels, p, n, &f->opt.preprocess, &f->opt.pixels, d->scratch, &s->item.err);
+    shrink(&d->file, VLK_FEED_KEEP * 8);
+    if (bad)
+        vlk_slot_fail(s, vlk_feed_stage(&s->item.err));
+    else if (f->opt.mode == VLK_FEED_PAIRS)
         texts(f, s, d);
-    if (d->file.cap > (size_t)VLK_FEED_KEEP * 8)
-        vlk_buf_clear(&d->file);
 }

@@ -11,8 +11,8 @@ int vlk_sync_init(vlk_sync *s, vlk_err *err)
     if (pthread_condattr_init(&attr) != 0)
         return vlk_fail(err, VLK_EIO, "cannot make a condition variable");
     int rc = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) | pthread_mutex_init(&s->lock, NULL) |
-             pthread_cond_init(&s->space, &attr) | pthread_cond_init(&s->ready, &attr) |
-             pthread_cond_init(&s->done, &attr);
+             pthread_cond_init(&s->space, &attr) | pthread_cond_init(&s->room, &attr) |
+             pthread_cond_init(&s->ready, &attr) | pthread_cond_init(&s->done, &attr);
     pthread_condattr_destroy(&attr);
     s->init = rc == 0;
     return rc == 0 ? 0 : vlk_fail(err, VLK_EIO, "cannot make a lock");
@@ -24,6 +24,7 @@ void vlk_sync_clear(vlk_sync *s)
         return;
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->space);
+    pthread_cond_destroy(&s->room);
     pthread_cond_destroy(&s->ready);
     pthread_cond_destroy(&s->done);
     s->init = 0;

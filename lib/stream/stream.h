@@ -20,6 +20,7 @@ void vlk_map_close(vlk_map *m);
  * from the file again if they are needed after all. Only for bytes of a map: other memory would lose its content. */
 void vlk_map_release(const void *p, size_t n);
 
+enum { VLK_IMAGE_FILE_MAX = 512 << 20 }; /* bytes of an image's file, and of a member of a tar */
 /* Reads a whole file (not a folder, at most max bytes) into out, which is cleared first. */
 int vlk_read_file(vlk_buf *out, const char *path, size_t max, vlk_err *err) VLK_MUST_USE;
 /* DIR "/" NAME, or NAME if it is absolute. Free with free(). */
@@ -245,7 +246,7 @@ typedef struct vlk_tar_member {
 typedef struct vlk_tar vlk_tar;
 vlk_tar *vlk_tar_open(vlk_in *in, vlk_err *err) VLK_MUST_USE; /* borrows in */
 void vlk_tar_close(vlk_tar *t);
-/* The next member with its data in memory (at most 1 GiB a member). 1; 0 at the end mark; -1: a bad checksum, a
+/* The next member with its data in memory (at most VLK_IMAGE_FILE_MAX). 1; 0 at the end mark; -1: a bad checksum, a
  * truncated member, a missing end mark. */
 int vlk_tar_next(vlk_tar *t, vlk_tar_member *m, vlk_err *err) VLK_MUST_USE;
 
@@ -257,9 +258,10 @@ int vlk_tar_probe(const unsigned char *p, size_t n);
  * few of them between members with the same key do not split the sample. Links and sparse members with an extension are
  * parts of their sample, but vlk_sample_part_find never finds them: their bytes are not in the archive as they are. So
  * an image that is a link is an item that fails, not one that goes missing. */
+enum { VLK_TAR_TOO_LARGE = '+', VLK_SAMPLE_MAX = 1 << 30 /* bytes */ };
 typedef struct vlk_sample_part {
     char *name, *ext;           /* ext points past the first dot of the basename; "" if there is none */
-    char type;                  /* '0' a file; '1' '2' links, 'S' sparse ... as in vlk_tar_member */
+    char type;                  /* '0' a file; '1' '2' links, 'S' sparse ... as in vlk_tar_member; or too large */
     unsigned char *head, *data; /* a NUL follows data_padded bytes of data */
     size_t head_size, size, data_padded;
     size_t offset; /* of its data in the (decompressed) archive */
@@ -272,14 +274,16 @@ typedef struct vlk_sample { /* owned by the caller, reused by each call; starts 
     int keyless;   /* a folder, a hidden file, a member without extension: only to be passed on */
     vlk_buf store;
 } vlk_sample;
-/* The next sample in order. 1, 0, -1. At most 1024 members and 2 GiB per sample. If the archive is broken after
+/* The next sample in order. 1, 0, -1. At most 1024 members per sample; a member beyond VLK_IMAGE_FILE_MAX, or with
+ * which the sample is beyond VLK_SAMPLE_MAX, is VLK_TAR_TOO_LARGE and has no data. If the archive is broken after
  * complete members of a sample, that sample is returned first, and the error by the next call. */
 int vlk_tar_sample(vlk_tar *t, vlk_sample *s, vlk_err *err) VLK_MUST_USE;
 void vlk_sample_clear(vlk_sample *s);
 /* The file with that extension ("png", "clip.npy"), case-insensitive; NULL if there is none. */
 const vlk_sample_part *vlk_sample_part_find(const vlk_sample *s, const char *ext);
 
-/* Writing: existing members byte for byte, and members of our own (ustar; pax for long names; mtime, owner 0). */
+/* Writing: existing members byte for byte (VLK_ELIMIT for one that was too large to be read), and members of our own
+ * (ustar; pax for long names; mtime, owner 0). */
 int vlk_tar_put_raw(vlk_out *o, const vlk_sample_part *p, vlk_err *err) VLK_MUST_USE;
 int vlk_tar_put(vlk_out *o, const char *name, const void *data, size_t n, vlk_err *err) VLK_MUST_USE;
 int vlk_tar_put_end(vlk_out *o, vlk_err *err) VLK_MUST_USE; /* two zero blocks, then to 10240 */

@@ -202,9 +202,9 @@ static int settle(vlk_tar *t, const tar_block *b, vlk_tar_member *m, vlk_err *er
         size = l->has_size ? l->size : g->size;
     if (m->type == '0' && (l->sparse || g->sparse))
         m->type = 'S';
-    if (size > TAR_MEMBER_MAX)
-        return vlk_fail(err, VLK_ELIMIT, "%s: tar member at offset %zu has %llu bytes; at most %zu are supported",
-                        tar_name(t), from, (unsigned long long)size, TAR_MEMBER_MAX);
+    if (size > SIZE_MAX / 2)
+        return vlk_fail(err, VLK_ELIMIT, "%s: tar member at offset %zu has %llu bytes", tar_name(t), from,
+                        (unsigned long long)size);
     t->name.len = 0;
     const char *name = l->has_path ? l->path.data : g->has_path ? g->path.data : b->name;
     if (vlk_buf_adds(&t->name, name, err))
@@ -276,21 +276,44 @@ int tar_next_head(vlk_tar *t, vlk_tar_member *m, vlk_err *err)
     return rc;
 }
 
+/* `got` bytes of the member's data are there. */
+static int check_body(vlk_tar *t, const vlk_tar_member *m, size_t got, vlk_err *err)
+{
+    if (got == m->data_padded)
+        return 0;
+    t->broken = 1;
+    return vlk_fail(err, VLK_EFORMAT,
+                    "%s: tar is truncated inside the member %s: expected %zu bytes at offset %zu, found %zu",
+                    tar_name(t), m->name, m->data_padded, t->offset - got, got);
+}
+
 int tar_take_body(vlk_tar *t, vlk_tar_member *m, vlk_buf *into, vlk_err *err)
 {
-    size_t got, from = t->offset;
+    size_t got;
     if (vlk_buf_reserve(into, 0, err))
         return -1;
     if (append(t, into, m->data_padded, &got, err)) {
         t->broken = 1;
         return -1;
     }
-    if (got == m->data_padded)
-        return 0;
-    t->broken = 1;
-    return vlk_fail(err, VLK_EFORMAT,
-                    "%s: tar is truncated inside the member %s: expected %zu bytes at offset %zu, found %zu",
-                    tar_name(t), m->name, m->data_padded, from, got);
+    return check_body(t, m, got, err);
+}
+
+int tar_skip_body(vlk_tar *t, const vlk_tar_member *m, vlk_err *err)
+{
+    size_t got = 0;
+    while (got < m->data_padded) {
+        size_t step = m->data_padded - got < (size_t)1 << 20 ? m->data_padded - got : (size_t)1 << 20, r;
+        t->data.len = 0;
+        if (append(t, &t->data, step, &r, err)) {
+            t->broken = 1;
+            return -1;
+        }
+        got += r;
+        if (r < step)
+            break;
+    }
+    return check_body(t, m, got, err);
 }
 
 int vlk_tar_next(vlk_tar *t, vlk_tar_member *m, vlk_err *err)
@@ -298,6 +321,10 @@ int vlk_tar_next(vlk_tar *t, vlk_tar_member *m, vlk_err *err)
     int rc = tar_next_head(t, m, err);
     if (rc <= 0)
         return rc;
+    t->broken = m->size > TAR_MEMBER_MAX;
+    if (t->broken)
+        return vlk_fail(err, VLK_ELIMIT, "%s: the tar member %s has %zu bytes; at most %zu are supported", tar_name(t),
+                        m->name, m->size, TAR_MEMBER_MAX);
     t->data.len = 0;
     if (tar_take_body(t, m, &t->data, err))
         return -1;

@@ -6,7 +6,7 @@
 #include "stream.h"
 
 enum { TAR_BLOCK = 512, TAR_META_MAX = 1 << 20 }; /* bytes of one pax record list or one long name */
-#define TAR_MEMBER_MAX ((size_t)1 << 30)
+#define TAR_MEMBER_MAX ((size_t)VLK_IMAGE_FILE_MAX)
 
 /* What pax records say; has_* means that they say it. */
 typedef struct tar_pax {
@@ -36,6 +36,8 @@ int tar_sparse_more(const unsigned char *h, int first);
 int tar_next_head(vlk_tar *t, vlk_tar_member *m, vlk_err *err);
 /* Appends that member's data and padding to `into`; must be called once before the next tar_next_head. */
 int tar_take_body(vlk_tar *t, vlk_tar_member *m, vlk_buf *into, vlk_err *err);
+/* Or reads over it. */
+int tar_skip_body(vlk_tar *t, const vlk_tar_member *m, vlk_err *err);
 const char *tar_name(const vlk_tar *t);
 
 /* tar_sample.c's part of the handle: what was read ahead. */

@@ -5,16 +5,17 @@
  * It may move while it grows, so pointers into it are set when the sample is complete (layout()).
  *
  * A sample ends where a member with another key begins, so that member's head is read ahead. Keyless members in between
- * (the "._name" files that macOS writes before each file) are kept within the sample if its key continues after them,
- * and otherwise returned one by one after it. */
+ * (the "._name" files that macOS writes before each file) are kept within the sample if they are small and its key
+ * continues after them, and otherwise returned one by one after it.
+ *
+ * A member that is too large for memory is read over: its part has a head and no data. */
 #include "tar_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-enum { HELD_MAX = 8, PARTS_MAX = 1024, DATA_ALIGN = 16 };
-#define SAMPLE_MAX ((size_t)2 << 30)
+enum { HELD_MAX = 8, HELD_BYTES = 64 << 10, PARTS_MAX = 1024, DATA_ALIGN = 16 };
 
 /* 1, or 0 if it belongs to no sample. */
 static int split_name(const char *name, size_t *key_len, const char **ext)
@@ -149,11 +150,15 @@ static int add_member(vlk_tar *t, vlk_sample *s, vlk_tar_member *m, vlk_err *err
     if (s->parts == PARTS_MAX)
         return vlk_fail(err, VLK_ELIMIT, "%s: more than %d consecutive members have the key of %s", tar_name(t),
                         PARTS_MAX, m->name);
-    if (s->store.len + m->data_padded > SAMPLE_MAX)
-        return vlk_fail(err, VLK_ELIMIT, "%s: the members with the key of %s have more than %zu bytes", tar_name(t),
-                        m->name, SAMPLE_MAX);
     if (s->parts == 0)
         s->offset = m->offset;
+    if (m->size > TAR_MEMBER_MAX || s->store.len + m->data_padded > VLK_SAMPLE_MAX) {
+        p.type = VLK_TAR_TOO_LARGE;
+        p.size = p.data_padded = 0;
+        if (open_part(s, m->name, &p, err) || tar_skip_body(t, m, err))
+            return -1;
+        return close_part(s, err);
+    }
     if (open_part(s, m->name, &p, err) || tar_take_body(t, m, &s->store, err))
         return -1;
     return close_part(s, err);
@@ -196,7 +201,7 @@ int vlk_tar_sample(vlk_tar *t, vlk_sample *s, vlk_err *err)
             break;
         int has_key = keyed(&m, &n);
         int joins = s->parts == 0 || (has_key ? n == key_len && memcmp(m.name, s->store.data, n) == 0
-                                              : key_len > 0 && trailing < HELD_MAX);
+                                              : key_len > 0 && trailing < HELD_MAX && m.size <= HELD_BYTES);
         if (!joins) {
             h->head = m;
             h->has_head = 1;

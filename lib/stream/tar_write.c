@@ -106,6 +106,9 @@ int vlk_tar_put(vlk_out *o, const char *name, const void *data, size_t n, vlk_er
 
 int vlk_tar_put_raw(vlk_out *o, const vlk_sample_part *p, vlk_err *err)
 {
+    if (p->type == VLK_TAR_TOO_LARGE)
+        return vlk_fail(err, VLK_ELIMIT, "%s: too large to be passed on; at most %zu bytes are", p->name,
+                        TAR_MEMBER_MAX);
     if (vlk_out_write(o, p->head, p->head_size, err))
         return -1;
     return vlk_out_write(o, p->data, p->data_padded, err);

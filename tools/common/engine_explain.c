@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../lib/feed/feed.h"
+
 static const double SPAN = 0.35;
 
 /* Items a second, or -1. */
@@ -124,7 +126,8 @@ int engine_explain(engine *e, const cli_common *c, vlk_buf *out, vlk_err *err)
 {
     if (add_model(e, out, err) || add_machine(e, c, out, err) || add_rates(e, c, out, err))
         return -1;
-    if (vlk_buf_addf(out, err, "memory        %.1f MB peak so far\n", (double)cli_peak_memory() / (1 << 20)))
+    if (vlk_buf_addf(out, err, "memory        %.1f MB peak so far; encoded input in flight: at most %zu MB\n",
+                     (double)cli_peak_memory() / (1 << 20), vlk_feed_memory(c->threads) >> 20))
         return -1;
     return add_other_rates(c, out, err);
 }
