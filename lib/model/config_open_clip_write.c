@@ -71,6 +71,11 @@ static int put_preprocess(vlk_buf *out, const vlk_preprocess *r, size_t size, vl
     static const char *const mode[] = {"shortest", "shortest", "longest", "squash"};
     if (r->filter != VLK_BICUBIC && r->filter != VLK_BILINEAR)
         return vlk_fail(err, VLK_EUNSUPPORTED, "preprocessing: open_clip's configs know bicubic and bilinear only");
+    if (r->offset != 0 || r->again[0] != 0 || r->rescale != 1.0 / 255.0 || r->resize == VLK_RESIZE_NONE ||
+        r->size_w != size || r->size_h != size)
+        return vlk_fail(err, VLK_EUNSUPPORTED,
+                        "preprocessing: open_clip's configs cannot express it: images are resized to another size than "
+                        "the model's, or levels are not v / 255");
     return vlk_buf_addf(out, err,
                         "\"size\": %zu, \"mode\": \"RGB\", \"mean\": [%.17g, %.17g, %.17g], \"std\": [%.17g, %.17g, "
                         "%.17g], \"interpolation\": \"%s\", \"resize_mode\": \"%s\", \"fill_color\": %d",

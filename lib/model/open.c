@@ -25,7 +25,7 @@ int vlk_model_load_preprocess(vlk_model *m, const char *folder, vlk_err *err)
                  ? vlk_fail(err, VLK_EMODEL, "%s: missing: how images are to be prepared", path)
                  : 0;
     } else if ((j = vlk_source_load_json(m->source, path, err)) &&
-               vlk_preprocess_from_hf(&m->info.preprocess, j, path, err) == 0) {
+               vlk_preprocess_from_hf(&m->info.preprocess, j, m->family ? m->family->type : NULL, path, err) == 0) {
         m->has_preprocess = 1;
         rc = 0;
     }

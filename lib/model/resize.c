@@ -97,10 +97,16 @@ int vlk_model_resize(vlk_model *m, vlk_err *err)
     const vlk_part *image = vlk_model_image_part(m);
     if (m->image_size && !image)
         return vlk_fail(err, VLK_EUSAGE, "%s: this model takes no images", m->folder);
+    const int resized = image && image->config != image->stored;
+    if (resized && m->has_preprocess && m->info.preprocess.own_rule)
+        return vlk_fail(
+            err, VLK_EUNSUPPORTED,
+            "%s: the model's image processor has its own rule for sizes: another image size is not supported",
+            m->folder);
     for (size_t i = 0; i < m->parts; i++)
         if (m->part[i].config != m->part[i].stored && resize_part(m, &m->part[i], err))
             return -1;
-    if (image && image->config != image->stored && m->has_preprocess)
+    if (resized && m->has_preprocess)
         resize_preprocess(&m->info.preprocess, image->kind->grid(image->stored).side, vlk_model_image_side(m));
     return 0;
 }

@@ -58,11 +58,14 @@ typedef struct vlk_preprocess {
     vlk_resize_mode resize;
     size_t size_w, size_h; /* for SHORTEST, size_h = size_w = the short side */
     vlk_filter filter;
-    int crop; /* centre crop to crop_w x crop_h */
+    int own_rule; /* the sizes follow from a rule of the processor (ConvNext, Levit) and cannot be scaled */
+    int crop;     /* centre crop to crop_w x crop_h */
     size_t crop_w, crop_h;
     int fill;               /* grey level around LONGEST */
     double rescale;         /* 1/255; 1 when do_rescale is false */
+    double offset;          /* added after rescaling: EfficientNet's -1 */
     double mean[3], std[3]; /* 0 and 1 when do_normalize is false */
+    double again[3];        /* divided by once more at the end: EfficientNet's std; 0: not */
 } vlk_preprocess;
 
 /* AUTO is what the dialect's reference does by default: see vlk_preprocess.on_white. */
@@ -74,9 +77,12 @@ typedef struct vlk_pixel_options { /* the user's choices */
     size_t max_pixels; /* width * height, from the header, before memory is allocated; 0: 100 million */
 } vlk_pixel_options;
 
-/* The preprocessing in a Hugging Face folder's preprocessor_config.json (old and new spellings). `path` names it in
- * messages. VLK_EMODEL for values that make no sense: size 0, std 0, resample 9. */
-int vlk_preprocess_from_hf(vlk_preprocess *r, const vlk_json *config, const char *path, vlk_err *err) VLK_MUST_USE;
+/* The preprocessing in a Hugging Face folder's preprocessor_config.json (old and new spellings). `model_type` is the
+ * model's ("clip", "siglip"; NULL: clip), for a file that names no processor; `path` names the file in messages.
+ * VLK_EMODEL for values that make no sense (size 0, std 0, resample 9), processors and members that are not known, and
+ * what versions of the reference read differently. */
+int vlk_preprocess_from_hf(vlk_preprocess *r, const vlk_json *config, const char *model_type, const char *path,
+                           vlk_err *err) VLK_MUST_USE;
 /* open_clip's preprocess_cfg; image_size is the model's, and the default of `size`. */
 int vlk_preprocess_from_open_clip(vlk_preprocess *r, const vlk_json *preprocess_cfg, size_t image_size,
                                   const char *path, vlk_err *err) VLK_MUST_USE;

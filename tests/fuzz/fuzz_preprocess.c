@@ -34,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     vlk_err err = {0};
     vlk_json *j = vlk_json_parse((const char *)data, size, "x", &err);
     if (j) {
-        check(vlk_preprocess_from_hf(&r, j, "x", &err), &r, &err);
+        check(vlk_preprocess_from_hf(&r, j, size % 2 ? "siglip" : NULL, "x", &err), &r, &err);
         check(vlk_preprocess_from_open_clip(&r, j, 224, "x", &err), &r, &err);
     }
     vlk_json_free(j);

@@ -113,8 +113,59 @@ static void all_hashes(void)
     vlk_buf_clear(&text);
 }
 
+/* processors.tsv: what image processors of the transformers library make of an image, to the bit of each float. */
+static void check_processor(char *row, vlk_pixel_scratch *scratch)
+{
+    char *field[3], path[256], hex[17] = "";
+    vlk_preprocess r;
+    vlk_err err = {0};
+    vlk_buf bytes = {0};
+    size_t w = 0, h = 0;
+    if (!CHECK(split(row, field, 3) == 3, "a row without three fields: %s", row))
+        return;
+    snprintf(path, sizeof path, DIR "%s", field[1]);
+    vlk_json *j = vlk_json_parse(field[0], strlen(field[0]), "x.json", &err);
+    if (CHECK(j && vlk_preprocess_from_hf(&r, j, "clip", "x.json", &err) == 0 &&
+                  vlk_preprocess_output(&r, &w, &h, &err) == 0 && vlk_read_file(&bytes, path, MAX_FILE, &err) == 0,
+              "%s: %s", field[0], err.msg)) {
+        uint8_t *levels = malloc(w * h * 3);
+        float *values = malloc(w * h * 3 * sizeof *values), table[3][256];
+        CHECK(vlk_pixels(levels, bytes.data, bytes.len, &r, NULL, scratch, &err) == 0, "%s", err.msg);
+        vlk_preprocess_levels(&r, table);
+        for (size_t i = 0; i < w * h * 3; i++)
+            values[i] = table[i % 3][levels[i]];
+        CHECK_STR(hash_digits(hex, values, w * h * 3 * sizeof *values, 16), field[2], field[0]);
+        free(levels);
+        free(values);
+    }
+    vlk_json_free(j);
+    vlk_buf_clear(&bytes);
+}
+
+static void all_processors(void)
+{
+    vlk_err err = {0};
+    vlk_buf text = {0};
+    size_t rows = 0;
+    vlk_pixel_scratch *scratch = vlk_pixel_scratch_new(&err);
+    tap_must(scratch && vlk_read_file(&text, DIR "processors.tsv", MAX_FILE, &err) == 0, "processors.tsv", err.msg);
+    for (char *p = text.data, *next; p && *p; p = next) {
+        next = strchr(p, '\n');
+        if (next)
+            *next++ = '\0';
+        if (*p == '#')
+            continue;
+        check_processor(p, scratch);
+        rows++;
+    }
+    CHECK(rows == 68, "%zu rows", rows);
+    vlk_pixel_scratch_free(scratch);
+    vlk_buf_clear(&text);
+}
+
 int main(void)
 {
     all_hashes();
+    all_processors();
     return tap_end();
 }

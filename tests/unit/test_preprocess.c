@@ -14,7 +14,7 @@ static int parse(vlk_preprocess *r, const char *json, int open_clip, vlk_err *er
     int ret = -1;
     if (j)
         ret = open_clip ? vlk_preprocess_from_open_clip(r, j, 224, "x.json", err)
-                        : vlk_preprocess_from_hf(r, j, "x.json", err);
+                        : vlk_preprocess_from_hf(r, j, NULL, "x.json", err);
     vlk_json_free(j);
     return ret;
 }
@@ -33,15 +33,27 @@ static const struct spelling {
         {"{\"do_resize\":false,\"crop_size\":16}", "hf on-white as-is crop 16x16 " CLIP_VALUES},
         {"{\"alpha\":\"drop\"}", "hf shortest 224 bicubic crop 224x224 " CLIP_VALUES},
         {"{\"alpha\":\"white\"}", "hf on-white shortest 224 bicubic crop 224x224 " CLIP_VALUES},
-        {"{\"resample\":null}", "hf on-white shortest 224 bilinear crop 224x224 " CLIP_VALUES},
+        {"{\"resample\":null,\"do_resize\":false}", "hf on-white as-is crop 224x224 " CLIP_VALUES},
+        {"{\"size\":[48,64]}", "hf on-white squash 64x48 bicubic crop 224x224 " CLIP_VALUES},
+        {"{\"do_convert_rgb\":false,\"_valid_processor_keys\":[1],\"processor_class\":\"X\",\"unheard_of\":null,\"do_"
+         "pad\":true}",
+         "hf on-white shortest 224 bicubic crop 224x224 " CLIP_VALUES},
         {"{\"image_processor_type\":\"SiglipImageProcessor\",\"size\":{\"height\":16,\"width\":16}}",
          "hf on-white squash 16x16 bicubic " HALF_VALUES},
         {"{\"image_processor_type\":\"BlipImageProcessor\",\"size\":64}",
          "hf on-white squash 64x64 bicubic " CLIP_VALUES},
-        {"{\"image_processor_type\":\"Whatever\",\"size\":64,\"crop_size\":64}",
-         "hf on-white shortest 64 bicubic crop 64x64 " CLIP_VALUES},
-        {"{\"size\":64,\"default_to_square\":true,\"do_center_crop\":null}",
+        {"{\"image_processor_type\":\"BlipImageProcessorFast\",\"size\":64,\"default_to_square\":true,\"do_center_"
+         "crop\":null}",
          "hf on-white squash 64x64 bicubic " CLIP_VALUES},
+        {"{\"image_processor_type\":\"ViTImageProcessorPil\"}", "hf on-white squash 224x224 bilinear " HALF_VALUES},
+        {"{\"image_processor_type\":\"CLIPImageProcessor\",\"feature_extractor_type\":\"ViTFeatureExtractor\","
+         "\"auto_map\":{}}",
+         "hf on-white shortest 224 bicubic crop 224x224 " CLIP_VALUES},
+        {"{\"image_processor_type\":\"ConvNextImageProcessorFast\",\"size\":{\"shortest_edge\":224},\"crop_pct\":0.9,"
+         "\"resample\":3}",
+         "hf on-white shortest 248 bicubic crop 224x224 " HALF_VALUES},
+        {"{\"image_processor_type\":\"EfficientNetImageProcessor\",\"size\":64,\"resample\":3,\"rescale_offset\":true}",
+         "hf on-white squash 64x64 bicubic offset -1 " HALF_VALUES " again 0.5,0.5,0.5"},
         {"{\"do_normalize\":false,\"do_rescale\":false}",
          "hf on-white shortest 224 bicubic crop 224x224 scale 1 mean 0,0,0 std 1,1,1"},
         {"{\"image_mean\":0.5,\"image_std\":[0.5,0.5,0.5],\"rescale_factor\":0.5}",
@@ -49,7 +61,7 @@ static const struct spelling {
 },
   oc[] = {
       {"{}", "openai shortest 224 bicubic crop-even 224x224 " CLIP_VALUES},
-      {"{\"mean\":[0.5,0.5,0.5],\"std\":[0.5,0.5,0.5],\"interpolation\":\"random\",\"mode\":\"RGB\",\"new\":1}",
+      {"{\"mean\":[0.5,0.5,0.5],\"std\":[0.5,0.5,0.5],\"interpolation\":\"random\",\"mode\":\"RGB\",\"new\":null}",
        "openai shortest 224 bicubic crop-even 224x224 " HALF_VALUES},
       {"{\"size\":64,\"interpolation\":\"bilinear\",\"resize_mode\":\"squash\"}",
        "openai squash 64x64 bilinear " CLIP_VALUES},
@@ -71,7 +83,29 @@ static const struct nonsense {
         {"{\"size\":-1}", "x.json: size", "-1"},
         {"{\"size\":2.5}", "x.json: size", "2.5"},
         {"{\"size\":\"224\"}", "x.json: size", "224"},
-        {"{\"size\":[224,224]}", "x.json: size", "list"},
+        {"{\"size\":[224]}", "x.json: size", "1"},
+        {"{\"size\":{\"height\":8,\"width\":8,\"shortest_edge\":8}}", "x.json: size", "both"},
+        {"{\"size\":{\"height\":8,\"width\":8,\"depth\":8}}", "x.json: size", "depth"},
+        {"{\"size\":64,\"default_to_square\":true}", "x.json: default_to_square", "shortest_edge"},
+        {"{\"image_processor_type\":\"OwlViTImageProcessor\"}", "x.json: image_processor_type", "OwlViTImageProcessor"},
+        {"{\"image_processor_type\":\"CLIPImageProcessorX\"}", "x.json: image_processor_type", "CLIPImageProcessorX"},
+        {"{\"image_processor_type\":7}", "x.json: image_processor_type", "string"},
+        {"{\"feature_extractor_type\":\"BeitFeatureExtractor\"}", "x.json: feature_extractor_type", "Beit"},
+        {"{\"auto_map\":{\"AutoImageProcessor\":\"mine.Mine\"}}", "x.json: auto_map", "code"},
+        {"{\"unheard_of\":1}", "x.json: unheard_of", "member"},
+        {"{\"do_pad\":true,\"pad_size\":300}", "x.json: do_pad", "padded"},
+        {"{\"use_square_size\":true}", "x.json: use_square_size", "true"},
+        {"{\"image_processor_type\":\"ViTImageProcessor\",\"do_center_crop\":true}", "x.json: do_center_crop", "crop"},
+        {"{\"image_processor_type\":\"ConvNextImageProcessor\"}", "x.json: resample", "missing"},
+        {"{\"image_processor_type\":\"EfficientNetImageProcessor\"}", "x.json: resample", "missing"},
+        {"{\"image_processor_type\":\"ConvNextImageProcessor\",\"size\":{\"height\":8,\"width\":8},\"resample\":3}",
+         "x.json: size", "shortest_edge"},
+        {"{\"image_processor_type\":\"ConvNextImageProcessor\",\"size\":8,\"crop_pct\":0,\"resample\":3}",
+         "x.json: crop_pct", "0"},
+        {"{\"image_processor_type\":\"ConvNextImageProcessor\",\"size\":8,\"crop_pct\":\"a\",\"resample\":3}",
+         "x.json: crop_pct", "a"},
+        {"{\"image_processor_type\":\"LevitImageProcessor\",\"size\":4096}", "x.json: size", "4681"},
+        {"{\"resample\":null}", "x.json: resample", "null"},
         {"{\"size\":{\"longest_edge\":10}}", "x.json: size", "neither"},
         {"{\"size\":{\"shortest_edge\":10,\"longest_edge\":20}}", "x.json: size", "longest_edge"},
         {"{\"size\":{\"height\":10}}", "x.json: size", "neither"},
@@ -108,6 +142,7 @@ static const struct nonsense {
       {"{\"std\":[1,1,0]}", "x.json: std", "0"},
       {"{\"mean\":[]}", "x.json: mean", "0"},
       {"{\"fill_color\":256}", "x.json: fill_color", "256"},
+      {"{\"aug_cfg\":1}", "x.json: preprocess_cfg: aug_cfg", "member"},
       {"7", "x.json", "object"},
 };
 
