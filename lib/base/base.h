@@ -144,6 +144,8 @@ int vlk_parse_f64(const char *s, double min, double max, double *out) VLK_MUST_U
 /* The shortest decimal with at least 6 digits that reads back as x. Returns out. */
 enum { VLK_F64_TEXT = 32 };
 const char *vlk_f64_text(double x, char out[VLK_F64_TEXT]);
+/* The same without that minimum: 100000 is 1e+05. */
+const char *vlk_f64_shortest(double x, char out[VLK_F64_TEXT]);
 
 /* ---- hashes, text ------------------------------------------------------------------------- */
 

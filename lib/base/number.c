@@ -183,13 +183,24 @@ int vlk_parse_f64(const char *s, double min, double max, double *out)
     return 0;
 }
 
-const char *vlk_f64_text(double x, char out[VLK_F64_TEXT])
+/* The shortest decimal of this many digits or more that reads back as x. */
+static const char *reads_back(double x, int digits, char out[VLK_F64_TEXT])
 {
     double back = 0;
-    for (int digits = 6; digits <= 17; digits++) {
+    for (; digits <= 17; digits++) {
         snprintf(out, VLK_F64_TEXT, "%.*g", digits, x);
         if (vlk_parse_f64(out, -HUGE_VAL, HUGE_VAL, &back) == 0 && back == x)
             break;
     }
     return out;
+}
+
+const char *vlk_f64_text(double x, char out[VLK_F64_TEXT])
+{
+    return reads_back(x, 6, out);
+}
+
+const char *vlk_f64_shortest(double x, char out[VLK_F64_TEXT])
+{
+    return reads_back(x, 1, out);
 }

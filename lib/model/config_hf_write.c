@@ -1,12 +1,10 @@
 /* config_hf_write.c - the files of a Hugging Face folder for a model that came in another layout (OpenAI's archives,
  * open_clip's folders and checkpoints): config.json and preprocessor_config.json as CLIPModel and CLIPImageProcessor
- * read them, the tokenizer as CLIPTokenizer does.
+ * read them.
  *
  * The end token of CLIP's vocabularies is the last one, and so the largest id of a text: pooling at the largest id, as
  * OpenAI does, is pooling at the first end token. */
 #include "model_internal.h"
-
-#include <stdlib.h>
 
 static int put_tower(vlk_buf *out, const vlk_model *m, const vlk_block_config *b, size_t layers, vlk_err *err)
 {
@@ -65,43 +63,16 @@ static int put_preprocess(vlk_buf *out, const vlk_preprocess *r, vlk_err *err)
     return vlk_buf_adds(out, "}", err);
 }
 
-static int put_tokenizer(vlk_buf *out, const vlk_model *m, vlk_err *err)
+int vlk_write_hf(const vlk_model *m, vlk_put_file *put, void *arg, const vlk_folder_options *o, vlk_err *err)
 {
-    return vlk_buf_addf(out, err,
-                        "{\n  \"tokenizer_class\": \"CLIPTokenizer\",\n  \"model_max_length\": %zu,\n"
-                        "  \"bos_token\": \"<|startoftext|>\",\n  \"eos_token\": \"<|endoftext|>\",\n"
-                        "  \"unk_token\": \"<|endoftext|>\",\n  \"pad_token\": \"<|endoftext|>\",\n"
-                        "  \"do_lower_case\": true,\n  \"errors\": \"replace\"\n}\n",
-                        m->info.context);
-}
-
-static int put_vocabulary(vlk_buf *vocab, vlk_buf *merges, const vlk_model *m, vlk_err *err)
-{
-    char *path = NULL;
-    if (vlk_model_merges(m, &path, err))
-        return -1;
-    const int rc = vlk_bpe_write_hf(path, m->info.vocab, vocab, merges, err);
-    free(path);
-    return rc;
-}
-
-int vlk_write_hf(const vlk_model *m, vlk_put_file *put, void *arg, vlk_err *err)
-{
-    vlk_buf config = {0}, preprocess = {0}, tokenizer = {0}, vocab = {0}, merges = {0};
+    vlk_buf config = {0}, preprocess = {0};
     int rc = -1;
     if (put_config(&config, m, err) || put_preprocess(&preprocess, &m->info.preprocess, err) ||
-        put_tokenizer(&tokenizer, m, err) || put_vocabulary(&vocab, &merges, m, err))
+        vlk_put_config(put, arg, vlk_config_name, &config, o, err))
         goto out;
-    rc = put(arg, "config.json", &config, err) || put(arg, "preprocessor_config.json", &preprocess, err) ||
-                 put(arg, "tokenizer_config.json", &tokenizer, err) || put(arg, "vocab.json", &vocab, err) ||
-                 put(arg, "merges.txt", &merges, err)
-             ? -1
-             : 0;
+    rc = vlk_put_config(put, arg, vlk_preprocessor_name, &preprocess, o, err);
 out:
     vlk_buf_clear(&config);
     vlk_buf_clear(&preprocess);
-    vlk_buf_clear(&tokenizer);
-    vlk_buf_clear(&vocab);
-    vlk_buf_clear(&merges);
     return rc;
 }

@@ -114,10 +114,12 @@ static int put_config(const vlk_model *m, vlk_buf *out, vlk_err *err)
     return vlk_buf_adds(out, "}\n}\n", err);
 }
 
-int vlk_write_open_clip(const vlk_model *m, vlk_put_file *put, void *arg, vlk_err *err)
+int vlk_write_open_clip(const vlk_model *m, vlk_put_file *put, void *arg, const vlk_folder_options *o, vlk_err *err)
 {
     vlk_buf b = {0};
-    const int rc = put_config(m, &b, err) || put(arg, "open_clip_config.json", &b, err) ? -1 : 0;
+    int rc = put_config(m, &b, err);
+    if (rc == 0)
+        rc = vlk_put_config(put, arg, vlk_open_clip_name, &b, o, err);
     vlk_buf_clear(&b);
     return rc;
 }

@@ -112,10 +112,10 @@ int vlk_model_check_wants(const vlk_model *m, unsigned want, vlk_err *err)
 
 /* ---- the files beside its weights ------------------------------------------------------------------------ */
 
-int vlk_model_files(const vlk_model *m, vlk_layout layout, vlk_put_file *put, void *arg, vlk_err *err)
+int vlk_model_files(const vlk_model *m, vlk_put_file *put, void *arg, const vlk_folder_options *o, vlk_err *err)
 {
-    if (!m->family->write || !m->family->describes(m, layout))
+    if (!m->family->describes(m, o->layout))
         return vlk_fail(err, VLK_EUNSUPPORTED, "%s: the files of a %s model cannot be made in %s layout", m->folder,
-                        m->family->name, layout == VLK_LAYOUT_HF ? "Hugging Face's" : "open_clip's");
-    return m->family->write(m, layout, put, arg, err);
+                        m->family->name, o->layout == VLK_LAYOUT_HF ? "Hugging Face's" : "open_clip's");
+    return m->family->write(m, put, arg, o, err);
 }

@@ -121,7 +121,9 @@ static int clip_configure(vlk_model *m, const vlk_found *f, vlk_err *err)
     vlk_dual_config c;
     if (f->arch) {
         (void)vlk_config_arch(&c, f->arch);
-        return vlk_buf_adds(&m->source->configs, f->arch, err) ? -1 : open_clip_parts(m, &c, NULL, f->arch, err);
+        return vlk_keep_config(m->source, NULL, f->arch, strlen(f->arch), err)
+                   ? -1
+                   : open_clip_parts(m, &c, NULL, f->arch, err);
     }
     if (!f->config)
         return openai_parts(m, f->weights, err);
@@ -157,9 +159,13 @@ static int clip_describes(const vlk_model *m, vlk_layout layout)
            m->info.preprocess.resize != VLK_RESIZE_LONGEST;
 }
 
-static int clip_write(const vlk_model *m, vlk_layout layout, vlk_put_file *put, void *arg, vlk_err *err)
+/* open_clip's config is made in any case: a logit bias may have been added, and the layout is not HF's. */
+static int clip_write(const vlk_model *m, vlk_put_file *put, void *arg, const vlk_folder_options *o, vlk_err *err)
 {
-    return layout == VLK_LAYOUT_HF ? vlk_write_hf(m, put, arg, err) : vlk_write_open_clip(m, put, arg, err);
+    if (o->layout != VLK_LAYOUT_HF)
+        return vlk_write_open_clip(m, put, arg, o, err);
+    return vlk_has_config(m->source, vlk_config_name) ? vlk_carry_configs(m, put, arg, o, err)
+                                                      : vlk_write_hf(m, put, arg, o, err);
 }
 
 const vlk_family vlk_clip = {
@@ -208,4 +214,5 @@ const vlk_family vlk_siglip = {
     .configure = siglip_configure,
     .tokenizer = siglip_tokenizer,
     .describes = siglip_describes,
+    .write = vlk_carry_configs,
 };

@@ -69,7 +69,7 @@ static int source_id(vlk_model_source *source, vlk_err *err)
 {
     vlk_sha256 s;
     vlk_sha256_init(&s);
-    vlk_sha256_add(&s, source->configs.data, source->configs.len);
+    vlk_hash_configs(&s, source);
     if (source->weights && add_weights(&s, source->weights, err))
         return -1;
     vlk_sha256_hex(&s, source->id);

@@ -171,9 +171,19 @@ typedef struct vlk_counter_ref {
 const vlk_counter_ref *vlk_model_counters(const vlk_model *m, size_t *n);
 /* Takes a file of a folder: its name and bytes. */
 typedef int vlk_put_file(void *arg, const char *name, const vlk_buf *bytes, vlk_err *err);
-/* All files of a folder in this layout apart from its weights, as the model is now: configs, and what the tokenizer
- * needs where it can be made from merges. */
-int vlk_model_files(const vlk_model *m, vlk_layout layout, vlk_put_file *put, void *arg, vlk_err *err) VLK_MUST_USE;
+/* The folder that a model is saved in. */
+typedef struct vlk_folder_options {
+    vlk_layout layout;
+    vlk_dtype dtype; /* of its weights: configs that name a type name this one */
+} vlk_folder_options;
+/* All files of a saved folder apart from weights and tokenizer. A model that came with config files in this layout
+ * keeps them, with all members, but for the type of its weights and, if it was opened for another one, the size of its
+ * images. Otherwise they are made from the model as it is now. */
+int vlk_model_files(const vlk_model *m, vlk_put_file *put, void *arg, const vlk_folder_options *o,
+                    vlk_err *err) VLK_MUST_USE;
+/* The tokenizer of a Hugging Face folder, made from the merges that are beside the model or installed:
+ * tokenizer_config.json, vocab.json, merges.txt. */
+int vlk_model_tokenizer_files(const vlk_model *m, vlk_put_file *put, void *arg, vlk_err *err) VLK_MUST_USE;
 /* After values have changed: what was made from those that are trained is dropped, and logit_scale and logit_bias are
  * read again. */
 void vlk_model_updated(vlk_model *m);

@@ -23,18 +23,30 @@ int vlk_is_file(const char *path);
 
 /* ---- sources (source.c) ------------------------------------------------------------------------------------ */
 
+enum { VLK_CONFIG_FILES_MAX = 8 };
+
+/* A config file that a source came with (carry.c). */
+typedef struct vlk_config_file {
+    const char *name; /* that it has in a saved folder, static; NULL: none, as the name of an architecture */
+    vlk_buf bytes;
+} vlk_config_file;
+typedef struct vlk_config_files {
+    vlk_config_file file[VLK_CONFIG_FILES_MAX]; /* in the order in which they were read */
+    size_t n;
+} vlk_config_files;
+
 /* Where parts come from: one set of weights files, and the configs that describe it. */
 typedef struct vlk_model_source {
     vlk_weights *weights;       /* NULL: a new model, whose numbers are drawn */
     const vlk_dialect *dialect; /* how its tensors are named */
     vlk_place place;            /* all NULL: a new model */
-    vlk_buf configs;            /* the bytes of the config files, for the id */
+    vlk_config_files configs;
     char id[65];
 } vlk_model_source;
 /* For messages: the path of the weights. */
 const char *vlk_source_name(const vlk_model_source *s);
-/* Parses a config file and keeps its bytes for the id. */
-vlk_json *vlk_source_load_json(vlk_model_source *s, const char *path, vlk_err *err);
+/* Parses a config file and keeps its bytes, as a file of this name; NULL: the name of the config in its layout. */
+vlk_json *vlk_source_load_json(vlk_model_source *s, const char *path, const char *name, vlk_err *err);
 /* Opens the weights at `name` (as -m takes it, or below the folder of the model) as one more source of the model. */
 vlk_model_source *vlk_model_add_source(vlk_model *m, const char *name, vlk_err *err);
 void vlk_source_close(vlk_model_source *s);
@@ -118,9 +130,8 @@ typedef struct vlk_family {
     vlk_tokenizer *(*tokenizer)(const vlk_model *m, const vlk_part *p, vlk_err *err);
     /* 1 if files of this layout can say what the model is. */
     int (*describes)(const vlk_model *m, vlk_layout layout);
-    /* Gives all files of a folder in this layout, but for the weights; NULL: it can only carry on those it came with.
-     */
-    int (*write)(const vlk_model *m, vlk_layout layout, vlk_put_file *put, void *arg, vlk_err *err);
+    /* vlk_model_files for a layout that it describes; vlk_carry_configs will do if that is the layout it comes in. */
+    int (*write)(const vlk_model *m, vlk_put_file *put, void *arg, const vlk_folder_options *o, vlk_err *err);
 } vlk_family;
 /* All families, ends with NULL (families.c). A program may be linked with a longer list of its own. */
 extern const vlk_family *const vlk_families[];
@@ -199,9 +210,28 @@ vlk_tokenizer *vlk_clip_tokenizer(const vlk_model *m, const vlk_part *p, vlk_err
 int vlk_model_merges(const vlk_model *m, char **path, vlk_err *err) VLK_MUST_USE;
 /* Of CLIP, in vlk_model.own: its texts need another tokenizer than byte pairs. */
 enum { VLK_CLIP_OTHER_TOKENIZER = 1 };
-/* config_open_clip_write.c, config_hf_write.c: the files of CLIP in these layouts. */
-int vlk_write_open_clip(const vlk_model *m, vlk_put_file *put, void *arg, vlk_err *err) VLK_MUST_USE;
-int vlk_write_hf(const vlk_model *m, vlk_put_file *put, void *arg, vlk_err *err) VLK_MUST_USE;
+/* config_open_clip_write.c, config_hf_write.c: the files of CLIP in these layouts, newly made. */
+int vlk_write_open_clip(const vlk_model *m, vlk_put_file *put, void *arg, const vlk_folder_options *o,
+                        vlk_err *err) VLK_MUST_USE;
+int vlk_write_hf(const vlk_model *m, vlk_put_file *put, void *arg, const vlk_folder_options *o,
+                 vlk_err *err) VLK_MUST_USE;
+
+/* ---- config files that are kept and written (carry.c) --------------------------------------------------- */
+
+extern const char vlk_config_name[], vlk_preprocessor_name[], vlk_open_clip_name[];
+int vlk_keep_config(vlk_model_source *s, const char *name, const void *bytes, size_t n, vlk_err *err) VLK_MUST_USE;
+/* 1 if it came with a config file of this name. */
+int vlk_has_config(const vlk_model_source *s, const char *name);
+/* The bytes of all of them, one after another. */
+void vlk_hash_configs(vlk_sha256 *sum, const vlk_model_source *s);
+void vlk_clear_configs(vlk_model_source *s);
+/* Puts a config file that was made: laid out as all are, with the type of the weights. */
+int vlk_put_config(vlk_put_file *put, void *arg, const char *name, const vlk_buf *made, const vlk_folder_options *o,
+                   vlk_err *err) VLK_MUST_USE;
+/* Puts those that the model came with, edited: the `write` of a family that comes in the layout it is saved in, in one
+ * source. */
+int vlk_carry_configs(const vlk_model *m, vlk_put_file *put, void *arg, const vlk_folder_options *o,
+                      vlk_err *err) VLK_MUST_USE;
 /* init.c: draws all values of the parts whose source has no weights. */
 void vlk_model_draw(vlk_model *m, vlk_init init, uint64_t seed);
 /* resize.c: the position tables of parts whose images have another size than those of their checkpoint. */

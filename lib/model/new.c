@@ -14,7 +14,7 @@ static int set_folder(vlk_model *m, const char *config, const char *folder, vlk_
 /* 1 if the folder has a preprocessor_config.json, 0 if not, -1 without memory. */
 static int has_preprocess(const char *folder, vlk_err *err)
 {
-    char *path = vlk_path_join(folder, "preprocessor_config.json", err);
+    char *path = vlk_path_join(folder, vlk_preprocessor_name, err);
     const int there = path ? vlk_is_file(path) : -1;
     free(path);
     return there;
@@ -24,7 +24,7 @@ static int has_preprocess(const char *folder, vlk_err *err)
  * folder. */
 static int configure(vlk_model *m, const char *config, vlk_err *err)
 {
-    vlk_json *j = vlk_source_load_json(m->source, config, err);
+    vlk_json *j = vlk_source_load_json(m->source, config, NULL, err);
     char *own = j ? vlk_path_folder(config, err) : NULL;
     vlk_found f = {.config = j, .path = config, .layout = vlk_layout_of_config(j)};
     int rc = -1, beside = own ? has_preprocess(own, err) : -1;

@@ -9,13 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char preprocessor[] = "preprocessor_config.json";
-
 /* ---- files ------------------------------------------------------------------------------------------ */
 
 int vlk_model_load_preprocess(vlk_model *m, const char *folder, vlk_err *err)
 {
-    char *path = vlk_path_join(folder, preprocessor, err);
+    char *path = vlk_path_join(folder, vlk_preprocessor_name, err);
     vlk_json *j = NULL;
     int rc = -1;
     if (!path)
@@ -24,7 +22,7 @@ int vlk_model_load_preprocess(vlk_model *m, const char *folder, vlk_err *err)
         rc = m->want & VLK_CAN_EMBED_IMAGE
                  ? vlk_fail(err, VLK_EMODEL, "%s: missing: how images are to be prepared", path)
                  : 0;
-    } else if ((j = vlk_source_load_json(m->source, path, err)) &&
+    } else if ((j = vlk_source_load_json(m->source, path, vlk_preprocessor_name, err)) &&
                vlk_preprocess_from_hf(&m->info.preprocess, j, m->family ? m->family->type : NULL, path, err) == 0) {
         m->has_preprocess = 1;
         rc = 0;
@@ -106,7 +104,7 @@ vlk_layout vlk_layout_of_config(const vlk_json *config)
 /* From a config file; what is beside it may say how images are prepared. */
 static int from_file(vlk_model *m, const char *path, vlk_err *err)
 {
-    vlk_json *j = vlk_source_load_json(m->source, path, err);
+    vlk_json *j = vlk_source_load_json(m->source, path, NULL, err);
     char *folder = j ? vlk_path_folder(path, err) : NULL;
     vlk_found f = {
         .weights = m->source->weights, .config = j, .path = path, .layout = vlk_layout_of_config(j), .folder = folder};

@@ -11,12 +11,18 @@ const char *vlk_source_name(const vlk_model_source *s)
     return s->weights ? vlk_weights_path(s->weights) : "a new model";
 }
 
-vlk_json *vlk_source_load_json(vlk_model_source *s, const char *path, vlk_err *err)
+vlk_json *vlk_source_load_json(vlk_model_source *s, const char *path, const char *name, vlk_err *err)
 {
     vlk_buf b = {0};
     vlk_json *j = NULL;
-    if (vlk_read_file(&b, path, CONFIG_BYTES, err) == 0 && vlk_buf_add(&s->configs, b.data, b.len, err) == 0)
+    if (vlk_read_file(&b, path, CONFIG_BYTES, err) == 0)
         j = vlk_json_parse(b.data ? b.data : "", b.len, path, err);
+    if (j && !name)
+        name = vlk_layout_of_config(j) == VLK_LAYOUT_OPEN_CLIP ? vlk_open_clip_name : vlk_config_name;
+    if (j && vlk_keep_config(s, name, b.data, b.len, err)) {
+        vlk_json_free(j);
+        j = NULL;
+    }
     if (!j && err)
         err->code = err->code == VLK_EFORMAT ? VLK_EMODEL : err->code;
     vlk_buf_clear(&b);
@@ -42,6 +48,6 @@ vlk_model_source *vlk_model_add_source(vlk_model *m, const char *name, vlk_err *
 void vlk_source_close(vlk_model_source *s)
 {
     vlk_weights_close(s->weights);
-    vlk_buf_clear(&s->configs);
+    vlk_clear_configs(s);
     vlk_place_clear(&s->place);
 }

@@ -1,4 +1,4 @@
-/* json.c - JSON documents (RFC 8259), the only file that knows the JSON library.
+/* json.c - reading JSON documents (RFC 8259); the only file that knows the JSON library.
  *
  * A vlk_json is a value of the library under another name; only roots are freed. Stricter than the library's
  * defaults: duplicate keys are refused (two readers could see two different files), and a scan before parsing
@@ -247,40 +247,4 @@ const void *vlk_json_next(const vlk_json *obj, const void *it, const char **key,
         *value = (const vlk_json *)json_object_iter_value(next);
     }
     return next;
-}
-
-int vlk_json_quote(vlk_buf *out, const char *s, size_t n, vlk_err *err)
-{
-    static const char letters[] = "btn\0fr"; /* of the control characters 8 to 13; 11 has none */
-    if (vlk_buf_add(out, "\"", 1, err))
-        return -1;
-    for (size_t i = 0; i < n;) {
-        unsigned char c = (unsigned char)s[i];
-        char esc[8];
-        size_t take = 1, put;
-        const char *from = esc;
-        if (c == '"' || c == '\\') {
-            put = (size_t)snprintf(esc, sizeof esc, "\\%c", c);
-        } else if (c >= 8 && c <= 13 && letters[c - 8]) {
-            put = (size_t)snprintf(esc, sizeof esc, "\\%c", letters[c - 8]);
-        } else if (c < 0x20 || c == 0x7f) {
-            put = (size_t)snprintf(esc, sizeof esc, "\\u%04x", c);
-        } else if (c < 0x80) { /* a run of plain bytes at once */
-            while (i + take < n && (unsigned char)s[i + take] >= 0x20 && (unsigned char)s[i + take] < 0x7f &&
-                   s[i + take] != '"' && s[i + take] != '\\')
-                take++;
-            from = s + i;
-            put = take;
-        } else if ((take = (size_t)vlk_utf8_next(s + i, n - i, NULL)) > 0) {
-            from = s + i;
-            put = take;
-        } else {
-            take = 1;
-            put = (size_t)snprintf(esc, sizeof esc, "\\udc%02x", c);
-        }
-        if (vlk_buf_add(out, from, put, err))
-            return -1;
-        i += take;
-    }
-    return vlk_buf_add(out, "\"", 1, err);
 }

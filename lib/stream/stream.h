@@ -132,7 +132,7 @@ void vlk_keys_hash(const vlk_keys *k, char out[65]); /* SHA-256 of the file */
 int vlk_keys_get(const vlk_keys *k, size_t i, vlk_buf *out,
                  vlk_err *err) VLK_MUST_USE; /* unescaped; out is cleared first */
 
-/* ---- json (json.c: the only place that knows the JSON library) ------------------------------ */
+/* ---- json (json.c reads: the only place that knows the JSON library; json_write.c) ------------ */
 
 typedef struct vlk_json vlk_json;
 typedef enum vlk_json_kind {
@@ -179,6 +179,18 @@ int vlk_json_bool(const vlk_json *j, int *out, const char *what, vlk_err *err) V
 const void *vlk_json_next(const vlk_json *obj, const void *it, const char **key, const vlk_json **value);
 /* Appends s as a JSON string with quotes; bytes that are not UTF-8 become \udcXX (surrogateescape). */
 int vlk_json_quote(vlk_buf *out, const char *s, size_t n, vlk_err *err) VLK_MUST_USE;
+/* What changes when a document is written again. `in` is the name of the member that the object is, "" for the document
+ * and "[]" for an object in a list; `text` is room for a value as JSON. */
+enum { VLK_JSON_TEXT = 64 };
+typedef struct vlk_json_edits {
+    /* The new value of a member that is no object and no list; NULL: it stays. */
+    const char *(*changed)(void *arg, const char *in, const char *key, const vlk_json *value, char text[VLK_JSON_TEXT]);
+    /* The name of a member that is put first into an object that is not empty, and its value into text; NULL: none. */
+    const char *(*added)(void *arg, const char *in, const vlk_json *object, char text[VLK_JSON_TEXT]);
+    void *arg;
+} vlk_json_edits;
+/* Appends a value, indented by 2, one member per line, without a newline at the end. edits may be NULL. */
+int vlk_json_write(vlk_buf *out, const vlk_json *j, const vlk_json_edits *edits, vlk_err *err) VLK_MUST_USE;
 
 /* ---- weights (weights.c, safetensors.c, torch.c; zip.c, pickle*.c) ---------------------- */
 

@@ -65,7 +65,7 @@ static int add_ear_from(vlk_model *m, const char *name, vlk_err *err)
         return -1;
     if (!s->place.hf)
         return vlk_fail(err, VLK_EMODEL, "%s: no config.json beside it", s->place.weights);
-    vlk_json *config = vlk_source_load_json(s, s->place.hf, err);
+    vlk_json *config = vlk_source_load_json(s, s->place.hf, NULL, err);
     const int rc = config ? add_ear(m, s, "ear", config, s->place.hf, err) : -1;
     vlk_json_free(config);
     return rc;
@@ -159,7 +159,8 @@ static const vlk_family toy = {.name = "toy",
                                .recognise = recognise,
                                .configure = configure,
                                .tokenizer = vlk_clip_tokenizer,
-                               .describes = describes};
+                               .describes = describes,
+                               .write = vlk_carry_configs};
 
 /* ---- the line in the list ------------------------------------------------------------------------------- */
 

@@ -443,6 +443,52 @@ static void test_train(void)
     vlk_buf_clear(&said);
 }
 
+/* Its config is carried into checkpoints and exports; a tokenizer of merges alone gets its other files whatever the
+ * family is. */
+static void test_saved(void)
+{
+    vlk_buf b = {0}, was = {0};
+    const char *folder[] = {"-p", at("merges"), NULL};
+    CHECK(run("/bin/mkdir", at("out"), folder) == 0, "mkdir");
+    read_text(&b, at("toy/merges.txt"));
+    put("merges/merges.txt", b.data, b.len);
+    const char *new[] = {"-q",
+                         "--config",
+                         at("toy/config.json"),
+                         "--tokenizer",
+                         at("merges"),
+                         "--train",
+                         "tests/data/clip-train-cli/pairs.tar",
+                         "-b",
+                         "4",
+                         "--steps",
+                         "1",
+                         "-o",
+                         at("new-run"),
+                         NULL};
+    CHECK(run("tests/family/itc-train", at("out"), new) == 0, "new weights by a config");
+    const char *export[] = {"--export", at("new-run/last"), "--dtype", "f16", "-o", at("export"), NULL};
+    CHECK(run("tests/family/itc-train", at("out"), export) == 0, "--export");
+    static const char head[] = "{\n  \"dtype\": \"float16\",\n  \"model_type\": \"toy\",\n";
+    read_text(&b, at("export/config.json"));
+    CHECK(strncmp(b.data, head, strlen(head)) == 0 && strstr(b.data, "\"eye\": {\n    \"side\": 32,\n"),
+          "the config of the export: %s", b.data);
+    read_text(&was, at("new-run/last/config.json"));
+    char *type = strstr(was.data, "float32");
+    if (CHECK(type, "the config of the checkpoint: %s", was.data)) {
+        memcpy(type, "float16", 7);
+        CHECK_STR(was.data, b.data, "the config of the checkpoint, but for the type");
+    }
+    put("texts", "a red bus\nthe sea at night\n", 27);
+    const char *tokens[] = {"-m", at("export"), "--tokens", at("texts"), NULL};
+    CHECK(run("tests/family/clip-embed", at("a"), tokens) == 0, "the tokenizer that was made");
+    tokens[1] = at("toy");
+    CHECK(run("tests/family/clip-embed", at("b"), tokens) == 0, "the toy's");
+    same_output("tokens", at("a"), at("b"));
+    vlk_buf_clear(&b);
+    vlk_buf_clear(&was);
+}
+
 int main(int argc, char **argv)
 {
     const char *slash = strrchr(argv[0], '/'); /* build/MODE/tests/unit/test_family */
@@ -454,6 +500,7 @@ int main(int argc, char **argv)
     test_embed();
     test_no_dialect();
     test_train();
+    test_saved();
     test_two();
     test_three();
     const char *remove[] = {"-r", tmp, NULL};

@@ -256,6 +256,94 @@ static void test_quote(void)
     }
 }
 
+static const char *double_it(void *arg, const char *in, const char *key, const vlk_json *value,
+                             char text[VLK_JSON_TEXT])
+{
+    int64_t n = 0;
+    (void)arg;
+    if (strcmp(in, "deep") != 0 || strcmp(key, "n") != 0 || vlk_json_int(value, 0, 1000, &n, key, NULL))
+        return NULL;
+    snprintf(text, VLK_JSON_TEXT, "%d", (int)n * 2);
+    return text;
+}
+
+static const char *add_it(void *arg, const char *in, const vlk_json *object, char text[VLK_JSON_TEXT])
+{
+    (void)object;
+    snprintf(text, VLK_JSON_TEXT, "%s", (const char *)arg);
+    return strcmp(in, "deep") == 0 ? "new" : NULL;
+}
+
+static const char *keep_it(void *arg, const char *in, const vlk_json *object, char text[VLK_JSON_TEXT])
+{
+    (void)arg, (void)in, (void)object, (void)text;
+    return NULL;
+}
+
+/* What is written reads back as the same values, and is written again in the same bytes. */
+static void test_write(void)
+{
+    static const struct {
+        const char *in, *out;
+    } t[] = {
+        {"7", "7"},
+        {"-9223372036854775808", "-9223372036854775808"},
+        {"1e-05", "1e-05"},
+        {"0.00001", "1e-05"},
+        {"2.6592", "2.6592"},
+        {"1.0", "1.0"},
+        {"1e2", "1e+02"},
+        {"100000.0", "1e+05"},
+        {"123456.5", "123456.5"},
+        {"-0.0", "-0.0"},
+        {"0.1", "0.1"},
+        {"0.30000000000000004", "0.30000000000000004"},
+        {"0.00392156862745098", "0.00392156862745098"},
+        {"1000000000000000019884624838656", "1e+30"},
+        {"[ ]", "[]"},
+        {"{ }", "{}"},
+        {"[1,[2,3],null]", "[1, [2, 3], null]"},
+        {"\"caf\\u00e9 \\ud83d\\ude00 \\u0001\\/\"", "\"caf\xc3\xa9 \xf0\x9f\x98\x80 \\u0001/\""},
+        {"{\"b\":true,\"a\":{\"k\":false,\"l\":[{\"m\":{}}]}}",
+         "{\n  \"b\": true,\n  \"a\": {\n    \"k\": false,\n    \"l\": [{\n      \"m\": {}\n    }]\n  }\n}"},
+    };
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        vlk_buf once = {0}, twice = {0};
+        vlk_err err = {0};
+        vlk_json *j = parse(t[i].in);
+        CHECK(j && vlk_json_write(&once, j, NULL, &err) == 0, "%s: %s", t[i].in, err.msg);
+        CHECK_STR(once.data, t[i].out, "written");
+        vlk_json *k = parse(once.data ? once.data : "");
+        CHECK(k && vlk_json_write(&twice, k, NULL, &err) == 0, "%s: %s", t[i].out, err.msg);
+        CHECK_STR(twice.data, t[i].out, "written again");
+        vlk_json_free(j);
+        vlk_json_free(k);
+        vlk_buf_clear(&once);
+        vlk_buf_clear(&twice);
+    }
+}
+
+static void test_edits(void)
+{
+    static const char doc[] = "{\"n\": 4, \"deep\": {\"n\": 21, \"m\": [{\"n\": 5}]}, \"x\": {\"deep\": {}}}";
+    static char value[] = "\"first\"";
+    vlk_err err = {0};
+    vlk_buf b = {0};
+    vlk_json *j = parse(doc);
+    vlk_json_edits e = {.changed = double_it, .added = add_it, .arg = value};
+    CHECK(vlk_json_write(&b, j, &e, &err) == 0, "%s", err.msg);
+    CHECK_STR(b.data,
+              "{\n  \"n\": 4,\n  \"deep\": {\n    \"new\": \"first\",\n    \"n\": 42,\n    \"m\": [{\n      "
+              "\"n\": 5\n    }]\n  },\n  \"x\": {\n    \"deep\": {}\n  }\n}",
+              "one member changed, one added, none in an empty object");
+    e.added = keep_it;
+    b.len = 0;
+    CHECK(vlk_json_write(&b, vlk_json_get(j, "x"), &e, &err) == 0, "%s", err.msg);
+    CHECK_STR(b.data, "{\n  \"deep\": {}\n}", "a value of a document");
+    vlk_json_free(j);
+    vlk_buf_clear(&b);
+}
+
 int main(void)
 {
     test_refused();
@@ -265,5 +353,7 @@ int main(void)
     test_numbers();
     test_walk();
     test_quote();
+    test_write();
+    test_edits();
     return tap_end();
 }

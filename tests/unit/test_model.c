@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 static char dir[] = "/tmp/vlk-test-model-XXXXXX";
+static const vlk_folder_options open_clip = {.layout = VLK_LAYOUT_OPEN_CLIP, .dtype = VLK_F32};
 static const clip_size tiny = {VIT(16, 8, 64, 2, 2, 96), .text_width = 64, .text_layers = 1, .text_heads = 4,
                                .text_mlp = 128,          .context = 12,    .vocab = 520,     .embed = 24};
 
@@ -274,15 +275,14 @@ static void test_mlp_ratio(void)
         put("ratio", "config.json", config.data);
         vlk_model *a =
             vlk_model_new_from_config(at("ratio/config.json"), "tests/data/clip-train/model", VLK_INIT_HF, 1, &err);
-        CHECK(a && vlk_model_files(a, VLK_LAYOUT_OPEN_CLIP, take_bytes, &again, &err) == 0, "%s", err.msg);
+        CHECK(a && vlk_model_files(a, take_bytes, &again, &open_clip, &err) == 0, "%s", err.msg);
         put("ratio", "open_clip_config.json", again.data ? again.data : "");
         vlk_model *b = vlk_model_new_from_config(at("ratio/open_clip_config.json"), NULL, VLK_INIT_OPENAI, 1, &err);
         if (CHECK(b, "%s", err.msg)) {
             const vlk_model_info *info = vlk_model_describe(b);
-            CHECK(vlk_model_part_that(info, VLK_SEES_IMAGES)->mlp == s.mlp &&
-                      vlk_model_part_that(info, VLK_READS_TEXTS)->mlp == s.mlp,
-                  "%zu of %zu: %zu, %zu", s.mlp, s.width, vlk_model_part_that(info, VLK_SEES_IMAGES)->mlp,
-                  vlk_model_part_that(info, VLK_READS_TEXTS)->mlp);
+            const vlk_part_info *v = vlk_model_part_that(info, VLK_SEES_IMAGES),
+                                *t = vlk_model_part_that(info, VLK_READS_TEXTS);
+            CHECK(v->mlp == s.mlp && t->mlp == s.mlp, "%zu of %zu: %zu, %zu", s.mlp, s.width, v->mlp, t->mlp);
         }
         vlk_model_close(a);
         vlk_model_close(b);

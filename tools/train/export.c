@@ -1,6 +1,6 @@
 /* export.c - --export: a folder to ship, from a checkpoint: weights (or their running means) as f16 or f32, with
  * config, preprocessor and tokenizer files. The folder must be new or empty; its weights come last, so that a folder
- * with weights is whole. */
+ * with weights is complete. */
 #include "job.h"
 
 #include <errno.h>
@@ -55,30 +55,40 @@ out:
     return rc;
 }
 
+/* The files of the checkpoint, as the model in it has them. */
+static int take_files(train_files *files, const char *checkpoint, vlk_dtype type, vlk_err *err)
+{
+    const vlk_model_options mo = {.share = cli_share()};
+    vlk_model *m = vlk_model_open(checkpoint, &mo, err);
+    if (!m)
+        return -1;
+    const vlk_layout layout = vlk_model_describe(m)->layout;
+    const int rc = train_files_take(files, m, &(vlk_folder_options){.layout = layout, .dtype = type}, layout, err);
+    vlk_model_close(m);
+    return rc;
+}
+
 int train_export(const train_options *o, vlk_err *err)
 {
-    struct stat st;
+    const vlk_dtype type = o->dtype == VLK_F16 ? VLK_F16 : VLK_F32;
     train_files files = {0};
-    int f16 = o->dtype == VLK_F16, rc = -1;
+    int rc = -1;
     char *from =
         vlk_path_join(o->export_from, o->ema_alone || o->ema > 0 ? "ema.safetensors" : "model.safetensors", err);
-    char *config = vlk_path_join(o->export_from, "config.json", err);
     char *to = vlk_path_join(o->output, "model.safetensors", err);
-    if (!from || !config || !to)
+    if (!from || !to)
         goto out;
-    if (stat(from, &st) != 0) {
+    if (access(from, F_OK) != 0) {
         vlk_fail_errno(err, "%s", from);
         goto out;
     }
-    if (train_files_read(&files, o->export_from, NULL, stat(config, &st) == 0 ? VLK_LAYOUT_HF : VLK_LAYOUT_OPEN_CLIP,
-                         f16 ? "float16" : "float32", 0, err) ||
-        make_folder(o->output, err) || train_files_write(&files, o->output, err))
+    if (take_files(&files, o->export_from, type, err) || make_folder(o->output, err) ||
+        train_files_write(&files, o->output, err))
         goto out;
-    rc = copy_weights(from, to, f16 ? VLK_F16 : VLK_F32, err);
+    rc = copy_weights(from, to, type, err);
 out:
     train_files_clear(&files);
     free(from);
-    free(config);
     free(to);
     return rc;
 }

@@ -3,7 +3,7 @@
  *   run.c          a run from begin to end: what main calls
  *   options.c      the table, what goes together
  *   config.c       run.json: options to JSON and back, what may change between the parts of a run
- *   files.c        configs, preprocessor and tokenizer files of a model, as a checkpoint has them
+ *   files.c        config and tokenizer files of a model, as a checkpoint has them
  *   data.c         dataset, order, loader
  *   learner.c      model, task, optimiser, state
  *   open.c         a run from its start, or from a checkpoint
@@ -107,16 +107,10 @@ typedef struct train_files {
     size_t n;
 } train_files;
 
-/* Reads the files of a model's folder that a checkpoint carries; `config` (NULL: config.json in the folder) becomes
- * config.json, and preprocessor_config.json is the one beside it, if there is one; dtype and, if not 0, the image size
- * are set in them. For open_clip: open_clip_config.json instead. */
-int train_files_read(train_files *t, const char *folder, const char *config, vlk_layout layout, const char *dtype,
-                     size_t image_size, vlk_err *err) VLK_MUST_USE;
-/* The files of a model that is saved in another layout than it came in, newly made. */
-int train_files_make(train_files *t, const vlk_model *m, vlk_layout layout, const char *dtype,
+/* All files that a checkpoint of the model has beside its weights. `came` is the layout that the model came in: if it
+ * is saved in Hugging Face's and came in another, its tokenizer is made from the merges, else it is copied. */
+int train_files_take(train_files *t, const vlk_model *m, const vlk_folder_options *o, vlk_layout came,
                      vlk_err *err) VLK_MUST_USE;
-/* Where the tokenizer is merges.txt alone: what else a Hugging Face folder has of it, made from the merges. */
-int train_files_tokenizer(train_files *t, const vlk_model *m, vlk_err *err) VLK_MUST_USE;
 int train_files_write(const train_files *t, const char *folder, vlk_err *err) VLK_MUST_USE;
 size_t train_files_bytes(const train_files *t);
 void train_files_clear(train_files *t);

@@ -109,26 +109,10 @@ static int open_task(train_job *j, const char *checkpoint, vlk_err *err)
     return trained ? 0 : vlk_fail(err, VLK_EUSAGE, "nothing is left to be trained: both towers are locked");
 }
 
-static int open_files(train_learner *l, const train_options *o, const char *checkpoint, vlk_err *err)
+static int open_files(train_learner *l, vlk_err *err)
 {
-    const vlk_layout layout = l->task->layout;
-    const int config = !checkpoint && o->config;
-    char *own = NULL;
-    if (!checkpoint && layout == VLK_LAYOUT_HF && l->came != VLK_LAYOUT_HF)
-        return train_files_make(&l->files, l->e.model, layout, "float32", err);
-    const char *folder = config && o->tokenizer ? o->tokenizer : l->e.info->path;
-    if (config && !o->tokenizer) {
-        if (!(own = vlk_path_folder(o->config, err)))
-            return -1;
-        folder = own;
-    }
-    int rc = train_files_read(&l->files, folder, config ? o->config : NULL, layout, "float32", o->image_size, err);
-    if (rc == 0 && config && layout == VLK_LAYOUT_HF)
-        rc = train_files_tokenizer(&l->files, l->e.model, err);
-    if (rc == 0 && layout == VLK_LAYOUT_OPEN_CLIP && !checkpoint)
-        rc = train_files_make(&l->files, l->e.model, layout, "float32", err);
-    free(own);
-    return rc;
+    const vlk_folder_options o = {.layout = l->task->layout, .dtype = VLK_F32};
+    return train_files_take(&l->files, l->e.model, &o, l->came, err);
 }
 
 /* ---- optimiser and state ----------------------------------------------------------------------------- */
@@ -170,7 +154,7 @@ int train_learner_start(train_job *j, const char *checkpoint, vlk_err *err)
     train_learner *l = &j->learner;
     if (open_task(j, checkpoint, err))
         return -1;
-    if (j->ranks.rank == 0 && open_files(l, j->o, checkpoint, err)) /* the others do not save */
+    if (j->ranks.rank == 0 && open_files(l, err)) /* the others do not save */
         return -1;
     if (open_optimiser(l, j->o, err) || open_state(l, &j->at, j->facts.samples, err))
         return -1;
