@@ -59,6 +59,40 @@ by_earlier plain same
 run 0 "$T" -q -m "$tiny/model" --train a.tar -b 4 --steps 2 -o same
 same "the same command" plain/last/model.safetensors same/last/model.safetensors
 
+# a run.json from before some options were recorded: they have their defaults, and are recorded from then on
+by_earlier plain older
+sed -i -E '/"(hard-negatives|lr-image|betas|max-loss|augment|lock-text|val|val-templates|captions|init|alpha|max-pixels)":/d' \
+    older/run.json
+is "members that are missing" "$(($(lines plain/run.json) - $(lines older/run.json)))" 12
+run 0 "$T" -q --resume older
+for s in plain/step-*; do
+    diff -r "$s" "older/${s#*/}" >diffs && pass || fail "an older run.json: $(head -n 3 diffs)"
+done
+same "an older run.json is completed" plain/run.json older/run.json
+
+# unreadable SED TEXT: with run.json changed by this line of sed, --resume is refused with this text
+unreadable() {
+    rm -rf odd
+    by_earlier plain odd
+    sed -i "$1" odd/run.json
+    run 2 "$T" -q --resume odd
+    has "$1" err "odd/run.json: $2"
+    gone "nothing was begun" odd/last odd/metrics.jsonl
+}
+unreadable 's/"chunk":/"chunks":/' '"chunks" is no option of a run of this version'
+unreadable 's/"chunk": .*,/"chunk": "0",/' 'chunk: expected an integer'
+unreadable 's/"chunk": .*,/"chunk": null,/' 'chunk: expected an integer'
+unreadable 's/"lr": .*,/"lr": true,/' 'lr: expected a number'
+unreadable 's/"captions": .*,/"captions": 0,/' 'captions: expected true or false'
+unreadable 's/"loss": .*,/"loss": 1,/' '"loss": what it holds is not one of the known words'
+unreadable 's/"augment": .*,/"augment": 1,/' '"augment": expected a string'
+unreadable 's/"augment": .*,/"augment": "x",/' '"augment": '
+unreadable 's/"betas": .*,/"betas": 0.9,/' 'betas: expected a number, found nothing'
+unreadable 's/"lock-text": .*,/"lock-text": "x",/' 'lock-text: expected an integer'
+unreadable 's/"arch": .*,/"arch": 7,/' '"arch": expected a string or null'
+unreadable 's/"val": .*,/"val": "a.tar",/' '"val": expected a list of strings'
+unreadable '/"index":/d' '"index" or "model_id" is missing'
+
 # refused OPTION WAS IS ARGUMENTS...: the option, and both values
 refused() {
     name=$1 was=$2 is=$3

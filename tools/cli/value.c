@@ -223,9 +223,19 @@ static int get_word(const vlk_json *j, const cli_option *o, int *value, vlk_err 
     return vlk_fail(err, VLK_EFORMAT, "\"%s\": %s is not one of the known words", o->name, s ? s : "what it holds");
 }
 
+static int get_str(const vlk_json *j, const char **value, const char *name, vlk_err *err)
+{
+    *value = vlk_json_str(j, NULL);
+    if (*value || vlk_json_type(j) == VLK_JSON_NULL)
+        return 0;
+    return vlk_fail(err, VLK_EFORMAT, "\"%s\": expected a string or null", name);
+}
+
 static int get_strs(const vlk_json *j, cli_strs *l, const char *name, vlk_err *err)
 {
     *l = (cli_strs){0};
+    if (vlk_json_type(j) != VLK_JSON_ARRAY)
+        return vlk_fail(err, VLK_EFORMAT, "\"%s\": expected a list of strings", name);
     for (size_t i = 0; i < vlk_json_len(j); i++) {
         const char *s = vlk_json_str(vlk_json_at(j, i), NULL);
         if (!s)
@@ -242,8 +252,7 @@ int cli_get_json(const cli_option *o, void *value, const vlk_json *j, vlk_err *e
     case CLI_FLAG:
         return vlk_json_bool(j, value, o->name, err);
     case CLI_STR:
-        *(const char **)value = vlk_json_str(j, NULL);
-        return 0;
+        return get_str(j, value, o->name, err);
     case CLI_STRS:
         return get_strs(j, value, o->name, err);
     case CLI_SIZE:

@@ -109,17 +109,44 @@ static int get_facts(train_facts *f, const vlk_json *j, vlk_err *err)
     return 0;
 }
 
+static int is_known(const char *name)
+{
+    static const char *const facts[] = {"vlkit", "program", "total_steps", "samples", "index", "model_id", "labels"};
+    cli_walk w = {.prog = &train_program};
+    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++)
+        if (strcmp(name, facts[i]) == 0)
+            return 1;
+    for (const cli_option *row; (row = cli_walk_next(&w));)
+        if (is_recorded(row) && strcmp(name, row->name) == 0)
+            return 1;
+    return 0;
+}
+
+/* An option of a later version may mean that the run goes on differently. */
+static int check_names(const vlk_json *j, vlk_err *err)
+{
+    const char *name;
+    const vlk_json *value;
+    for (const void *it = NULL; (it = vlk_json_next(j, it, &name, &value));)
+        if (!is_known(name))
+            return vlk_fail(err, VLK_EFORMAT, "\"%s\" is no option of a run of this version (%s)", name, VLK_VERSION);
+    return 0;
+}
+
 int train_config_read(train_options *o, train_facts *f, const vlk_json *j, const char *path, vlk_err *err)
 {
     const char *program = vlk_json_str(vlk_json_get(j, "program"), NULL);
     cli_walk w = {.prog = &train_program};
+    train_options_default(o);
     if (!program || strcmp(program, train_program.name) != 0)
         return vlk_fail(err, VLK_EFORMAT, "%s: is not a run of %s", path, train_program.name);
-    if (get_facts(f, j, err))
+    if (get_facts(f, j, err) || check_names(j, err))
         return vlk_err_prefix(err, "%s", path);
-    for (const cli_option *row; (row = cli_walk_next(&w));)
-        if (is_recorded(row) && cli_get_json(row, cli_value_of(row, o, &o->common), vlk_json_get(j, row->name), err))
+    for (const cli_option *row; (row = cli_walk_next(&w));) {
+        const vlk_json *value = is_recorded(row) ? vlk_json_get(j, row->name) : NULL;
+        if (value && cli_get_json(row, cli_value_of(row, o, &o->common), value, err))
             return vlk_err_prefix(err, "%s", path);
+    }
     return 0;
 }
 

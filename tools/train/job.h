@@ -1,7 +1,8 @@
 /* job.h - what the files of itc-train share.
  *
  *   run.c          a run from begin to end: what main calls
- *   options.c      the table, what goes together
+ *   options.c      the table;  forms.c  values of a form of their own
+ *   arguments.c    the command line, what goes together
  *   config.c       run.json: options to JSON and back, what may change between the parts of a run
  *   files.c        config and tokenizer files of a model, as a checkpoint has them
  *   data.c         dataset, order, loader
@@ -68,6 +69,8 @@ typedef struct train_options {
 } train_options;
 
 extern const cli_program train_program;
+extern const cli_form train_augment_form, train_betas_form, train_locks_form, train_lock_form;
+void train_options_default(train_options *o);
 /* Parses; ends the program on misuse. With --resume RUN, options that were not given are those of RUN/run.json, which
  * is read here. */
 void train_parse(train_options *o, int argc, char **argv);
@@ -88,7 +91,8 @@ typedef struct train_facts {
 int train_config_write(vlk_buf *out, const train_options *o, const train_facts *f, vlk_err *err) VLK_MUST_USE;
 /* Appends the options that change weights as one JSON object: what checkpoints say of themselves. */
 int train_config_arguments(vlk_buf *out, const train_options *o, vlk_err *err) VLK_MUST_USE;
-/* Reads the options of a run.json into o; strings point into j. */
+/* Reads the options of a run.json into o; strings point into j. An option that it does not have, since it is newer than
+ * the run, has its default; what is no option of a run is refused. */
 int train_config_read(train_options *o, train_facts *f, const vlk_json *j, const char *path, vlk_err *err) VLK_MUST_USE;
 /* Is `is`, seen from the working folder, what run.json has as `was`? Either may be NULL. */
 int train_config_same_place(const char *was, const char *is);

@@ -77,7 +77,8 @@ static int check_start(const train_job *j, const train_options *old, const train
 /* The run in the folder may go on with these options; `was` takes its facts. */
 static int check_run(train_job *j, const vlk_buf *config, const char *path, train_facts *was, vlk_err *err)
 {
-    train_options old = {0};
+    train_options old;
+    train_options_default(&old);
     vlk_json *json = vlk_json_parse(config->data ? config->data : "", config->len, path, err);
     int rc = json ? train_config_read(&old, was, json, path, err) : -1;
     if (rc == 0) {
