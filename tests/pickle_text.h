@@ -8,39 +8,39 @@
 #include <string.h>
 
 /* Instructions whose arguments hold no NUL. */
-static void pkl_raw(vlk_buf *b, const char *s)
+static inline void pkl_raw(vlk_buf *b, const char *s)
 {
     vlk_err err;
     if (vlk_buf_adds(b, s, &err))
         abort();
 }
 
-static void pkl_bytes(vlk_buf *b, const void *p, size_t n)
+static inline void pkl_bytes(vlk_buf *b, const void *p, size_t n)
 {
     vlk_err err;
     if (vlk_buf_add(b, p, n, &err))
         abort();
 }
 
-static void pkl_u32(vlk_buf *b, char op, size_t n)
+static inline void pkl_u32(vlk_buf *b, char op, size_t n)
 {
     const unsigned char p[5] = {(unsigned char)op, n & 0xff, n >> 8 & 0xff, n >> 16 & 0xff, n >> 24 & 0xff};
     pkl_bytes(b, p, 5);
 }
 
-static void pkl_str(vlk_buf *b, const char *s, size_t n)
+static inline void pkl_str(vlk_buf *b, const char *s, size_t n)
 {
     pkl_u32(b, 'X', n);
     pkl_bytes(b, s, n);
 }
 
-static void pkl_text(vlk_buf *b, const char *s)
+static inline void pkl_text(vlk_buf *b, const char *s)
 {
     pkl_str(b, s, strlen(s));
 }
 
 /* The reference of a storage. */
-static void pkl_storage(vlk_buf *b, const char *type, const char *key, size_t key_n, size_t elements)
+static inline void pkl_storage(vlk_buf *b, const char *type, const char *key, size_t key_n, size_t elements)
 {
     pkl_raw(b, "(");
     pkl_text(b, "storage");
@@ -54,7 +54,7 @@ static void pkl_storage(vlk_buf *b, const char *type, const char *key, size_t ke
 }
 
 /* A dense tensor [n] from element `at` of a storage. */
-static void pkl_tensor(vlk_buf *b, const char *type, const char *key, size_t elements, size_t at, size_t n)
+static inline void pkl_tensor(vlk_buf *b, const char *type, const char *key, size_t elements, size_t at, size_t n)
 {
     pkl_raw(b, "ctorch._utils\n_rebuild_tensor_v2\n(");
     pkl_storage(b, type, key, strlen(key), elements);

@@ -11,7 +11,7 @@ typedef struct zip_file { /* starts as {0} */
 } zip_file;
 
 /* n bytes of a number, little endian. */
-static void zip_le(vlk_buf *b, size_t value, int n)
+static inline void zip_le(vlk_buf *b, size_t value, int n)
 {
     for (; n > 0; n--, value >>= 8) {
         const unsigned char byte = value & 0xff;
@@ -20,7 +20,7 @@ static void zip_le(vlk_buf *b, size_t value, int n)
 }
 
 /* What local header and directory share: version ... lengths. */
-static void zip_fields(vlk_buf *b, int method, size_t packed, size_t size, size_t name)
+static inline void zip_fields(vlk_buf *b, int method, size_t packed, size_t size, size_t name)
 {
     zip_le(b, 20, 2);
     zip_le(b, 0, 2);
@@ -32,7 +32,7 @@ static void zip_fields(vlk_buf *b, int method, size_t packed, size_t size, size_
     zip_le(b, 0, 2);
 }
 
-static void zip_member(zip_file *z, const char *name, int method, const void *p, size_t packed, size_t size)
+static inline void zip_member(zip_file *z, const char *name, int method, const void *p, size_t packed, size_t size)
 {
     const size_t n = strlen(name), at = z->bytes.len;
     pkl_bytes(&z->bytes, "PK\3\4", 4);
@@ -48,13 +48,13 @@ static void zip_member(zip_file *z, const char *name, int method, const void *p,
     z->members++;
 }
 
-static void zip_stored(zip_file *z, const char *name, const void *p, size_t n)
+static inline void zip_stored(zip_file *z, const char *name, const void *p, size_t n)
 {
     zip_member(z, name, 0, p, n, n);
 }
 
 /* Codes of deflate's fixed tree, most significant bit first. */
-static void zip_code(vlk_buf *b, unsigned *bits, int *have, unsigned code, int n)
+static inline void zip_code(vlk_buf *b, unsigned *bits, int *have, unsigned code, int n)
 {
     while (n-- > 0) {
         *bits |= (code >> n & 1) << (*have)++;
@@ -67,7 +67,7 @@ static void zip_code(vlk_buf *b, unsigned *bits, int *have, unsigned code, int n
 }
 
 /* 1 + 258 n times the byte 0, deflated: a literal, n matches of 258 bytes at distance 1, the end. */
-static void zip_zeros(zip_file *z, const char *name, size_t n)
+static inline void zip_zeros(zip_file *z, const char *name, size_t n)
 {
     vlk_buf b = {0};
     unsigned bits = 0;
@@ -87,7 +87,7 @@ static void zip_zeros(zip_file *z, const char *name, size_t n)
 }
 
 /* The directory and the end record: z->bytes is the archive then. */
-static void zip_end(zip_file *z)
+static inline void zip_end(zip_file *z)
 {
     const size_t at = z->bytes.len, n = z->directory.len;
     pkl_bytes(&z->bytes, z->directory.data, n);
@@ -99,7 +99,7 @@ static void zip_end(zip_file *z)
     zip_le(&z->bytes, 0, 2);
 }
 
-static void zip_clear(zip_file *z)
+static inline void zip_clear(zip_file *z)
 {
     vlk_buf_clear(&z->bytes);
     vlk_buf_clear(&z->directory);

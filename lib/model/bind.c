@@ -21,6 +21,27 @@ static void mark_used(vlk_binder *b, const vlk_model_source *from, const vlk_ten
     b->used[from - b->m->source][t - vlk_weights_at(from->weights, 0)] = 1;
 }
 
+/* Is this a type whose values can be used? */
+static int is_float(const vlk_tensor *t)
+{
+    return t->dtype == VLK_F32 || t->dtype == VLK_F16 || t->dtype == VLK_BF16 || t->dtype == VLK_F64;
+}
+
+/* A tensor is missing: names the one that has its name after some prefix, else the first of the file. */
+static void refuse_missing(vlk_binder *b, const vlk_model_source *from, const char *name, const char *want)
+{
+    const size_t n = strlen(name), count = vlk_weights_count(from->weights);
+    const char *there = NULL;
+    for (size_t i = 0; i < count && !there; i++) {
+        const char *s = vlk_weights_at(from->weights, i)->name;
+        const size_t len = strlen(s);
+        if (len > n && s[len - n - 1] == '.' && strcmp(s + len - n, name) == 0)
+            there = s;
+    }
+    vlk_fail(b->err, VLK_EMODEL, "%s: tensor %s is missing (expected %s); the file has %s", vlk_source_name(from), name,
+             want, there ? there : vlk_weights_at(from->weights, 0)->name);
+}
+
 static const vlk_tensor *find(vlk_binder *b, const vlk_model_source *from, const char *name, const char *letters)
 {
     size_t dim[VLK_MAX_RANK];
@@ -29,7 +50,7 @@ static const vlk_tensor *find(vlk_binder *b, const vlk_model_source *from, const
     const vlk_tensor *t = vlk_weights_find(from->weights, name);
     vlk_shape_text(dim, rank, want, sizeof want);
     if (!t) {
-        vlk_fail(b->err, VLK_EMODEL, "%s: tensor %s is missing (expected %s)", vlk_source_name(from), name, want);
+        refuse_missing(b, from, name, want);
         return NULL;
     }
     if (t->rank != rank || memcmp(t->dim, dim, (size_t)rank * sizeof *dim) != 0) {
@@ -37,9 +58,9 @@ static const vlk_tensor *find(vlk_binder *b, const vlk_model_source *from, const
                  vlk_shape_text(t->dim, t->rank, got, sizeof got));
         return NULL;
     }
-    if (t->dtype != VLK_F32 && t->dtype != VLK_F16 && t->dtype != VLK_BF16) {
-        vlk_fail(b->err, VLK_EMODEL, "%s: %s: expected type F32, F16 or BF16, found %s", vlk_source_name(from), name,
-                 vlk_dtype_name(t->dtype));
+    if (!is_float(t)) {
+        vlk_fail(b->err, VLK_EMODEL, "%s: %s: expected type F32, F16, BF16 or F64, found %s", vlk_source_name(from),
+                 name, vlk_dtype_name(t->dtype));
         return NULL;
     }
     return t;
@@ -172,8 +193,8 @@ static int scalar(vlk_binder *b, const vlk_model_source *from, const char *name,
     if (t->rank > 1 || (t->rank == 1 && t->dim[0] != 1))
         return vlk_fail(b->err, VLK_EMODEL, "%s: %s: expected shape [] or [1], found %s", path, name,
                         vlk_shape_text(t->dim, t->rank, got, sizeof got));
-    if (t->dtype != VLK_F32 && t->dtype != VLK_F16 && t->dtype != VLK_BF16)
-        return vlk_fail(b->err, VLK_EMODEL, "%s: %s: expected type F32, F16 or BF16, found %s", path, name,
+    if (!is_float(t))
+        return vlk_fail(b->err, VLK_EMODEL, "%s: %s: expected type F32, F16, BF16 or F64, found %s", path, name,
                         vlk_dtype_name(t->dtype));
     mark_used(b, from, t);
     if (b->check)

@@ -43,6 +43,9 @@ typedef struct vlk_model_source {
     vlk_config_files configs;
     char id[65];
 } vlk_model_source;
+/* Opens weights; a prefix that all names share ("module.", "model.clip.") is taken off if the names are those of a
+ * dialect then (spell.c). */
+vlk_weights *vlk_source_open_weights(const char *path, vlk_err *err) VLK_MUST_USE;
 /* For messages: the path of the weights. */
 const char *vlk_source_name(const vlk_model_source *s);
 /* Parses a config file and keeps its bytes, as a file of this name; NULL: the name of the config in its layout. */

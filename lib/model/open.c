@@ -141,7 +141,8 @@ static int open_at(vlk_model *m, const char *name, const vlk_model_options *opt,
     if ((opt->share && !(m->share = vlk_strndup(opt->share, strlen(opt->share), err))) ||
         vlk_locate(&s->place, name, opt, err) ||
         !(m->folder = vlk_strndup(s->place.folder, strlen(s->place.folder), err)) ||
-        !(m->arena = vlk_arena_new(VLK_MODEL_ARENA, err)) || !(s->weights = vlk_weights_open(s->place.weights, err)))
+        !(m->arena = vlk_arena_new(VLK_MODEL_ARENA, err)) ||
+        !(s->weights = vlk_source_open_weights(s->place.weights, err)))
         return -1;
     if (configure(m, opt->arch, err) || vlk_model_check_wants(m, opt->want, err) || vlk_bind(m, err) ||
         vlk_model_resize(m, err))

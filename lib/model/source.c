@@ -41,7 +41,7 @@ vlk_model_source *vlk_model_add_source(vlk_model *m, const char *name, vlk_err *
         (void)vlk_err_prefix(err, "%s", m->folder);
         return NULL;
     }
-    s->weights = vlk_weights_open(s->place.weights, err);
+    s->weights = vlk_source_open_weights(s->place.weights, err);
     return s->weights ? s : NULL;
 }
 

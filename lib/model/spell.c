@@ -72,13 +72,49 @@ int vlk_glob(const char *pattern, const char *text)
     return *pattern == 0;
 }
 
-/* Is one of the dialect's marks among the tensors? */
+/* Is one of the dialect's marks among the tensors, with that prefix (of n bytes)? */
+static int is_marked_after(const vlk_dialect *d, const vlk_weights *w, const char *prefix, size_t n)
+{
+    char name[512];
+    for (size_t i = 0; i < sizeof d->mark / sizeof d->mark[0]; i++) {
+        if (!d->mark[i] || n + strlen(d->mark[i]) >= sizeof name)
+            continue;
+        memcpy(name, prefix, n);
+        memcpy(name + n, d->mark[i], strlen(d->mark[i]) + 1);
+        if (vlk_weights_find(w, name))
+            return 1;
+    }
+    return 0;
+}
+
 static int is_marked(const vlk_dialect *d, const vlk_weights *w)
 {
-    for (size_t i = 0; i < sizeof d->mark / sizeof d->mark[0]; i++)
-        if (d->mark[i] && vlk_weights_find(w, d->mark[i]))
-            return 1;
+    return is_marked_after(d, w, "", 0);
+}
+
+/* Would the names be those of some dialect if they had no such prefix? */
+static int fits(const vlk_weights *w, const char *prefix, size_t n)
+{
+    for (const vlk_family *const *f = vlk_families; *f; f++)
+        for (size_t i = 0; i < (*f)->dialects; i++)
+            if (is_marked_after(&(*f)->dialect[i], w, prefix, n))
+                return 1;
     return 0;
+}
+
+vlk_weights *vlk_source_open_weights(const char *path, vlk_err *err)
+{
+    vlk_weights *w = vlk_weights_open(path, err);
+    if (!w || fits(w, "", 0))
+        return w;
+    const char *first = vlk_weights_at(w, 0)->name;
+    for (size_t n = 0; (n = vlk_weights_prefix(w, n)) > 0;) {
+        if (fits(w, first, n)) {
+            vlk_weights_cut(w, n);
+            break;
+        }
+    }
+    return w;
 }
 
 const vlk_dialect *vlk_dialect_of(const vlk_family *f, const vlk_weights *w, vlk_layout layout)

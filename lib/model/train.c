@@ -118,7 +118,7 @@ static vlk_param_ref *new_ref(vlk_model *m, const vlk_bound *b, const char *name
 static int is_stored(const vlk_bound *b, const vlk_param_ref *r)
 {
     const vlk_tensor *t = b->tensor;
-    return t && strcmp(t->name, r->name) == 0 && t->rank == r->rank && vlk_tensor_is_dense(t) &&
+    return t && t->dtype != VLK_F64 && strcmp(t->name, r->name) == 0 && t->rank == r->rank && vlk_tensor_is_dense(t) &&
            memcmp(t->dim, r->dim, (size_t)r->rank * sizeof *r->dim) == 0;
 }
 

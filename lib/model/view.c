@@ -4,18 +4,24 @@
 
 #include <string.h>
 
-/* A dense copy in the arena. */
+/* The values without gaps: in the file, or a copy in the arena. Doubles become floats. */
 static const void *dense(const vlk_tensor *t, vlk_arena *a, vlk_err *err)
 {
-    if (vlk_tensor_is_dense(t))
+    const int wide = t->dtype == VLK_F64;
+    if (!wide && vlk_tensor_is_dense(t))
         return t->data;
-    size_t size = vlk_dtype_size(t->dtype), n = vlk_tensor_count(t), at[VLK_MAX_RANK] = {0}, bytes;
+    const size_t from_size = vlk_dtype_size(t->dtype), size = wide ? sizeof(float) : from_size;
+    size_t n = vlk_tensor_count(t), at[VLK_MAX_RANK] = {0}, bytes;
     unsigned char *copy = vlk_mul(n, size, &bytes) == 0 ? vlk_arena_alloc(a, bytes, err) : NULL;
     for (size_t i = 0; copy && i < n; i++) {
         size_t from = 0;
         for (int d = 0; d < t->rank; d++)
             from += at[d] * t->stride[d];
-        memcpy(copy + i * size, (const unsigned char *)t->data + from * size, size);
+        const unsigned char *p = (const unsigned char *)t->data + from * from_size;
+        if (wide)
+            vlk_to_f32((float *)(void *)copy + i, p, VLK_F64, 1);
+        else
+            memcpy(copy + i * size, p, size);
         for (int d = t->rank - 1; d >= 0 && ++at[d] == t->dim[d]; d--)
             at[d] = 0;
     }
@@ -28,7 +34,10 @@ int vlk_view(vlk_weight *w, const vlk_tensor *t, vlk_kind kind, const vlk_weight
 {
     const size_t n = t->rank > 1 ? t->dim[0] : 1, k = vlk_tensor_count(t) / n;
     *w = (vlk_weight){.name = t->name, .data = t->data, .dtype = t->dtype, .n = n, .k = k, .stride = k};
-    if (kind == VLK_MATRIX && t->rank == 2 && t->stride[1] == 1 && t->stride[0] >= k) {
+    if (t->dtype == VLK_F64) {
+        w->dtype = VLK_F32;
+        w->data = dense(t, a, err);
+    } else if (kind == VLK_MATRIX && t->rank == 2 && t->stride[1] == 1 && t->stride[0] >= k) {
         w->stride = t->stride[0];
     } else if (kind == VLK_MATRIX && t->rank == 2 && t->stride[0] == 1 && t->stride[1] >= n) {
         w->transposed = 1;

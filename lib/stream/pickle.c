@@ -117,6 +117,14 @@ int vlk_pkl_is(const vlk_pkl_value *v, const char *s)
     return v && v->kind == VLK_PKL_STR && v->u.str.n == strlen(s) && memcmp(v->u.str.s, s, v->u.str.n) == 0;
 }
 
+const vlk_pkl_value *vlk_pkl_get(const vlk_pkl_value *dict, const char *key)
+{
+    for (const vlk_pkl_cell *c = dict->u.seq.first; c; c = c->next->next)
+        if (vlk_pkl_is(c->v, key))
+            return c->next->v;
+    return NULL;
+}
+
 const char *vlk_pkl_describe(const vlk_pkl_value *v, char *out, size_t size)
 {
     static const char *const name[] = {"None",     "a bool",    "an integer", "a huge integer", "a float",
@@ -300,6 +308,7 @@ static int run_scalar(vlk_pkl *k, int op, vlk_err *err)
     case 'C': /* SHORT_BINBYTES */
         return push_text(k, VLK_PKL_BYTES, 1, err);
     case 0x8e: /* BINBYTES8 */
+    case 0x96: /* BYTEARRAY8 */
         return push_text(k, VLK_PKL_BYTES, 8, err);
     default:
         return 1;
@@ -353,7 +362,8 @@ static int run_container(vlk_pkl *k, int op, vlk_err *err)
         return push(k, vlk_pkl_make(k, VLK_PKL_LIST, err), err);
     case ')':
         return push(k, &k->empty, err);
-    case 't': /* TUPLE: all above the mark */
+    case 't':  /* TUPLE: all above the mark */
+    case 0x91: /* FROZENSET */
         return pop_mark(k, &first, err) ? -1 : make_tuple(k, first, err);
     case 0x85: /* TUPLE1, 2, 3 */
     case 0x86:

@@ -54,14 +54,47 @@ static const global globals[] = {
     /* Beside the state dict of a training run: arguments, losses. */
     {"_codecs", "encode", VLK_CALL_OPAQUE, 0},
     {"argparse", "Namespace", VLK_CALL_OPAQUE, 0},
+    {"types", "SimpleNamespace", VLK_CALL_OPAQUE, 0},
+    {"collections", "defaultdict", VLK_CALL_OPAQUE, 0},
+    {"collections", "Counter", VLK_CALL_OPAQUE, 0},
+    {"collections", "deque", VLK_CALL_OPAQUE, 0},
+    {"datetime", "date", VLK_CALL_OPAQUE, 0},
+    {"datetime", "datetime", VLK_CALL_OPAQUE, 0},
+    {"datetime", "timedelta", VLK_CALL_OPAQUE, 0},
+    {"datetime", "timezone", VLK_CALL_OPAQUE, 0},
+    {"torch.torch_version", "TorchVersion", VLK_CALL_OPAQUE, 0},
     {"numpy", "dtype", VLK_CALL_OPAQUE, 0},
-    {"numpy.core.multiarray", "scalar", VLK_CALL_OPAQUE, 0},
-    {"numpy._core.multiarray", "scalar", VLK_CALL_OPAQUE, 0},
+    {"numpy", "ndarray", VLK_CALL_OPAQUE, 0},
+};
+
+/* Modules that moved, and classes of the built-in module under both of its names. */
+static const struct {
+    const char *module[3], *name[9];
+} plain[] = {
+    {{"numpy.core.multiarray", "numpy._core.multiarray"}, {"scalar", "_reconstruct"}},
+    {{"numpy.core.numeric", "numpy._core.numeric"}, {"_frombuffer"}},
+    {{"pathlib", "pathlib._local"},
+     {"Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath"}},
+    {{"builtins", "__builtin__"}, {"set", "frozenset", "dict", "list", "int", "float", "complex", "bytearray"}},
 };
 
 static int same(const char *s, size_t n, const char *t)
 {
     return n == strlen(t) && memcmp(s, t, n) == 0;
+}
+
+static int is_plain(const char *module, size_t m, const char *name, size_t n)
+{
+    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
+        int has_module = 0, has_name = 0;
+        for (const char *const *s = plain[i].module; *s; s++)
+            has_module |= same(module, m, *s);
+        for (const char *const *s = plain[i].name; has_module && *s; s++)
+            has_name |= same(name, n, *s);
+        if (has_name)
+            return 1;
+    }
+    return 0;
 }
 
 int vlk_pkl_global(vlk_pkl *k, const char *module, size_t m, const char *name, size_t n, vlk_pkl_value **out,
@@ -75,6 +108,10 @@ int vlk_pkl_global(vlk_pkl *k, const char *module, size_t m, const char *name, s
     *out = v;
     if (m >= s && memcmp(module, script, s) == 0 && (m == s || module[s] == '.')) {
         v->call = VLK_CALL_CLASS;
+        return 0;
+    }
+    if (is_plain(module, m, name, n)) {
+        v->call = VLK_CALL_OPAQUE;
         return 0;
     }
     for (size_t i = 0; i < sizeof globals / sizeof *globals; i++) {

@@ -203,16 +203,22 @@ typedef struct vlk_weights vlk_weights;
 typedef enum vlk_container { VLK_SAFETENSORS, VLK_TORCH_ZIP, VLK_TORCH_LEGACY, VLK_TORCHSCRIPT } vlk_container;
 
 /* `path` is a weights file, recognised by its content, or an index (*.index.json; its shards are beside it, and their
- * names may not leave the folder; index and shards must agree). For nested dictionaries: "state_dict" is entered if
- * present, else a dict "model" (ALBEF, BLIP), and a "module." in front of every name is removed. TorchScript: names are
- * attribute paths; all tensors are kept, including input_resolution, context_length, vocab_size and attn_mask. Refused
- * with the reason: what is not a checkpoint, is truncated, overlaps (including strides that reach an element twice), or
- * names anything but tensors. */
+ * names may not leave the folder; index and shards must agree). In a PyTorch file the only dictionary of tensors is
+ * taken, wherever it is; of several, one under "state_dict" or "model" (torch_state.c). The names of PyTorch's wrappers
+ * ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.") are taken out of the names. TorchScript: names
+ * are attribute paths; all tensors are kept, including input_resolution, context_length, vocab_size and attn_mask.
+ * Refused with the reason: what is not a checkpoint, is truncated, overlaps (including strides that reach an element
+ * twice), or names anything but tensors. */
 vlk_weights *vlk_weights_open(const char *path, vlk_err *err) VLK_MUST_USE;
 void vlk_weights_close(vlk_weights *w);
 size_t vlk_weights_count(const vlk_weights *w);
 const vlk_tensor *vlk_weights_at(const vlk_weights *w, size_t i);           /* in the file's order */
 const vlk_tensor *vlk_weights_find(const vlk_weights *w, const char *name); /* NULL if there is none */
+/* The length of a prefix that all names have: `after` bytes of it, known from an earlier call, and one more component
+ * with its dot ("model."). 0: there is none. */
+size_t vlk_weights_prefix(const vlk_weights *w, size_t after);
+/* Takes such a prefix off all names. */
+void vlk_weights_cut(vlk_weights *w, size_t n);
 /* Decompresses the deflated storages of the tensors that are used (by index; NULL: all). To be called after names and
  * shapes were checked: a storage that is mostly in none of them is refused. */
 int vlk_weights_is_packed(const vlk_weights *w); /* whether there are any */

@@ -5,8 +5,8 @@
  * objects legacy:              pickles: magic, 1001, {little_endian}, the object, [KEY ...]; then for each KEY in order
  *                          i64 elements and the raw storage
  *
- * The object is a dict of tensors, or a dict that has one under "state_dict" ("model" in the checkpoints of ALBEF and
- * BLIP), or the tree of a TorchScript module, in which the path of attributes is the name. A tensor is a storage, an
+ * The object is a dict of tensors, or one is somewhere in it (torch_state.c), or it is the tree of a TorchScript
+ * module, in which the path of attributes is the name. A tensor is a storage, an
  * offset, sizes and strides in elements: it must lie inside the storage, and no element may be reached twice. */
 #include "weights_internal.h"
 
@@ -216,19 +216,12 @@ static int add_tensor(reader *r, const char *name, size_t name_n, const vlk_pkl_
 
 /* ---- the object ---------------------------------------------------------------------------------- */
 
+/* Its tensors; numbers and the like among them are passed over. */
 static int read_dict(reader *r, const vlk_pkl_value *dict, vlk_err *err)
 {
-    char text[96];
     for (const vlk_pkl_cell *c = dict->u.seq.first; c; c = c->next->next) {
         const vlk_pkl_value *key = c->v, *v = c->next->v;
-        if (key->kind != VLK_PKL_STR)
-            return vlk_fail(err, VLK_EFORMAT, "%s: expected the name of a tensor as key, found %s", r->path,
-                            vlk_pkl_describe(key, text, sizeof text));
-        if (v->kind != VLK_PKL_TENSOR)
-            return vlk_fail(err, VLK_EFORMAT, "%s: expected a tensor as \"%.*s\", found %s", r->path,
-                            key->u.str.n > 300 ? 300 : (int)key->u.str.n, key->u.str.s,
-                            vlk_pkl_describe(v, text, sizeof text));
-        if (add_tensor(r, key->u.str.s, key->u.str.n, v, err))
+        if (key->kind == VLK_PKL_STR && v->kind == VLK_PKL_TENSOR && add_tensor(r, key->u.str.s, key->u.str.n, v, err))
             return -1;
     }
     return 0;
@@ -263,33 +256,16 @@ static int read_module(reader *r, const vlk_pkl_value *object, vlk_buf *name, in
     return 0;
 }
 
-static const vlk_pkl_value *dict_get(const vlk_pkl_value *dict, const char *key)
-{
-    for (const vlk_pkl_cell *c = dict->u.seq.first; c; c = c->next->next)
-        if (vlk_pkl_is(c->v, key))
-            return c->next->v;
-    return NULL;
-}
-
 static int read_object(reader *r, const vlk_pkl_value *root, vlk_err *err)
 {
-    char text[96];
     if (root->kind == VLK_PKL_OBJECT) {
         vlk_buf name = {0};
         int status = read_module(r, root, &name, 0, err);
         vlk_buf_clear(&name);
         return status;
     }
-    if (root->kind != VLK_PKL_DICT)
-        return vlk_fail(err, VLK_EFORMAT, "%s: expected a dict of tensors, found %s", r->path,
-                        vlk_pkl_describe(root, text, sizeof text));
-    const vlk_pkl_value *state = dict_get(root, "state_dict"), *model = dict_get(root, "model");
-    if (state && state->kind != VLK_PKL_DICT)
-        return vlk_fail(err, VLK_EFORMAT, "%s: expected a dict as \"state_dict\", found %s", r->path,
-                        vlk_pkl_describe(state, text, sizeof text));
-    if (!state && model && model->kind == VLK_PKL_DICT)
-        state = model;
-    return read_dict(r, state ? state : root, err);
+    const vlk_pkl_value *state = vlk_torch_state(root, r->path, err);
+    return state ? read_dict(r, state, err) : -1;
 }
 
 /* ---- the containers ------------------------------------------------------------------------------- */
@@ -381,7 +357,7 @@ static int read_preamble(vlk_pkl *k, const char *path, vlk_err *err)
                         vlk_pkl_describe(v, text, sizeof text));
     if (vlk_pkl_run(k, &v, err))
         return -1;
-    v = v->kind == VLK_PKL_DICT ? dict_get(v, "little_endian") : NULL;
+    v = v->kind == VLK_PKL_DICT ? vlk_pkl_get(v, "little_endian") : NULL;
     if (!v || v->kind != VLK_PKL_BOOL || !v->u.i)
         return vlk_fail(err, VLK_EUNSUPPORTED, "%s: expected a file from a little-endian machine, found another", path);
     return 0;

@@ -74,27 +74,11 @@ static int by_name(const void *a, const void *b)
     return strcmp((*(const vlk_tensor *const *)a)->name, (*(const vlk_tensor *const *)b)->name);
 }
 
-/* Distributed training puts "module." before every name; removing it keeps the order of names. */
-static int cut_module(vlk_weights *w, vlk_err *err)
-{
-    static const char prefix[] = "module.";
-    size_t n = sizeof prefix - 1;
-    if (strncmp(w->t[0].name, prefix, n) != 0)
-        return 0;
-    for (size_t i = 0; i < w->count; i++) {
-        if (strncmp(w->t[i].name, prefix, n) != 0 || w->t[i].name[n] == '\0')
-            return vlk_fail(err, VLK_EFORMAT, "%s: tensor %s: expected \"%s\" and a name, as for the first tensor %s",
-                            w->path, w->t[i].name, prefix, w->t[0].name);
-    }
-    for (size_t i = 0; i < w->count; i++)
-        w->t[i].name += n;
-    return 0;
-}
-
 static int sort_names(vlk_weights *w, vlk_err *err)
 {
     if (w->count == 0)
         return vlk_fail(err, VLK_EFORMAT, "%s: expected a checkpoint, found no tensor in it", w->path);
+    free(w->sorted);
     w->sorted = (const vlk_tensor **)vlk_calloc(w->count, sizeof *w->sorted, err);
     if (!w->sorted)
         return -1;
@@ -105,6 +89,49 @@ static int sort_names(vlk_weights *w, vlk_err *err)
         if (strcmp(w->sorted[i - 1]->name, w->sorted[i]->name) == 0)
             return vlk_fail(err, VLK_EFORMAT, "%s: tensor %s: expected once, found twice", w->path, w->sorted[i]->name);
     return 0;
+}
+
+/* Wrappers that PyTorch puts around modules; their names stay in those of tensors, wherever the wrapped module is. */
+static int unwrap(char *name)
+{
+    static const char *const wrapper[] = {"_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."};
+    const char *from = name;
+    char *to = name;
+    while (*from) {
+        size_t cut = 0;
+        for (size_t i = 0; i < sizeof wrapper / sizeof *wrapper && cut == 0; i++)
+            if (strncmp(from, wrapper[i], strlen(wrapper[i])) == 0 && from[strlen(wrapper[i])])
+                cut = strlen(wrapper[i]);
+        from += cut;
+        while (cut == 0 && *from && (*to++ = *from++) != '.')
+            ;
+    }
+    *to = 0;
+    return to != from;
+}
+
+/* Takes them out of all names; the names are ours. */
+static int unwrap_names(vlk_weights *w, vlk_err *err)
+{
+    int changed = 0;
+    for (size_t i = 0; i < w->count; i++)
+        changed |= unwrap((char *)(uintptr_t)w->t[i].name);
+    return changed ? sort_names(w, err) : 0;
+}
+
+size_t vlk_weights_prefix(const vlk_weights *w, size_t after)
+{
+    const char *first = w->sorted[0]->name, *last = w->sorted[w->count - 1]->name;
+    size_t n = after;
+    while (first[n] && first[n] != '.' && first[n] == last[n])
+        n++;
+    return first[n] == '.' && last[n] == '.' && first[n + 1] ? n + 1 : 0;
+}
+
+void vlk_weights_cut(vlk_weights *w, size_t n)
+{
+    for (size_t i = 0; i < w->count; i++)
+        w->t[i].name += n;
 }
 
 const vlk_tensor *vlk_weights_find(const vlk_weights *w, const char *name)
@@ -331,7 +358,7 @@ vlk_weights *vlk_weights_open(const char *path, vlk_err *err)
         goto fail;
     if (ends(path, ".json") ? read_index(w, err) : read_file(w, path, err) || sort_names(w, err))
         goto fail;
-    if (cut_module(w, err) == 0)
+    if (unwrap_names(w, err) == 0)
         return w;
 fail:
     vlk_weights_close(w);

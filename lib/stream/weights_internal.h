@@ -183,6 +183,11 @@ int vlk_pkl_run(vlk_pkl *k, const vlk_pkl_value **out, vlk_err *err) VLK_MUST_US
 /* "the string "x"", "a list": for messages. Returns out. */
 const char *vlk_pkl_describe(const vlk_pkl_value *v, char *out, size_t size);
 int vlk_pkl_is(const vlk_pkl_value *v, const char *s); /* whether it is that string */
+/* The value under a key of a DICT; NULL if there is none. */
+const vlk_pkl_value *vlk_pkl_get(const vlk_pkl_value *dict, const char *key);
+
+/* The dictionary of tensors in the object of a file (torch_state.c); NULL and err if there is none, or several. */
+const vlk_pkl_value *vlk_torch_state(const vlk_pkl_value *root, const char *path, vlk_err *err);
 
 /* For pickle_call.c. */
 int vlk_pkl_bad(const vlk_pkl *k, vlk_err *err, const char *fmt, ...) VLK_PRINTF(3, 4);

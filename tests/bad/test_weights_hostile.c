@@ -98,7 +98,7 @@ static void test_keys(void)
     static const struct {
         size_t n, many;
         const char *why;
-    } t[] = {{128, 200000, "expected a dict of tensors"},
+    } t[] = {{128, 200000, "expected a dictionary of tensors, found a list"},
              {129, 1, "key of at most 128 bytes"},
              {8 << 20, 200000, "key of at most 128 bytes"},
              {20, 300000, "at most 262144 references"}};
