@@ -21,7 +21,7 @@ static int open_read(const char *path, struct stat *st, vlk_err *err)
     } while (fd < 0 && errno == EINTR);
     if (fd < 0)
         return vlk_fail_errno(err, "%s: cannot open", path);
-    if (fstat(fd, st) != 0) {
+    if (fstat(fd, st)) {
         vlk_fail_errno(err, "%s: cannot stat", path);
         close(fd);
         return -1;

@@ -59,7 +59,7 @@ static node_kind kind_of(const vlk_folder *f, int type, int *error)
         return IS_FILE;
     if (type == DT_DIR)
         return IS_FOLDER;
-    if (stat(f->path.data, &st) != 0) {
+    if (stat(f->path.data, &st)) {
         *error = errno;
         return IS_BAD;
     }
@@ -101,7 +101,7 @@ static int enter(vlk_folder *f, vlk_err *err)
         return 2;
     }
     DIR *dir = opendir(f->path.data);
-    if (!dir || fstat(dirfd(dir), &st) != 0) {
+    if (!dir || fstat(dirfd(dir), &st)) {
         vlk_fail_errno(err, "cannot read the folder");
         rc = 2;
         goto out;

@@ -62,7 +62,7 @@ vlk_in *vlk_in_open(const char *path, vlk_err *err)
         vlk_fail_errno(err, "%s: cannot open", in->name);
         goto out;
     }
-    if (fstat(in->fd, &st) != 0) {
+    if (fstat(in->fd, &st)) {
         vlk_fail_errno(err, "%s: cannot read", in->name);
         goto out;
     }

@@ -18,7 +18,7 @@ int list_bytes_hide(vlk_buf *text, vlk_buf *scratch, vlk_err *err)
         int u = vlk_json_unit(p, n - i), lone = u >= 0xdc80 && u <= 0xdcff && !high;
         high = u >= 0xd800 && u <= 0xdbff && !high;
         if (lone) {
-            if (vlk_buf_add(scratch, text->data + from, i - from, err) || vlk_buf_adds(scratch, "\\udbff", err) != 0)
+            if (vlk_buf_add(scratch, text->data + from, i - from, err) || vlk_buf_adds(scratch, "\\udbff", err))
                 return -1;
             from = i;
             count++;

@@ -63,7 +63,7 @@ static int read_id(const vlk_list *l, const vlk_json *v, const char *what, vlk_e
     c->id.len = 0;
     if (s)
         return vlk_buf_addf(&c->id, err, "\"%s", s) == 0 ? 1 : -1;
-    if (vlk_json_int(v, INT64_MIN, INT64_MAX, &number, what, NULL) != 0)
+    if (vlk_json_int(v, INT64_MIN, INT64_MAX, &number, what, NULL))
         return list_fail(l, err, 2, VLK_EFORMAT, "%s: expected a whole number or a string, found %s", what,
                          vlk_json_describe(v, found, sizeof found));
     return vlk_buf_addf(&c->id, err, "%lld", (long long)number) == 0 ? 1 : -1;

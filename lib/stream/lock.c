@@ -16,7 +16,7 @@
 
 int vlk_lock(int fd)
 {
-    return flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    return flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
 }
 
 static int ends_with(const char *s, const char *end)
@@ -36,7 +36,7 @@ static int remove_leftover(void *arg, const char *name, vlk_err *err)
     struct stat st;
     if (name[0] != '.' || !(ends_with(name, VLK_TMP_SUFFIX) || ends_with(name, VLK_OLD_SUFFIX)))
         return 0;
-    if (fstatat(f->fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode))
+    if (fstatat(f->fd, name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
         return vlk_tree_remove(f->fd, name, f->path, err);
     /* for writing: NFS gives an exclusive lock to nothing else */
     const int fd = openat(f->fd, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);

@@ -109,7 +109,7 @@ static int shape(scan *s, vlk_tensor *t, vlk_err *err)
             return vlk_fail(err, VLK_ELIMIT, "%s: npy with more than %d dimensions", s->name, VLK_MAX_RANK);
         size_t d = 0;
         for (; s->p < s->end && *s->p >= '0' && *s->p <= '9'; s->p++)
-            if (vlk_mul(d, 10, &d) != 0 || (d += (size_t)(*s->p - '0')) < (size_t)(*s->p - '0'))
+            if (vlk_mul(d, 10, &d) || (d += (size_t)(*s->p - '0')) < (size_t)(*s->p - '0'))
                 return vlk_fail(err, VLK_ELIMIT, "%s: npy dimension %d is larger than memory", s->name, t->rank);
         if (s->p < s->end && *s->p == 'L')
             s->p++;
@@ -165,7 +165,7 @@ static int layout(vlk_tensor *t, int fortran, const char *name, size_t *bytes, v
     size_t run = vlk_dtype_size(t->dtype), empty = 0;
     for (int i = 0; i < t->rank; i++) {
         empty |= t->dim[i] == 0;
-        if (vlk_mul(run, t->dim[i] ? t->dim[i] : 1, &run) != 0) {
+        if (vlk_mul(run, t->dim[i] ? t->dim[i] : 1, &run)) {
             char text[160];
             return vlk_fail(err, VLK_ELIMIT, "%s: npy of shape %s is larger than memory", name,
                             vlk_shape_text(t->dim, t->rank, text, sizeof text));

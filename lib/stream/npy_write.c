@@ -39,10 +39,10 @@ static int header(vlk_buf *out, vlk_dtype type, const size_t *dim, int rank, vlk
     if (rank < 0 || rank > VLK_MAX_RANK)
         return vlk_fail(err, VLK_EUSAGE, "npy: %d dimensions, but at most %d can be written", rank, VLK_MAX_RANK);
     if (vlk_buf_add(out, "\x93NUMPY\1\0\0\0", 10, err) ||
-        vlk_buf_addf(out, err, "{'descr': '%s', 'fortran_order': False, 'shape': (", descr(type)) != 0)
+        vlk_buf_addf(out, err, "{'descr': '%s', 'fortran_order': False, 'shape': (", descr(type)))
         return -1;
     for (int i = 0; i < rank; i++)
-        if (vlk_buf_addf(out, err, i ? ", %zu" : "%zu", dim[i]) != 0)
+        if (vlk_buf_addf(out, err, i ? ", %zu" : "%zu", dim[i]))
             return -1;
     if (vlk_buf_adds(out, rank == 1 ? ",), }" : "), }", err))
         return -1;
@@ -63,7 +63,7 @@ static int count_bytes(vlk_dtype type, const size_t *dim, int rank, size_t *byte
 {
     *bytes = vlk_dtype_size(type);
     for (int i = 0; i < rank; i++)
-        if (vlk_mul(*bytes, dim[i], bytes) != 0)
+        if (vlk_mul(*bytes, dim[i], bytes))
             return -1;
     return 0;
 }
@@ -73,7 +73,7 @@ int vlk_npy_encode(vlk_buf *out, vlk_dtype type, const size_t *dim, int rank, co
     size_t bytes;
     if (header(out, type, dim, rank, err))
         return -1;
-    if (count_bytes(type, dim, rank, &bytes) != 0)
+    if (count_bytes(type, dim, rank, &bytes))
         return vlk_fail(err, VLK_ELIMIT, "npy: the shape is larger than memory");
     return vlk_buf_add(out, data, bytes, err);
 }
@@ -110,7 +110,7 @@ vlk_npy_writer *vlk_npy_writer_open(const char *path, vlk_dtype type, const size
         return NULL;
     w->type = type;
     w->rank = rank + 1;
-    if (rank < 0 || rank >= VLK_MAX_RANK || count_bytes(type, dim, rank, &w->row_bytes) != 0) {
+    if (rank < 0 || rank >= VLK_MAX_RANK || count_bytes(type, dim, rank, &w->row_bytes)) {
         vlk_fail(err, VLK_EUSAGE, "%s: rows of this shape cannot be written as npy", path);
         goto out;
     }
@@ -133,7 +133,7 @@ out:
 int vlk_npy_write_rows(vlk_npy_writer *w, const void *rows, size_t n, vlk_err *err)
 {
     size_t bytes;
-    if (vlk_mul(n, w->row_bytes, &bytes) != 0 || w->dim[0] + n < n)
+    if (vlk_mul(n, w->row_bytes, &bytes) || w->dim[0] + n < n)
         return vlk_fail(err, VLK_ELIMIT, "%s: too many rows", vlk_out_name(w->out));
     if (vlk_out_write(w->out, rows, bytes, err))
         return -1;

@@ -37,7 +37,7 @@ struct vlk_out {
 
 static void out_free(vlk_out *o)
 {
-    if (o == NULL)
+    if (!o)
         return;
     if (o->fd > STDERR_FILENO)
         close(o->fd);
@@ -58,7 +58,7 @@ static int name_temporary(vlk_out *o, vlk_err *err)
     vlk_buf b = {0};
     int rc = -1;
     o->dir = vlk_path_folder(o->dest, err);
-    if (o->dir == NULL)
+    if (!o->dir)
         goto out;
     /* Names may have 255 bytes. A very long one is cut, and a hash of all of it keeps temporaries apart. */
     if (n <= NAME_ROOM)
@@ -85,12 +85,12 @@ static int open_temporary(vlk_out *o, vlk_err *err)
             continue;
         if (o->fd < 0)
             return vlk_fail_errno(err, "%s: cannot create its temporary file %s", o->path, o->tmp);
-        if (fstat(o->fd, &here) != 0 || !S_ISREG(here.st_mode))
+        if (fstat(o->fd, &here) || !S_ISREG(here.st_mode))
             return vlk_fail(err, VLK_EIO, "%s: its temporary name %s is taken by something else", o->path, o->tmp);
         if (vlk_lock(o->fd))
             return vlk_fail(err, VLK_EIO, "%s: another run is writing it now (%s is locked)", o->path, o->tmp);
         if (lstat(o->tmp, &there) == 0 && there.st_dev == here.st_dev && there.st_ino == here.st_ino) {
-            if (ftruncate(o->fd, 0) != 0)
+            if (ftruncate(o->fd, 0))
                 return vlk_fail_errno(err, "%s: cannot empty its temporary file %s", o->path, o->tmp);
             return 0;
         }
@@ -120,7 +120,7 @@ static int look_at_dangling(vlk_out *o, vlk_err *err)
 {
     vlk_err why;
     vlk_fail_errno(err, "%s: is a link that leads nowhere", o->path);
-    if (follow_dangling(o, &why) || name_temporary(o, &why) || access(o->tmp, F_OK) != 0)
+    if (follow_dangling(o, &why) || name_temporary(o, &why) || access(o->tmp, F_OK))
         return -1;
     free(o->tmp);
     free(o->dir);
@@ -141,10 +141,10 @@ static int look_at_target(vlk_out *o, struct stat *st, int *exists, vlk_err *err
         return vlk_fail(err, VLK_EUSAGE, "\"%s\": is not the name of a file", o->path);
     if (*exists && !S_ISREG(st->st_mode))
         return 1;
-    if (*exists && access(o->path, W_OK) != 0)
+    if (*exists && access(o->path, W_OK))
         return vlk_fail_errno(err, "%s: will not be replaced", o->path);
     struct stat link;
-    if (lstat(o->path, &link) != 0 || !S_ISLNK(link.st_mode)) {
+    if (lstat(o->path, &link) || !S_ISLNK(link.st_mode)) {
         o->dest = vlk_strndup(o->path, n, err);
         return o->dest ? 0 : -1;
     }
@@ -165,12 +165,12 @@ vlk_out *vlk_out_open(const char *path, vlk_err *err)
     struct stat st;
     int exists = 0, std = strcmp(path, "-") == 0, direct = 1;
     vlk_out *o = vlk_calloc(1, sizeof *o, err);
-    if (o == NULL)
+    if (!o)
         return NULL;
     o->fd = -1;
     o->path = std ? vlk_strndup("standard output", 15, err) : vlk_strndup(path, strlen(path), err);
     o->buf = vlk_calloc(1, OUT_BUF, err);
-    if (o->path == NULL || o->buf == NULL)
+    if (!o->path || !o->buf)
         goto out;
     if (std) {
         o->fd = STDOUT_FILENO;
@@ -184,11 +184,11 @@ vlk_out *vlk_out_open(const char *path, vlk_err *err)
     if (direct < 0)
         goto out;
     if (direct) {
-        if (open_direct(o, err) != 0)
+        if (open_direct(o, err))
             goto out;
         return o;
     }
-    if (name_temporary(o, err) != 0 || open_temporary(o, err) != 0)
+    if (name_temporary(o, err) || open_temporary(o, err))
         goto out;
     if (exists) /* who may read the file stays as it was */
         (void)fchmod(o->fd, st.st_mode & 0777);
@@ -224,7 +224,7 @@ int vlk_out_flush(vlk_out *o, vlk_err *err)
 
 int vlk_out_write(vlk_out *o, const void *p, size_t n, vlk_err *err)
 {
-    if (n > OUT_BUF - o->len && vlk_out_flush(o, err) != 0)
+    if (n > OUT_BUF - o->len && vlk_out_flush(o, err))
         return -1;
     if (n >= OUT_BUF)
         return write_all(o, p, n, err);
@@ -257,7 +257,7 @@ int vlk_out_patch(vlk_out *o, size_t offset, const void *p, size_t n, vlk_err *e
         return vlk_fail(err, VLK_EUSAGE, "%s: cannot be rewound, and this form needs that", o->path);
     if (offset > end || n > end - offset)
         return vlk_fail(err, VLK_EUSAGE, "%s: bytes %zu to %zu were not written yet", o->path, offset, offset + n);
-    if (vlk_out_flush(o, err) != 0)
+    if (vlk_out_flush(o, err))
         return -1;
     while (n > 0) {
         ssize_t r = pwrite(o->fd, q, n, (off_t)offset);
@@ -303,7 +303,7 @@ static int sync_folder(const vlk_out *o, vlk_err *err)
     if (fd < 0)
         return errno == EACCES ? 0 : vlk_fail_errno(err, "%s: cannot open its folder", o->path);
     int rc = 0;
-    if (fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP)
+    if (fsync(fd) && errno != EINVAL && errno != ENOTSUP)
         rc = vlk_fail_errno(err, "%s: cannot sync its folder", o->path);
     close(fd);
     return rc;
@@ -313,7 +313,7 @@ static int sync_folder(const vlk_out *o, vlk_err *err)
 static int finish_direct(vlk_out *o, vlk_err *err)
 {
     int copy = dup(o->fd);
-    if (copy < 0 || close(copy) != 0)
+    if (copy < 0 || close(copy))
         return vlk_fail_errno(err, "%s: cannot finish writing", o->path);
     return 0;
 }
@@ -332,7 +332,7 @@ static int settle(vlk_out *o, vlk_err *err)
         return -1;
     if (!o->dest)
         return finish_direct(o, err);
-    if (o->dated && futimens(o->fd, times) != 0)
+    if (o->dated && futimens(o->fd, times))
         return vlk_fail_errno(err, "%s: cannot set its time", o->path);
     return fsync(o->fd) == 0 ? 0 : vlk_fail_errno(err, "%s: cannot write to disk", o->path);
 }
@@ -342,7 +342,7 @@ static int take_name(vlk_out *o, vlk_err *err)
 {
     if (!o->dest)
         return 0;
-    if (rename(o->tmp, o->dest) != 0)
+    if (rename(o->tmp, o->dest))
         return vlk_fail_errno(err, "%s: cannot rename %s to it", o->path, o->tmp);
     free(o->tmp);
     o->tmp = NULL;
@@ -361,7 +361,7 @@ static int check_targets(vlk_out *const *o, size_t n, vlk_err *err)
 
 static int remove_old(const vlk_out *main, vlk_err *err)
 {
-    if (!main->dest || (unlink(main->dest) != 0 && errno == ENOENT))
+    if (!main->dest || (unlink(main->dest) && errno == ENOENT))
         return 0;
     if (access(main->dest, F_OK) == 0)
         return vlk_fail_errno(err, "%s: cannot be replaced", main->path);
@@ -402,11 +402,11 @@ int vlk_out_commit(vlk_out *o, vlk_err *err)
 
 void vlk_out_abort(vlk_out *o)
 {
-    if (o == NULL)
+    if (!o)
         return;
-    if (o->dest != NULL)
+    if (o->dest)
         unlink(o->tmp);
-    else if (vlk_out_flush(o, NULL) != 0)
+    else if (vlk_out_flush(o, NULL))
         o->len = 0; /* the run has failed already: nothing to add */
     out_free(o);
 }

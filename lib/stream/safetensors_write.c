@@ -45,7 +45,7 @@ static int make_entries(entry *e, const vlk_tensor *t, size_t n, vlk_dtype float
         if (narrow && t[i].dtype == VLK_F64)
             return vlk_fail(err, VLK_EUNSUPPORTED, "%s: tensor %s: F64 is not converted", path, t[i].name);
         e[i] = (entry){.t = &t[i], .as = narrow ? floats : t[i].dtype};
-        if (vlk_mul(vlk_tensor_count(&t[i]), vlk_dtype_size(e[i].as), &e[i].bytes) != 0)
+        if (vlk_mul(vlk_tensor_count(&t[i]), vlk_dtype_size(e[i].as), &e[i].bytes))
             return vlk_fail(err, VLK_ELIMIT, "%s: tensor %s: too large to be written", path, t[i].name);
     }
     qsort(e, n, sizeof *e, name_order);
@@ -69,7 +69,7 @@ static int add_metadata(vlk_buf *h, const vlk_meta *meta, size_t metas, const ch
         return -1;
     for (size_t i = 0; i < metas; i++)
         if ((i > 0 && vlk_buf_adds(h, ",", err)) || vlk_json_quote(h, meta[i].key, strlen(meta[i].key), err) ||
-            vlk_buf_adds(h, ":", err) || vlk_json_quote(h, meta[i].value, strlen(meta[i].value), err) != 0)
+            vlk_buf_adds(h, ":", err) || vlk_json_quote(h, meta[i].value, strlen(meta[i].value), err))
             return -1;
     return vlk_buf_adds(h, "}", err);
 }
@@ -122,7 +122,7 @@ static int write_converted(vlk_out *o, const entry *e, float *wide, uint16_t *na
     for (size_t at = 0; at < n; at += CHUNK) {
         size_t part = n - at < CHUNK ? n - at : CHUNK;
         vlk_to_f32(wide, src + at * size, e->t->dtype, part);
-        if (e->as != VLK_F32 && narrow_floats(narrow, wide, e->as, part) != 0)
+        if (e->as != VLK_F32 && narrow_floats(narrow, wide, e->as, part))
             return vlk_fail(err, VLK_EVALUE, "%s: tensor %s: holds a number that is too large for %s", vlk_out_name(o),
                             e->t->name, vlk_dtype_name(e->as));
         if (vlk_out_write(o, e->as == VLK_F32 ? (void *)wide : (void *)narrow, part * vlk_dtype_size(e->as), err))
@@ -160,13 +160,13 @@ int vlk_safetensors_write(const char *path, const vlk_tensor *t, size_t n, vlk_d
     unsigned char length[8];
     int rc = -1;
     entry *e = vlk_calloc(n + 1, sizeof *e, err);
-    if (!e || make_entries(e, t, n, floats, path, err) || make_header(&h, e, n, meta, metas, path, err) != 0)
+    if (!e || make_entries(e, t, n, floats, path, err) || make_header(&h, e, n, meta, metas, path, err))
         goto out;
     for (int i = 0; i < 8; i++)
         length[i] = (unsigned char)((uint64_t)h.len >> 8 * i);
     o = vlk_out_open(path, err);
     if (!o || vlk_out_write(o, length, sizeof length, err) || vlk_out_write(o, h.data, h.len, err) ||
-        write_data(o, e, n, err) != 0)
+        write_data(o, e, n, err))
         goto out;
     rc = vlk_out_commit(o, err);
     o = NULL;

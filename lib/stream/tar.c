@@ -179,7 +179,7 @@ static int meta(vlk_tar *t, const tar_block *b, vlk_err *err)
     } else if (b->type == 'L') {
         const char *stop = memchr(p, 0, (size_t)b->size);
         t->local.path.len = 0;
-        rc = vlk_buf_add(&t->local.path, p, stop ? (size_t)(stop - p) : (size_t)b->size, NULL) != 0 ? -2 : 0;
+        rc = vlk_buf_add(&t->local.path, p, stop ? (size_t)(stop - p) : (size_t)b->size, NULL) ? -2 : 0;
         t->local.has_path = t->local.path.len > 0;
     }
     return rc ? bad(t, from, rc, why, err) : 0;
@@ -244,7 +244,7 @@ static int read_head(vlk_tar *t, vlk_tar_member *m, vlk_err *err)
         const unsigned char *h = (unsigned char *)t->head.data + at;
         if (tar_block_is_zero(h))
             return end_mark(t, from, err);
-        if (tar_block_parse(&b, h, &why) != 0)
+        if (tar_block_parse(&b, h, &why))
             return bad(t, from, -1, why, err);
         if (!is_meta(b.type))
             return settle(t, &b, m, err);

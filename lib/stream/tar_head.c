@@ -52,7 +52,7 @@ int tar_checksum_ok(const unsigned char *h)
     uint64_t want;
     unsigned long sum = 0;
     long sum_signed = 0;
-    if (number(h + 148, 8, &want) != 0)
+    if (number(h + 148, 8, &want))
         return 0;
     for (int i = 0; i < TAR_BLOCK; i++) {
         unsigned char c = i >= 148 && i < 156 ? ' ' : h[i];
@@ -75,7 +75,7 @@ int tar_block_parse(tar_block *b, const unsigned char *h, const char **why)
         *why = "bad header checksum";
         return -1;
     }
-    if (number(h + 124, 12, &b->size) != 0) {
+    if (number(h + 124, 12, &b->size)) {
         *why = "bad size field";
         return -1;
     }
@@ -111,7 +111,7 @@ static int decimal(const char *p, size_t n, size_t *out)
     if (n == 0)
         return -1;
     for (size_t i = 0; i < n; i++) {
-        if (p[i] < '0' || p[i] > '9' || vlk_mul(v, 10, &v) != 0 || v > SIZE_MAX - 9)
+        if (p[i] < '0' || p[i] > '9' || vlk_mul(v, 10, &v) || v > SIZE_MAX - 9)
             return -1;
         v += (size_t)(p[i] - '0');
     }
@@ -137,13 +137,13 @@ static int pax_record(tar_pax *x, const char *key, size_t kn, const char *value,
         if (!is_sparse_name && x->has_sparse_name) /* the real name replaces the writer's placeholder */
             return 0;
         x->path.len = 0;
-        if (vlk_buf_add(&x->path, value, vn, NULL) != 0)
+        if (vlk_buf_add(&x->path, value, vn, NULL))
             return -2;
         x->has_path = vn > 0;
         x->has_sparse_name |= is_sparse_name;
     } else if (kn == 4 && starts(key, kn, "size")) {
         x->has_size = vn > 0;
-        if (vn > 0 && decimal(value, vn, &x->size) != 0) {
+        if (vn > 0 && decimal(value, vn, &x->size)) {
             *why = "pax size is not a number";
             return -1;
         }
@@ -160,7 +160,7 @@ int tar_pax_parse(tar_pax *x, const char *p, size_t n, const char **why)
         size_t len, digits = 0;
         while (digits < n && p[digits] >= '0' && p[digits] <= '9')
             digits++;
-        if (digits == n || p[digits] != ' ' || decimal(p, digits, &len) != 0)
+        if (digits == n || p[digits] != ' ' || decimal(p, digits, &len))
             return -1;
         if (len > n || len < digits + 3 || p[len - 1] != '\n')
             return -1;

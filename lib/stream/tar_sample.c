@@ -56,8 +56,8 @@ static int align(vlk_buf *b, vlk_err *err)
 static int open_part(vlk_sample *s, const char *name, const vlk_sample_part *p, vlk_err *err)
 {
     if (vlk_grow(&s->part, &s->cap, s->parts + 1, sizeof *s->part, err) ||
-        vlk_buf_add(&s->store, name, strlen(name) + 1, err) ||
-        vlk_buf_add(&s->store, p->head, p->head_size, err) != 0 || align(&s->store, err) != 0)
+        vlk_buf_add(&s->store, name, strlen(name) + 1, err) || vlk_buf_add(&s->store, p->head, p->head_size, err) ||
+        align(&s->store, err))
         return -1;
     s->part[s->parts++] = *p;
     return 0;

@@ -73,7 +73,7 @@ static int put_pax_path(vlk_out *o, const char *name, size_t n, vlk_err *err)
     static const char label[] = "././@PaxHeader";
     fill_block(h, "", 0, label, sizeof label - 1, 'x', total);
     if (vlk_out_write(o, h, sizeof h, err) || vlk_out_write(o, digits, strlen(digits), err) ||
-        vlk_out_write(o, " path=", 6, err) || vlk_out_write(o, name, n, err) || vlk_out_write(o, "\n", 1, err) != 0)
+        vlk_out_write(o, " path=", 6, err) || vlk_out_write(o, name, n, err) || vlk_out_write(o, "\n", 1, err))
         return -1;
     return put_padding(o, total, err);
 }

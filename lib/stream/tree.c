@@ -60,7 +60,7 @@ static int remove_at(void *arg, const char *name, vlk_err *err)
     walk inner = {fd, w->depth - 1, w->path};
     int rc = vlk_tree_names(fd, remove_at, &inner, w->path, err);
     close(fd);
-    if (rc == 0 && unlinkat(w->dir, name, AT_REMOVEDIR) != 0)
+    if (rc == 0 && unlinkat(w->dir, name, AT_REMOVEDIR))
         rc = vlk_fail_errno(err, "%s: cannot remove %s", w->path, name);
     return rc;
 }
@@ -76,7 +76,7 @@ static int sync_at(void *arg, const char *name, vlk_err *err)
     const walk *w = arg;
     struct stat st;
     int rc = 0;
-    if (fstatat(w->dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+    if (fstatat(w->dir, name, &st, AT_SYMLINK_NOFOLLOW))
         return vlk_fail_errno(err, "%s: cannot stat %s", w->path, name);
     if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
         return 0;
@@ -87,7 +87,7 @@ static int sync_at(void *arg, const char *name, vlk_err *err)
     if (S_ISDIR(st.st_mode) && w->depth > 0)
         rc = vlk_tree_names(fd, sync_at, &inner, w->path, err);
     /* Some file systems cannot sync a folder (EINVAL). */
-    if (rc == 0 && fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP)
+    if (rc == 0 && fsync(fd) && errno != EINVAL && errno != ENOTSUP)
         rc = vlk_fail_errno(err, "%s: cannot write %s to disk", w->path, name);
     close(fd);
     return rc;

@@ -32,7 +32,7 @@ static int check_options(const vlk_adamw_options *o, vlk_err *err)
 vlk_adamw *vlk_adamw_new(const vlk_train_params *params, const vlk_adamw_options *o, vlk_pool *pool, vlk_err *err)
 {
     vlk_adamw *a = NULL;
-    if (check_options(o, err) || (a = vlk_calloc(1, sizeof *a, err)) == NULL)
+    if (check_options(o, err) || !(a = vlk_calloc(1, sizeof *a, err)))
         return NULL;
     a->params = params;
     a->o = *o;

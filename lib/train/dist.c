@@ -108,7 +108,7 @@ static int start(vlk_dist *d, vlk_err *err)
         return -1;
     m->Comm_set_errhandler(m->world, m->returns);
     if (check(d, m->Comm_rank(m->world, &rank), "count ranks", err) ||
-        check(d, m->Comm_size(m->world, &ranks), "count ranks", err) != 0)
+        check(d, m->Comm_size(m->world, &ranks), "count ranks", err))
         return -1;
     d->rank = (size_t)rank;
     d->ranks = (size_t)ranks;
@@ -176,7 +176,7 @@ int vlk_dist_raw_gather(vlk_dist *d, const void *mine, size_t bytes, void *all, 
     if (bytes > INT_MAX)
         return vlk_fail(err, VLK_ELIMIT, "%zu bytes are too many for a message", bytes);
     int n = (int)bytes;
-    return check(d, m->Iallgather(mine, n, m->byte, all, n, m->byte, m->world, &r), "gather", err) != 0
+    return check(d, m->Iallgather(mine, n, m->byte, all, n, m->byte, m->world, &r), "gather", err)
                ? -1
                : wait_for(d, &r, err);
 }

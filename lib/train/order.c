@@ -161,9 +161,9 @@ vlk_order *vlk_order_new(const vlk_order_source *s, size_t n, const vlk_order_op
     if (set_sources(o, s, &weights, &all, err) || set_lengths(o, s, weights, all, err))
         goto out;
     for (int i = 0; i < 2; i++)
-        if ((o->list[i].sample = vlk_calloc(o->drawn, sizeof(uint32_t), err)) == NULL)
+        if (!(o->list[i].sample = vlk_calloc(o->drawn, sizeof(uint32_t), err)))
             goto out;
-    if (o->o.window > 0 && n > 1 && (o->scratch = vlk_calloc(o->drawn, sizeof(uint32_t), err)) == NULL)
+    if (o->o.window > 0 && n > 1 && !(o->scratch = vlk_calloc(o->drawn, sizeof(uint32_t), err)))
         goto out;
     return o;
 out:

@@ -26,7 +26,7 @@ static const char *list_name(vlk_train_params *l, const char *name, vlk_err *err
 
 static int taken(const vlk_train_params *l, const char *name, vlk_err *err)
 {
-    if (vlk_train_params_find(l, name) != NULL)
+    if (vlk_train_params_find(l, name))
         return vlk_fail(err, VLK_EMODEL, "parameter %s: two have this name", name);
     return 0;
 }

@@ -180,7 +180,7 @@ static int sum_over_ranks(vlk_dist *d, float *const *x, const size_t *n, size_t 
                      !(d->parts = vlk_calloc(BLOCK + d->ranks, sizeof *d->parts, err))))
         return lost(d);
     while (start = c, (some = copy_block(x, n, arrays, &c, d->pack, 0)) > 0) {
-        if (sum_block(d, some, err) != 0)
+        if (sum_block(d, some, err))
             return -1;
         copy_block(x, n, arrays, &start, d->pack, 1);
     }

@@ -32,7 +32,7 @@ vlk_run *vlk_run_open(const char *path, int create, vlk_err *err)
     r->path = vlk_strndup(path, strlen(path), err);
     if (!r->path)
         goto out;
-    if (create && mkdir(path, 0777) != 0 && errno != EEXIST) {
+    if (create && mkdir(path, 0777) && errno != EEXIST) {
         vlk_fail_errno(err, "%s: cannot make the folder", path);
         goto out;
     }
@@ -45,7 +45,7 @@ vlk_run *vlk_run_open(const char *path, int create, vlk_err *err)
         vlk_fail(err, VLK_EIO, "%s: another process is training in it now", path);
         goto out;
     }
-    if (vlk_remove_leftovers(r->fd, path, err) != 0)
+    if (vlk_remove_leftovers(r->fd, path, err))
         goto out;
     return r;
 out:
@@ -70,7 +70,7 @@ void vlk_run_close(vlk_run *r)
 int vlk_run_config(const vlk_run *r, vlk_buf *out, vlk_err *err)
 {
     struct stat st;
-    if (fstatat(r->fd, "run.json", &st, 0) != 0 && errno == ENOENT)
+    if (fstatat(r->fd, "run.json", &st, 0) && errno == ENOENT)
         return 0;
     char *path = vlk_path_join(r->path, "run.json", err);
     if (!path)
@@ -161,7 +161,7 @@ int vlk_run_newest(const vlk_run *r, uint64_t *step, vlk_buf *path, vlk_err *err
 static int check_space(const vlk_run *r, uint64_t step, size_t bytes, vlk_err *err)
 {
     struct statvfs v;
-    if (fstatvfs(r->fd, &v) != 0)
+    if (fstatvfs(r->fd, &v))
         return 0; /* writing will fail if there is no room */
     double have = (double)v.f_bavail * (double)v.f_frsize;
     if ((double)bytes <= have)
@@ -184,7 +184,7 @@ int vlk_run_begin(vlk_run *r, uint64_t step, size_t bytes, vlk_buf *path, vlk_er
         return vlk_fail(err, VLK_EUSAGE, "%s: %s is there already", r->path, final);
     if (check_space(r, step, bytes, err) || vlk_tree_remove(r->fd, name, r->path, err))
         return -1;
-    if (mkdirat(r->fd, name, 0777) != 0)
+    if (mkdirat(r->fd, name, 0777))
         return vlk_fail_errno(err, "%s: cannot make %s", r->path, name);
     return add_path(path, r, name, err);
 }
@@ -204,16 +204,16 @@ static int set_link(const vlk_run *r, const char *name, uint64_t step, vlk_err *
     struct stat st;
     step_name(target, "", step, "");
     snprintf(tmp, sizeof tmp, ".%s" VLK_TMP_SUFFIX, name);
-    if (fstatat(r->fd, target, &st, AT_SYMLINK_NOFOLLOW) != 0)
+    if (fstatat(r->fd, target, &st, AT_SYMLINK_NOFOLLOW))
         return vlk_fail_errno(err, "%s/%s: cannot point to %s", r->path, name, target);
     ssize_t n = readlinkat(r->fd, name, now, sizeof now - 1);
     if (n > 0 && strcmp(now, target) == 0)
         return 0;
     if (vlk_tree_remove(r->fd, tmp, r->path, err))
         return -1;
-    if (symlinkat(target, r->fd, tmp) != 0)
+    if (symlinkat(target, r->fd, tmp))
         return vlk_fail_errno(err, "%s/%s: cannot make a link", r->path, name);
-    if (renameat(r->fd, tmp, r->fd, name) != 0)
+    if (renameat(r->fd, tmp, r->fd, name))
         return vlk_fail_errno(err, "%s/%s: cannot be replaced by a link to %s", r->path, name, target);
     return 0;
 }
@@ -229,7 +229,7 @@ static int prune(const vlk_run *r, uint64_t step, uint64_t best, size_t keep, vl
             continue;
         step_name(name, "", s.step[i], "");
         step_name(old, ".", s.step[i], VLK_OLD_SUFFIX);
-        if (renameat(r->fd, name, r->fd, old) != 0)
+        if (renameat(r->fd, name, r->fd, old))
             rc = vlk_fail_errno(err, "%s: cannot remove %s", r->path, name);
         else
             rc = vlk_tree_remove(r->fd, old, r->path, err);
@@ -240,13 +240,13 @@ static int prune(const vlk_run *r, uint64_t step, uint64_t best, size_t keep, vl
 
 int vlk_run_settle(vlk_run *r, uint64_t step, uint64_t best, size_t keep, vlk_err *err)
 {
-    if (set_link(r, "last", step, err) != 0 || (best != 0 && set_link(r, "best", best, err) != 0))
+    if (set_link(r, "last", step, err) || (best != 0 && set_link(r, "best", best, err)))
         return -1;
-    if (best == 0 && unlinkat(r->fd, "best", 0) != 0 && errno != ENOENT)
+    if (best == 0 && unlinkat(r->fd, "best", 0) && errno != ENOENT)
         return vlk_fail_errno(err, "%s/best: cannot remove the link", r->path);
-    if (prune(r, step, best, keep, err) != 0)
+    if (prune(r, step, best, keep, err))
         return -1;
-    if (fsync(r->fd) != 0 && errno != EINVAL && errno != ENOTSUP)
+    if (fsync(r->fd) && errno != EINVAL && errno != ENOTSUP)
         return vlk_fail_errno(err, "%s: cannot write the folder to disk", r->path);
     return 0;
 }
@@ -259,11 +259,11 @@ int vlk_run_commit(vlk_run *r, uint64_t step, uint64_t best, size_t keep, vlk_er
     /* The lines of the steps up to here must last as long as the checkpoint: nothing computes them again. */
     if (vlk_tree_sync(r->fd, name, r->path, err) || vlk_run_metrics_sync(r, err))
         goto out;
-    if (renameat(r->fd, name, r->fd, final) != 0) {
+    if (renameat(r->fd, name, r->fd, final)) {
         vlk_fail_errno(err, "%s: cannot rename %s to %s", r->path, name, final);
         goto out;
     }
-    if (fsync(r->fd) != 0 && errno != EINVAL && errno != ENOTSUP)
+    if (fsync(r->fd) && errno != EINVAL && errno != ENOTSUP)
         return vlk_fail_errno(err, "%s: cannot write the folder to disk", r->path);
     return vlk_run_settle(r, step, best, keep, err);
 out:

@@ -30,7 +30,7 @@ static int find_cut(const char *path, uint64_t step, size_t *cut, vlk_err *err)
     vlk_map m;
     int rc = 0;
     size_t at = 0, line = 1;
-    if (vlk_map_open(&m, path, err) != 0)
+    if (vlk_map_open(&m, path, err))
         return -1;
     while (at < m.size) {
         const char *s = (const char *)m.data + at;
@@ -61,9 +61,9 @@ int vlk_run_metrics(vlk_run *r, uint64_t step, vlk_err *err)
         vlk_fail_errno(err, "%s: cannot open", path);
         goto out;
     }
-    if (find_cut(path, step, &cut, err) != 0)
+    if (find_cut(path, step, &cut, err))
         goto out;
-    if (ftruncate(r->metrics, (off_t)cut) != 0) {
+    if (ftruncate(r->metrics, (off_t)cut)) {
         vlk_fail_errno(err, "%s: cannot be cut back to step %ju", path, (uintmax_t)step);
         goto out;
     }
@@ -104,7 +104,7 @@ out:
 
 int vlk_run_metrics_sync(vlk_run *r, vlk_err *err)
 {
-    if (r->metrics >= 0 && fsync(r->metrics) != 0 && errno != EINVAL)
+    if (r->metrics >= 0 && fsync(r->metrics) && errno != EINVAL)
         return vlk_fail_errno(err, "%s/metrics.jsonl: cannot write to disk", r->path);
     return 0;
 }

@@ -62,8 +62,8 @@ int vlk_state_tensor(vlk_state *s, const char *prefix, const char *name, vlk_dty
     vlk_tensor_set_dense(&t);
     if (vlk_grow(&s->t, &s->cap, s->n + 1, sizeof *s->t, err))
         return -1;
-    int rc = prefix == NULL ? vlk_buf_adds(&full, name, err) : vlk_buf_addf(&full, err, "%s/%s", prefix, name);
-    if (rc == 0 && find_tensor(s, full.data) != NULL)
+    int rc = prefix ? vlk_buf_addf(&full, err, "%s/%s", prefix, name) : vlk_buf_adds(&full, name, err);
+    if (rc == 0 && find_tensor(s, full.data))
         rc = vlk_fail(err, VLK_EUSAGE, "state: two tensors have the name %s", full.data);
     if (rc != 0) {
         vlk_buf_clear(&full);
@@ -109,8 +109,7 @@ static int add_slots(vlk_state *s, const char *prefix, const vlk_train_params *l
 
 int vlk_state_adamw(vlk_state *s, vlk_adamw *a, vlk_err *err)
 {
-    if (add_slots(s, "exp_avg", a->params, &a->mean, err) ||
-        add_slots(s, "exp_avg_sq", a->params, &a->square, err) != 0)
+    if (add_slots(s, "exp_avg", a->params, &a->mean, err) || add_slots(s, "exp_avg_sq", a->params, &a->square, err))
         return -1;
     return vlk_state_counter(s, "optimizer_steps", &a->steps, err);
 }
@@ -196,7 +195,7 @@ static int check_tensors(const vlk_state *s, const vlk_weights *w, const char *p
             return vlk_fail(err, VLK_EVALUE, "%s: tensor %s: holds a number that is not finite", path, t->name);
     }
     for (size_t i = 0; i < vlk_weights_count(w) && vlk_weights_count(w) != s->n; i++)
-        if (find_tensor(s, vlk_weights_at(w, i)->name) == NULL)
+        if (!find_tensor(s, vlk_weights_at(w, i)->name))
             return vlk_fail(err, VLK_EFORMAT, "%s: tensor %s: is not part of this run's state", path,
                             vlk_weights_at(w, i)->name);
     return 0;
@@ -253,7 +252,7 @@ int vlk_state_load(vlk_state *s, const char *path, vlk_err *err)
     }
     root = vlk_json_parse(text.data, text.len, path, err);
     if (!root || check_tensors(s, w, path, err) || read_counters(s, root, 0, path, err) ||
-        read_counters(s, root, 1, path, err) != 0)
+        read_counters(s, root, 1, path, err))
         goto out;
     for (size_t i = 0; i < s->n; i++) {
         size_t bytes = vlk_tensor_count(&s->t[i]) * vlk_dtype_size(s->t[i].dtype);

@@ -20,7 +20,7 @@ static int make_folder(const char *path, vlk_err *err)
     if (!d)
         return vlk_fail_errno(err, "%s: cannot open the folder", path);
     int other = 0;
-    for (const struct dirent *e; (e = readdir(d)) != NULL;)
+    for (const struct dirent *e; (e = readdir(d));)
         other |= strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
     closedir(d);
     return other ? vlk_fail(err, VLK_EUSAGE, "%s: is there and not empty: expected a new folder", path) : 0;
@@ -78,7 +78,7 @@ int train_export(const train_options *o, vlk_err *err)
     char *to = vlk_path_join(o->output, "model.safetensors", err);
     if (!from || !to)
         goto out;
-    if (access(from, F_OK) != 0) {
+    if (access(from, F_OK)) {
         vlk_fail_errno(err, "%s", from);
         goto out;
     }

@@ -63,7 +63,7 @@ static int check_start(const train_job *j, const train_options *old, const train
 {
     char id[65] = "";
     const char *is = j->o->config ? j->o->config : j->o->model, *before = old->config ? old->config : old->model;
-    if (is && access(is, F_OK) != 0 && train_config_same_place(before, is))
+    if (is && access(is, F_OK) && train_config_same_place(before, is))
         return 0;
     if (start_id(j, id, err))
         return -1;
