@@ -13,7 +13,7 @@
 #include <string.h>
 
 const char vlk_config_name[] = "config.json", vlk_preprocessor_name[] = "preprocessor_config.json",
-           vlk_open_clip_name[] = "open_clip_config.json";
+           vlk_processor_name[] = "processor_config.json", vlk_open_clip_name[] = "open_clip_config.json";
 
 /* ---- kept ---------------------------------------------------------------------------------------------- */
 
@@ -73,10 +73,11 @@ static int is_vision(const char *in)
     return is_one_of(in, "vision_config", "vision_cfg") || strcmp(in, "vision_config_dict") == 0;
 }
 
-/* A side in preprocessor_config.json: "size": 224, "size": {"shortest_edge": 224}, "crop_size": {"height": 224 ... */
+/* A side in preprocessor_config.json, or in "image_processor" of processor_config.json: "size": 224, "size":
+ * {"shortest_edge": 224}, "crop_size": {"height": 224 ... */
 static int is_side(const char *in, const char *key)
 {
-    if (in[0] == 0)
+    if (in[0] == 0 || strcmp(in, "image_processor") == 0)
         return is_one_of(key, "size", "crop_size");
     return (strcmp(in, "size") == 0 && strcmp(key, "shortest_edge") == 0) ||
            (is_one_of(in, "size", "crop_size") && is_one_of(key, "height", "width"));
@@ -143,13 +144,13 @@ int vlk_put_config(vlk_put_file *put, void *arg, const char *name, const vlk_buf
 
 /* Does the preprocessing that was written give images of the model's size? A side that the file leaves to the defaults
  * of its class cannot be changed in it. */
-static int gives_side(const vlk_model *m, const vlk_buf *written, size_t side)
+static int gives_side(const vlk_model *m, const char *name, const vlk_buf *written, size_t side)
 {
     vlk_preprocess r;
     vlk_err err;
     size_t w = 0, h = 0;
-    vlk_json *j = vlk_json_parse(written->data, written->len, vlk_preprocessor_name, &err);
-    const int read = j && vlk_preprocess_from_hf(&r, j, m->family->type, vlk_preprocessor_name, &err) == 0 &&
+    vlk_json *j = vlk_json_parse(written->data, written->len, name, &err);
+    const int read = j && vlk_preprocess_from_hf(&r, vlk_preprocessor_in(name, j), m->family->type, name, &err) == 0 &&
                      vlk_preprocess_output(&r, &w, &h, &err) == 0;
     vlk_json_free(j);
     return read && w == side && h == side;
@@ -157,9 +158,8 @@ static int gives_side(const vlk_model *m, const vlk_buf *written, size_t side)
 
 static int check_sides(const vlk_model *m, const edits *e, const vlk_buf *written, vlk_err *err)
 {
-    const int wrong = e->file == vlk_config_name         ? !e->sized
-                      : e->file == vlk_preprocessor_name ? !gives_side(m, written, e->to)
-                                                         : 0;
+    const int images = e->file == vlk_preprocessor_name || e->file == vlk_processor_name;
+    const int wrong = e->file == vlk_config_name ? !e->sized : images && !gives_side(m, e->file, written, e->to);
     if (!e->from || !wrong)
         return 0;
     return vlk_fail(

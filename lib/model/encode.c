@@ -52,7 +52,8 @@ static int copy_out(const vlk_part *part, vlk_tape *t, vlk_var *x, float *out, v
 static int complete(const vlk_model *m, vlk_images *out, const vlk_images *images, vlk_err *err)
 {
     if (images->u8 && !m->has_preprocess)
-        return vlk_fail(err, VLK_EMODEL, "%s: preprocessor_config.json is missing: how images are to be prepared",
+        return vlk_fail(err, VLK_EMODEL,
+                        "%s: no preprocessor_config.json or processor_config.json: how images are to be prepared",
                         m->folder);
     *out = *images;
     out->h = out->w = vlk_model_image_side(m);

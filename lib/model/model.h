@@ -65,7 +65,7 @@ typedef struct vlk_model_options {
     const char *arch;  /* --arch NAME|FILE, or NULL */
     const char *share; /* the folder of installed models (share/vlkit), or NULL */
     unsigned want;     /* VLK_CAN_ bits that will be used: a model without one of them is refused. Where images are not
-                        * wanted, a missing preprocessor_config.json is no error */
+                        * wanted, a folder that does not describe them is no error */
     size_t image_size; /* a ViT for images of another size: its position table is interpolated; 0: its own */
 } vlk_model_options;
 
@@ -192,7 +192,7 @@ vlk_param *vlk_model_log_scale(vlk_model *m);
 vlk_param *vlk_model_logit_bias(vlk_model *m);
 
 /* A new model from a config file (Hugging Face's or open_clip's fields). The tokenizer is looked for in `folder`, NULL:
- * beside the config; merges.txt alone will do. preprocessor_config.json is the one beside the config, else that of
+ * beside the config; merges.txt alone will do. The preprocessing is the one beside the config, else that of
  * `folder`. Values are drawn from the seed; logit_scale is ln(1/0.07). hf: normal;
  * token, position and patch embeddings 0.02; class embedding w^-0.5; q, k, v w^-0.5 (2L)^-0.5; out w^-0.5; fc1
  * (2w)^-0.5; fc2 w^-0.5 (2L)^-0.5; projections w^-0.5; biases 0; norms 1, 0. openai: as open_clip starts its models,

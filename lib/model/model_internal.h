@@ -192,9 +192,9 @@ vlk_part *vlk_model_text_part(const vlk_model *m);
 size_t vlk_model_image_side(const vlk_model *m);
 
 enum { VLK_MODEL_ARENA = 1 << 20 };
-/* open.c: the preprocessing of a Hugging Face folder; a folder without it serves texts. */
+/* preprocessor.c: the preprocessing of a Hugging Face folder; a folder without it serves texts. */
 int vlk_model_load_preprocess(vlk_model *m, const char *folder, vlk_err *err) VLK_MUST_USE;
-/* Its sizes, and the values of pixels. */
+/* open.c: its sizes, and the values of pixels. */
 int vlk_model_check_preprocess(vlk_model *m, vlk_err *err) VLK_MUST_USE;
 /* Recognises and configures what was found, and finds the dialects of its sources. */
 int vlk_model_configure(vlk_model *m, const vlk_found *f, vlk_err *err) VLK_MUST_USE;
@@ -221,7 +221,12 @@ int vlk_write_hf(const vlk_model *m, vlk_put_file *put, void *arg, const vlk_fol
 
 /* ---- config files that are kept and written (carry.c) --------------------------------------------------- */
 
-extern const char vlk_config_name[], vlk_preprocessor_name[], vlk_open_clip_name[];
+extern const char vlk_config_name[], vlk_preprocessor_name[], vlk_processor_name[], vlk_open_clip_name[];
+/* preprocessor.c. *name: the file of a Hugging Face folder that describes its images, vlk_processor_name or
+ * vlk_preprocessor_name; NULL if there is neither. */
+int vlk_preprocessor_of(const char **name, const char *folder, vlk_err *err) VLK_MUST_USE;
+/* What such a file says of images: itself, or a member. */
+const vlk_json *vlk_preprocessor_in(const char *name, const vlk_json *file);
 int vlk_keep_config(vlk_model_source *s, const char *name, const void *bytes, size_t n, vlk_err *err) VLK_MUST_USE;
 /* 1 if it came with a config file of this name. */
 int vlk_has_config(const vlk_model_source *s, const char *name);

@@ -11,15 +11,6 @@ static int set_folder(vlk_model *m, const char *config, const char *folder, vlk_
     return m->folder ? 0 : -1;
 }
 
-/* 1 if the folder has a preprocessor_config.json, 0 if not, -1 without memory. */
-static int has_preprocess(const char *folder, vlk_err *err)
-{
-    char *path = vlk_path_join(folder, vlk_preprocessor_name, err);
-    const int there = path ? vlk_is_file(path) : -1;
-    free(path);
-    return there;
-}
-
 /* Preprocessing is that beside the config; in Hugging Face's layout, where there is none, that of the tokenizer's
  * folder. */
 static int configure(vlk_model *m, const char *config, vlk_err *err)
@@ -27,10 +18,12 @@ static int configure(vlk_model *m, const char *config, vlk_err *err)
     vlk_json *j = vlk_source_load_json(m->source, config, NULL, err);
     char *own = j ? vlk_path_folder(config, err) : NULL;
     vlk_found f = {.config = j, .path = config, .layout = vlk_layout_of_config(j)};
-    int rc = -1, beside = own ? has_preprocess(own, err) : -1;
-    f.folder = beside == 1 ? own : m->folder;
-    if (beside >= 0)
+    const char *beside = NULL;
+    int rc = -1;
+    if (own && vlk_preprocessor_of(&beside, own, err) == 0) {
+        f.folder = beside ? own : m->folder;
         rc = vlk_model_configure(m, &f, err);
+    }
     free(own);
     vlk_json_free(j);
     return rc;

@@ -9,28 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- files ------------------------------------------------------------------------------------------ */
-
-int vlk_model_load_preprocess(vlk_model *m, const char *folder, vlk_err *err)
-{
-    char *path = vlk_path_join(folder, vlk_preprocessor_name, err);
-    vlk_json *j = NULL;
-    int rc = -1;
-    if (!path)
-        return -1;
-    if (!vlk_is_file(path)) {
-        rc = m->want & VLK_CAN_EMBED_IMAGE
-                 ? vlk_fail(err, VLK_EMODEL, "%s: missing: how images are to be prepared", path)
-                 : 0;
-    } else if ((j = vlk_source_load_json(m->source, path, vlk_preprocessor_name, err)) &&
-               vlk_preprocess_from_hf(&m->info.preprocess, j, m->family ? m->family->type : NULL, path, err) == 0) {
-        m->has_preprocess = 1;
-        rc = 0;
-    }
-    vlk_json_free(j);
-    free(path);
-    return rc;
-}
+/* ---- preprocessing ----------------------------------------------------------------------------------- */
 
 int vlk_model_check_preprocess(vlk_model *m, vlk_err *err)
 {
