@@ -164,18 +164,19 @@ demo: all
 deps:
 	$(Q)sh scripts/deps.sh install all
 
-# Fuzzers link with a library of their own, made by clang.
+# Fuzzers link with a library of their own, made by a clang that has its runtime (asked for when it is needed).
 FUZZ_SECONDS ?= 600
+FUZZ_CC = $(eval FUZZ_CC := $$(shell CLANG=$$(call quote,$$(CLANG)) sh scripts/fuzz_cc.sh))$(or $(FUZZ_CC),$(error no compiler for fuzzers))
 FUZZ_LIB := build/fuzzlib/libvlk.a
 ifneq ($B,build/fuzzlib)
 $(FUZZ_LIB): FORCE
-	$(Q)$(MAKE) -s B=build/fuzzlib CC=$(CLANG) $@ \
+	$(Q)$(MAKE) -s B=build/fuzzlib CC=$(call quote,$(FUZZ_CC)) $@ \
 	  CFLAGS='-O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all'
 endif
 build/fuzz/%: tests/fuzz/%.c $(FUZZ_LIB)
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$@)
-	$(Q)$(CLANG) $(ALL_CPPFLAGS) -std=c11 -g -fsanitize=fuzzer,address,undefined -MMD -MP -o $@ $< $(FUZZ_LIB) \
+	$(Q)$(FUZZ_CC) $(ALL_CPPFLAGS) -std=c11 -g -fsanitize=fuzzer,address,undefined -MMD -MP -o $@ $< $(FUZZ_LIB) \
 	  $(ALL_LIBS) -pthread
 fuzz: $(FUZZERS)
 	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) sh scripts/fuzz.sh $(FUZZERS)

@@ -150,6 +150,10 @@ const char *vlk_f64_shortest(double x, char out[VLK_F64_TEXT]);
 /* ---- hashes, text ------------------------------------------------------------------------- */
 
 uint64_t vlk_fnv1a64(const void *p, size_t n); /* of keys: --shard */
+/* For tables in memory whose keys come from outside: a hash from a start that differs from run to run, so that nobody
+ * can choose keys that collide, which would make a file of 3 MB take a minute. No result may depend on it. */
+uint64_t vlk_table_seed(void);
+uint64_t vlk_table_hash(uint64_t seed, const void *p, size_t n);
 
 typedef struct vlk_sha256 {
     uint32_t h[8];

@@ -34,8 +34,9 @@ struct list_coco {
     size_t count, cap;
     size_t *slot; /* index + 1 into entry; 0 is free */
     size_t slots;
-    vlk_buf held; /* annotations before the images: a held_head each, and its bytes */
-    size_t next;  /* of held or entry, not yet returned */
+    uint64_t seed; /* of its hash */
+    vlk_buf held;  /* annotations before the images: a held_head each, and its bytes */
+    size_t next;   /* of held or entry, not yet returned */
     vlk_buf id;
     vlk_row row;
 };
@@ -72,7 +73,7 @@ static int read_id(const vlk_list *l, const vlk_json *v, const char *what, vlk_e
 /* The slot of c->id: that of the entry, or a free one. */
 static size_t slot_of(const list_coco *c, const char *id)
 {
-    size_t i = (size_t)vlk_fnv1a64(id, strlen(id)) & (c->slots - 1);
+    size_t i = (size_t)vlk_table_hash(c->seed, id, strlen(id)) & (c->slots - 1);
     while (c->slot[i] != 0 && strcmp(c->names.data + c->entry[c->slot[i] - 1].id, id) != 0)
         i = (i + 1) & (c->slots - 1);
     return i;
@@ -273,8 +274,11 @@ int list_coco_next(vlk_list *l, vlk_row *row, vlk_err *err)
     list_json *j = list_json_open(l, err);
     if (!j)
         return -1;
-    if (!l->coco && !(l->coco = vlk_calloc(1, sizeof *l->coco, err)))
-        return -1;
+    if (!l->coco) {
+        if (!(l->coco = vlk_calloc(1, sizeof *l->coco, err)))
+            return -1;
+        l->coco->seed = vlk_table_seed();
+    }
     int rc = 0;
     while (rc == 0) {
         switch (l->coco->at) {

@@ -64,6 +64,9 @@ static void test_hashes(void)
     }
     CHECK(other == 0, "%d lengths hash differently without SHA instructions", other);
     CHECK(vlk_fnv1a64("foobar", 6) == 0x85944171f73967e8u, "FNV-1a");
+    CHECK(vlk_table_hash(1, "foobar", 6) != vlk_table_hash(2, "foobar", 6) &&
+              vlk_table_hash(1, "foobar", 6) == vlk_table_hash(1, "foobar", 6),
+          "the seed decides the hash of a table");
 }
 
 static void test_utf8(void)

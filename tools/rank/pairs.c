@@ -22,7 +22,8 @@ typedef struct pairs {
     vlk_id_list ids;
     known *seen; /* paths of the current list: a table of `slots` (a power of 2), open addressing */
     size_t slots, filled, source;
-    size_t *row; /* of the current batch: the rows whose captions are good */
+    uint64_t seed; /* of its hash */
+    size_t *row;   /* of the current batch: the rows whose captions are good */
     size_t rows, row_cap;
     negatives neg;
 } pairs;
@@ -39,9 +40,9 @@ static void forget(pairs *p)
 }
 
 /* The slot of a key, or the free one where it belongs. */
-static known *slot_of(known *table, size_t slots, const char *key, size_t n)
+static known *slot_of(known *table, size_t slots, uint64_t seed, const char *key, size_t n)
 {
-    size_t i = (size_t)vlk_fnv1a64(key, n) & (slots - 1);
+    size_t i = (size_t)vlk_table_hash(seed, key, n) & (slots - 1);
     while (table[i].key && (table[i].len != n || memcmp(table[i].key, key, n) != 0))
         i = (i + 1) & (slots - 1);
     return &table[i];
@@ -55,7 +56,7 @@ static int grow_table(pairs *p, vlk_err *err)
         return -1;
     for (size_t i = 0; i < p->slots; i++)
         if (p->seen[i].key)
-            *slot_of(table, slots, p->seen[i].key, p->seen[i].len) = p->seen[i];
+            *slot_of(table, slots, p->seed, p->seen[i].key, p->seen[i].len) = p->seen[i];
     free(p->seen);
     p->seen = table;
     p->slots = slots;
@@ -74,7 +75,7 @@ static int seen_before(pairs *p, const vlk_item *it, size_t *image, vlk_err *err
     }
     if (2 * p->filled >= p->slots && grow_table(p, err))
         return -1;
-    k = slot_of(p->seen, p->slots, it->key.s, it->key.n);
+    k = slot_of(p->seen, p->slots, p->seed, it->key.s, it->key.n);
     if (k->key) {
         *image = k->image;
         return 1;
@@ -170,7 +171,7 @@ int rank_recall_pairs(rank_job *j, rank_writer *w, vlk_err *err)
     vlk_feed_options f;
     vlk_feed *feed = NULL;
     vlk_batch b;
-    pairs p = {.source = SIZE_MAX};
+    pairs p = {.source = SIZE_MAX, .seed = vlk_table_seed()};
     vlk_tensor ti, tt;
     int r = -1;
     rank_feed_options(j, &f, VLK_FEED_PAIRS, j->c->operand, j->c->operands);
