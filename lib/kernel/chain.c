@@ -74,7 +74,7 @@ static int find_chunks(vlk_kernel *kn, vlk_dtype type, size_t k, vlk_chain_fn *o
 {
     const size_t m = TEST_ROWS, rows = m + VLK_TILE_PAD;
     const struct vlk_product *p = kn->gemm->prepare(kn->state, type, k, m, err);
-    struct vlk_scratch mem = {0};
+    vlk_scratch mem = {0};
     if (!p)
         return -1;
     const size_t floats = (kn->gemm->scratch(p) + 4095) / 4096 * 1024;

@@ -209,7 +209,7 @@ static int trusted(const char *name)
 static int test_shape(dnnl *d, struct vlk_product *p, shape *s, vlk_err *err)
 {
     const size_t m = s->m, k = p->k, xs = m * k, ws = k * VLK_PANEL;
-    struct vlk_scratch mem = {0};
+    vlk_scratch mem = {0};
     if (vlk_scratch_grow(&mem, (xs + ws + m * VLK_PANEL) * sizeof(float) + p->scratch + 8192, err) < 0)
         return -1;
     float *scratch = (float *)(void *)mem.data, *y = scratch + (p->scratch + 4095) / 4096 * 1024,

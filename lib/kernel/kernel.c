@@ -124,7 +124,7 @@ const char *vlk_kernel_note(const vlk_kernel *kn, char *out, size_t size)
     return kn->gemm->note(kn->state, out, size);
 }
 
-int vlk_scratch_grow(struct vlk_scratch *s, size_t bytes, vlk_err *err)
+int vlk_scratch_grow(vlk_scratch *s, size_t bytes, vlk_err *err)
 {
     enum { ALIGN = 4096 }; /* pages: a backend's scratch may want more than a line */
     if (s->size >= bytes)

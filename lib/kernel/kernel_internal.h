@@ -37,6 +37,11 @@ typedef struct vlk_gemm_ops {
 
 extern const vlk_gemm_ops vlk_gemm_dnnl, vlk_gemm_blas;
 
+typedef struct vlk_scratch {
+    unsigned char *data;
+    size_t size;
+} vlk_scratch;
+
 struct vlk_kernel {
     vlk_pool *pool;
     int threads;
@@ -45,14 +50,11 @@ struct vlk_kernel {
     const vlk_loops *loops;
     const vlk_grad_loops *grad;
     const vlk_gemm_ops *gemm;
-    void *state; /* of gemm */
-    struct vlk_scratch {
-        unsigned char *data;
-        size_t size;
-    } * scratch;               /* a thread */
-    struct vlk_scratch shared; /* x in bf16 */
-    struct vlk_chain *chain;   /* results of the tests in chain.c */
-    vlk_chain_fn *chain_bf16;  /* NULL if the CPU lacks AVX512_BF16 */
+    void *state;              /* of gemm */
+    vlk_scratch *scratch;     /* one per thread */
+    vlk_scratch shared;       /* x in bf16 */
+    struct vlk_chain *chain;  /* results of the tests in chain.c */
+    vlk_chain_fn *chain_bf16; /* NULL if the CPU lacks AVX512_BF16 */
 };
 
 /* Ensures that each thread's scratch has at least this many bytes; call before vlk_pool_run. 64-byte aligned, content
@@ -60,7 +62,7 @@ struct vlk_kernel {
 int vlk_kernel_reserve(vlk_kernel *kn, size_t bytes, vlk_err *err) VLK_MUST_USE;
 void *vlk_kernel_scratch(const vlk_kernel *kn, int thread);
 /* Grows one scratch buffer; its content is lost. */
-int vlk_scratch_grow(struct vlk_scratch *s, size_t bytes, vlk_err *err) VLK_MUST_USE;
+int vlk_scratch_grow(vlk_scratch *s, size_t bytes, vlk_err *err) VLK_MUST_USE;
 
 /* The self-test of a tile: x (m,k) is the same row m times; then y (m,64) must be, too. */
 void vlk_same_rows_fill(float *x, size_t m, size_t k);

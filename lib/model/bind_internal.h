@@ -12,11 +12,8 @@
 
 #include "model.h"
 
-/* A static table as the first two members of a struct: its rows, and how many there are. */
-#define VLK_ROWS_OF(t)                                                                                                 \
-    {                                                                                                                  \
-        t, sizeof t / sizeof t[0]                                                                                      \
-    }
+/* A static table as the first two members of a struct, within braces: its rows, and how many there are. */
+#define VLK_ROWS_OF(t) t, sizeof t / sizeof t[0]
 
 /* ---- fields (fields.c) ----------------------------------------------------------------------------------- */
 

@@ -8,10 +8,7 @@
 
 /* ---- names --------------------------------------------------------------------------------------------- */
 
-#define HF_MARKS                                                                                                       \
-    {                                                                                                                  \
-        "text_model.embeddings.token_embedding.weight", "vision_model.embeddings.patch_embedding.weight"               \
-    }
+#define HF_MARKS "text_model.embeddings.token_embedding.weight", "vision_model.embeddings.patch_embedding.weight"
 
 static const vlk_part_names hf_names[] = {
     {"vision", "vision_model.", &vlk_style_hf}, {"text", "text_model.", &vlk_style_hf}, {.part = NULL}};
@@ -27,7 +24,7 @@ static const vlk_ignored open_clip_ignored[] = {{"input_resolution", 0}, /* cons
 
 static const vlk_dialect clip_dialects[] = {
     {.layout = VLK_LAYOUT_HF,
-     .mark = HF_MARKS,
+     .mark = {HF_MARKS},
      .row = hf_names,
      .ignored = hf_ignored,
      .scale = "logit_scale",
@@ -47,7 +44,7 @@ static const vlk_dialect clip_dialects[] = {
 };
 static const vlk_dialect siglip_dialects[] = {
     {.layout = VLK_LAYOUT_HF,
-     .mark = HF_MARKS,
+     .mark = {HF_MARKS},
      .row = hf_names,
      .ignored = hf_ignored,
      .scale = "logit_scale",

@@ -4,15 +4,10 @@
  * The order is that of saved files and of random numbers: a new field goes to the end of its table. */
 #include "bind_internal.h"
 
-#define FIELD(member, kind, when, lock, hf, text, image)                                                               \
-    {                                                                                                                  \
-#member, offsetof(TYPE, member), VLK_##kind, when, VLK_LOCK_##lock,                                            \
-        {                                                                                                              \
-            VLK_START_##hf, VLK_START_##text, VLK_START_##image                                                        \
-        }                                                                                                              \
-    }
-
 /* clang-format off */
+#define FIELD(member, kind, when, lock, hf, text, image)                                            \
+    {#member, offsetof(TYPE, member), VLK_##kind, when, VLK_LOCK_##lock,                            \
+     {VLK_START_##hf, VLK_START_##text, VLK_START_##image}}
 #define NORM(w, when, lock)                                                                         \
     FIELD(w.g, VECTOR, when, lock, ONE, ONE, ONE),                                                  \
     FIELD(w.b, VECTOR, (when) | VLK_HAS_NORM_BIAS, lock, ZERO, ZERO, ZERO)
@@ -133,11 +128,11 @@ const vlk_field *vlk_fields_of(vlk_table t, size_t *n)
         const vlk_field *field;
         size_t n;
     } of[VLK_TABLES] = {
-        [VLK_FIELDS_BLOCK] = VLK_ROWS_OF(block),
-        [VLK_FIELDS_VIT] = VLK_ROWS_OF(vit),
-        [VLK_FIELDS_TEXT] = VLK_ROWS_OF(text),
-        [VLK_FIELDS_STEM] = VLK_ROWS_OF(stem),
-        [VLK_FIELDS_BOTTLENECK] = VLK_ROWS_OF(bottleneck),
+        [VLK_FIELDS_BLOCK] = {VLK_ROWS_OF(block)},
+        [VLK_FIELDS_VIT] = {VLK_ROWS_OF(vit)},
+        [VLK_FIELDS_TEXT] = {VLK_ROWS_OF(text)},
+        [VLK_FIELDS_STEM] = {VLK_ROWS_OF(stem)},
+        [VLK_FIELDS_BOTTLENECK] = {VLK_ROWS_OF(bottleneck)},
     };
     *n = of[t].n;
     return of[t].field;

@@ -64,7 +64,7 @@ static const vlk_spelling text[] = {
 
 const vlk_style vlk_style_hf = {
     .name = "Hugging Face",
-    .page = {[VLK_FIELDS_BLOCK] = VLK_ROWS_OF(block),
-             [VLK_FIELDS_VIT] = VLK_ROWS_OF(vit),
-             [VLK_FIELDS_TEXT] = VLK_ROWS_OF(text)},
+    .page = {[VLK_FIELDS_BLOCK] = {VLK_ROWS_OF(block)},
+             [VLK_FIELDS_VIT] = {VLK_ROWS_OF(vit)},
+             [VLK_FIELDS_TEXT] = {VLK_ROWS_OF(text)}},
 };

@@ -85,9 +85,9 @@ static const vlk_spelling bottleneck[] = {
 
 const vlk_style vlk_style_open_clip = {
     .name = "open_clip",
-    .page = {[VLK_FIELDS_BLOCK] = VLK_ROWS_OF(block),
-             [VLK_FIELDS_VIT] = VLK_ROWS_OF(vit),
-             [VLK_FIELDS_TEXT] = VLK_ROWS_OF(text),
-             [VLK_FIELDS_STEM] = VLK_ROWS_OF(stem),
-             [VLK_FIELDS_BOTTLENECK] = VLK_ROWS_OF(bottleneck)},
+    .page = {[VLK_FIELDS_BLOCK] = {VLK_ROWS_OF(block)},
+             [VLK_FIELDS_VIT] = {VLK_ROWS_OF(vit)},
+             [VLK_FIELDS_TEXT] = {VLK_ROWS_OF(text)},
+             [VLK_FIELDS_STEM] = {VLK_ROWS_OF(stem)},
+             [VLK_FIELDS_BOTTLENECK] = {VLK_ROWS_OF(bottleneck)}},
 };

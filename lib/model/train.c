@@ -174,8 +174,8 @@ static int list(vlk_model *m, vlk_bound *b, const vlk_trainable_options *o, vlk_
     const vlk_spelling *spelling = spelling_in(m, m->saved, b, &s);
     vlk_spell(name, sizeof name, vlk_names_of(m->saved, b->part->name)->prefix, spelling->name, b->layer, b->stage);
     vlk_param_ref *r = find_ref(m, name);
-    const int known = r != NULL;
-    if (!known && !(r = new_ref(m, b, name, dim, vlk_shape_of(&s, spelling->shape, dim), err)))
+    const int known = r != NULL, rank = vlk_shape_of(&s, spelling->shape, dim);
+    if (!known && !(r = new_ref(m, b, name, dim, rank, err)))
         return -1;
     if (r->statistic)
         r->measured = !locked;

@@ -12,10 +12,10 @@ static int make_origins(vlk_bpe *b, vlk_err *err)
     if (!(b->origin = vlk_calloc(b->face.vocab, sizeof *b->origin, err)))
         return -1;
     for (uint32_t i = 0; i < VLK_BPE_BASE; i++)
-        b->origin[b->base[i]] = (struct vlk_bpe_origin){.left = i, .right = VLK_BPE_NONE};
+        b->origin[b->base[i]] = (vlk_bpe_origin){.left = i, .right = VLK_BPE_NONE};
     for (size_t i = 0; i <= b->pair_mask; i++)
         if (b->pair[i].rank != VLK_BPE_NONE)
-            b->origin[b->pair[i].id] = (struct vlk_bpe_origin){.left = b->pair[i].left, .right = b->pair[i].right};
+            b->origin[b->pair[i].id] = (vlk_bpe_origin){.left = b->pair[i].left, .right = b->pair[i].right};
     return 0;
 }
 
@@ -24,7 +24,7 @@ static int add_bytes(const vlk_bpe *b, vlk_buf *out, uint32_t id, vlk_ids *stack
 {
     stack->len = 0;
     for (;;) {
-        const struct vlk_bpe_origin *o = &b->origin[id];
+        const vlk_bpe_origin *o = &b->origin[id];
         if (o->right == VLK_BPE_NONE) {
             const char text[2] = {(char)(unsigned char)(o->left & 255), ' '};
             if (vlk_buf_add(out, text, o->left < 256 ? 1 : 2, err))

@@ -33,6 +33,11 @@ typedef struct vlk_bpe_symbol { /* of the word being merged: a doubly linked lis
     uint32_t id, prev, next;
 } vlk_bpe_symbol;
 
+/* What an id is made of: two ids; or, where right is VLK_BPE_NONE, the byte left (left - 256 where it ends a word). */
+typedef struct vlk_bpe_origin {
+    uint32_t left, right;
+} vlk_bpe_origin;
+
 typedef struct vlk_bpe {
     vlk_tokenizer face; /* first: a vlk_tokenizer is a vlk_bpe from its start */
     vlk_bpe_dialect dialect;
@@ -52,21 +57,22 @@ typedef struct vlk_bpe {
     uint64_t *heap; /* rank << 32 | position of the left symbol */
     size_t symbol_cap, heap_len, heap_cap;
 
-    /* for decoding, made at its first call: of each id the two that it joins, or its byte */
-    struct vlk_bpe_origin {
-        uint32_t left, right; /* right VLK_BPE_NONE: left is the byte, or that and 256 where it ends a word */
-    } * origin;
+    vlk_bpe_origin *origin; /* for decoding, made at its first call */
 } vlk_bpe;
+
+typedef struct vlk_vocab_token {
+    uint32_t at, len; /* len 0: no token has this id yet */
+} vlk_vocab_token;
+
+typedef struct vlk_vocab_slot {
+    uint32_t id, hash; /* id + 1; 0 is empty */
+} vlk_vocab_slot;
 
 /* Token texts while an encoder is being opened: kept in a pool, found by text and by id. */
 typedef struct vlk_vocab {
     vlk_buf pool;
-    struct vlk_vocab_token {
-        uint32_t at, len; /* len 0: no token has this id yet */
-    } * token;
-    struct vlk_vocab_slot { /* open addressing */
-        uint32_t id, hash;  /* id + 1; 0 is empty */
-    } * slot;
+    vlk_vocab_token *token;
+    vlk_vocab_slot *slot; /* open addressing */
     size_t mask, size, count;
     int given;        /* the file gives the ids; otherwise the order of the merges does */
     const char *name; /* the file, for messages */

@@ -73,13 +73,15 @@ static int string(scan *c, vlk_err *err)
             return -1;
         if (c->i == c->n)
             return 0;
-        char ch = c->s[c->i++], utf8[4];
+        char ch = c->s[c->i++];
         if (ch == '"')
             return vlk_utf8_valid(c->key.data, c->key.len) == c->key.len;
         uint32_t cp;
         if (ch != '\\' || !escape(c, &cp))
             return 0;
-        if (vlk_buf_add(&c->key, utf8, (size_t)vlk_utf8_put(cp, utf8), err))
+        char utf8[4];
+        const size_t n = (size_t)vlk_utf8_put(cp, utf8);
+        if (vlk_buf_add(&c->key, utf8, n, err))
             return -1;
     }
 }

@@ -42,7 +42,7 @@ static size_t text_slot(const vlk_vocab *v, const char *text, size_t n, uint32_t
 {
     size_t i = hash & v->mask;
     for (; v->slot[i].id; i = (i + 1) & v->mask) {
-        const struct vlk_vocab_token *t = &v->token[v->slot[i].id - 1];
+        const vlk_vocab_token *t = &v->token[v->slot[i].id - 1];
         if (v->slot[i].hash == hash && t->len == n && memcmp(v->pool.data + t->at, text, n) == 0)
             break;
     }
@@ -67,13 +67,13 @@ int vlk_vocab_add(vlk_vocab *v, const char *text, size_t n, uint64_t id, vlk_err
     size_t i = text_slot(v, text, n, hash);
     if (v->slot[i].id)
         return vlk_fail(err, VLK_EMODEL, "%s: token \"%.*s\" is repeated", v->name, show, text);
-    struct vlk_vocab_token *t = &v->token[id];
+    vlk_vocab_token *t = &v->token[id];
     if (t->len)
         return vlk_fail(err, VLK_EMODEL, "%s: tokens \"%.*s\" and \"%.*s\" both have id %llu", v->name,
                         (int)(t->len < 60 ? t->len : 60), v->pool.data + t->at, show, text, (unsigned long long)id);
     if (v->pool.len + n >= UINT32_MAX)
         return vlk_fail(err, VLK_ELIMIT, "%s: token texts of more than 4 GiB", v->name);
-    *t = (struct vlk_vocab_token){(uint32_t)v->pool.len, (uint32_t)n};
+    *t = (vlk_vocab_token){(uint32_t)v->pool.len, (uint32_t)n};
     if (vlk_buf_add(&v->pool, text, n, err))
         return -1;
     v->slot[i].id = (uint32_t)id + 1;
@@ -281,7 +281,7 @@ static const char *const specials[2] = {"<|startoftext|>", "<|endoftext|>"};
 static int put_vocab(vlk_buf *out, const vlk_vocab *v, vlk_err *err)
 {
     for (size_t i = 0; i < v->size; i++) {
-        const struct vlk_vocab_token *t = &v->token[i];
+        const vlk_vocab_token *t = &v->token[i];
         const char *s = i + 2 < v->size ? v->pool.data + t->at : specials[i + 2 - v->size];
         size_t n = i + 2 < v->size ? t->len : strlen(s);
         if (vlk_buf_adds(out, i ? "," : "{", err) || vlk_json_quote(out, s, n, err) ||

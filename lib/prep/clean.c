@@ -132,7 +132,8 @@ static int fix_once(vlk_clean *c, int entities, vlk_err *err)
     }
     for (size_t i = 0; i < in->len; i++) {
         uint32_t cp[4];
-        if (vlk_cps_add(&c->next, cp, map_char(in->at[i], cp), err))
+        const size_t n = map_char(in->at[i], cp);
+        if (vlk_cps_add(&c->next, cp, n, err))
             return -1;
     }
     remove_controls(&c->next, 0);

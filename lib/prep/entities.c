@@ -149,7 +149,8 @@ int vlk_unescape_html(vlk_cps *out, const uint32_t *s, size_t n, vlk_err *err)
         uint32_t v, cp;
         size_t used = number(s + i, n - i, &v);
         if (used) {
-            if (vlk_cps_add(out, &cp, number_to_char(v, &cp), err))
+            const size_t chars = number_to_char(v, &cp);
+            if (vlk_cps_add(out, &cp, chars, err))
                 return -1;
             used += i + used < n && s[i + used] == ';';
         } else if (named_html(out, s + i, n - i, &used, err)) {

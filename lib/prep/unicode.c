@@ -273,16 +273,14 @@ static int compose(vlk_cps *out, const uint32_t *cp, size_t n, vlk_cps *spare, v
     size_t from = out->len;
     for (size_t i = 0; i < n; i++) {
         utf8proc_int32_t one[DECOMPOSED];
-        uint32_t add[DECOMPOSED];
         int bound = 0;
         utf8proc_ssize_t k = utf8proc_decompose_char((utf8proc_int32_t)cp[i], one, DECOMPOSED, form, &bound);
         if (k < 0 || k > DECOMPOSED) {
             one[0] = (utf8proc_int32_t)cp[i];
             k = 1;
         }
-        for (utf8proc_ssize_t j = 0; j < k; j++)
-            add[j] = (uint32_t)one[j];
-        if (vlk_cps_add(out, add, (size_t)k, err))
+        /* A signed type of the same width may alias: utf8proc uses int32_t. */
+        if (vlk_cps_add(out, (const uint32_t *)one, (size_t)k, err))
             return -1;
     }
     for (size_t i = from, j; i < out->len; i = j + 1) {
@@ -293,7 +291,6 @@ static int compose(vlk_cps *out, const uint32_t *cp, size_t n, vlk_cps *spare, v
     }
     if (out->len == from)
         return 0;
-    /* A signed type of the same width may alias: utf8proc uses int32_t. */
     utf8proc_ssize_t k =
         utf8proc_normalize_utf32((utf8proc_int32_t *)(out->at + from), (utf8proc_ssize_t)(out->len - from), form);
     if (k < 0)

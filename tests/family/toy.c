@@ -129,9 +129,9 @@ static const vlk_spelling ear[] = {
 /* clang-format on */
 
 static const vlk_style style = {.name = "toy",
-                                .page = {[VLK_FIELDS_BLOCK] = VLK_ROWS_OF(block),
-                                         [VLK_FIELDS_VIT] = VLK_ROWS_OF(eye),
-                                         [VLK_FIELDS_TEXT] = VLK_ROWS_OF(ear)}};
+                                .page = {[VLK_FIELDS_BLOCK] = {VLK_ROWS_OF(block)},
+                                         [VLK_FIELDS_VIT] = {VLK_ROWS_OF(eye)},
+                                         [VLK_FIELDS_TEXT] = {VLK_ROWS_OF(ear)}}};
 static const vlk_part_names rows[] = {
     {"eye", "eye.", &style}, {"ear", "ear.", &style}, {"mouth", "mouth.", &style}, {.part = NULL}};
 static const vlk_part_names ear_rows[] = {{"ear", "", &style}, {.part = NULL}};

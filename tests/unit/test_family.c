@@ -67,26 +67,22 @@ typedef struct toy_name {
     const char *toy, *clip[3]; /* three: stacked */
     int turned;
 } toy_name;
-#define NORM(toy, clip)                                                                                                \
-    {toy ".gain", {clip ".weight"}, 0},                                                                                \
-    {                                                                                                                  \
-        toy ".shift", {clip ".bias"}, 0                                                                                \
-    }
-#define LINEAR(toy, clip)                                                                                              \
-    {toy ".weight", {clip ".weight"}, 0},                                                                              \
-    {                                                                                                                  \
-        toy ".bias", {clip ".bias"}, 0                                                                                 \
-    }
-#define LAYER(toy, clip)                                                                                               \
-    NORM(toy ".norm1", clip ".layer_norm1"),                                                                           \
-        {toy ".look.weight",                                                                                           \
-         {clip ".self_attn.q_proj.weight", clip ".self_attn.k_proj.weight", clip ".self_attn.v_proj.weight"},          \
-         0},                                                                                                           \
-        {toy ".look.bias",                                                                                             \
-         {clip ".self_attn.q_proj.bias", clip ".self_attn.k_proj.bias", clip ".self_attn.v_proj.bias"},                \
-         0},                                                                                                           \
-        LINEAR(toy ".tell", clip ".self_attn.out_proj"), NORM(toy ".norm2", clip ".layer_norm2"),                      \
-        LINEAR(toy ".up", clip ".mlp.fc1"), LINEAR(toy ".down", clip ".mlp.fc2")
+/* clang-format off */
+#define NORM(toy, clip)                                                                                             \
+    {toy ".gain", {clip ".weight"}, 0}, {toy ".shift", {clip ".bias"}, 0}
+#define LINEAR(toy, clip)                                                                                           \
+    {toy ".weight", {clip ".weight"}, 0}, {toy ".bias", {clip ".bias"}, 0}
+#define STACKED(toy, clip, what)                                                                                    \
+    {toy what, {clip ".q_proj" what, clip ".k_proj" what, clip ".v_proj" what}, 0}
+#define LAYER(toy, clip)                                                                                            \
+    NORM(toy ".norm1", clip ".layer_norm1"),                                                                        \
+    STACKED(toy ".look", clip ".self_attn", ".weight"),                                                             \
+    STACKED(toy ".look", clip ".self_attn", ".bias"),                                                               \
+    LINEAR(toy ".tell", clip ".self_attn.out_proj"),                                                                \
+    NORM(toy ".norm2", clip ".layer_norm2"),                                                                        \
+    LINEAR(toy ".up", clip ".mlp.fc1"),                                                                             \
+    LINEAR(toy ".down", clip ".mlp.fc2")
+/* clang-format on */
 #define V "vision_model."
 #define T "text_model."
 

@@ -10,7 +10,9 @@
 
 #include "cli.h"
 
-#define OPTION_AT(type, field) (offsetof(OPTIONS_OF, field) + 0 * _Generic(&((OPTIONS_OF *)0)->field, type * : 1))
+/* clang-format off */ /* its versions differ on the colon of _Generic */
+#define OPTION_AT(type, field) (offsetof(OPTIONS_OF, field) + 0 * _Generic(&((OPTIONS_OF *)0)->field, type *: 1))
+/* clang-format on */
 /* An enum, which is written as an int: a field of another size is a division by zero. */
 #define OPTION_ENUM(field) (offsetof(OPTIONS_OF, field) + 0 / (sizeof(((OPTIONS_OF *)0)->field) == sizeof(int)))
 

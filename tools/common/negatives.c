@@ -8,7 +8,7 @@ int negatives_add(engine *e, negatives *n, const char *s, size_t len, size_t ima
 {
     if (vlk_grow(&n->of, &n->cap, n->ids.n + 1, sizeof *n->of, err))
         return -1;
-    n->of[n->ids.n] = (struct negative){image, text};
+    n->of[n->ids.n] = (negative){.image = image, .text = text};
     return engine_ids_add(e, &n->ids, s, len, CLI_LONG_TRUNCATE, err) < 0 ? -1 : 0;
 }
 

@@ -6,11 +6,13 @@
 #include "../../lib/feed/feed.h"
 #include "engine.h"
 
+typedef struct negative {
+    size_t image, text; /* rows of the image and of its true caption */
+} negative;
+
 typedef struct negatives { /* starts as {0} */
     vlk_id_list ids;       /* of the false captions that are not counted yet */
-    struct negative {
-        size_t image, text; /* rows of the image and of its true caption */
-    } * of;
+    negative *of;
     size_t cap;
     size_t lower, all; /* counted so far */
 } negatives;

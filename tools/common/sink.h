@@ -27,6 +27,11 @@ typedef struct sink_plan {
 
 typedef enum sink_sidecars { SINK_ALONE, SINK_WITH_KEYS } sink_sidecars; /* X.keys and X.json; npy always has them */
 
+typedef struct sink_own_member {
+    const char *ext;
+    size_t from, size; /* in data */
+} sink_own_member;
+
 typedef struct sink {
     const sink_plan *plan;
     vlk_out *out; /* tsv, jsonl, tar */
@@ -38,12 +43,9 @@ typedef struct sink {
     size_t rows; /* items written */
     /* of the current item */
     const vlk_item *item;
-    table_row table; /* tsv, jsonl: fields go here */
-    const void *row; /* npy */
-    struct sink_member {
-        const char *ext;
-        size_t from, size; /* in data */
-    } * member;
+    table_row table;         /* tsv, jsonl: fields go here */
+    const void *row;         /* npy */
+    sink_own_member *member; /* tar: the program's own members of the item */
     size_t members, member_cap;
     vlk_buf data, line;
     uint16_t *half; /* a row as F16 */

@@ -39,7 +39,7 @@ static int add_member(sink *s, const char *ext, size_t from, vlk_err *err)
 {
     if (vlk_grow(&s->member, &s->member_cap, s->members + 1, sizeof *s->member, err))
         return -1;
-    s->member[s->members++] = (struct sink_member){.ext = ext, .from = from, .size = s->data.len - from};
+    s->member[s->members++] = (sink_own_member){.ext = ext, .from = from, .size = s->data.len - from};
     return 0;
 }
 
@@ -102,7 +102,7 @@ int sink_tar_end(sink *s, vlk_err *err)
     if (put_given(s, sample, s->plan->replace, err))
         return -1;
     for (size_t i = 0; i < s->members; i++) {
-        const struct sink_member *m = &s->member[i];
+        const sink_own_member *m = &s->member[i];
         s->line.len = 0;
         if (vlk_buf_addf(&s->line, err, "%s.%s", sample->key, m->ext) ||
             vlk_tar_put(s->out, s->line.data, s->data.data + m->from, m->size, err))
