@@ -4,7 +4,7 @@
 #   MODELS="b32 b16 l14"   sizes, random weights, made in build/bench (2.6 GB for all three)
 #   IMAGES=DIR             your own JPEGs for `folder` and `cold`; otherwise the samples, repeated
 #   PEERS=python3          a Python with torch, transformers, onnx, onnxruntime, openvino and pillow: measured in turn
-#                          with vlkit; a peer that cannot run is named with its reason
+#                          with vlkit; a peer that cannot run is reported with its reason
 #   ROUNDS=2  BF16=1       rounds of the interleaved runs; bf16 too
 # Run it on an idle machine: everything here uses all cores.
 cd "$(dirname "$0")/.." || exit 2

@@ -86,7 +86,7 @@ quietly() { # WHAT COMMAND...
 without_root() { # PACKAGE...
     required=$(missing need | names)
     [ -n "$required" ] || {
-        echo "neither root nor sudo, so these packages stay missing, and the build goes on without them: $*"
+        echo "neither root nor sudo, so these packages stay missing, and the build continues without them: $*"
         exit 0
     }
     die "neither root nor sudo, so no packages can be installed. Have an administrator run:

@@ -256,12 +256,46 @@ check_twice() {
         ' $(sources) | while read -r l; do say "$l"; done
 }
 
-# Words of a dialect that this project once had; docs/STYLE.md says what plain English is. --pictures is an old alias.
+# Words of a dialect that this project once had, as in the tables of docs/STYLE.md: a Perl expression per line, case ignored.
+odd_words() {
+    thing='(line|row|key|text|thread|step|sample|item|image|rank|file|member|vector|batch|part)'
+    cat <<TABLE
+(?<!--)(?<!ALIAS\(")\bpictures?\b(?!\.png)
+(?<!share/)\brecipes?\b(?!/)
+\btold\b
+\b(is|are|was|were) named(?= (once|again|alike|with)\b|["':;.,)]|\$)
+\bthe way (back|there)\b
+\bbehind\b
+\bso (many|much)\b
+\banew\b
+\bstands?\b(?! for\b|-| alone\b)
+\bapart by\b
+\b(a|an|one|each) $thing an? $thing\b
+\b(is|are|was|were) asked\b(?! (for|to)\b)
+\b(?<!there )(is|are|was|were) no (UTF-8|JSON|error|numbers?|range|part of|texts?|tar|${thing}s?)\b
+\bwhole or not at all\b
+\bgo(es|ing)? on with(out)?\b
+\bbeg[iau]ns? with a run\b
+\blooked at by name\b
+\bit is for the same sources\b
+TABLE
+}
+# What people read: sources, scripts, pages; not this list and the page that explains it.
+prose() {
+    sources
+    find man scripts docs tests share -type f \( -name '*.[157]' -o -name '*.sh' -o -name '*.inc' -o -name '*.md' \) |
+        grep -vE '^(scripts/lint.sh|docs/STYLE.md)$'
+    ls README.md Makefile quickstart .ci/run tests/run
+}
 check_words() {
-    { sources; find man scripts docs tests/cli share -type f \( -name '*.[157]' -o -name '*.sh' -o -name '*.inc' -o -name '*.md' \); echo README.md; } 2>/dev/null |
-        grep -vE '^(scripts/lint.sh|docs/STYLE.md)$' |
-        xargs grep -nwiE 'behind|so many|anew|the way (back|there)|(a|each) (line|row) a (text|row|line|image|sample)|(is|are|was|were) told|apart by|no UTF-8|pictures?[^.]' | grep -vE -- '--pictures|ALIAS' |
-        while read -r l; do say "$l: not plain English (docs/STYLE.md)"; done
+    prose | xargs grep -nHiP "$(odd_words | paste -s -d '|')" | while read -r l; do say "$l: not plain English (docs/STYLE.md)"; done
+}
+
+# Pointers and functions that return 0 or -1 are conditions themselves (docs/STYLE.md).
+check_conditions() {
+    # shellcheck disable=SC2046 # a list of files
+    grep -nE '== NULL\b|!= NULL (&&|\|\|)|(if|while) \(.* != NULL\)|CHECK\([^(),]+ != NULL,|\berr\) != 0 (&&|\|\|)|if \(.*\berr\) != 0\)( \{)?$' $(sources) |
+        while read -r l; do say "$l: say !p or p, f() or f() == 0"; done
 }
 
 mkdir -p "$B/cppcheck"

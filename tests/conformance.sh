@@ -1,5 +1,5 @@
 #!/bin/sh
-# conformance.sh - the golden programs over the larger sets of reference numbers, which are no part of the source:
+# conformance.sh - the golden programs over the larger sets of reference numbers, which are not part of the source:
 # VLK_GOLDEN names their folder; the default is a neighbour of the checkout. Without one it says so and passes nothing.
 # Images and captions for recall are in VLK_DATA (by default data beside the golden sets).
 # Ends with "N passed, N failed".

@@ -67,7 +67,7 @@ int vlk_dataset_end_bad(vlk_dataset *ds, const char *stage, const vlk_err *why, 
 /* A new shard; the path is copied. */
 int vlk_dataset_shard(vlk_dataset *ds, const char *path, vlk_err *err) VLK_MUST_USE;
 
-/* A source was found broken: 0 if the caller allows that, and has been told; else 1. */
+/* A source was found broken: 0 if the caller allows that, after it was reported; else 1. */
 int vlk_dataset_broken(vlk_dataset *ds, const char *name, vlk_err *err) VLK_MUST_USE;
 
 /* dataset_names.c: every name that operand's part [s, s+n) stands for, in order; `each` returns 0 to go on. */

@@ -89,7 +89,7 @@ static int expand_range(expansion *x, const vlk_buf *name, size_t at, const brac
 {
     int rc = 0;
     if (b->lo > b->hi || b->hi - b->lo >= NAMES_MAX)
-        return vlk_fail(err, VLK_EUSAGE, "%s: {%.*s} is no range of at most %d numbers", name->data, (int)b->n, b->s,
+        return vlk_fail(err, VLK_EUSAGE, "%s: {%.*s} is not a range of at most %d numbers", name->data, (int)b->n, b->s,
                         NAMES_MAX);
     for (uint64_t i = b->lo; i <= b->hi && rc == 0; i++) {
         char word[32];

@@ -261,7 +261,7 @@ int vlk_feed_next(vlk_feed *f, vlk_batch *b, vlk_err *err)
             take_slot(f, b);
         if (b->items > 0 || f->taken == 0 || r == 0)
             break;
-        release_batch(f); /* files that are no items: a batch of nothing would say that the input has ended */
+        release_batch(f); /* files that are not items: a batch of nothing would say that the input has ended */
     }
     int fatal = f->fatal;
     if (fatal && err)

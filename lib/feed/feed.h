@@ -252,7 +252,7 @@ typedef struct vlk_load_batch { /* borrowed until the next vlk_loader_next */
     size_t owns;
     const vlk_load_bad *bad;
     size_t bads;   /* met in [position, next) */
-    uint64_t next; /* the position where the next batch begins: a loader opened there goes on with the same batches */
+    uint64_t next; /* the position where the next batch begins: a loader opened there continues with the same ones */
 } vlk_load_batch;
 
 /* The rows of all batches are the good samples in the order of their positions: the same for any number of threads, any

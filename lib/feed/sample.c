@@ -6,7 +6,7 @@
  *   class       KEY.cls, else "label" of KEY.json: decimal digits and a whole number are a number, all else is a name
  *
  * A byte order mark at the start and line ends at the end of a file do not belong to its text. A text that is empty or
- * holds nothing but white space is no text: it would train and be compared as if it said something, and usually is a
+ * holds nothing but white space is not a text: it would train and be compared as if it said something, and usually is a
  * caption that somebody failed to get. What is not UTF-8, a list that is not one, a file that cannot be read and a
  * text that is a link in a tar make the sample a bad one, since leaving them out would pass silently. */
 #include "sample_internal.h"

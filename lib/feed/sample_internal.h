@@ -20,7 +20,8 @@ typedef struct vlk_text_sink {
 } vlk_text_sink;
 
 /* The texts of a tar's sample, or of the image in the file `path`: captions (the one of KEY.txt first), then negatives;
- * the class before or after them. 0; 1: the sample is bad (*stage, err); -1: no memory. None at all is no error here.
+ * the class before or after them. 0; 1: the sample is bad (*stage, err); -1: no memory. None at all is not an error
+ * here.
  */
 int vlk_sample_texts(const vlk_texts_wanted *w, const vlk_sample *sample, const char *path, vlk_buf *scratch,
                      const vlk_text_sink *out, const char **stage, vlk_err *err) VLK_MUST_USE;

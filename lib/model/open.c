@@ -142,7 +142,7 @@ vlk_model *vlk_model_open(const char *name, const vlk_model_options *options, vl
     m->want = opt->want;
     m->image_size = opt->image_size;
     if (!name)
-        vlk_fail(err, VLK_EUSAGE, "no model is named");
+        vlk_fail(err, VLK_EUSAGE, "no model is given");
     else if (open_at(m, name, opt, err) == 0)
         return m;
     vlk_model_close(m);

@@ -49,7 +49,7 @@ enum {
 };
 static const uint8_t type_size[] = {0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8};
 
-/* The value at p as a number; 0 for types that are no numbers. */
+/* The value at p as a number; 0 for types that are not numbers. */
 static double number(const tiff *t, uint32_t type, const uint8_t *p)
 {
     float f;

@@ -74,7 +74,7 @@ static int count_value(scan *c)
     return 0;
 }
 
-/* The text goes on with `with` in the place of the bytes from `from` to `to`. */
+/* Puts `with` in place of the bytes from `from` to `to`. */
 static int replace(scan *c, size_t from, size_t to, const char *with)
 {
     if (vlk_buf_add(c->out, c->s + c->copied, from - c->copied, c->err) || vlk_buf_adds(c->out, with, c->err))

@@ -25,7 +25,7 @@ enum { OUT_BUF = 256 * 1024, NAME_ROOM = 240 };
 
 struct vlk_out {
     char *path; /* as given, for messages */
-    char *dest; /* where the file will stand; NULL where it is written directly */
+    char *dest; /* where the file will be; NULL where it is written directly */
     char *tmp, *dir;
     int dated; /* the file gets this time of modification */
     struct timespec date;

@@ -251,7 +251,7 @@ static int push_int(vlk_pkl *k, vlk_pkl_kind kind, int64_t i, vlk_err *err)
     return push(k, v, err);
 }
 
-/* A string, bytes or a long of which the length stands in `width` bytes. */
+/* A string, bytes or a long whose length is in the next `width` bytes. */
 static int push_text(vlk_pkl *k, vlk_pkl_kind kind, int width, vlk_err *err)
 {
     uint64_t n = 0;

@@ -57,7 +57,7 @@ static vlk_var *norm_after(vlk_tape *t, const vlk_block_config *c, vlk_norm_w *w
     return c->norm_place == VLK_POST_NORM ? vlk_block_norm(t, c, w, x) : x;
 }
 
-/* x: the rows that are asked, of `all`. */
+/* x: the rows that are wanted, of `all`. */
 static vlk_var *self_attention(vlk_tape *t, const struct call *b, vlk_var *all, vlk_var *x)
 {
     const vlk_block_config *c = b->c;

@@ -22,7 +22,7 @@ static vlk_var *embed(vlk_tape *t, vlk_text_w *w, const int32_t *ids, const vlk_
     return vlk_embed(t, tables, 2, rows);
 }
 
-/* All blocks, on the input of the first. pick: the rows that are asked of the last one, or NULL. */
+/* All blocks, on the input of the first. pick: the rows that are wanted of the last one, or NULL. */
 static vlk_var *blocks(const vlk_pass *p, const vlk_text_config *c, vlk_text_w *w, vlk_var *x, const vlk_packed *s,
                        const vlk_pick *pick, vlk_kv *cache)
 {

@@ -127,7 +127,7 @@ typedef struct vlk_pick {
  * are borrowed until backward is done. */
 typedef struct vlk_rows {
     vlk_packed s;
-    vlk_pick pick;     /* row NULL: all rows are asked. Not with `queries` */
+    vlk_pick pick;     /* row NULL: all rows are wanted. Not with `queries` */
     size_t queries;    /* with query_mlp: the first rows of each sequence that are query rows */
     int causal;        /* also where the config does not say so: Q-Former's captions */
     const float *bias; /* added to the scores of self-attention, as vlk_attention takes it, or NULL */

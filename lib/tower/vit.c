@@ -71,7 +71,7 @@ static vlk_var *without_class(vlk_tape *t, vlk_var *x, vlk_packed *s, size_t b, 
     return s->start ? vlk_gather_rows(t, x, row, n) : NULL;
 }
 
-/* All tokens of the last block to one row an image. */
+/* All tokens of the last block to one row per image. */
 static vlk_var *pool(const vlk_pass *p, const vlk_vit_config *c, vlk_vit_w *w, vlk_var *x, const vlk_packed *s,
                      size_t tokens)
 {

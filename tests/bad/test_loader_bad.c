@@ -142,7 +142,7 @@ static void count_broken(void *arg, const vlk_err *why)
 {
     size_t *n = arg;
     ++*n;
-    CHECK(strstr(why->msg, "cut.tar") != NULL, "named: %s", why->msg);
+    CHECK(strstr(why->msg, "cut.tar") != NULL, "reported: %s", why->msg);
 }
 
 static size_t ix_count(const vlk_dataset_options *o)
@@ -183,7 +183,7 @@ static void broken_sources(void)
     CHECK(open_index(note, 1, 0) == NULL && strstr(err.msg, "note.txt"), "no data: %s", err.msg);
     CHECK(open_index(range, 1, 0) == NULL && err.code == VLK_EUSAGE, "no range: %s", err.msg);
     ix = open_index(op, 0, 0);
-    CHECK(ix && vlk_dataset_count(ix) == 0, "nothing is no samples");
+    CHECK(ix && vlk_dataset_count(ix) == 0, "nothing gives no samples");
     vlk_dataset_close(ix);
     volatile sig_atomic_t stop = 1;
     o.stop = &stop;

@@ -68,7 +68,7 @@ check() {
     fi
 }
 
-# What shows only when an image, or only when a text is read, is asked of that alone.
+# What shows only when an image is read, or only when a text is read, is expected of that alone.
 while IFS='	' read -r name verdict what; do
     [ "$name" = case ] && continue
     make_case "$name"

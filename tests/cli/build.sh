@@ -72,7 +72,7 @@ has "a mode that does not exist" err "MODE is release, debug, asan, ubsan or tsa
 run 0 make_here clean
 gone "make clean" build
 
-# bench: peers that cannot run are named with the reason
+# bench: peers that cannot run are reported with the reason
 cd "$top" || exit 2
 bench() { env -u BF16 B="$BIN" MODELS=" " PEERS="$1" sh scripts/bench.sh tower; }
 run 0 bench ""

@@ -70,7 +70,7 @@ same "tar by its bytes" out tar.tsv
 # a tar that is cut is broken: its rows so far, then 2
 head -c 9000 t.tar >cut.tar
 run 2 "$E" cut.tar pics/castle.png
-has "it is named" err "cut.tar"
+has "it is reported" err "cut.tar"
 is "the others are finished" "$(tail -n 1 out | cut -f1)" pics/castle.png
 size=$(wc -c <t.tar)
 head -c $((size / 10240 * 10240 - 10240)) t.tar >noend.tar

@@ -43,7 +43,7 @@ run 0 "$E" castle.png pear.jpg
 is "silent on success" "$(lines err)" 0
 run 1 "$E" castle.png nothing.png
 is "two lines" "$(lines err)" 2
-has "the bad item is named" err "nothing.png: No such file or directory"
+has "the bad item is reported" err "nothing.png: No such file or directory"
 has "the summary" err "1 of 2 items done, 1 skipped"
 run 1 "$E" -q castle.png nothing.png
 is "-q leaves the summary out" "$(lines err)" 1
@@ -70,12 +70,12 @@ rm empty/notes.md
 if [ "$(id -u)" -ne 0 ]; then
     chmod 000 empty
     run 2 "$E" empty
-    has "a folder that cannot be read is named once" err "clip-embed: empty: cannot read the folder: Permission denied"
+    has "a folder that cannot be read is reported once" err "clip-embed: empty: cannot read the folder: Permission denied"
     chmod 700 empty
 fi
 ln -s . empty/again
 run 1 "$E" empty
-has "a folder that leads back is named once" err "clip-embed: empty/again: is a loop: it leads back to a folder"
+has "a folder that leads back is reported once" err "clip-embed: empty/again: is a loop: it leads back to a folder"
 rm empty/again
 run 0 "$E" --text </dev/null
 is "no text: no rows" "$(lines out)" 0
@@ -83,7 +83,7 @@ is "no text: no rows" "$(lines out)" 0
 # missing and broken sources: the others are finished, then 2
 run 2 "$E" castle.png nothing.tar pear.jpg
 is "the others are finished" "$(lines out)" 2
-has "the source is named" err "nothing.tar: No such file or directory"
+has "the source is reported" err "nothing.tar: No such file or directory"
 run 2 "$E" nothing.tsv castle.png
 run 2 "$E" -T nothing.txt
 run 2 "$E" --text nothing.txt

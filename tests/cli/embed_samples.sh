@@ -18,7 +18,7 @@ echo '{"label": "castle"}' >one.json
 tar cf dots.tar --format=ustar 22.05.png 22.06.png IMG_1.dat IMG_1.jpg IMG_1.png one.png one.txt one.json
 run 1 "$E" dots.tar --errors e.jsonl
 is "a row for each sample" "$(cut -f1 out | tr '\n' ' ')" "22 IMG_1 one "
-is "every other image is named" "$(names)" "22.06.png image IMG_1.dat image IMG_1.png image "
+is "every other image is reported" "$(names)" "22.06.png image IMG_1.dat image IMG_1.png image "
 has "with the one that is used" e.jsonl '"reason": "skipped: its sample already has the image IMG_1.jpg"'
 has "items in = items out + errors" err "3 of 6 items done, 3 skipped"
 cp e.jsonl e1

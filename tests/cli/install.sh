@@ -57,7 +57,7 @@ if command -v zsh >/dev/null 2>&1; then
     for p in $programs; do
         run 0 zsh -n "$at/share/zsh/site-functions/_$p"
     done
-    # what _arguments would be told
+    # what _arguments would be given
     zsh -f -c '_arguments() { print -rl -- "$@" }; . "$1"' zsh "$at/share/zsh/site-functions/_clip-embed" >out
     has "zsh: a letter and a word" out "(-m --model)-m+["
     has "zsh: words" out "f32|bf16:(f32 bf16)"

@@ -65,7 +65,7 @@ done
 is "closed input: clip-embed" "$? $(cat out)" "2 "
 "$R" --query x <&- >out 2>err
 is "closed input: clip-rank" "$? $(cat out)" "2 "
-has "it is named" err "standard input"
+has "it is reported" err "standard input"
 
 # no input
 for c in "$E" "$E --text" "$E --pairs" "$R --query x" "$R --labels samples/labels.txt" "$R --recall"; do

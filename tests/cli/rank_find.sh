@@ -39,7 +39,7 @@ is "an empty folder" "$(cat "$dir/out" "$dir/err")" "$nothing"
 # Files that do not fit.
 npy "$dir/nan.npy" 3 2 "$one$zero$one$nan$zero$one"
 run 2 "$rank" --queries "$dir/q.npy" "$dir/nan.npy"
-has "the row is named" "$dir/err" "nan.npy: row 1"
+has "the row is reported" "$dir/err" "nan.npy: row 1"
 is "and nothing written" "$(cat "$dir/out")" ""
 npy "$dir/inf.npy" 1 2 "$inf$zero"
 run 2 "$rank" --queries "$dir/inf.npy" "$dir/a.npy"

@@ -7,7 +7,7 @@ cp -r "$samples" samples
 run 0 "$embed" samples -o s.npy
 run 0 "$rank" --labels samples/labels.txt --templates samples/templates.txt s.npy
 cp out all
-is "a line an image" "$(lines out)" 24
+is "one line per image" "$(lines out)" 24
 is "in the order of the keys" "$(cut -f 1 out)" "$(cat s.keys)"
 has "the giraffe" out "samples/giraffe.png${tab}giraffe${tab}0.9"
 has "the pear" out "samples/pear.jpg${tab}pear${tab}0.9"

@@ -21,7 +21,7 @@ same "one thread" a.png b.png
 run 0 "$rank" --like a.png -k 1 --sheet c.png a.png samples
 is "a sheet is an image" "$(cut -f 4 out)" a.png
 
-# A tar: from itself, or for its vectors by --images; without, keys are no files: crossed boxes, but no error.
+# A tar: from itself, or for its vectors by --images; without, keys are not files: crossed boxes, but no error.
 tar cf s.tar -C samples giraffe.png pear.jpg shark.jpg
 run 0 "$rank" --query 'a pear' -k 3 --sheet t.png s.tar
 run 0 "$embed" s.tar -o t.npy
@@ -31,7 +31,7 @@ run 0 "$rank" --query 'a pear' -k 3 --sheet u.png --pictures s.tar t.npy
 same "--pictures, its former name" t.png u.png
 run 0 "$rank" --query 'a pear' -k 3 --sheet v.png t.npy
 is "as large as with images" "$(size v.png)" "$(size t.png)"
-if cmp -s t.png v.png; then fail "keys of a tar are no files"; else pass; fi
+if cmp -s t.png v.png; then fail "keys of a tar are not files"; else pass; fi
 
 # An image that has gone since.
 cp -r samples gone

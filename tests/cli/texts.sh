@@ -75,7 +75,7 @@ good=6
 all_name "a list" "blank empty " l.tsv
 has "a row without a text" e1 'set/empty.png", "stage": "caption", "reason": "no caption in the list"'
 
-# the lists of KEY.json: blank texts do not count; a broken one is named, as soon as it is asked for
+# the lists of KEY.json: blank texts do not count; a broken one is reported as soon as it is asked for
 mkdir j
 for i in 1 2 3 4; do cp set/000$i.png set/000$i.txt j; done
 printf '{"captions": ["", "one more", "  "], "negatives": ["  ", "not this"]}' >j/0001.json

@@ -1,7 +1,7 @@
 #!/bin/sh
 # train_config.sh - RUN/run.json: its bytes are those of version 0.1.0, runs that it began continue, and options that may not
-# change are named. tests/data/run-json was written by 0.1.0 (by this script with MAKE_RUN_JSON=1); TOP and DIR in it stand
-# for this tree and for the folder of the test.
+# change are reported. tests/data/run-json was written by 0.1.0 (by this script with MAKE_RUN_JSON=1); in it, TOP is this
+# tree and DIR is the folder of the test.
 . tests/cli/check.inc
 . tests/cli/train.inc
 cd "$dir" || exit 2

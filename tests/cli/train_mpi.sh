@@ -97,7 +97,7 @@ all="-m $tiny/model --train good.tar --lr 1e-3 --wd 0.1 --warmup 2 --clip-grad 0
     run 1 mpi 2 $bad 20 -o bad2
     grep itc-train: err >err2
     near "bad samples" bad1 bad2 20
-    same "bad samples are named alike" err1 err2
+    same "bad samples are reported alike" err1 err2
     is "two of them" "$(wc -l <err2 | tr -d ' ')" 2
     run 1 mpi 2 --resume bad1 --steps 30
     run 1 "$T" -q --resume bad2 --steps 30
@@ -106,7 +106,7 @@ all="-m $tiny/model --train good.tar --lr 1e-3 --wd 0.1 --warmup 2 --clip-grad 0
     # a loss above --max-loss: one message, the last checkpoint is kept
     run 2 mpi 2 $base -b 8 --steps 3 --max-loss 1 -o much
     is "one message" "$(grep -c 'step 1: the loss is' err)" 1
-    has "the whole batch is named" err 0003
+    has "the whole batch is reported" err 0003
     is "the last checkpoint" "$(readlink much/last)" step-000000
 
     # rank 1 has other data; rank 1 loses its data; rank 0 cannot write a checkpoint

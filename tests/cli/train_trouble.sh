@@ -35,7 +35,7 @@ rm -r bad
     cp kinds/0001.png kinds/blank.png && : >kinds/blank.txt
     cp kinds/0001.png kinds/silent.png
     run 1 "$T" $base --train kinds -b 3 --steps 20 --errors errors.jsonl -o kinds1
-    for k in cut empty html gif latin1 blank silent; do has "$k is named" err "kinds/$k."; done
+    for k in cut empty html gif latin1 blank silent; do has "$k is reported" err "kinds/$k."; done
     is "each once" "$(lines errors.jsonl)" 7
     is "all steps were made" "$(grep -c '"loss"' kinds1/metrics.jsonl)" 20
     "$T" $base --train kinds --progress never -b 3 --cache-mb 0 --steps 100000 --schedule constant -o kinds2 >out 2>err &
@@ -47,7 +47,7 @@ rm -r bad
     kill -TERM $pid
     wait $pid
     is "an image that went away is a bad sample" $? 75
-    has "it is named" err "kinds/0002.png"
+    has "it is reported" err "kinds/0002.png"
     mv elsewhere.png kinds/0002.png
 
     # a broken source ends it before it begins
@@ -112,7 +112,7 @@ rm -r bad
     : >gone.tar
     wait $pid
     is "data that went away" $? 2
-    has "are named" err gone.tar
+    has "are reported" err gone.tar
     [ -f gone/last/state.safetensors ] && pass || fail "data that went away: nothing was saved"
     last=$(lines gone/metrics.jsonl)
     cp "$tiny/pairs.tar" gone.tar

@@ -183,7 +183,7 @@ static void resized(void)
     vlk_preprocess model;
     vlk_preprocess_openai(&model, 32);
     CHECK(vlk_augment_resized(out, "no image", 10, &a, &model, NULL, U, s, &err) == -1 && err.code == VLK_EFORMAT,
-          "what is no image is an error");
+          "what is not an image is an error");
     vlk_buf_clear(&file);
     vlk_pixel_scratch_free(s);
 }

@@ -70,7 +70,7 @@ static void test_python(void)
         int64_t whole = 0;
         size_t n = 1;
         const vlk_json *v = vlk_json_get(j, t[i].key);
-        CHECK(vlk_json_type(v) == t[i].kind && !vlk_json_str(v, &n) && n == 0, "%s is no text", t[i].key);
+        CHECK(vlk_json_type(v) == t[i].kind && !vlk_json_str(v, &n) && n == 0, "%s is not a text", t[i].key);
         CHECK(vlk_json_num(v, &d, "x", &err) == -1 && strstr(err.msg, t[i].words), "%s: %s", t[i].key, err.msg);
         CHECK(vlk_json_int(v, 0, 9, &whole, "x", &err) == -1 && strstr(err.msg, t[i].words), "%s", err.msg);
         CHECK_STR(vlk_json_describe(v, words, sizeof words), t[i].words, "in words");
@@ -199,9 +199,9 @@ static void test_numbers(void)
     CHECK(vlk_json_int(vlk_json_get(j, "n"), 0, 100, &v, "n", &err) == 0 && v == 77, "a huge number beside others");
     CHECK(vlk_json_num(vlk_json_get(j, "big"), &d, "big", &err) == 0 && d > 9.9e29, "the huge number");
     CHECK(vlk_json_num(vlk_json_get(j, "x"), &d, "x", &err) == 0 && d == 0.1, "a number");
-    CHECK(vlk_json_num(vlk_json_get(j, "b"), &d, "b", &err) == -1, "false is no number");
+    CHECK(vlk_json_num(vlk_json_get(j, "b"), &d, "b", &err) == -1, "false is not a number");
     CHECK(vlk_json_bool(vlk_json_get(j, "b"), &b, "b", &err) == 0 && b == 0, "a bool");
-    CHECK(vlk_json_bool(vlk_json_get(j, "n"), &b, "n", &err) == -1, "a number is no bool");
+    CHECK(vlk_json_bool(vlk_json_get(j, "n"), &b, "n", &err) == -1, "a number is not a bool");
     CHECK(vlk_json_int(vlk_json_get(j, "none"), 0, 1, &v, "none", &err) == -1 && strstr(err.msg, "nothing"), "%s",
           err.msg);
     vlk_json_free(j);

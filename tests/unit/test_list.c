@@ -50,7 +50,7 @@ static void check_all(const sample *s, size_t count)
         CHECK(rc == s[i].rc, "%s %s: ended with %d: %s", s[i].name, s[i].text, rc, err.msg);
         CHECK_STR(b.data, s[i].want, s[i].text);
         if (rc == -1)
-            CHECK(strstr(err.msg, s[i].name) != NULL, "the list is named: %s", err.msg);
+            CHECK(strstr(err.msg, s[i].name) != NULL, "the list is reported: %s", err.msg);
     }
     vlk_buf_clear(&b);
 }

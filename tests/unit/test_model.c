@@ -348,7 +348,7 @@ static void test_places(void)
     CHECK(vlk_model_hash(m, hex, &err) == 0 && strlen(hex) == 64 && strcmp(hex, id) != 0, "the hash of the files");
     vlk_model_close(m);
 
-    refused(NULL, NULL, "no model is named");
+    refused(NULL, NULL, "no model is given");
     opens("clip-emoji-6m", id);
     opens("share/clip-emoji-6m/", id);
     opens("share/clip-emoji-6m/model.safetensors", id);

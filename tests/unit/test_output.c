@@ -1,4 +1,4 @@
-/* test_output.c - files that appear whole or not at all; whole files read and mapped; keys. */
+/* test_output.c - files that appear complete or not at all; whole files read and mapped; keys. */
 #include "../scratch.h"
 #include "../tap.h"
 #include "../../lib/stream/stream.h"

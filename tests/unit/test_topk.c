@@ -168,7 +168,7 @@ static void test_not_finite(vlk_kernel *kn)
             topk *top = topk_new(1, 3, &err);
             err.msg[0] = 0;
             CHECK(topk_scan(kn, top, q, 1, &m, 0, -INFINITY, &err) == -1, "%g is refused", (double)evil[i]);
-            CHECK(strstr(err.msg, "x.npy") && strstr(err.msg, "row 123"), "the file and the row are named: %s",
+            CHECK(strstr(err.msg, "x.npy") && strstr(err.msg, "row 123"), "the file and the row are reported: %s",
                   err.msg);
             topk_free(top, 1);
         }

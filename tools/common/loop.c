@@ -21,7 +21,7 @@ void loop_spoil(loop *l, vlk_item *it, const char *stage, const vlk_err *why)
     l->spoiled = l->run->failed = 1;
 }
 
-/* A sample goes on without members of ours. */
+/* A sample continues without members of ours. */
 static int pass_on(loop *l, const vlk_item *it, vlk_err *err)
 {
     return l->parts ? parts_pass(l->parts, it, err) : sink_pass(&l->sink, it, err);
@@ -58,7 +58,7 @@ static int good_item(loop *l, const vlk_batch *b, size_t i, vlk_err *err)
 static int source_begins(loop *l, const vlk_item *it, vlk_err *err)
 {
     if (l->plan.format == CLI_TAR && it->source->kind != VLK_SOURCE_TAR)
-        return vlk_fail(err, VLK_EUSAGE, "%s: tar is written from tar only (this is no tar)",
+        return vlk_fail(err, VLK_EUSAGE, "%s: tar is written from tar only (this is not a tar)",
                         it->source->path[0] ? it->source->path : "images");
     return l->parts ? parts_begin(l->parts, it->source, err) : 0;
 }

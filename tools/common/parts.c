@@ -4,7 +4,7 @@
  * and arguments (if not: refused). The finished parts count from 00000 up to the first gap. Their keys say which items
  * are done: parts_want, called by the feed in input order, walks along X.keys. An item whose key is the next one there
  * is dropped unread. Any other item is decoded again (`seen`): it was bad when the part was made, and if it still is,
- * it is named again, so that a rerun's errors and status are those of one run. If it is not, the part is stale.
+ * it is reported again, so that a rerun's errors and status are those of one run. If it is not, the part is stale.
  *
  * A part is stale, too, if a file that one of its rows came from has changed since: if it is newer than the part, as
  * make(1) sees it, or if X.json was written with other sizes. X.json has the time at which the run began that made it,

@@ -1,4 +1,4 @@
-/* query.c - what is asked: texts, lines of a file, images, or rows of an .npy, as unit vectors with names. */
+/* query.c - the queries: texts, lines of a file, images, or rows of an .npy, as unit vectors with names. */
 #include "rank.h"
 
 #include <stdlib.h>

@@ -96,7 +96,7 @@ int train_config_arguments(vlk_buf *out, const train_options *o, vlk_err *err) V
 int train_config_read(train_options *o, train_facts *f, const vlk_json *j, const char *path, vlk_err *err) VLK_MUST_USE;
 /* Is `is`, seen from the working folder, what run.json has as `was`? Either may be NULL. */
 int train_config_same_place(const char *was, const char *is);
-/* 0 if a run that began with `was` may go on with `is`; -1 and what differs. */
+/* 0 if a run that began with `was` may continue with `is`; -1 and what differs. */
 int train_config_same(const train_options *was, const train_facts *fwas, const train_options *is,
                       const train_facts *fis, const char *path, vlk_err *err) VLK_MUST_USE;
 
@@ -150,7 +150,7 @@ typedef struct train_learner {
 typedef struct train_set { /* of --val */
     const char *path, *name;
     vlk_dataset *index;
-    int reported;           /* its bad samples were named */
+    int reported;           /* its bad samples were reported */
     size_t *class, classed; /* --val-labels: the class of each sample, or SIZE_MAX; how many have one */
 } train_set;
 typedef struct train_labels train_labels;

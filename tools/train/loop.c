@@ -27,7 +27,7 @@ static int log_step(train_job *j, const train_figures *f, double seconds, double
     return rc;
 }
 
-/* Each bad sample is named once per run; the bits are in the state. */
+/* Each bad sample is reported once per run; the bits are in the state. */
 static void report_bad(train_job *j, const vlk_load_batch *b)
 {
     for (size_t i = 0; i < b->bads; i++) {

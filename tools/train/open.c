@@ -74,7 +74,7 @@ static int check_start(const train_job *j, const train_options *old, const train
     return 0;
 }
 
-/* The run in the folder may go on with these options; `was` takes its facts. */
+/* The run in the folder may continue with these options; `was` takes its facts. */
 static int check_run(train_job *j, const vlk_buf *config, const char *path, train_facts *was, vlk_err *err)
 {
     train_options old;
