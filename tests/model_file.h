@@ -52,7 +52,7 @@ __attribute__((format(printf, 8, 9))) static void file_add(struct file_model *m,
 {
     static const vlk_dtype types[] = {VLK_F32, VLK_F16, VLK_BF16};
     vlk_err err;
-    if (vlk_grow(&m->t, &m->cap, m->n + 1, sizeof *m->t, &err) != 0)
+    if (vlk_grow(&m->t, &m->cap, m->n + 1, sizeof *m->t, &err))
         abort();
     struct file_tensor *t = &m->t[m->n++];
     va_list ap;
@@ -208,7 +208,7 @@ static int file_header(const struct file_model *m, vlk_buf *h, size_t *bytes, vl
 {
     char shape[128];
     *bytes = 0;
-    if (vlk_buf_add(h, "\0\0\0\0\0\0\0\0{", 9, err) != 0)
+    if (vlk_buf_add(h, "\0\0\0\0\0\0\0\0{", 9, err))
         return -1;
     for (size_t i = 0; i < m->n; i++) {
         const struct file_tensor *t = &m->t[i];
@@ -219,10 +219,10 @@ static int file_header(const struct file_model *m, vlk_buf *h, size_t *bytes, vl
             return -1;
         *bytes = end;
     }
-    if (vlk_buf_adds(h, "}", err) != 0)
+    if (vlk_buf_adds(h, "}", err))
         return -1;
     while (h->len % 8)
-        if (vlk_buf_adds(h, " ", err) != 0)
+        if (vlk_buf_adds(h, " ", err))
             return -1;
     uint64_t n = h->len - 8;
     memcpy(h->data, &n, 8); /* little-endian machines only, as the library's mapped weights */
@@ -261,11 +261,11 @@ static inline int file_write(const struct file_model *m, const char *path, int s
     int status = o && fwrite(h.data, 1, h.len, o) == h.len ? 0 : -1;
     for (size_t i = 0; i < m->n && status == 0 && !sparse; i++)
         status = file_values(o, &m->t[i], i + 1);
-    if (o && fclose(o) != 0)
+    if (o && fclose(o))
         status = -1;
     if (status != 0)
         vlk_fail_errno(err, "%s", path);
-    if (status == 0 && sparse && truncate(path, (off_t)(h.len + bytes)) != 0)
+    if (status == 0 && sparse && truncate(path, (off_t)(h.len + bytes)))
         status = vlk_fail_errno(err, "%s", path);
     vlk_buf_clear(&h);
     return status;
@@ -294,7 +294,7 @@ static inline int file_text(const char *dir, const char *name, const char *text,
     snprintf(path, sizeof path, "%s/%s", dir, name);
     FILE *o = fopen(path, "wb");
     int status = o && fwrite(text, 1, n, o) == n ? 0 : -1;
-    if (o && fclose(o) != 0)
+    if (o && fclose(o))
         status = -1;
     return status == 0 ? 0 : vlk_fail_errno(err, "%s", path);
 }

@@ -30,7 +30,7 @@ static inline vlk_kernel *kernel_of(vlk_backend b, vlk_dtype arith, vlk_cpu cpu,
     vlk_err err = {0};
     vlk_kernel_options o = {.threads = threads, .backend = b, .cpu = cpu, .arith = arith};
     vlk_kernel *kn = vlk_kernel_new(&o, &err);
-    if (!CHECK(kn != NULL, "%s", err.msg))
+    if (!CHECK(kn, "%s", err.msg))
         exit(1);
     return kn;
 }

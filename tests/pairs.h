@@ -42,7 +42,7 @@ static inline void must(int rc)
 static inline void put_bytes(const char *path, const void *p, size_t n)
 {
     FILE *f = fopen(path, "wb");
-    must(!f || fwrite(p, 1, n, f) != n || fclose(f) != 0);
+    must(!f || fwrite(p, 1, n, f) != n || fclose(f));
 }
 
 static inline void put(vlk_out *o, const char *key, const char *ext, const void *p, size_t n)
@@ -108,7 +108,7 @@ static inline void pack(const char *from, const char *gz, const char *zst)
 static inline void make_files(void)
 {
     char name[128], text[64], meta[512];
-    must(mkdtemp(dir) == NULL || mkdir(at("folder"), 0755) != 0 || mkdir(at("folder/k"), 0755) != 0);
+    must(!mkdtemp(dir) || mkdir(at("folder"), 0755) || mkdir(at("folder/k"), 0755));
     vlk_buf list = {0};
     for (size_t i = 0; i < N; i++) {
         snprintf(name, sizeof name, "tests/data/pixels/%s", image[i]);

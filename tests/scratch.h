@@ -26,7 +26,7 @@ static inline int scratch_remove_one(const char *path, const struct stat *st, in
 /* 0, or -1 if something could not be removed. */
 static inline int scratch_remove(const char *dir)
 {
-    if (nftw(dir, scratch_open_one, 16, FTW_PHYS) != 0)
+    if (nftw(dir, scratch_open_one, 16, FTW_PHYS))
         return -1;
     return nftw(dir, scratch_remove_one, 16, FTW_PHYS | FTW_DEPTH);
 }

@@ -69,7 +69,7 @@ static int add_chunk(vlk_arena *a, size_t need, vlk_err *err)
     if (vlk_grow(&a->chunk, &a->cap, a->chunks + 1, sizeof *a->chunk, err))
         return -1;
     void *p;
-    if (posix_memalign(&p, align, size) != 0)
+    if (posix_memalign(&p, align, size))
         return vlk_fail(err, VLK_EMEM, "out of memory: %zu bytes of activations", size);
     if (size >= HUGE_PAGE)
         (void)madvise(p, size, MADV_HUGEPAGE);

@@ -62,7 +62,7 @@ int vlk_fail_errno(vlk_err *err, const char *fmt, ...)
     va_end(ap);
     size_t n = strlen(text);
     char why[128];
-    if (strerror_r(saved, why, sizeof why) != 0)
+    if (strerror_r(saved, why, sizeof why))
         snprintf(why, sizeof why, "error %d", saved);
     snprintf(text + n, sizeof text - n, ": %s", why);
     set(err, saved == ENOMEM ? VLK_EMEM : VLK_EIO, text);

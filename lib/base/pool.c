@@ -199,7 +199,7 @@ static int quota_cores(void)
                 quota = (long long)q;
         }
         fclose(f);
-    } else if ((f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "r")) != NULL) {
+    } else if ((f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "r"))) {
         FILE *g = fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "r");
         if (fscanf(f, "%lld", &quota) != 1 || !g || fscanf(g, "%lld", &period) != 1)
             quota = -1;

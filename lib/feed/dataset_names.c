@@ -40,7 +40,7 @@ static int number(const char *s, size_t n, uint64_t *out)
 static int find_brace(const char *s, size_t n, brace *b)
 {
     const char *end = s + n, *open = s;
-    while ((open = memchr(open, '{', (size_t)(end - open))) != NULL) {
+    while ((open = memchr(open, '{', (size_t)(end - open)))) {
         const char *p = ++open, *close = memchr(p, '}', (size_t)(end - p));
         if (!close)
             return 0;

@@ -28,7 +28,7 @@ static int open_spill(vlk_dataset *ds, vlk_err *err)
         return -1;
     ds->spill = mkstemp(path);
     int rc = ds->spill < 0 ? vlk_fail_errno(err, "%s: cannot make a file for images of packed tars", path) : 0;
-    if (rc == 0 && (unlink(path) != 0 || fcntl(ds->spill, F_SETFD, FD_CLOEXEC) != 0))
+    if (rc == 0 && (unlink(path) || fcntl(ds->spill, F_SETFD, FD_CLOEXEC)))
         rc = vlk_fail_errno(err, "%s", path);
     free(path);
     return rc;
@@ -92,7 +92,7 @@ static int read_tar(const vlk_shard *s, vlk_buf *buf, const vlk_entry *e, vlk_er
 {
     struct stat st;
     int rc = 0, fd = s->fd >= 0 ? s->fd : open(s->path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) != 0)
+    if (fd < 0 || fstat(fd, &st))
         rc = vlk_fail_errno(err, "%s", s->path);
     else if (st.st_size != s->size || st.st_mtim.tv_sec != s->time.tv_sec || st.st_mtim.tv_nsec != s->time.tv_nsec)
         rc = vlk_fail(err, VLK_EIO, "%s has changed since it was indexed: %lld bytes expected, %lld found", s->path,

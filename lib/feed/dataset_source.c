@@ -128,7 +128,7 @@ static int keep_open(vlk_dataset *ds, const char *path, vlk_err *err)
     vlk_shard *s = &ds->shard[ds->shards - 1];
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) != 0) {
+    if (fd < 0 || fstat(fd, &st)) {
         vlk_fail_errno(err, "%s", path);
         if (fd >= 0)
             close(fd);
@@ -171,7 +171,7 @@ static void file_image(draft *d, const char *path)
 {
     struct stat st;
     d->e.place = VLK_IN_FILE;
-    if (stat(path, &st) != 0) {
+    if (stat(path, &st)) {
         vlk_fail_errno(&d->why, "%s", path);
         spoil(d, "open");
     } else if (S_ISDIR(st.st_mode)) {
@@ -354,7 +354,7 @@ int vlk_dataset_add(vlk_dataset *ds, const char *name, vlk_err *err)
         vlk_fail(err, VLK_EUSAGE, "training data cannot come from standard input: they are read again and again");
         return -1;
     }
-    if (stat(name, &st) != 0) {
+    if (stat(name, &st)) {
         vlk_fail_errno(err, "%s", name);
         return 1;
     }

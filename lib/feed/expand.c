@@ -40,7 +40,7 @@ static int expand_operand(vlk_walk *w, const char *name)
     vlk_err err = {0};
     if (w->f->opt.mode == VLK_FEED_TEXTS)
         return vlk_walk_text(w, name);
-    if (stat(name, &st) != 0) {
+    if (stat(name, &st)) {
         vlk_fail(&err, VLK_EIO, "%s", strerror(errno));
         if (vlk_feed_is_list(name))
             return vlk_walk_broken(w, VLK_SOURCE_LIST, name, &err);

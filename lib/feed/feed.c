@@ -252,7 +252,7 @@ int vlk_feed_next(vlk_feed *f, vlk_batch *b, vlk_err *err)
     b->item = f->batch_item;
     b->pixels = f->batch_pixels;
     b->item_of = f->batch_item_of;
-    if (!f->started && start_threads(f, err) != 0)
+    if (!f->started && start_threads(f, err))
         return -1;
     pthread_mutex_lock(&f->sync.lock);
     release_batch(f);

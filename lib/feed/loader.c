@@ -215,7 +215,7 @@ static int round_of(vlk_loader *l, size_t *rows, int *ended, vlk_err *err)
     } else if (rc < 0 || vlk_load_stopped(l)) {
         return rc < 0 ? -1 : 0;
     }
-    return check_streak(l, err) != 0 ? -1 : 1;
+    return check_streak(l, err) ? -1 : 1;
 }
 
 int vlk_loader_next(vlk_loader *l, vlk_load_batch *b, vlk_err *err)

@@ -48,7 +48,7 @@ int vlk_list_rows_captions(const vlk_row *row, int (*add)(void *arg, const char 
     const char *p = row->text.data;
     for (size_t i = 0; i < row->captions; i++) {
         size_t n = strlen(p);
-        if (add(arg, p, n, err) != 0)
+        if (add(arg, p, n, err))
             return -1;
         p += n + 1;
     }

@@ -8,7 +8,7 @@
 int vlk_sync_init(vlk_sync *s, vlk_err *err)
 {
     pthread_condattr_t attr;
-    if (pthread_condattr_init(&attr) != 0)
+    if (pthread_condattr_init(&attr))
         return vlk_fail(err, VLK_EIO, "cannot make a condition variable");
     int rc = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) | pthread_mutex_init(&s->lock, NULL) |
              pthread_cond_init(&s->space, &attr) | pthread_cond_init(&s->room, &attr) |

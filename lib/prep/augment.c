@@ -197,7 +197,7 @@ int vlk_augment_resized(uint8_t *out, const void *bytes, size_t n, const vlk_aug
     size_t w, h;
     box_arg arg = {a, u};
     if (vlk_preprocess_output(model, &w, &h, err) ||
-        vlk_pixels_of_box(out, w, h, bytes, n, model, opt, box_of, &arg, scratch, err) != 0)
+        vlk_pixels_of_box(out, w, h, bytes, n, model, opt, box_of, &arg, scratch, err))
         return -1;
     if (a->flip && u[U_FLIP] < 0.5)
         mirror(out, w, h);

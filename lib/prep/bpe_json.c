@@ -124,7 +124,7 @@ static int add_members(vlk_vocab *v, const vlk_json *object, vlk_err *err)
 {
     const char *key;
     const vlk_json *value;
-    for (const void *it = NULL; (it = vlk_json_next(object, it, &key, &value)) != NULL;) {
+    for (const void *it = NULL; (it = vlk_json_next(object, it, &key, &value));) {
         int64_t id;
         if (vlk_json_int(value, 0, INT32_MAX, &id, key, err)) {
             vlk_err_prefix(err, "%s", v->name);

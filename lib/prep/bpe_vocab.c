@@ -363,7 +363,7 @@ vlk_tokenizer *vlk_bpe_open_hf(const char *folder, size_t vocab_size, vlk_err *e
     if (!vocab || !lines || !both)
         goto out;
     int flat = access(vocab, F_OK) == 0;
-    if (!flat && access(both, F_OK) != 0) {
+    if (!flat && access(both, F_OK)) {
         vlk_fail(err, VLK_EIO, "%s: has neither vocab.json nor tokenizer.json", folder);
         goto out;
     }

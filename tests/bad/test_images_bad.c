@@ -47,7 +47,7 @@ static void one_verdict(const char *folder, const char *file, const char *verdic
     } else {
         CHECK(ret == -1 && strcmp(code_name(err.code), verdict) == 0, "%s: %s, expected %s", file,
               ret ? code_name(err.code) : "an image", verdict);
-        CHECK(strstr(err.msg, text) != NULL, "%s: \"%s\" without \"%s\"", file, err.msg, text);
+        CHECK(strstr(err.msg, text), "%s: \"%s\" without \"%s\"", file, err.msg, text);
     }
     vlk_buf_clear(&bytes);
 }
@@ -67,7 +67,7 @@ static void verdicts(const char *folder, size_t least)
         if (next)
             *next++ = '\0';
         char *verdict = strchr(line, '\t'), *text = verdict ? strchr(verdict + 1, '\t') : NULL;
-        if (line[0] == '#' || !CHECK(text != NULL, "a row without three fields: %s", line))
+        if (line[0] == '#' || !CHECK(text, "a row without three fields: %s", line))
             continue;
         *verdict++ = '\0';
         *text++ = '\0';
@@ -210,7 +210,7 @@ int main(void)
 {
     vlk_err err = {0};
     vlk_pixel_scratch *scratch = vlk_pixel_scratch_new(&err);
-    if (!CHECK(scratch != NULL, "%s", err.msg))
+    if (!CHECK(scratch, "%s", err.msg))
         return tap_end();
     verdicts("damaged", 40);
     verdicts("kinds", 60);

@@ -142,7 +142,7 @@ static void count_broken(void *arg, const vlk_err *why)
 {
     size_t *n = arg;
     ++*n;
-    CHECK(strstr(why->msg, "cut.tar") != NULL, "reported: %s", why->msg);
+    CHECK(strstr(why->msg, "cut.tar"), "reported: %s", why->msg);
 }
 
 static size_t ix_count(const vlk_dataset_options *o)
@@ -162,7 +162,7 @@ static void broken_sources(void)
     vlk_buf_clear(&whole);
     char *op[] = {at("a-0.tar"), at("cut.tar"), at("a-1.tar.gz")}, *gone[] = {at("a-{0..2}.tar")}, std[] = "-";
     char *in[] = {std}, *note[] = {at("note.txt")}, *range[] = {at("a-{5..2}.tar")};
-    CHECK(open_index(op, 3, 0) == NULL && strstr(err.msg, "cut.tar"), "a cut tar: %s", err.msg);
+    CHECK(!open_index(op, 3, 0) && strstr(err.msg, "cut.tar"), "a cut tar: %s", err.msg);
     size_t broken = 0;
     vlk_dataset_options o = {.operand = op, .operands = 3, .broken = count_broken, .broken_arg = &broken};
     vlk_dataset *ix = vlk_dataset_open(&o, &err);
@@ -177,17 +177,17 @@ static void broken_sources(void)
     o.operands = 1;
     size_t had = ix_count(&o);
     CHECK(broken == 2 && had > 3 && had < 3 + 9, "a folder of tars: %zu", had);
-    CHECK(open_index(tars, 1, 0) == NULL && strstr(err.msg, "tars/cut.tar"), "a cut tar in a folder: %s", err.msg);
-    CHECK(open_index(gone, 1, 0) == NULL && strstr(err.msg, "a-2.tar") && err.code == VLK_EIO, "missing: %s", err.msg);
-    CHECK(open_index(in, 1, 0) == NULL && err.code == VLK_EUSAGE, "standard input: %s", err.msg);
-    CHECK(open_index(note, 1, 0) == NULL && strstr(err.msg, "note.txt"), "no data: %s", err.msg);
-    CHECK(open_index(range, 1, 0) == NULL && err.code == VLK_EUSAGE, "no range: %s", err.msg);
+    CHECK(!open_index(tars, 1, 0) && strstr(err.msg, "tars/cut.tar"), "a cut tar in a folder: %s", err.msg);
+    CHECK(!open_index(gone, 1, 0) && strstr(err.msg, "a-2.tar") && err.code == VLK_EIO, "missing: %s", err.msg);
+    CHECK(!open_index(in, 1, 0) && err.code == VLK_EUSAGE, "standard input: %s", err.msg);
+    CHECK(!open_index(note, 1, 0) && strstr(err.msg, "note.txt"), "no data: %s", err.msg);
+    CHECK(!open_index(range, 1, 0) && err.code == VLK_EUSAGE, "no range: %s", err.msg);
     ix = open_index(op, 0, 0);
     CHECK(ix && vlk_dataset_count(ix) == 0, "nothing gives no samples");
     vlk_dataset_close(ix);
     volatile sig_atomic_t stop = 1;
     o.stop = &stop;
-    CHECK(vlk_dataset_open(&o, &err) == NULL, "stopped");
+    CHECK(!vlk_dataset_open(&o, &err), "stopped");
 }
 
 /* A tar that is deleted can still be read; one that has changed ends the run; a file is a bad sample. */
@@ -260,7 +260,7 @@ static void many(void)
     char *packed[] = {at("a-{0,1}.tar.gz")}, *old = getenv("TMPDIR"), keep[256];
     snprintf(keep, sizeof keep, "%s", old ? old : "");
     must(setenv("TMPDIR", at("nowhere"), 1));
-    CHECK(open_index(packed, 1, 0) == NULL && strstr(err.msg, "nowhere"), "no room for packed tars: %s", err.msg);
+    CHECK(!open_index(packed, 1, 0) && strstr(err.msg, "nowhere"), "no room for packed tars: %s", err.msg);
     must(old ? setenv("TMPDIR", keep, 1) : unsetenv("TMPDIR"));
 }
 
@@ -298,7 +298,7 @@ static void ends(void)
     }
     l.augment.kind = VLK_AUGMENT_CROP;
     l.preprocess.crop_w = 16;
-    CHECK(vlk_loader_open(&l, &err) == NULL, "a crop for a model whose images are not square: %s", err.msg);
+    CHECK(!vlk_loader_open(&l, &err), "a crop for a model whose images are not square: %s", err.msg);
     vlk_dataset_close(ix);
 }
 

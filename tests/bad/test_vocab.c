@@ -63,7 +63,7 @@ static void replace(vlk_buf *text, const char *from, const char *to)
 
 static void refused(vlk_tokenizer *b, const char *what, const char *reason)
 {
-    CHECK(b == NULL && strstr(err.msg, reason), "%s: %s", what, b ? "was accepted" : err.msg);
+    CHECK(!b && strstr(err.msg, reason), "%s: %s", what, b ? "was accepted" : err.msg);
     CHECK(b || strstr(err.msg, folder), "%s: the file is reported: %s", what, err.msg);
     vlk_tokenizer_free(b);
 }

@@ -44,7 +44,7 @@ static int load(bench *b, vlk_err *err)
     size_t rows = 0, bads = 0, kept, ahead;
     vlk_preprocess_openai(&o.preprocess, (size_t)b->size);
     vlk_sha256_init(&h);
-    if (vlk_augment_parse(&o.augment, b->augment, err) != 0)
+    if (vlk_augment_parse(&o.augment, b->augment, err))
         return -1;
     vlk_loader *l = vlk_loader_open(&o, err);
     double start = now();

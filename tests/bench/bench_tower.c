@@ -49,7 +49,7 @@ static int measure(vlk_model *m, vlk_tape *t, size_t batch, double seconds, vlk_
         goto out;
     for (size_t i = 0; i < bytes; i++)
         px[i] = (uint8_t)(i * 2654435761u >> 13);
-    if (vlk_model_encode_images(m, &(vlk_pass){.t = t}, out, &(vlk_images){.b = batch, .u8 = px}, VLK_UNIT, err) != 0)
+    if (vlk_model_encode_images(m, &(vlk_pass){.t = t}, out, &(vlk_images){.b = batch, .u8 = px}, VLK_UNIT, err))
         goto out;
     for (double end = now() + seconds; (now() < end || n < 3) && n < MOST; n++) {
         double start = now();

@@ -91,7 +91,7 @@ static int step(struct bench *b, vlk_err *err)
         if (b->ref[i].grad)
             memset(b->ref[i].grad, 0, b->ref[i].count * sizeof(float));
     vlk_model_updated(b->m);
-    if (vlk_gradcache_run(b->cache, part, 2, &(vlk_gradcache_calls){b, encode, loss, NULL}, &losses, err) != 0)
+    if (vlk_gradcache_run(b->cache, part, 2, &(vlk_gradcache_calls){b, encode, loss, NULL}, &losses, err))
         return -1;
     b->took[3] = now() - start - b->took[0] - b->took[1] - b->took[2];
     return 0;
@@ -107,7 +107,7 @@ static double best_rate(vlk_kernel *k, vlk_err *err)
     double best = 0;
     for (int i = 0; x && w && y && i < 12; i++) {
         double start = now();
-        if (vlk_gemm(k, y, x, m, &weight, NULL, err) != 0)
+        if (vlk_gemm(k, y, x, m, &weight, NULL, err))
             break;
         double rate = 2.0 * (double)(m * n * d) / (now() - start) * 1e-9;
         best = rate > best ? rate : best;
@@ -151,11 +151,11 @@ static vlk_model *open_model(const char *name, vlk_err *err)
 static int run(struct bench *b, uint64_t steps, vlk_err *err)
 {
     double best[PARTS] = {0}, least = 1e30;
-    if (fill(b, err) != 0)
+    if (fill(b, err))
         return -1;
     for (uint64_t i = 0; i < steps; i++) {
         double sum = 0;
-        if (step(b, err) != 0)
+        if (step(b, err))
             return -1;
         for (int p = 0; p < PARTS; p++)
             sum += b->took[p];

@@ -33,7 +33,7 @@ static int token(vlk_buf *vocab, const char *s, size_t n, const char *end, size_
 {
     char text[1024];
     int len = snprintf(text, sizeof text, "%.*s%s", (int)n, s, end);
-    return vlk_buf_adds(vocab, id ? ", " : "{", err) != 0 || vlk_json_quote(vocab, text, (size_t)len, err) != 0
+    return vlk_buf_adds(vocab, id ? ", " : "{", err) || vlk_json_quote(vocab, text, (size_t)len, err) != 0
                ? -1
                : vlk_buf_addf(vocab, err, ": %zu", id);
 }

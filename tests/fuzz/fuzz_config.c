@@ -30,7 +30,7 @@ static void use(vlk_model *m)
         abort();
     err = (vlk_err){0};
     if (vlk_model_encode_texts(m, &(vlk_pass){.t = t}, out, &(vlk_id_texts){.id = ids, .start = start, .n = 1},
-                               VLK_UNIT, &err) != 0 &&
+                               VLK_UNIT, &err) &&
         !err.msg[0])
         abort();
     free(pixels);

@@ -28,7 +28,7 @@ static struct array load(const char *dir, const char *name, const char *suffix)
     vlk_err err;
     vlk_npy npy;
     snprintf(path, sizeof path, "%s/%s%s.npy", dir, name, suffix);
-    if (vlk_npy_open(&npy, path, &err) != 0)
+    if (vlk_npy_open(&npy, path, &err))
         return a;
     if (npy.t.rank <= 4 && vlk_tensor_is_dense(&npy.t)) {
         a.n = vlk_tensor_count(&npy.t);
@@ -308,7 +308,7 @@ static int run_case(const char *dir, const char *name, vlk_kernel *k, const char
         struct stat st;
         vlk_err err = {0};
         snprintf(path, sizeof path, "%s/%s", dir, dialects[i].path);
-        if (stat(path, &st) != 0)
+        if (stat(path, &st))
             continue;
         snprintf(title, sizeof title, "%s/%s %s", name, dialects[i].path, backend);
         snprintf(own, sizeof own, "%s/%s", dir,

@@ -106,7 +106,7 @@ static void check_recording(vlk_model *m, vlk_tape *t, const struct batch *b, co
     while (vlk_model_param(m, n))
         n++;
     for (int which = 0; which < 3; which++) { /* none, all, the last of all */
-        for (size_t i = 0; (p = vlk_model_param(m, i)) != NULL; i++)
+        for (size_t i = 0; (p = vlk_model_param(m, i)); i++)
             p->grad = which == 1 || (which == 2 && i + 1 == n) ? &place : NULL;
         vlk_tape_record(t, 1);
         float *got = embed(m, &(vlk_pass){.t = t}, b, IMAGES, TEXTS, name);
@@ -116,7 +116,7 @@ static void check_recording(vlk_model *m, vlk_tape *t, const struct batch *b, co
         same(got, all, (IMAGES + TEXTS) * b->info->embed_dim, name, "tape on and off");
         free(got);
     }
-    for (size_t i = 0; (p = vlk_model_param(m, i)) != NULL; i++)
+    for (size_t i = 0; (p = vlk_model_param(m, i)); i++)
         p->grad = NULL;
     CHECK(nodes[0] == 0, "%s: nothing trained, %zu nodes", name, nodes[0]);
     CHECK(nodes[1] > 20, "%s: everything trained, %zu nodes", name, nodes[1]);
@@ -169,7 +169,7 @@ static size_t packed_weights(vlk_model *m, int forget)
 {
     vlk_param *p;
     size_t n = 0;
-    for (size_t i = 0; (p = vlk_model_param(m, i)) != NULL; i++) {
+    for (size_t i = 0; (p = vlk_model_param(m, i)); i++) {
         if (forget)
             vlk_weight_clear(&p->w);
         n += p->w.pack != NULL;

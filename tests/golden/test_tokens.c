@@ -80,7 +80,7 @@ static int vocab_members(vlk_buf *out, const vlk_buf *lines, int escape)
                 member(out, text, n + (end ? 4 : 0), id++, escape);
             }
     }
-    for (const char *p = lines->data, *e; (e = strchr(p, '\n')) != NULL; p = e + 1) {
+    for (const char *p = lines->data, *e; (e = strchr(p, '\n')); p = e + 1) {
         char text[1024];
         size_t n = 0;
         for (const char *q = p; q < e && n < sizeof text; q++)
@@ -126,7 +126,7 @@ static vlk_tokenizer *open_tokenizer(int pairs)
         "memory");
     CHECK(vocab_members(&json, &lines, 1) == SMALL, "tokenizer.json of a part");
     must(vlk_buf_adds(&json, ", \"merges\": [", &err), "memory");
-    for (const char *p = lines.data, *e; (e = strchr(p, '\n')) != NULL; p = e + 1) {
+    for (const char *p = lines.data, *e; (e = strchr(p, '\n')); p = e + 1) {
         const char *blank = memchr(p, ' ', (size_t)(e - p));
         must(vlk_buf_adds(&json, p == lines.data ? "" : ",", &err), "memory");
         must(vlk_buf_adds(&json, pairs ? "[" : "", &err), "memory");
@@ -201,7 +201,7 @@ static void row(char *field[FIELDS])
     must(vlk_unescape(&text, field[2], n, &err), "memory");
     t.repaired += strchr(flags, 'm') != NULL;
     t.longer += is_long;
-    if (strchr(flags, 'm') == NULL) {
+    if (!strchr(flags, 'm')) {
         if (is_long) {
             size_t length = strtoul(openai, NULL, 10);
             openai = strchr(openai, ' ') + 1;

@@ -101,7 +101,7 @@ static vlk_weights *open_weights(const char *path)
 {
     vlk_err err = {0};
     vlk_weights *w = vlk_weights_open(path, &err);
-    CHECK(w != NULL, "%s", err.msg);
+    CHECK(w, "%s", err.msg);
     return w;
 }
 

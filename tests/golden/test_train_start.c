@@ -307,7 +307,7 @@ static void test_locked(const char *out, const vlk_weights *before)
     vlk_err err = {0};
     size_t held = 0, moved = 0;
     vlk_weights *w = vlk_weights_open(at("%s/last/model.safetensors", out), &err);
-    if (!CHECK(w != NULL, "%s", err.msg))
+    if (!CHECK(w, "%s", err.msg))
         return;
     for (size_t i = 0; i < vlk_weights_count(w); i++) {
         const vlk_tensor *t = vlk_weights_at(w, i), *b = vlk_weights_find(before, t->name);

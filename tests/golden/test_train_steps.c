@@ -165,7 +165,7 @@ static int loss_of(void *arg, vlk_tape *second, const float *const *feature, flo
                              .log_scale = j->log_scale[0],
                              .bias = j->bias ? j->bias[0] : 0};
     vlk_itc_grad g = {.image = d[0], .text = d[1]};
-    if (vlk_itc_loss(j->kernel, j->p->kind, &b, &g, err) != 0)
+    if (vlk_itc_loss(j->kernel, j->p->kind, &b, &g, err))
         return -1;
     out->loss = g.loss;
     j->log_scale_grad[0] += (float)g.log_scale;
@@ -179,7 +179,7 @@ static void open_array(vlk_npy *npy, const char *dir, const char *name)
     char path[1024];
     vlk_err err;
     snprintf(path, sizeof path, "%s/%s", dir, name);
-    if (vlk_npy_open(npy, path, &err) != 0)
+    if (vlk_npy_open(npy, path, &err))
         bail(&err);
 }
 
@@ -192,7 +192,7 @@ static void open_model(job *j, const char *dir)
     vlk_err err;
     snprintf(path, sizeof path, "%s/%s", dir, j->p->model);
     j->m = vlk_model_open(path, NULL, &err);
-    if (!j->m || vlk_model_trainable(j->m, &to, &ref, &n, NULL, &err) != 0)
+    if (!j->m || vlk_model_trainable(j->m, &to, &ref, &n, NULL, &err))
         bail(&err);
     for (size_t i = 0; i < n; i++) {
         vlk_train_param p = {.name = ref[i].name,
@@ -200,9 +200,9 @@ static void open_model(job *j, const char *dir)
                              .grad = ref[i].grad,
                              .rank = ref[i].rank,
                              .decay = ref[i].decay,
-                             .frozen = ref[i].grad == NULL || ref[i].statistic};
+                             .frozen = !ref[i].grad || ref[i].statistic};
         memcpy(p.dim, ref[i].dim, sizeof p.dim);
-        if (vlk_train_params_add(&j->params, &p, &err) != 0)
+        if (vlk_train_params_add(&j->params, &p, &err))
             bail(&err);
         if (strcmp(p.name, "logit_scale") == 0) {
             j->log_scale = p.value;
@@ -247,7 +247,7 @@ static void step(job *j, vlk_gradcache *cache, vlk_adamw *a, size_t s)
     vlk_losses losses;
     vlk_err err;
     vlk_train_params_zero_grad(&j->params, vlk_kernel_pool(j->kernel));
-    if (vlk_gradcache_run(cache, part, 2, &calls, &losses, &err) != 0)
+    if (vlk_gradcache_run(cache, part, 2, &calls, &losses, &err))
         bail(&err);
     const double norm = vlk_adamw_grad_norm(a);
     check_figure(j, s, "loss", losses.loss, p->want[s].loss, p->resnet ? 1e-4 : 1e-5);

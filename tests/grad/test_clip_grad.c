@@ -21,7 +21,7 @@ static struct array load(const char *dir, const char *name)
     char path[512];
     vlk_err err;
     snprintf(path, sizeof path, "%s/%s", dir, name);
-    if (vlk_npy_open(&a.npy, path, &err) != 0) {
+    if (vlk_npy_open(&a.npy, path, &err)) {
         printf("Bail out: %s\n", err.msg);
         exit(1);
     }
@@ -85,7 +85,7 @@ static struct result pass(const char *dir, const struct run *r)
         vlk_kernel_new(&(vlk_kernel_options){.threads = r->threads, .backend = backend(), .arith = r->arith}, &err);
     vlk_tape *t = k ? vlk_tape_new(k, &err) : NULL;
     out.m = t ? vlk_model_open(path, &(vlk_model_options){.want = 0}, &err) : NULL;
-    if (!out.m || vlk_model_trainable(out.m, &r->lock, &out.ref, &out.refs, NULL, &err) != 0)
+    if (!out.m || vlk_model_trainable(out.m, &r->lock, &out.ref, &out.refs, NULL, &err))
         bail(&err);
     vlk_pass how = r->pass;
     how.t = t;
@@ -99,7 +99,7 @@ static struct result pass(const char *dir, const struct run *r)
     vlk_tape_record(t, 1);
     vlk_var *y[2] = {vlk_model_images(out.m, &how, &(vlk_images){.b = b, .f32 = pixels.npy.t.data}),
                      vlk_model_texts(out.m, &how, &(vlk_id_texts){.id = ids.npy.t.data, .start = start, .n = b})};
-    if (vlk_tape_failed(t, &err) != 0)
+    if (vlk_tape_failed(t, &err))
         bail(&err);
     out.nodes = (double)vlk_tape_nodes(t);
     const size_t e = y[0]->cols;
@@ -111,13 +111,13 @@ static struct result pass(const char *dir, const struct run *r)
                            .log_scale = *vlk_model_log_scale(out.m)->f32,
                            .bias = r->bias};
     vlk_itc_grad g = {.image = d, .text = d + b * e};
-    if (vlk_itc_loss(k, r->kind, &batch, &g, &err) != 0)
+    if (vlk_itc_loss(k, r->kind, &batch, &g, &err))
         bail(&err);
     out.loss = g.loss;
     *vlk_model_log_scale(out.m)->grad = (float)g.log_scale;
     if (vlk_model_logit_bias(out.m))
         *vlk_model_logit_bias(out.m)->grad = (float)g.bias;
-    if (vlk_backward_from_all(t, y, (const float *const[]){g.image, g.text}, 2, &err) != 0)
+    if (vlk_backward_from_all(t, y, (const float *const[]){g.image, g.text}, 2, &err))
         bail(&err);
     collect(&out);
     vlk_tape_free(t);
@@ -220,7 +220,7 @@ static void test_losses(const char *dir)
                            .e = e,
                            .log_scale = 2.3f,
                            .bias = cases[i].bias};
-        if (vlk_itc_loss(k, cases[i].kind, &b, &g, &err) != 0)
+        if (vlk_itc_loss(k, cases[i].kind, &b, &g, &err))
             bail(&err);
         CHECK_CLOSE(g.loss, cases[i].loss, 2e-7 * cases[i].loss, "%s: loss", cases[i].name);
         CHECK_CLOSE(g.log_scale, cases[i].log_scale, 2e-7 * fabs(cases[i].log_scale), "%s: d log scale", cases[i].name);

@@ -42,7 +42,7 @@ static void embed(vlk_model *m, float *out)
     float *px = malloc(n * sizeof *px);
     for (size_t j = 0; j < n; j++)
         px[j] = (float)(j * 2654435761u % 1000) / 500.0f - 1;
-    if (vlk_model_encode_images(m, &(vlk_pass){.t = tape}, out, &(vlk_images){.b = 2, .f32 = px}, VLK_UNIT, &err) != 0)
+    if (vlk_model_encode_images(m, &(vlk_pass){.t = tape}, out, &(vlk_images){.b = 2, .f32 = px}, VLK_UNIT, &err))
         bail(&err);
     free(px);
 }
@@ -57,7 +57,7 @@ static void test_masters(const char *path, vlk_layout wanted, const char *name, 
     size_t n;
     vlk_layout layout;
     embed(m, before);
-    if (vlk_model_trainable(m, &(vlk_trainable_options){.layout = wanted}, &ref, &n, &layout, &err) != 0)
+    if (vlk_model_trainable(m, &(vlk_trainable_options){.layout = wanted}, &ref, &n, &layout, &err))
         bail(&err);
     embed(m, after);
     CHECK(memcmp(before, after, 2 * e * sizeof *before) == 0, "%s: copies of the weights give other embeddings", path);
@@ -85,7 +85,7 @@ static void test_counters(void)
     float *pixels = malloc(px * sizeof *pixels), *out = malloc(2 * e * sizeof *out);
     for (size_t j = 0; j < px; j++)
         pixels[j] = (float)(j * 2654435761u % 1000) / 500.0f - 1;
-    if (vlk_model_trainable(m, NULL, &ref, &params, NULL, &err) != 0)
+    if (vlk_model_trainable(m, NULL, &ref, &params, NULL, &err))
         bail(&err);
     const vlk_counter_ref *c = vlk_model_counters(m, &n);
     CHECK(n == 22 && strcmp(c[0].name, "visual.bn1.num_batches_tracked") == 0 &&
@@ -93,7 +93,7 @@ static void test_counters(void)
           "%zu counters", n);
     for (int64_t step = 0; step < 3; step++) {
         if (!vlk_model_images(m, &(vlk_pass){.t = tape, .train = step > 0}, &(vlk_images){.b = 2, .f32 = pixels}) &&
-            vlk_tape_failed(tape, &err) != 0)
+            vlk_tape_failed(tape, &err))
             bail(&err);
         vlk_tape_clear(tape);
         for (size_t i = 0; i < n; i++)
@@ -128,8 +128,8 @@ static void test_locked(const char *path, vlk_layout wanted, int copies)
         const int head =
             strcmp(ref[i].name, wanted == VLK_LAYOUT_OPEN_CLIP ? "visual.proj" : "visual_projection.weight") == 0;
         const int locked = strcmp(ref[i].part, "vision") == 0 && !head;
-        CHECK((ref[i].grad == NULL) == locked, "%s: %s", ref[i].name, locked ? "has a gradient" : "has none");
-        CHECK((ref[i].stored != NULL) == (ref[i].value == NULL), "%s: its numbers are in one place", ref[i].name);
+        CHECK((!ref[i].grad) == locked, "%s: %s", ref[i].name, locked ? "has a gradient" : "has none");
+        CHECK((ref[i].stored != NULL) == (!ref[i].value), "%s: its numbers are in one place", ref[i].name);
         stored += ref[i].stored != NULL;
         CHECK(!ref[i].stored || (locked && ref[i].stored->rank == ref[i].rank), "%s is in the file", ref[i].name);
     }
@@ -183,7 +183,7 @@ static void test_new(void)
     for (int i = 0; i < 3; i++) {
         m[i] = vlk_model_new_from_config("tests/data/clip-train/model/config.json", NULL, VLK_INIT_HF, i == 2 ? 8 : 7,
                                          &err);
-        if (!m[i] || vlk_model_trainable(m[i], NULL, &ref[i], &n[i], NULL, &err) != 0)
+        if (!m[i] || vlk_model_trainable(m[i], NULL, &ref[i], &n[i], NULL, &err))
             bail(&err);
     }
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
@@ -199,10 +199,10 @@ static void test_new(void)
     CHECK(fabsf(vlk_model_describe(m[0])->logit_scale - 1 / 0.07f) < 1e-4f, "logit scale %g",
           (double)vlk_model_describe(m[0])->logit_scale);
     vlk_tokenizer *tokens = vlk_model_tokenizer(m[0], &err);
-    CHECK(tokens != NULL, "%s", err.msg);
+    CHECK(tokens, "%s", err.msg);
     vlk_model *openai =
         vlk_model_new_from_config("tests/data/clip-train/model/config.json", NULL, VLK_INIT_OPENAI, 7, &err);
-    CHECK(openai != NULL, "%s", err.msg);
+    CHECK(openai, "%s", err.msg);
     CHECK(!vlk_model_new_from_config("tests/data/none.json", NULL, VLK_INIT_HF, 1, &err) &&
               strstr(err.msg, "none.json"),
           "%s", err.msg);
@@ -220,8 +220,7 @@ static void test_resize(void)
     const vlk_param_ref *a, *b;
     size_t na = 0, nb = 0;
     float e[48];
-    if (vlk_model_trainable(small, NULL, &a, &na, NULL, &err) != 0 ||
-        vlk_model_trainable(large, NULL, &b, &nb, NULL, &err) != 0)
+    if (vlk_model_trainable(small, NULL, &a, &na, NULL, &err) || vlk_model_trainable(large, NULL, &b, &nb, NULL, &err))
         bail(&err);
     a = find(a, na, "vision_model.embeddings.position_embedding.weight");
     b = find(b, nb, "vision_model.embeddings.position_embedding.weight");
@@ -253,7 +252,7 @@ static void test_resize_resnet(void)
     for (int i = 0; i < 2; i++) {
         size_t n = 0;
         if (vlk_model_trainable(m[i], &(vlk_trainable_options){.layout = VLK_LAYOUT_OPEN_CLIP}, &pos[i], &n, NULL,
-                                &err) != 0)
+                                &err))
             bail(&err);
         pos[i] = find(pos[i], n, "visual.attnpool.positional_embedding");
     }
@@ -289,7 +288,7 @@ static void test_patch_dropout(void)
     float *pixels = malloc(4 * px * sizeof *pixels), all[4 * 24];
     for (size_t j = 0; j < 4 * px; j++)
         pixels[j] = (float)(j * 2654435761u % 1000) / 500.0f - 1;
-    if (vlk_model_trainable(m, NULL, &ref, &n, NULL, &err) != 0)
+    if (vlk_model_trainable(m, NULL, &ref, &n, NULL, &err))
         bail(&err);
     vlk_pass pass = {.t = tape, .train = 1, .patch_dropout = 0.5f, .noise = {.seed = 3, .step = 9}};
     vlk_var *y = vlk_model_images(m, &pass, &(vlk_images){.b = 4, .f32 = pixels});
@@ -350,7 +349,7 @@ static void test_loss(vlk_itc_kind kind, size_t n, size_t extra)
     const float t = 1.2f, bias = kind == VLK_ITC_SIGLIP ? -2 : 0;
     vlk_itc_batch b = {.image = f, .text = g, .n = n, .extra = extra, .e = E, .log_scale = t, .bias = bias};
     vlk_itc_grad out = {.image = d, .text = d + n * E};
-    if (vlk_itc_loss(kernel, kind, &b, &out, &err) != 0)
+    if (vlk_itc_loss(kernel, kind, &b, &out, &err))
         bail(&err);
     const double want = plain_loss(kind, f, g, n, m, E, exp(t), bias);
     CHECK_CLOSE(out.loss, want, 2e-6 * fabs(want), "%zu+%zu: loss", n, extra);

@@ -32,7 +32,7 @@ static int make_list(vlk_train_params *l, vlk_err *err)
                              .decay = decays[i],
                              .part = parts[i % 3],
                              .frozen = frozen[i]};
-        if (vlk_train_params_add(l, &p, err) != 0)
+        if (vlk_train_params_add(l, &p, err))
             return -1;
         for (size_t j = 0; j < l->p[i].count; j++)
             l->p[i].value[j] = (float)draw(0, i, j);
@@ -43,7 +43,7 @@ static int make_list(vlk_train_params *l, vlk_err *err)
 static void set_grad(const vlk_train_params *l, uint64_t step)
 {
     for (size_t i = 0; i < l->n; i++)
-        for (size_t j = 0; l->p[i].grad != NULL && j < l->p[i].count; j++)
+        for (size_t j = 0; l->p[i].grad && j < l->p[i].count; j++)
             l->p[i].grad[j] = (float)(draw(step, i, j) * (i == 3 ? 1e-6 : 0.1));
 }
 
@@ -69,7 +69,7 @@ static double reference_norm(const vlk_train_params *l)
 {
     double s = 0;
     for (size_t i = 0; i < l->n; i++)
-        for (size_t j = 0; l->p[i].grad != NULL && j < l->p[i].count; j++)
+        for (size_t j = 0; l->p[i].grad && j < l->p[i].count; j++)
             s += (double)l->p[i].grad[j] * (double)l->p[i].grad[j];
     return sqrt(s);
 }
@@ -83,7 +83,7 @@ static void against_double(void)
     if (!CHECK(make_list(&l, &err) == 0, "%s", err.msg))
         return;
     vlk_adamw *a = vlk_adamw_new(&l, &o, NULL, &err);
-    if (!CHECK(a != NULL, "%s", err.msg))
+    if (!CHECK(a, "%s", err.msg))
         return;
     for (size_t i = 0; i < PARAMS; i++) {
         r[i].p = calloc(3 * l.p[i].count, sizeof(double));
@@ -126,8 +126,8 @@ static uint64_t run(int threads, double *norm)
     vlk_adamw *a = NULL;
     vlk_ema *e = NULL;
     uint64_t hash = 0;
-    if (pool != NULL && make_list(&l, &err) == 0 && (a = vlk_adamw_new(&l, &o, pool, &err)) != NULL &&
-        (e = vlk_ema_new(&l, 0.9, VLK_EMA_CONSTANT, pool, &err)) != NULL) {
+    if (pool && make_list(&l, &err) == 0 && (a = vlk_adamw_new(&l, &o, pool, &err)) &&
+        (e = vlk_ema_new(&l, 0.9, VLK_EMA_CONSTANT, pool, &err))) {
         for (uint64_t t = 1; t <= 5; t++) {
             vlk_train_params_zero_grad(&l, pool);
             *norm = vlk_adamw_grad_norm(a);
@@ -142,7 +142,7 @@ static uint64_t run(int threads, double *norm)
             hash = hash * 31 + vlk_fnv1a64(vlk_ema_value(e, i), l.p[i].count * sizeof(float));
         }
     }
-    CHECK(e != NULL, "%s", err.msg);
+    CHECK(e, "%s", err.msg);
     vlk_ema_free(e);
     vlk_adamw_free(a);
     vlk_train_params_clear(&l);
@@ -174,7 +174,7 @@ static void any_place(void)
         ok &= vlk_train_params_add(&apart, &q, &err) == 0;
     }
     vlk_adamw *a = vlk_adamw_new(&whole, &o, NULL, &err), *b = vlk_adamw_new(&apart, &o, NULL, &err);
-    if (!CHECK(ok && a != NULL && b != NULL, "%s", err.msg))
+    if (!CHECK(ok && a && b, "%s", err.msg))
         return;
     for (uint64_t t = 0; t < 20; t++) {
         for (size_t i = 0; i < N; i++)
@@ -200,7 +200,7 @@ static void norms_and_clips(void)
     vlk_train_param p = {.name = "x", .dim = {40000}, .rank = 1};
     CHECK(vlk_train_params_add(&l, &p, &err) == 0, "%s", err.msg);
     vlk_adamw *a = vlk_adamw_new(&l, &o, NULL, &err);
-    if (!CHECK(a != NULL, "%s", err.msg))
+    if (!CHECK(a, "%s", err.msg))
         return;
     for (size_t i = 0; i < 40000; i++)
         l.p[0].grad[i] = 1e30f; /* the square is beyond a float */
@@ -214,7 +214,7 @@ static void norms_and_clips(void)
     vlk_adamw_free(a);
     const vlk_adamw_options bad[] = {{1, 0.9, 1e-6, 0}, {0.9, -1, 1e-6, 0}, {0.9, 0.9, NAN, 0}, {0.9, 0.9, 1e-6, -1}};
     for (size_t i = 0; i < 4; i++)
-        CHECK(vlk_adamw_new(&l, &bad[i], NULL, &err) == NULL, "options %zu are refused", i);
+        CHECK(!vlk_adamw_new(&l, &bad[i], NULL, &err), "options %zu are refused", i);
     vlk_train_params_clear(&l);
 }
 
@@ -241,7 +241,7 @@ static void running_mean(void)
         return;
     for (int ramp = 0; ramp < 2; ramp++) {
         vlk_ema *e = vlk_ema_new(&l, 0.75, ramp ? VLK_EMA_RAMP : VLK_EMA_CONSTANT, NULL, &err);
-        if (!CHECK(e != NULL, "%s", err.msg))
+        if (!CHECK(e, "%s", err.msg))
             return;
         double want = (double)l.p[2].value[17];
         for (int t = 0; t < 40; t++) {
@@ -258,7 +258,7 @@ static void running_mean(void)
         CHECK(l.p[2].value[17] == 39.0f, "and back");
         vlk_ema_free(e);
     }
-    CHECK(vlk_ema_new(&l, 1, VLK_EMA_CONSTANT, NULL, &err) == NULL, "a decay of 1 is refused: %s", err.msg);
+    CHECK(!vlk_ema_new(&l, 1, VLK_EMA_CONSTANT, NULL, &err), "a decay of 1 is refused: %s", err.msg);
     vlk_train_params_clear(&l);
 }
 

@@ -103,7 +103,7 @@ static char output[16384];
 static int status_of(const char *line)
 {
     int fd[2], status = -1;
-    if (pipe(fd) != 0)
+    if (pipe(fd))
         return -1;
     fflush(stdout);
     pid_t pid = fork();
@@ -251,7 +251,7 @@ static void test_json(void)
     char cwd[4096], expected[8300];
     const char *there = "tests/tap.h";
     options o = parse("-f --name a\"b -s 5 --number 0.1 --colour red --pair 1:2 --many x --alpha black", &c);
-    CHECK(getcwd(cwd, sizeof cwd) != NULL, "a working folder");
+    CHECK(getcwd(cwd, sizeof cwd), "a working folder");
     check_json("flag", &o, &c, "true");
     check_json("name", &o, &c, "\"a\\\"b\"");
     check_json("place", &o, &c, "null");
@@ -281,7 +281,7 @@ static void test_json(void)
         "\"colour\": \"green\", \"second\": 4, \"alpha\": \"white\"}";
     vlk_json *j = vlk_json_parse(text, sizeof text - 1, "text", &err);
     o = (options){.name = "before"};
-    if (CHECK(j != NULL, "%s", err.msg)) {
+    if (CHECK(j, "%s", err.msg)) {
         const char *const names[] = {"flag", "name", "many", "small", "number", "colour", "second", "alpha"};
         for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
             const cli_option *r = row(names[i]);
@@ -321,7 +321,7 @@ static void test_words(void)
 {
     int value = 5;
     CHECK_STR(cli_word_of(cli_dtype_words, VLK_BF16), "bf16", "a word of a value");
-    CHECK(cli_word_of(cli_dtype_words, VLK_I64) == NULL, "a value without a word");
+    CHECK(!cli_word_of(cli_dtype_words, VLK_I64), "a value without a word");
     CHECK(cli_word_value(cli_alpha_words, "drop", &value) == 0 && value == VLK_ALPHA_DROP, "a value of a word");
     CHECK(cli_word_value(cli_alpha_words, "grey", &value) == -1 && value == VLK_ALPHA_DROP, "no word: unchanged");
 }

@@ -257,7 +257,7 @@ static void test_choice(void)
 
 int main(void)
 {
-    if (!mkdtemp(dir) || chdir(dir) != 0)
+    if (!mkdtemp(dir) || chdir(dir))
         return 1;
     put_png("a.png", 20, 30);
     put_png("b.png", 40, 30);
@@ -286,7 +286,7 @@ int main(void)
     test_slow();
     test_hidden();
     test_choice();
-    if (chdir("/") != 0 || scratch_remove(dir) != 0)
+    if (chdir("/") || scratch_remove(dir))
         return 1;
     return tap_end();
 }

@@ -15,9 +15,9 @@ static int walk(const char *path, vlk_buf *out)
     int rc;
     vlk_folder *f = vlk_folder_open(path, &err);
     out->len = 0;
-    if (f == NULL)
+    if (!f)
         return -1;
-    if (vlk_buf_adds(out, "", &err) != 0)
+    if (vlk_buf_adds(out, "", &err))
         return -1;
     while ((rc = vlk_folder_next(f, &p, &err)) > 0)
         if (vlk_buf_addf(out, &err, "%s%s|", rc == 2 ? "!" : "", p) != 0)
@@ -36,7 +36,7 @@ int main(void)
 {
     char dir[] = "/tmp/vlk-folder-XXXXXX", deep[900];
     vlk_buf b = {0};
-    if (mkdtemp(dir) == NULL || chdir(dir) != 0)
+    if (!mkdtemp(dir) || chdir(dir))
         return 1;
     CHECK(mkdir("d", 0777) == 0 && walk("d", &b) == 0 && b.len == 0, "an empty folder");
     CHECK(!mkdir("d/a", 0777) && !mkdir("d/a/s", 0777) && !touch("d/a/s/x.png") && !touch("d/a/1.png") &&

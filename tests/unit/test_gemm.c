@@ -129,7 +129,7 @@ static void test_bits(vlk_backend b, const char *name, const shape *c)
                 size_t m = counts[i], at = (i * 37 + (size_t)threads) % (ROWS - m + 1);
                 if (!packed)
                     vlk_weight_clear(&s.w);
-                if (vlk_gemm(kn, z, x + at * k, m, &s.w, &e, &err) != 0)
+                if (vlk_gemm(kn, z, x + at * k, m, &s.w, &e, &err))
                     wrong++;
                 wrong += memcmp(z, y + at * n, m * n * sizeof *z) != 0;
                 CHECK((s.w.pack != NULL) == (packed || m > 512), "packed when it was said so");
@@ -206,11 +206,11 @@ static void test_packing(vlk_kernel *kn)
     vlk_err err = {0};
     stored s = store(70, 40, VLK_F32, 0, 0);
     float *x = floats(300 * 40), *y = floats(300 * 70);
-    CHECK(vlk_gemm(kn, y, x, 300, &s.w, NULL, &err) == 0 && s.w.pack == NULL, "the first rows pack nothing");
-    CHECK(vlk_gemm(kn, y, x, 300, &s.w, NULL, &err) == 0 && s.w.pack != NULL, "many rows pack");
+    CHECK(vlk_gemm(kn, y, x, 300, &s.w, NULL, &err) == 0 && !s.w.pack, "the first rows pack nothing");
+    CHECK(vlk_gemm(kn, y, x, 300, &s.w, NULL, &err) == 0 && s.w.pack, "many rows pack");
     CHECK(vlk_gemm(kn, y, x, 0, &s.w, NULL, &err) == 0, "no rows");
     vlk_weight_clear(&s.w);
-    CHECK(s.w.pack == NULL && vlk_gemm(kn, y, x, 3, &s.w, NULL, &err) == 0, "cleared and used again");
+    CHECK(!s.w.pack && vlk_gemm(kn, y, x, 3, &s.w, NULL, &err) == 0, "cleared and used again");
     drop(&s);
     free(x), free(y);
 }

@@ -206,7 +206,7 @@ static void memory(vlk_kernel *k, towers *t)
     for (int i = 0; i < 2; i++) {
         vlk_tape *tape = vlk_tape_new(k, &err);
         vlk_gradcache *g = tape ? vlk_gradcache_new(tape, &err) : NULL;
-        if (!CHECK(g != NULL, "%s", err.msg))
+        if (!CHECK(g, "%s", err.msg))
             return;
         (void)run(g, t, i ? chunks : whole);
         peak[i] = vlk_tape_peak(tape);
@@ -447,7 +447,7 @@ static void alone(void)
           "all items are ours: %s", err.msg);
     CHECK(vlk_share_gather(&s, NULL, mine, 2, seq_start, room, all, &err) == 0 && memcmp(mine, all, sizeof all) == 0,
           "gathered: %s", err.msg);
-    CHECK(vlk_share_make(&s, NULL, other, SEQ, NULL, &err) != 0 && strstr(err.msg, "rank 1 of 1"), "%s", err.msg);
+    CHECK(vlk_share_make(&s, NULL, other, SEQ, NULL, &err) && strstr(err.msg, "rank 1 of 1"), "%s", err.msg);
     vlk_share_clear(&s);
 }
 
@@ -542,8 +542,7 @@ static void trouble(vlk_tape *tape, vlk_gradcache *g, towers *t)
     vlk_err err = {0};
     vlk_losses value;
     for (t->fail = 1; t->fail <= 3; t->fail++)
-        CHECK(vlk_gradcache_run(g, chunks, 2, &c, &value, &err) != 0 && strstr(err.msg, want[t->fail - 1]), "%s",
-              err.msg);
+        CHECK(vlk_gradcache_run(g, chunks, 2, &c, &value, &err) && strstr(err.msg, want[t->fail - 1]), "%s", err.msg);
     t->fail = 0;
     CHECK(vlk_gradcache_run(g, &empty, 1, &c, &value, &err) != 0, "no rows: %s", err.msg);
     CHECK(vlk_gradcache_run(g, chunks, 0, &c, &value, &err) != 0, "no parts: %s", err.msg);
@@ -558,7 +557,7 @@ int main(void)
     vlk_kernel *k = vlk_kernel_new(&(vlk_kernel_options){.threads = 2}, &err);
     vlk_tape *tape = k ? vlk_tape_new(k, &err) : NULL;
     vlk_gradcache *g = tape ? vlk_gradcache_new(tape, &err) : NULL;
-    if (!CHECK(g != NULL, "%s", err.msg))
+    if (!CHECK(g, "%s", err.msg))
         return tap_end();
     make_towers(&t);
     against_differences(g, &t);

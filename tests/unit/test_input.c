@@ -22,7 +22,7 @@ static long slurp(const void *p, size_t n, size_t step, vlk_buf *out)
     vlk_in *in = vlk_in_memory(copy, n, "memory", &err);
     out->len = 0;
     while (got > 0 && rc == 0) {
-        rc = vlk_buf_reserve(out, step, &err) != 0 ? -1 : vlk_in_read(in, out->data + out->len, step, &got, &err);
+        rc = vlk_buf_reserve(out, step, &err) ? -1 : vlk_in_read(in, out->data + out->len, step, &got, &err);
         out->len += rc == 0 ? got : 0;
     }
     vlk_in_close(in);
@@ -98,7 +98,7 @@ static void lines(void)
         int rc;
         all.len = 0;
         while ((rc = vlk_in_line(in, &line, cases[i].end, &err)) == 1)
-            if (vlk_buf_add(&all, line.data, line.len, &err) != 0 || vlk_buf_adds(&all, "|", &err) != 0)
+            if (vlk_buf_add(&all, line.data, line.len, &err) || vlk_buf_adds(&all, "|", &err))
                 break;
         if (vlk_buf_adds(&all, "", &err) == 0)
             CHECK_STR(all.data, cases[i].want, "lines");
@@ -136,8 +136,8 @@ static void peeks(void)
     CHECK(vlk_in_peek(in, &p, 4, &got, &err) == 0 && got == 0, "nothing to peek at");
     CHECK(vlk_in_read(in, two, 2, &got, &err) == 0 && got == 0, "nothing to read");
     vlk_in_close(in);
-    CHECK(vlk_in_open("/no/such/file", &err) == NULL && strstr(err.msg, "No such file"), "%s", err.msg);
-    CHECK(vlk_in_open("/", &err) == NULL && strstr(err.msg, "is a folder"), "%s", err.msg);
+    CHECK(!vlk_in_open("/no/such/file", &err) && strstr(err.msg, "No such file"), "%s", err.msg);
+    CHECK(!vlk_in_open("/", &err) && strstr(err.msg, "is a folder"), "%s", err.msg);
 }
 
 static void raw_deflate(void)

@@ -125,7 +125,7 @@ static void test_limits(void)
             CHECK(j || (err.code == VLK_ELIMIT && strstr(err.msg, "at most 200000 values")), "%s", err.msg);
             vlk_json_free(j);
             j = vlk_json_parse(s, size, "x.json", &err);
-            CHECK(j != NULL, "a file may have more: %s", err.msg);
+            CHECK(j, "a file may have more: %s", err.msg);
             vlk_json_free(j);
         }
     }
@@ -133,7 +133,7 @@ static void test_limits(void)
     s[0] = '7';
     vlk_err err = {0};
     vlk_json *j = vlk_json_parse(s, (size_t)16 << 20, "x.json", &err);
-    CHECK(j != NULL, "16 MiB: %s", err.msg);
+    CHECK(j, "16 MiB: %s", err.msg);
     vlk_json_free(j);
     CHECK(!vlk_json_parse(s, ((size_t)16 << 20) + 1, "x.json", &err) && err.code == VLK_ELIMIT, "more: %s", err.msg);
     free(s);

@@ -28,7 +28,7 @@ static int rows(const char *name, vlk_list_kind kind, const char *text, size_t n
             ok |= vlk_buf_addf(out, &err, i ? "|%s" : "%s", c);
         ok |= vlk_buf_adds(out, "]", &err);
     }
-    if (rc == 0 && vlk_list_next(l, &row, &err) != 0)
+    if (rc == 0 && vlk_list_next(l, &row, &err))
         rc = -2; /* the end must stay the end */
     vlk_row_clear(&row);
     vlk_list_close(l);
@@ -50,7 +50,7 @@ static void check_all(const sample *s, size_t count)
         CHECK(rc == s[i].rc, "%s %s: ended with %d: %s", s[i].name, s[i].text, rc, err.msg);
         CHECK_STR(b.data, s[i].want, s[i].text);
         if (rc == -1)
-            CHECK(strstr(err.msg, s[i].name) != NULL, "the list is reported: %s", err.msg);
+            CHECK(strstr(err.msg, s[i].name), "the list is reported: %s", err.msg);
     }
     vlk_buf_clear(&b);
 }
@@ -216,7 +216,7 @@ static void kinds_and_limits(void)
     CHECK_STR(b.data, "1 a.png\tx []", "the caller's kind wins");
     CHECK(rows("x.tsv", VLK_LIST_AUTO, "a.png\tx\0y\nb\0.png\tx\nc.png\tz\n", 27, &b) == 0, "%s", err.msg);
     CHECK_STR(b.data, "!!3 c.png [z]", "NUL in a line");
-    CHECK(strstr(bad_row, "x.tsv: line 2: the path holds a NUL") != NULL, "%s", bad_row);
+    CHECK(strstr(bad_row, "x.tsv: line 2: the path holds a NUL"), "%s", bad_row);
     CHECK(rows("x.csv", VLK_LIST_AUTO, "image,caption\na,\0\nb,c\n", 22, &b) == 0, "%s", err.msg);
     CHECK_STR(b.data, "!3 b [c]", "NUL in CSV");
     size_t n = (1 << 20) + 20;
@@ -232,7 +232,7 @@ static void kinds_and_limits(void)
     CHECK(rows("x.csv", VLK_LIST_AUTO, text, n, &b) == -1 && strstr(err.msg, "line 2"), "%s", err.msg);
     free(text);
     vlk_buf_clear(&b);
-    CHECK(vlk_list_open("/no/such/list.tsv", VLK_LIST_AUTO, &err) == NULL, "absent");
+    CHECK(!vlk_list_open("/no/such/list.tsv", VLK_LIST_AUTO, &err), "absent");
 }
 
 /* The names of the bad rows, and the line that each reason gives. */
@@ -250,7 +250,7 @@ static void check_bad_names(const char *name, const char *text, const char *want
         }
     CHECK(rc == 0 && ok == 0, "%s: %s", name, err.msg);
     CHECK_STR(names.data, want, text);
-    CHECK(strstr(bad_row, last) != NULL, "%s: %s", last, bad_row);
+    CHECK(strstr(bad_row, last), "%s: %s", last, bad_row);
     vlk_row_clear(&row);
     vlk_buf_clear(&names);
     vlk_list_close(l);

@@ -9,7 +9,7 @@ static void index_answers(void)
     vlk_dataset *ix = open_index(op, 1, 0);
     size_t first, n, shards;
     const size_t *shard;
-    if (!CHECK(ix != NULL, "%s", err.msg))
+    if (!CHECK(ix, "%s", err.msg))
         return;
     CHECK(vlk_dataset_count(ix) == N && vlk_dataset_sources(ix) == 1, "%zu samples", vlk_dataset_count(ix));
     CHECK_STR(vlk_dataset_source(ix, 0, &first, &n, &shard, &shards), op[0], "name of the source");
@@ -75,7 +75,7 @@ static void same(void)
     for (size_t f = 0; f < 6; f++) {
         char *op[] = {at(form[f % 3])};
         vlk_dataset *ix = open_index(op, 1, f < 3 ? 1 << 20 : 3000);
-        if (!CHECK(ix != NULL, "%s", err.msg))
+        if (!CHECK(ix, "%s", err.msg))
             return;
         vlk_dataset_sizes s = vlk_dataset_size(ix);
         CHECK(f % 3 == 0 || (s.held > 0 && s.held + s.spilled == s.images && (f < 3) == (s.spilled == 0)),

@@ -179,7 +179,7 @@ static void test_table(void)
     o.input[0] = "nowhere.txt";
     o.output = "x.jsonl";
     CHECK(run(&o) == 2 && !exists("x.jsonl") && !exists(".x.jsonl.vlk-tmp"), "a broken source: no output");
-    CHECK(strstr(get("log"), "toy: nowhere.txt: ") != NULL, "it is reported: %s", get("log"));
+    CHECK(strstr(get("log"), "toy: nowhere.txt: "), "it is reported: %s", get("log"));
 }
 
 /* ---- matrices ---------------------------------------------------------------------------------- */
@@ -207,7 +207,7 @@ static void test_matrix(void)
     o.type = VLK_F16;
     o.output = "h.npy";
     CHECK(run(&o) == 2 && !exists("h.npy") && !exists("h.keys"), "a value beyond half floats: no output");
-    CHECK(strstr(get("log"), "toy: 9: its vector has 1e+06, too large for --half") != NULL, "the item is reported: %s",
+    CHECK(strstr(get("log"), "toy: 9: its vector has 1e+06, too large for --half"), "the item is reported: %s",
           get("log"));
     put("m.txt", "ab\na\n");
     CHECK(run(&o) == 0 && vlk_npy_open(&n, "h.npy", &err) == 0, "half floats: %s", err.msg);
@@ -229,8 +229,8 @@ static void test_parts(void)
     CHECK_STR(get("out/p-00001.keys"), "d\ne f\n", "keys of the second part");
     CHECK(exists("out/p-00002.json") && exists("out/q-00000.jsonl") && !exists("out/p-00003.json"), "all parts");
     CHECK(remove("out/p-00001.jsonl") == 0 && run(&o) == 1, "a rerun");
-    CHECK(strstr(get("out/p-00001.jsonl"), "\"key\": \"e f\", \"word\": \"f\"") != NULL, "makes what is missing");
-    CHECK(strstr(get("log"), "toy: !b: not for us") != NULL, "and reports the bad item again: %s", get("log"));
+    CHECK(strstr(get("out/p-00001.jsonl"), "\"key\": \"e f\", \"word\": \"f\""), "makes what is missing");
+    CHECK(strstr(get("log"), "toy: !b: not for us"), "and reports the bad item again: %s", get("log"));
     put("p.txt", "a\nb\nc\nd\ne f\ng\n");
     CHECK(run(&o) == 2 && strstr(get("log"), "it has no b at this place"), "an item that became good: %s", get("log"));
     o.program = "other";
@@ -283,7 +283,7 @@ static void test_tar(void)
     CHECK(run(&o) == 1, "a sample without an image, one with our member: status 1");
     CHECK_STR(names("o.tar"), "a.png a.txt a.toy.npy a.toy.txt a.toy.json b.txt c.png c.toy.txt ",
               "members of ours follow the sample's");
-    CHECK(strstr(get("log"), "c.toy.txt is there already (--replace replaces it)") != NULL, "%s", get("log"));
+    CHECK(strstr(get("log"), "c.toy.txt is there already (--replace replaces it)"), "%s", get("log"));
     o.replace = 1;
     CHECK(run(&o) == 1, "replace");
     CHECK_STR(names("o.tar"), "a.png a.txt a.toy.npy a.toy.txt a.toy.json b.txt c.png c.toy.npy c.toy.txt c.toy.json ",
@@ -298,7 +298,7 @@ static void test_tar(void)
 
 int main(void)
 {
-    if (!CHECK(mkdtemp(dir) != NULL && chdir(dir) == 0, "%s", dir))
+    if (!CHECK(mkdtemp(dir) && chdir(dir) == 0, "%s", dir))
         return tap_end();
     test_table();
     test_matrix();

@@ -162,7 +162,7 @@ static void test_hf_config(void)
         vlk_kernel *k = vlk_kernel_new(NULL, &err);
         vlk_tape *t = vlk_tape_new(k, &err);
         CHECK(vlk_model_encode_images(m, &(vlk_pass){.t = t}, out, &(vlk_images){.b = 1, .u8 = (uint8_t *)p}, VLK_UNIT,
-                                      &err) != 0 &&
+                                      &err) &&
                   strstr(err.msg, "preprocessor_config.json"),
               "%s", err.msg);
         CHECK(vlk_model_encode_images(m, &(vlk_pass){.t = t}, out, &(vlk_images){.b = 1, .f32 = p}, VLK_UNIT, &err) ==
@@ -431,7 +431,7 @@ static void test_not_finite(void)
         CHECK(vlk_model_encode_texts(
                   m, &(vlk_pass){.t = t}, out,
                   &(vlk_id_texts){.id = (const int32_t[]){5, 519}, .start = (const size_t[]){0, 2}, .n = 1}, VLK_UNIT,
-                  &err) != 0 &&
+                  &err) &&
                   err.code == VLK_EVALUE && strstr(err.msg, "text_projection.weight") && strstr(err.msg, path),
               "%s", err.msg);
     }
@@ -504,7 +504,7 @@ static void test_texts(void)
               vlk_model_encode_texts(
                   m, &(vlk_pass){.t = t}, out,
                   &(vlk_id_texts){.id = (const int32_t[]){5, 1}, .start = (const size_t[]){0, 2}, .n = 1}, VLK_UNIT,
-                  &err) != 0 &&
+                  &err) &&
               strstr(err.msg, "takes 16 tokens"),
           "%s", err.msg);
     vlk_model_close(m);

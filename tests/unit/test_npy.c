@@ -138,11 +138,11 @@ static void written(void)
           "read back");
     CHECK(vlk_npy_encode(&file, VLK_BF16, dim, 2, rows, &err) == -1, "NumPy has no bf16");
     char dir[] = "/tmp/vlk-npy-XXXXXX", path[64];
-    CHECK(mkdtemp(dir) != NULL, "folder");
+    CHECK(mkdtemp(dir), "folder");
     snprintf(path, sizeof path, "%s/x.npy", dir);
     for (size_t n = 0; n <= 2; n += 2) {
         vlk_npy_writer *w = vlk_npy_writer_open(path, VLK_F32, row, 1, &err);
-        CHECK(w != NULL, "%s", err.msg);
+        CHECK(w, "%s", err.msg);
         for (size_t i = 0; w && i < n; i++)
             CHECK(vlk_npy_write_rows(w, rows + 3 * i, 1, &err) == 0, "row");
         CHECK(w && access(path, F_OK) == (n ? 0 : -1), "nothing has the name before the end, but an old file");
@@ -161,8 +161,7 @@ static void written(void)
     vlk_npy_writer *w = vlk_npy_writer_open(path, VLK_F32, row, 1, &err);
     vlk_npy_writer_abort(w);
     CHECK(access(path, F_OK) == 0, "an abort leaves the old file");
-    CHECK(vlk_npy_writer_open("/dev/null", VLK_F32, row, 1, &err) == NULL && strstr(err.msg, "not seekable"), "%s",
-          err.msg);
+    CHECK(!vlk_npy_writer_open("/dev/null", VLK_F32, row, 1, &err) && strstr(err.msg, "not seekable"), "%s", err.msg);
     CHECK(unlink(path) == 0 && rmdir(dir) == 0, "nothing else is left");
     vlk_buf_clear(&b);
     vlk_buf_clear(&file);

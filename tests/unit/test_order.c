@@ -7,7 +7,7 @@ static vlk_order *order(const vlk_order_source *s, size_t n, vlk_order_options o
 {
     vlk_err err = {0};
     vlk_order *p = vlk_order_new(s, n, &o, &err);
-    CHECK(p != NULL, "%s", err.msg);
+    CHECK(p, "%s", err.msg);
     return p;
 }
 
@@ -179,14 +179,14 @@ static void refused(void)
     const size_t shard[2] = {3, 4};
     vlk_order_source s = {.samples = 0};
     vlk_order_options o = {.seed = 1};
-    CHECK(vlk_order_new(&s, 0, &o, &err) == NULL, "%s", err.msg);
-    CHECK(vlk_order_new(&s, 1, &o, &err) == NULL, "%s", err.msg);
+    CHECK(!vlk_order_new(&s, 0, &o, &err), "%s", err.msg);
+    CHECK(!vlk_order_new(&s, 1, &o, &err), "%s", err.msg);
     s = (vlk_order_source){.samples = 5, .weight = -1};
-    CHECK(vlk_order_new(&s, 1, &o, &err) == NULL, "%s", err.msg);
+    CHECK(!vlk_order_new(&s, 1, &o, &err), "%s", err.msg);
     s.weight = 1;
-    CHECK(vlk_order_new(&s, 1, &o, &err) == NULL, "%s", err.msg);
+    CHECK(!vlk_order_new(&s, 1, &o, &err), "%s", err.msg);
     s = (vlk_order_source){.samples = 8, .shard = shard, .shards = 2};
-    CHECK(vlk_order_new(&s, 1, &o, &err) == NULL, "%s", err.msg);
+    CHECK(!vlk_order_new(&s, 1, &o, &err), "%s", err.msg);
 }
 
 int main(void)

@@ -23,9 +23,9 @@ static const char *at(const char *name)
 static int put(const char *path, const char *text)
 {
     vlk_out *o = vlk_out_open(path, &err);
-    if (o == NULL)
+    if (!o)
         return -1;
-    if (vlk_out_write(o, text, strlen(text), &err) != 0) {
+    if (vlk_out_write(o, text, strlen(text), &err)) {
         vlk_out_abort(o);
         return -1;
     }
@@ -71,8 +71,8 @@ static void whole_or_not(void)
 static void two_runs(void)
 {
     vlk_out *o = vlk_out_open(at("b.txt"), &err);
-    CHECK(o != NULL, "first run");
-    CHECK(vlk_out_open(at("b.txt"), &err) == NULL && says("another run"), "second run refused: %s", err.msg);
+    CHECK(o, "first run");
+    CHECK(!vlk_out_open(at("b.txt"), &err) && says("another run"), "second run refused: %s", err.msg);
     CHECK(vlk_out_write(o, "x", 1, &err) == 0 && vlk_out_commit(o, &err) == 0, "first run ends: %s", err.msg);
     CHECK(holds(at("b.txt"), "x"), "the first run's bytes");
     CHECK(put(at("b.txt"), "y") == 0 && holds(at("b.txt"), "y"), "after it, another may write");
@@ -84,7 +84,7 @@ static void killed(void)
     pid_t child = fork();
     if (child == 0) {
         vlk_out *o = vlk_out_open(at("k.txt"), &err);
-        if (o != NULL && vlk_out_write(o, "half", 4, &err) == 0 && vlk_out_flush(o, &err) == 0)
+        if (o && vlk_out_write(o, "half", 4, &err) == 0 && vlk_out_flush(o, &err) == 0)
             raise(SIGKILL);
         _exit(1);
     }
@@ -97,19 +97,18 @@ static void killed(void)
 
 static void refused(void)
 {
-    CHECK(vlk_out_open(dir, &err) == NULL && says("is a folder"), "%s", err.msg);
-    CHECK(vlk_out_open(at("no/such/x"), &err) == NULL && says("No such file"), "%s", err.msg);
-    CHECK(vlk_out_open(at("new/"), &err) == NULL && says("not the name of a file"), "%s", err.msg);
-    CHECK(vlk_out_open("", &err) == NULL, "empty name");
-    CHECK(vlk_out_open(at("a.txt/x"), &err) == NULL && says("Not a directory"), "%s", err.msg);
-    CHECK(symlink("nowhere", at("dangling")) == 0 && vlk_out_open(at("dangling"), &err) == NULL &&
-              says("leads nowhere"),
-          "%s", err.msg);
-    CHECK(symlink("dangling", at("dangling2")) == 0 && vlk_out_open(at("dangling2"), &err) == NULL, "%s", err.msg);
+    CHECK(!vlk_out_open(dir, &err) && says("is a folder"), "%s", err.msg);
+    CHECK(!vlk_out_open(at("no/such/x"), &err) && says("No such file"), "%s", err.msg);
+    CHECK(!vlk_out_open(at("new/"), &err) && says("not the name of a file"), "%s", err.msg);
+    CHECK(!vlk_out_open("", &err), "empty name");
+    CHECK(!vlk_out_open(at("a.txt/x"), &err) && says("Not a directory"), "%s", err.msg);
+    CHECK(symlink("nowhere", at("dangling")) == 0 && !vlk_out_open(at("dangling"), &err) && says("leads nowhere"), "%s",
+          err.msg);
+    CHECK(symlink("dangling", at("dangling2")) == 0 && !vlk_out_open(at("dangling2"), &err), "%s", err.msg);
     if (geteuid() != 0) { /* root may write everywhere */
         CHECK(put(at("ro.txt"), "x") == 0 && chmod(at("ro.txt"), 0444) == 0, "read-only file");
-        CHECK(vlk_out_open(at("ro.txt"), &err) == NULL && says("Permission denied"), "%s", err.msg);
-        CHECK(mkdir(at("rodir"), 0555) == 0 && vlk_out_open(at("rodir/x"), &err) == NULL, "%s", err.msg);
+        CHECK(!vlk_out_open(at("ro.txt"), &err) && says("Permission denied"), "%s", err.msg);
+        CHECK(mkdir(at("rodir"), 0555) == 0 && !vlk_out_open(at("rodir/x"), &err), "%s", err.msg);
     }
 }
 
@@ -204,14 +203,14 @@ static void keys(void)
     k = vlk_keys_open(at("empty"), &err);
     CHECK(k && vlk_keys_count(k) == 0, "no keys");
     vlk_keys_close(k);
-    CHECK(vlk_keys_open(at("none"), &err) == NULL, "absent");
+    CHECK(!vlk_keys_open(at("none"), &err), "absent");
     vlk_buf_clear(&b);
     vlk_buf_clear(&c);
 }
 
 int main(void)
 {
-    if (mkdtemp(dir) == NULL)
+    if (!mkdtemp(dir))
         return 1;
     whole_or_not();
     two_runs();

@@ -79,7 +79,7 @@ int main(void)
 {
     vlk_err err = {0};
     vlk_kernel *kn = vlk_kernel_new(&(vlk_kernel_options){.threads = 1}, &err);
-    if (CHECK(kn != NULL, "%s", err.msg)) {
+    if (CHECK(kn, "%s", err.msg)) {
         test_captions(kn);
         test_ties(kn);
         test_left_out(kn);

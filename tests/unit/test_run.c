@@ -33,7 +33,7 @@ static int put_file(const char *path, const char *text)
 {
     vlk_err err;
     vlk_out *o = vlk_out_open(path, &err);
-    return o == NULL || vlk_out_write(o, text, strlen(text), &err) != 0 || vlk_out_commit(o, &err) != 0;
+    return !o || vlk_out_write(o, text, strlen(text), &err) || vlk_out_commit(o, &err);
 }
 
 /* ---- state -------------------------------------------------------------------------------------- */
@@ -50,7 +50,7 @@ static vlk_state *state_of(kept *k, size_t rows)
     vlk_err err = {0};
     const size_t dim[2] = {rows, 6 / rows}, two = 2;
     vlk_state *s = vlk_state_new(&err);
-    CHECK(s != NULL && vlk_state_tensor(s, "queue", "image", VLK_F32, dim, 2, k->weights, &err) == 0 &&
+    CHECK(s && vlk_state_tensor(s, "queue", "image", VLK_F32, dim, 2, k->weights, &err) == 0 &&
               vlk_state_tensor(s, NULL, "ids", VLK_I64, &two, 1, k->ids, &err) == 0 &&
               vlk_state_counter(s, "step", &k->step, &err) == 0 && vlk_state_number(s, "best", &k->best, &err) == 0,
           "%s", err.msg);
@@ -67,23 +67,22 @@ static void states(void)
     CHECK(vlk_state_save(s, path, &err) == 0, "%s", err.msg);
     CHECK(vlk_state_load(t, path, &err) == 0, "%s", err.msg);
     CHECK(memcmp(&a, &b, sizeof a) == 0, "the same bits come back");
-    CHECK(vlk_state_load(u, path, &err) != 0 && strstr(err.msg, "queue/image") && strstr(err.msg, "[3,2]"), "%s",
-          err.msg);
+    CHECK(vlk_state_load(u, path, &err) && strstr(err.msg, "queue/image") && strstr(err.msg, "[3,2]"), "%s", err.msg);
     CHECK(c.step == 0 && c.ids[0] == 0, "nothing was written by a load that failed");
     const size_t one = 1;
     CHECK(vlk_state_tensor(t, NULL, "ids", VLK_I64, &one, 1, b.ids, &err) != 0, "one name twice: %s", err.msg);
     CHECK(vlk_state_counter(t, "step", &b.step, &err) != 0, "one counter twice: %s", err.msg);
     uint64_t more = 5;
     CHECK(vlk_state_counter(t, "more", &more, &err) == 0, "%s", err.msg);
-    CHECK(vlk_state_load(t, path, &err) != 0 && strstr(err.msg, "more"), "a counter that is missing: %s", err.msg);
+    CHECK(vlk_state_load(t, path, &err) && strstr(err.msg, "more"), "a counter that is missing: %s", err.msg);
     CHECK(vlk_state_save(t, path, &err) == 0, "%s", err.msg);
-    CHECK(vlk_state_load(s, path, &err) != 0 && strstr(err.msg, "more"), "one too many: %s", err.msg);
+    CHECK(vlk_state_load(s, path, &err) && strstr(err.msg, "more"), "one too many: %s", err.msg);
     a.best = NAN;
     CHECK(vlk_state_save(s, path, &err) != 0, "NaN is not saved: %s", err.msg);
     a.best = 0;
     a.weights[3] = INFINITY;
     CHECK(vlk_state_save(s, path, &err) == 0, "%s", err.msg);
-    CHECK(vlk_state_load(s, path, &err) != 0 && strstr(err.msg, "queue/image"), "not finite: %s", err.msg);
+    CHECK(vlk_state_load(s, path, &err) && strstr(err.msg, "queue/image"), "not finite: %s", err.msg);
     unlink(path);
     CHECK(vlk_state_load(s, path, &err) != 0, "no file: %s", err.msg);
     vlk_state_free(s);
@@ -120,11 +119,11 @@ static void folders(void)
     vlk_buf b = {0};
     uint64_t step = 0;
     in(path, "run");
-    CHECK(vlk_run_open(path, 0, &err) == NULL, "none there: %s", err.msg);
+    CHECK(!vlk_run_open(path, 0, &err), "none there: %s", err.msg);
     vlk_run *r = vlk_run_open(path, 1, &err);
-    if (!CHECK(r != NULL, "%s", err.msg))
+    if (!CHECK(r, "%s", err.msg))
         return;
-    CHECK(vlk_run_open(path, 0, &err) == NULL && strstr(err.msg, "another process"), "%s", err.msg);
+    CHECK(!vlk_run_open(path, 0, &err) && strstr(err.msg, "another process"), "%s", err.msg);
     CHECK(vlk_run_config(r, &b, &err) == 0, "no run.json yet");
     CHECK(vlk_run_put_config(r, "{}\n", 3, &err) == 0 && vlk_run_config(r, &b, &err) == 1 && b.len == 3, "%s", err.msg);
     b.len = 0;
@@ -144,8 +143,7 @@ static void folders(void)
     CHECK(vlk_run_newest(r, &step, &b, &err) == 1 && step == 1234567 && strstr(b.data, "run/step-1234567"), "newest");
     b.len = 0;
     CHECK(vlk_run_begin(r, 1234567, 10, &b, &err) != 0, "a step twice: %s", err.msg);
-    CHECK(vlk_run_begin(r, 1234568, SIZE_MAX / 2, &b, &err) != 0 && strstr(err.msg, "the disk has room"), "%s",
-          err.msg);
+    CHECK(vlk_run_begin(r, 1234568, SIZE_MAX / 2, &b, &err) && strstr(err.msg, "the disk has room"), "%s", err.msg);
     CHECK(vlk_run_settle(r, 1234567, 77, 1, &err) != 0, "a best that is not there: %s", err.msg);
     CHECK(vlk_run_settle(r, 1234567, 0, 1, &err) == 0 && !exists("run/best"), "no best: %s", err.msg);
     CHECK(vlk_run_begin(r, 1234568, 10, &b, &err) == 0, "%s", err.msg);
@@ -158,7 +156,7 @@ static void folders(void)
     snprintf(deep, sizeof deep, "%s/run/.step-000050.vlk-tmp/y", folder);
     CHECK(put_file(deep, "y") == 0, "a file within");
     r = vlk_run_open(in(path, "run"), 0, &err);
-    CHECK(r != NULL && !exists("run/.step-000050.vlk-tmp") && !exists("run/.last.vlk-tmp"), "leftovers are removed");
+    CHECK(r && !exists("run/.step-000050.vlk-tmp") && !exists("run/.last.vlk-tmp"), "leftovers are removed");
     CHECK(access("/etc/passwd", R_OK) == 0, "links are not followed");
     vlk_run_close(r);
     vlk_buf_clear(&b);
@@ -176,7 +174,7 @@ static void metrics(void)
     vlk_err err = {0};
     vlk_buf b = {0};
     vlk_run *r = vlk_run_open(in(path, "run"), 1, &err);
-    if (!CHECK(r != NULL, "%s", err.msg))
+    if (!CHECK(r, "%s", err.msg))
         return;
     CHECK(vlk_run_log(r, "{}", 2, &err) != 0, "not open yet: %s", err.msg);
     CHECK(vlk_run_metrics(r, 0, &err) == 0, "%s", err.msg);
@@ -190,7 +188,7 @@ static void metrics(void)
     CHECK(fd >= 0 && write(fd, "{\"step\":4,\"lo", 13) == 13, "a line cut in the middle");
     close(fd);
     r = vlk_run_open(in(path, "run"), 0, &err);
-    CHECK(r != NULL && vlk_run_metrics(r, 2, &err) == 0, "%s", err.msg);
+    CHECK(r && vlk_run_metrics(r, 2, &err) == 0, "%s", err.msg);
     log_text(r, "{\"step\":3,\"loss\":9}");
     CHECK(vlk_run_metrics(r, 100, &err) == 0, "%s", err.msg);
     CHECK(vlk_read_file(&b, in(path, "run/metrics.jsonl"), 1000, &err) == 0, "%s", err.msg);
@@ -199,7 +197,7 @@ static void metrics(void)
               "{\"step\":3,\"loss\":9}\n",
               "each step once");
     CHECK(put_file(path, "{\"step\":1}\nnonsense\n") == 0, "written");
-    CHECK(vlk_run_metrics(r, 5, &err) != 0 && strstr(err.msg, "line 2"), "%s", err.msg);
+    CHECK(vlk_run_metrics(r, 5, &err) && strstr(err.msg, "line 2"), "%s", err.msg);
     vlk_run_close(r);
     vlk_buf_clear(&b);
 }
@@ -259,10 +257,10 @@ static int toy_run(const char *path)
     int rc = -1;
     t.r = vlk_run_open(path, 1, &err);
     t.s = vlk_state_new(&err);
-    if (t.r == NULL || t.s == NULL || vlk_state_tensor(t.s, NULL, "w", VLK_F32, dim, 2, t.k.weights, &err) != 0 ||
-        vlk_state_tensor(t.s, NULL, "i", VLK_I64, &two, 1, t.k.ids, &err) != 0 ||
-        vlk_state_counter(t.s, "step", &t.k.step, &err) != 0 ||
-        vlk_state_counter(t.s, "best_step", &t.best_step, &err) != 0 || toy_resume(&t, &err) != 0)
+    if (!t.r || !t.s || vlk_state_tensor(t.s, NULL, "w", VLK_F32, dim, 2, t.k.weights, &err) ||
+        vlk_state_tensor(t.s, NULL, "i", VLK_I64, &two, 1, t.k.ids, &err) ||
+        vlk_state_counter(t.s, "step", &t.k.step, &err) || vlk_state_counter(t.s, "best_step", &t.best_step, &err) ||
+        toy_resume(&t, &err))
         goto out;
     while (t.k.step < END) {
         char line[100];
@@ -271,7 +269,7 @@ static int toy_run(const char *path)
             t.k.weights[i] = t.k.weights[i] * 0.9f + (float)vlk_random_normal(key, i);
         t.k.ids[1] += (int64_t)vlk_random_below(key, 9, 1000);
         int n = snprintf(line, sizeof line, "{\"step\":%d,\"loss\":%.9g}", (int)t.k.step, (double)t.k.weights[0]);
-        if (vlk_run_log(t.r, line, (size_t)n, &err) != 0 || (t.k.step % EVERY == 0 && toy_save(&t, &err) != 0))
+        if (vlk_run_log(t.r, line, (size_t)n, &err) || (t.k.step % EVERY == 0 && toy_save(&t, &err)))
             goto out;
     }
     rc = 0;
@@ -319,14 +317,14 @@ static void names_of(const char *name)
     char path[200];
     size_t known = 0, other = 0;
     DIR *d = opendir(in(path, name));
-    for (const struct dirent *e = d ? readdir(d) : NULL; e != NULL; e = readdir(d)) {
+    for (const struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d)) {
         size_t i = 0;
         while (i < NAMES && strcmp(e->d_name, want[i]) != 0)
             i++;
         known += i < NAMES;
         other += i == NAMES && strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
     }
-    if (d != NULL)
+    if (d)
         closedir(d);
     CHECK(known == NAMES && other == 0, "%s: %zu of %d names and %zu others", name, known, NAMES, other);
 }
@@ -368,7 +366,7 @@ static void killed(void)
 
 int main(void)
 {
-    if (mkdtemp(folder) == NULL)
+    if (!mkdtemp(folder))
         return 1;
     states();
     folders();

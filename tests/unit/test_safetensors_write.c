@@ -35,7 +35,7 @@ static size_t some(vlk_tensor *t)
 static void compare(const vlk_weights *w, const vlk_tensor *t)
 {
     const vlk_tensor *r = vlk_weights_find(w, t->name);
-    if (!CHECK(r != NULL, "%s is there", t->name))
+    if (!CHECK(r, "%s is there", t->name))
         return;
     CHECK(r->dtype == t->dtype && r->rank == t->rank, "%s: type and rank", t->name);
     for (int i = 0; i < t->rank; i++)
@@ -53,7 +53,7 @@ static void round_trip(void)
     size_t n = some(t);
     CHECK(vlk_safetensors_write(path, t, n, VLK_DTYPES, meta, 2, &err) == 0, "%s", err.msg);
     vlk_weights *w = vlk_weights_open(path, &err);
-    if (CHECK(w != NULL, "%s", err.msg)) {
+    if (CHECK(w, "%s", err.msg)) {
         CHECK(vlk_weights_count(w) == n, "%zu tensors", vlk_weights_count(w));
         for (size_t i = 0; i < n; i++)
             compare(w, &t[i]);
@@ -92,7 +92,7 @@ static void conversions(void)
         CHECK(vlk_safetensors_write(path, t, 2, as, NULL, 0, &err) == 0, "%s", err.msg);
         vlk_weights *w = vlk_weights_open(path, &err);
         const vlk_tensor *r = w ? vlk_weights_find(w, "x") : NULL;
-        if (!CHECK(r != NULL && r->dtype == as, "stored as %s: %s", vlk_dtype_name(as), err.msg))
+        if (!CHECK(r && r->dtype == as, "stored as %s: %s", vlk_dtype_name(as), err.msg))
             continue;
         const uint16_t *h = r->data;
         size_t wrong = 0;
@@ -103,11 +103,11 @@ static void conversions(void)
         vlk_weights_close(w);
     }
     x[N - 1] = 1e6f;
-    CHECK(vlk_safetensors_write(path, t, 1, VLK_F16, NULL, 0, &err) != 0 && err.code == VLK_EVALUE &&
-              strstr(err.msg, "tensor x") != NULL,
+    CHECK(vlk_safetensors_write(path, t, 1, VLK_F16, NULL, 0, &err) && err.code == VLK_EVALUE &&
+              strstr(err.msg, "tensor x"),
           "too large for f16: %s", err.msg);
     vlk_weights *w = vlk_weights_open(path, &err);
-    CHECK(w != NULL && vlk_weights_find(w, "x")->dtype == VLK_BF16, "the old file is unchanged: %s", err.msg);
+    CHECK(w && vlk_weights_find(w, "x")->dtype == VLK_BF16, "the old file is unchanged: %s", err.msg);
     vlk_weights_close(w);
     CHECK(vlk_safetensors_write(path, t, 1, VLK_BF16, NULL, 0, &err) == 0, "bf16 takes it: %s", err.msg);
     x[0] = INFINITY;
@@ -137,7 +137,7 @@ static void refused(void)
 
 int main(void)
 {
-    if (mkdtemp(folder) == NULL)
+    if (!mkdtemp(folder))
         return 1;
     snprintf(path, sizeof path, "%s/x.safetensors", folder);
     round_trip();

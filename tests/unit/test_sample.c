@@ -157,7 +157,7 @@ static const sample_case *case_of(vlk_span key)
 static void check_case(vlk_span key, const char *got, const char *who)
 {
     const sample_case *c = case_of(key);
-    if (!CHECK(c != NULL, "%s: what is %s?", who, key.s))
+    if (!CHECK(c, "%s: what is %s?", who, key.s))
         return;
     if (c->expected[0] != '-') {
         CHECK(strcmp(got, c->expected) == 0, "%s: %s: got \"%s\", expected \"%s\"", who, c->name, got, c->expected);
@@ -165,8 +165,8 @@ static void check_case(vlk_span key, const char *got, const char *who)
     }
     const char *colon = strchr(c->expected, ':');
     size_t n = (size_t)(colon - c->expected) + 2;
-    CHECK(strncmp(got, c->expected, n) == 0 && strstr(got + n, c->expected + n) != NULL,
-          "%s: %s: got \"%s\", expected \"%s\"", who, c->name, got, c->expected);
+    CHECK(strncmp(got, c->expected, n) == 0 && strstr(got + n, c->expected + n), "%s: %s: got \"%s\", expected \"%s\"",
+          who, c->name, got, c->expected);
 }
 
 static void add(vlk_buf *b, const char *before, vlk_span s)
@@ -224,7 +224,7 @@ static size_t check_dataset(const char *operand, const vlk_texts_wanted *w, cons
     char *const operands[] = {(char *)(uintptr_t)operand};
     vlk_dataset_options o = {.operand = operands, .operands = 1, .texts = *w, .cache_bytes = 1 << 20};
     vlk_dataset *ds = vlk_dataset_open(&o, &err);
-    if (!CHECK(ds != NULL, "%s: %s", who, err.msg))
+    if (!CHECK(ds, "%s: %s", who, err.msg))
         return 0;
     size_t n = vlk_dataset_count(ds), bad = 0;
     for (size_t i = 0; i < n; i++) {

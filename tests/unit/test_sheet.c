@@ -22,7 +22,7 @@ static void test_drawing(void)
     for (size_t i = 0; i < sizeof red; i += 3)
         red[i] = 255;
     sheet *s = sheet_new("title", cells, 3, 4, &err);
-    if (!CHECK(s != NULL, "%s", err.msg))
+    if (!CHECK(s, "%s", err.msg))
         return;
     const uint8_t *p = sheet_pixels(s, &w, &h);
     CHECK(w > 4 * SHEET_THUMB && w < 6 * SHEET_THUMB, "four columns: %zu pixels wide", w);
@@ -48,7 +48,7 @@ static void test_png(void)
     vlk_image img = {0};
     size_t w, h;
     sheet *s = sheet_new("title", cells, 1, 8, &err);
-    if (!CHECK(s != NULL, "%s", err.msg))
+    if (!CHECK(s, "%s", err.msg))
         return;
     sheet_heading(s, 0, "ABCxyz 0123", 11);
     const uint8_t *p = sheet_pixels(s, &w, &h);
@@ -70,7 +70,7 @@ static void test_limit(void)
     for (size_t i = 0; i < ROWS; i++)
         cells[i] = 8;
     sheet *s = sheet_new("title", cells, ROWS, 8, &err);
-    CHECK(s == NULL && err.code == VLK_ELIMIT && strstr(err.msg, "20000 queries"), "too large: %s", err.msg);
+    CHECK(!s && err.code == VLK_ELIMIT && strstr(err.msg, "20000 queries"), "too large: %s", err.msg);
     sheet_free(s);
 }
 

@@ -334,7 +334,7 @@ static void trouble(void)
 
 int main(void)
 {
-    if (!CHECK(mkdtemp(dir) != NULL, "a folder for the runs"))
+    if (!CHECK(mkdtemp(dir), "a folder for the runs"))
         return tap_end();
     learns();
     chunks();

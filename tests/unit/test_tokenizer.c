@@ -78,10 +78,10 @@ static void test_bytes(void)
             "a");
     decodes(t, (const int32_t[]){127 + 256, 64}, 2, "\xEF\xBF\xBD a");
     goes_round(t, "two words", "two words");
-    CHECK(vlk_tokenizer_decode(t, &b, (const int32_t[]){514}, 1, &err) != 0 && err.code == VLK_EUSAGE &&
+    CHECK(vlk_tokenizer_decode(t, &b, (const int32_t[]){514}, 1, &err) && err.code == VLK_EUSAGE &&
               strstr(err.msg, "514"),
           "an id after the last: %s", err.msg);
-    CHECK(vlk_tokenizer_decode(t, &b, (const int32_t[]){-1}, 1, &err) != 0 && b.len == 0, "an id below 0");
+    CHECK(vlk_tokenizer_decode(t, &b, (const int32_t[]){-1}, 1, &err) && b.len == 0, "an id below 0");
     vlk_buf_clear(&b);
     vlk_tokenizer_free(t);
     vlk_tokenizer_free(NULL);

@@ -179,7 +179,7 @@ int main(void)
     for (int threads = 1; threads <= 2; threads++) {
         vlk_err err = {0};
         vlk_kernel *kn = vlk_kernel_new(&(vlk_kernel_options){.threads = threads}, &err);
-        if (!CHECK(kn != NULL, "%s", err.msg))
+        if (!CHECK(kn, "%s", err.msg))
             break;
         state = 88172645463325252u; /* so that both rounds compare with the same rows */
         test_exact(kn, 1, 3, 1);

@@ -222,7 +222,7 @@ int cli_close_stdout(vlk_err *err)
     /* After lost output fclose alone may report EBADF for a closed descriptor: flush and check first. */
     int bad = ferror(stdout) || fflush(stdout) != 0;
     int flush_errno = errno;
-    if (fclose(stdout) != 0 && !bad && errno != EBADF) {
+    if (fclose(stdout) && !bad && errno != EBADF) {
         bad = 1;
         flush_errno = errno;
     }

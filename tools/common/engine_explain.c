@@ -47,7 +47,7 @@ static double rate_texts(engine *e, size_t b)
     size_t bad, n = 0;
     double t0 = 0, rate = -1;
     float *out = vlk_calloc(b, e->info->embed_dim * sizeof(float), &err);
-    int ok = out != NULL && !engine_tokenizer(e, &err);
+    int ok = out && !engine_tokenizer(e, &err);
     for (size_t i = 0; i < b && ok; i++)
         ok = engine_ids_add(e, &ids, text, strlen(text), CLI_LONG_TRUNCATE, &err) > 0;
     for (int i = 0; i < 100000 && ok; i++) {

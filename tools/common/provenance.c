@@ -86,7 +86,7 @@ static int get_arguments(provenance *p, const vlk_json *args, const char *path, 
     int rc = -1;
     if (vlk_buf_adds(&b, "{", err))
         goto out;
-    for (const void *it = NULL; (it = vlk_json_next(args, it, &key, &v)) != NULL; sep = ", ") {
+    for (const void *it = NULL; (it = vlk_json_next(args, it, &key, &v)); sep = ", ") {
         s = vlk_json_str(v, NULL);
         if (s ? vlk_buf_addf(&b, err, "%s\"%s\": \"%s\"", sep, key, s)
               : vlk_buf_addf(&b, err, "%s\"%s\": true", sep, key))
@@ -159,7 +159,7 @@ static int get_all(provenance *p, const vlk_json *j, const char *path, vlk_err *
 int provenance_load(provenance *p, const char *path, vlk_err *err)
 {
     *p = (provenance){.rows = 0};
-    if (access(path, F_OK) != 0 && errno == ENOENT)
+    if (access(path, F_OK) && errno == ENOENT)
         return 1;
     vlk_json *j = vlk_json_load(path, err);
     if (!j)

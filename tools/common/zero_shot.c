@@ -11,7 +11,7 @@
 static int fill(vlk_buf *out, const char *t, const char *label, size_t n, vlk_err *err)
 {
     const char *hole;
-    while ((hole = strstr(t, "{}")) != NULL) {
+    while ((hole = strstr(t, "{}"))) {
         if (vlk_buf_add(out, t, (size_t)(hole - t), err) || vlk_buf_add(out, label, n, err))
             return -1;
         t = hole + 2;

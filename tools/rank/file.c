@@ -46,7 +46,7 @@ static int open_keys(rank_file *f, vlk_err *err)
     int rc = -1;
     if (provenance_beside(&name, f->path, ".keys", err))
         goto out;
-    if (access(name.data, F_OK) != 0 && errno == ENOENT) {
+    if (access(name.data, F_OK) && errno == ENOENT) {
         rc = 0;
         goto out;
     }
@@ -77,7 +77,7 @@ int rank_file_open(rank_file *f, const char *path, vlk_err *err)
 {
     struct stat before;
     *f = (rank_file){.path = path, .normalize = 1};
-    if (stat(path, &before) != 0)
+    if (stat(path, &before))
         return vlk_fail_errno(err, "%s: cannot open", path);
     if (vlk_npy_open(&f->npy, path, err))
         return -1;

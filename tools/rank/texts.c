@@ -27,7 +27,7 @@ static int has_suffix(const char *s)
 static int is_text(const char *s)
 {
     struct stat st;
-    return s[0] != '-' && !strchr(s, '/') && !has_suffix(s) && stat(s, &st) != 0 && errno != EACCES;
+    return s[0] != '-' && !strchr(s, '/') && !has_suffix(s) && stat(s, &st) && errno != EACCES;
 }
 
 /* Takes the operand out of the list; 0 if it is none. */
