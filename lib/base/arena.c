@@ -24,9 +24,11 @@
 #include <sanitizer/asan_interface.h>
 #define POISON(p, n) __asan_poison_memory_region((p), (n))
 #define UNPOISON(p, n) __asan_unpoison_memory_region((p), (n))
+#define CHUNK_MAX ((size_t)1 << 20) /* all of a new chunk is poisoned: of a tape's 64 MB most for nothing */
 #else
 #define POISON(p, n) ((void)(p), (void)(n))
 #define UNPOISON(p, n) ((void)(p), (void)(n))
+#define CHUNK_MAX SIZE_MAX
 #endif
 
 enum { ALIGN = 64, GAP = 64, HUGE_PAGE = 2 << 20 };
@@ -45,8 +47,10 @@ struct vlk_arena {
 vlk_arena *vlk_arena_new(size_t chunk_bytes, vlk_err *err)
 {
     vlk_arena *a = vlk_calloc(1, sizeof *a, err);
+    if (!chunk_bytes)
+        chunk_bytes = (size_t)1 << 20;
     if (a)
-        a->chunk_bytes = chunk_bytes ? chunk_bytes : (size_t)1 << 20;
+        a->chunk_bytes = chunk_bytes < CHUNK_MAX ? chunk_bytes : CHUNK_MAX;
     return a;
 }
 
@@ -109,7 +113,8 @@ void vlk_arena_reset(vlk_arena *a, vlk_mark m)
 {
     for (size_t i = m.chunk; i < a->chunks; i++) {
         size_t keep = i == m.chunk ? m.used : 0;
-        POISON(a->chunk[i].base + keep, a->chunk[i].size - keep);
+        if (a->chunk[i].used > keep) /* what follows it is poisoned since the chunk was made */
+            POISON(a->chunk[i].base + keep, a->chunk[i].used - keep);
         a->chunk[i].used = keep;
     }
     a->at = m.chunk;

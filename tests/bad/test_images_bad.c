@@ -1,6 +1,6 @@
 /* test_images_bad.c - odd and damaged images: the verdict of each is Pillow's (a valid image with the same bytes,
  * or an error), except where verdicts.tsv says otherwise; then valid files cut at many places and with bytes changed,
- * which must end in an image or a sentence. Worth running under MODE=asan and MODE=ubsan.
+ * which must end in an image or a sentence. Worth running under MODE=sanitize.
  *
  * Different from Pillow on purpose: ztxt-bomb.png is read (its texts are skipped unread), palette-missing.png is
  * refused (Pillow shows it black), GIF is not read. */

@@ -68,7 +68,7 @@ for t in $(sed -n 's/^\.PHONY://p' Makefile); do
     esac
 done
 run 2 make_here MODE=fast $obj
-has "a mode that does not exist" err "MODE is release, debug, asan, ubsan or tsan"
+has "a mode that does not exist" err "MODE is release, debug, sanitize, asan, ubsan or tsan"
 run 0 make_here clean
 gone "make clean" build
 

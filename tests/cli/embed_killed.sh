@@ -9,11 +9,11 @@ E=$BIN/clip-embed
 cd "$dir" || exit 2
 i=0
 mkdir big
-while [ $i -lt 350 ]; do
+while [ $i -lt 140 ]; do
     cp "$samples/castle.png" "big/$(printf '%03d' $i).png"
     i=$((i + 1))
 done
-find big -name '*.png' | sort | head -n 150 >names
+find big -name '*.png' | sort | head -n 60 >names
 (cd big && tar cf ../big.tar --format=ustar -- *)
 mkfifo feed
 pid=
@@ -39,13 +39,13 @@ none_or_whole() { # WHAT
     [ -e k.npy ] || return 0 # the matrix comes last
     for f in npy keys json; do same "$1: k.$f" k.$f whole.$f; done
 }
-for n in 1 20 40 60 80 100 120 150; do
+for n in 1 8 16 24 32 40 50 60; do
     start feed "$E" -T feed -o k.npy
     head -n $n names >&9
     wait_until "a file is begun" [ -e .k.npy.vlk-tmp ]
     sleep 0.0$((n % 7))
     end_by_kill
-    gone "killed after $n of 150 names" k.npy
+    gone "killed after $n of 60 names" k.npy
 done
 # The last moments, when files get their names: it may have ended by then.
 for t in 0 0.005 0.01 0.02 0.04 0.08 0.16; do
@@ -63,27 +63,27 @@ run 0 "$E" -T names -o k.npy
 for f in npy keys json; do same "one file" k.$f whole.$f; done
 
 # Parts of a tar that comes through the pipe, killed in each of them. Inodes of finished parts are noted: they are to stay.
-run 0 "$E" big.tar -o k0/ --rows 100
+run 0 "$E" -b 4 big.tar -o k0/ --rows 40
 is "parts" "$(find k0 -name '*.npy' | wc -l | tr -d ' ')" 4
 mkdir fed
 mkfifo fed/big.tar
 : >seen
 note() { (cd k1 2>/dev/null && ls -i -- *.npy) 2>/dev/null | sort -u - seen >now && mv now seen; }
 size=$(wc -c <big.tar)
-sample=$((size / 350))
+sample=$((size / 140))
 finished() { [ "$(find k1 -name '*.npy' ! -name '.*' | wc -l)" -ge "$1" ]; }
-for n in 40 90 150 180 250 320; do # samples that are given
-    start fed/big.tar "$E" fed/big.tar -o k1/ --rows 100
+for n in 36 39 60 72 100 128; do # samples that are given
+    start fed/big.tar "$E" -b 4 fed/big.tar -o k1/ --rows 40
     timeout 120 head -c $((n * sample)) big.tar >&9 # more than a pipe holds: a run that does not read is an error
-    wait_until "part $((n / 100)) is begun" [ -e "k1/.big-0000$((n / 100)).npy.vlk-tmp" ]
-    wait_until "$((n / 100)) parts are finished" finished $((n / 100))
+    wait_until "part $((n / 40)) is begun" [ -e "k1/.big-0000$((n / 40)).npy.vlk-tmp" ]
+    wait_until "$((n / 40)) parts are finished" finished $((n / 40))
     sleep 0.0$((n % 7))
     end_by_kill
     note
 done
 is "parts that were finished by runs that were killed" "$(lines seen)" 3
 rm fed/big.tar
-run 0 "$E" big.tar -o k1/ --rows 100
+run 0 "$E" -b 4 big.tar -o k1/ --rows 40
 if diff -r k0 k1 >diffs; then pass; else fail "parts: $(head -n 3 diffs)"; fi
 note
 is "each part was made once" "$(lines seen)" 4

@@ -99,6 +99,7 @@ int main(int argc, char **argv)
 }
 C
 case $mode in
+sanitize) sanitize=-fsanitize=address,undefined ;;
 asan) sanitize=-fsanitize=address ;;
 ubsan) sanitize=-fsanitize=undefined ;;
 tsan) sanitize=-fsanitize=thread ;;

@@ -5,7 +5,10 @@
 . tests/cli/train.inc
 E=$BIN/clip-embed R=$BIN/clip-rank
 cd "$dir" || exit 2
-cp -r "$samples" samples
+mkdir samples # eight are enough, and all are read often
+grep -E '^(castle|cherries|cookie|dolphin|giraffe|pear|shark|sloth)\.' "$samples/captions.tsv" >samples/captions.tsv
+cp "$samples/labels.txt" samples
+cut -f 1 samples/captions.tsv | while read -r f; do cp "$samples/$f" samples; done
 tar cf in.tar --format=ustar -C samples castle.png pear.jpg shark.jpg giraffe.png
 head -c $(($(wc -c <in.tar) * 2 / 3)) in.tar >cut.tar
 mkdir empty many
