@@ -300,7 +300,7 @@ check_conditions() {
 }
 
 mkdir -p "$B/cppcheck"
-for c in ${*:-layers third_party format lengths banned warnings cppcheck options manual unused twice words}; do
+for c in ${*:-layers third_party format lengths banned warnings cppcheck options manual unused twice words conditions}; do
     "check_$c"
 done
 n=$(wc -l <"$bad")

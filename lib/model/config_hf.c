@@ -59,7 +59,7 @@ static void read_text(vlk_text_config *t, vlk_object *f, int siglip)
         return;
     }
     t->block.causal = 1;
-    if (eos && !f->failed && vlk_json_int(eos, 0, VLK_MAX_VOCAB, &end, "text_config.eos_token_id", f->err) != 0)
+    if (eos && !f->failed && vlk_json_int(eos, 0, VLK_MAX_VOCAB, &end, "text_config.eos_token_id", f->err))
         f->failed = 1;
     t->pool = end == 2 ? VLK_POOL_LARGEST : VLK_POOL_END;
     t->end = (int32_t)end;

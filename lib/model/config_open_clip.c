@@ -80,7 +80,7 @@ static void refuse_others(vlk_object *f, const char *const *known)
     const vlk_json *v;
     if (f->failed)
         return;
-    for (const void *it = NULL; (it = vlk_json_next(f->base, it, &key, &v)) != NULL;)
+    for (const void *it = NULL; (it = vlk_json_next(f->base, it, &key, &v));)
         if (!listed(key, known) && !is_off(v)) {
             f->failed =
                 vlk_fail(f->err, VLK_EUNSUPPORTED, "%s.%s: a tower with this is not supported", f->where, key) != 0;
@@ -117,8 +117,8 @@ static size_t square(vlk_object *f, const char *key, size_t fallback)
     if (vlk_json_type(j) != VLK_JSON_ARRAY)
         return vlk_member_size(f, key, fallback, VLK_MAX_IMAGE);
     int64_t a = 0, b = 0;
-    if (vlk_json_len(j) != 2 || vlk_json_int(vlk_json_at(j, 0), 1, VLK_MAX_IMAGE, &a, key, f->err) != 0 ||
-        vlk_json_int(vlk_json_at(j, 1), 1, VLK_MAX_IMAGE, &b, key, f->err) != 0 || a != b) {
+    if (vlk_json_len(j) != 2 || vlk_json_int(vlk_json_at(j, 0), 1, VLK_MAX_IMAGE, &a, key, f->err) ||
+        vlk_json_int(vlk_json_at(j, 1), 1, VLK_MAX_IMAGE, &b, key, f->err) || a != b) {
         f->failed =
             vlk_fail(f->err, VLK_EUNSUPPORTED, "%s.%s: expected one size, or two equal ones", f->where, key) != 0;
         return fallback;
@@ -134,7 +134,7 @@ static void read_resnet(vlk_resnet_config *v, vlk_object *f, const vlk_json *lay
     v->heads = v->width * 32 / head;
     v->norm = vlk_batch_norm_torch;
     for (size_t i = 0; i < 4 && !f->failed; i++) {
-        if (vlk_json_len(layers) != 4 || vlk_json_int(vlk_json_at(layers, i), 1, 256, &n, "layers", f->err) != 0)
+        if (vlk_json_len(layers) != 4 || vlk_json_int(vlk_json_at(layers, i), 1, 256, &n, "layers", f->err))
             f->failed =
                 vlk_fail(f->err, VLK_EMODEL, "%s.layers: expected a number, or four for a ResNet", f->where) != 0;
         else

@@ -62,7 +62,7 @@ static int vit(vlk_vit_config *v, const vlk_weights *w, vlk_err *err)
     const vlk_tensor *conv = need(w, "visual.conv1.weight", 4, err), *pos;
     const vlk_tensor *fc = conv ? need(w, "visual.transformer.resblocks.0.mlp.c_fc.weight", 2, err) : NULL;
     size_t grid;
-    if (!fc || !(pos = need(w, "visual.positional_embedding", 2, err)) || grid_of(w, pos, &grid, err) != 0)
+    if (!fc || !(pos = need(w, "visual.positional_embedding", 2, err)) || grid_of(w, pos, &grid, err))
         return -1;
     v->block = (vlk_block_config){
         .width = conv->dim[0], .heads = conv->dim[0] / 64, .mlp = fc->dim[0], .act = VLK_ACT_QUICK_GELU, .eps = 1e-5f};
@@ -79,7 +79,7 @@ static int resnet(vlk_resnet_config *v, const vlk_weights *w, vlk_err *err)
     const vlk_tensor *conv = need(w, "visual.layer1.0.conv1.weight", 4, err);
     const vlk_tensor *pos = conv ? need(w, "visual.attnpool.positional_embedding", 2, err) : NULL;
     size_t grid;
-    if (!pos || grid_of(w, pos, &grid, err) != 0)
+    if (!pos || grid_of(w, pos, &grid, err))
         return -1;
     v->width = conv->dim[0];
     v->heads = v->width * 32 / 64;

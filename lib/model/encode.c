@@ -28,7 +28,7 @@ static int pause_recording(const vlk_model *m, vlk_tape *t, const vlk_part *part
     const int recording = vlk_tape_recording(t);
     int trained = 0;
     for (size_t i = 0; i < m->nbound && recording; i++)
-        trained |= m->bound[i].part == part && m->bound[i].p->grad != NULL;
+        trained |= m->bound[i].part == part && m->bound[i].p->grad;
     vlk_tape_record(t, recording && trained);
     return recording;
 }

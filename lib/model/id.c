@@ -97,7 +97,7 @@ static int add_files(vlk_sha256 *s, const vlk_weights *w, vlk_err *err)
     size_t bytes;
     for (size_t i = 0; i < vlk_weights_files(w); i++) {
         vlk_map map;
-        if (vlk_map_open(&map, vlk_weights_file(w, i, &bytes), err) != 0)
+        if (vlk_map_open(&map, vlk_weights_file(w, i, &bytes), err))
             return -1;
         for (size_t at = 0; at < map.size; at += PIECE) {
             size_t piece = map.size - at < PIECE ? map.size - at : PIECE;

@@ -50,14 +50,14 @@ static int file_in(char **out, const char *dir, const char *name, vlk_err *err)
 static int first_in(char **out, const char *dir, const char *const *names, vlk_err *err)
 {
     for (; !*out && *names; names++)
-        if (file_in(out, dir, *names, err) != 0)
+        if (file_in(out, dir, *names, err))
             return -1;
     return 0;
 }
 
 static int configs_in(vlk_place *p, vlk_err *err)
 {
-    return file_in(&p->hf, p->folder, "config.json", err) != 0 ||
+    return file_in(&p->hf, p->folder, "config.json", err) ||
                    file_in(&p->open_clip, p->folder, "open_clip_config.json", err) != 0
                ? -1
                : 0;
@@ -65,14 +65,13 @@ static int configs_in(vlk_place *p, vlk_err *err)
 
 static int in_folder(vlk_place *p, const char *dir, vlk_err *err)
 {
-    if (!(p->folder = vlk_strndup(dir, strlen(dir), err)) || configs_in(p, err) != 0)
+    if (!(p->folder = vlk_strndup(dir, strlen(dir), err)) || configs_in(p, err))
         return -1;
     /* a hub folder may hold both layouts; Hugging Face's comes first where its config is there */
     if (p->hf || !p->open_clip) {
-        if (first_in(&p->weights, dir, hf_weights, err) != 0 || first_in(&p->weights, dir, open_clip_weights, err) != 0)
+        if (first_in(&p->weights, dir, hf_weights, err) || first_in(&p->weights, dir, open_clip_weights, err))
             return -1;
-    } else if (first_in(&p->weights, dir, open_clip_weights, err) != 0 ||
-               first_in(&p->weights, dir, hf_weights, err) != 0) {
+    } else if (first_in(&p->weights, dir, open_clip_weights, err) || first_in(&p->weights, dir, hf_weights, err)) {
         return -1;
     }
     if (p->weights)
@@ -124,17 +123,17 @@ static int snapshot(vlk_buf *dir, const char *name, vlk_err *err)
     int n = at ? (int)(at - name) : (int)strlen(name), org = (int)(slash - name), status = -1;
     if (strstr(rev, "..") || rev[0] == '/' || rev[0] == 0)
         return vlk_fail(err, VLK_EUSAGE, "%s: the revision \"%s\" is not a name", name, rev);
-    if (cache_root(&root, err) != 0)
+    if (cache_root(&root, err))
         goto out;
     status = 0;
     if (root.len == 0)
         goto out;
     status = -1;
     if (vlk_buf_addf(&root, err, "/models--%.*s--%.*s", org, name, n - org - 1, slash + 1) != 0 ||
-        vlk_buf_addf(&ref, err, "%s/refs/%s", root.data, rev) != 0 || vlk_buf_adds(&hash, rev, err) != 0)
+        vlk_buf_addf(&ref, err, "%s/refs/%s", root.data, rev) || vlk_buf_adds(&hash, rev, err))
         goto out;
     if (vlk_is_file(ref.data)) {
-        if (vlk_read_file(&hash, ref.data, 256, err) != 0)
+        if (vlk_read_file(&hash, ref.data, 256, err))
             goto out;
         while (hash.len && (unsigned char)hash.data[hash.len - 1] <= ' ')
             hash.data[--hash.len] = 0;
@@ -162,7 +161,7 @@ static int elsewhere(vlk_place *p, const char *name, const vlk_model_options *op
     if (!strchr(name, '/') && opt->share) {
         if (vlk_buf_addf(&dir, err, "%s/%s", opt->share, name) != 0)
             goto out;
-    } else if (is_repo_name(name) && snapshot(&dir, name, err) != 0) {
+    } else if (is_repo_name(name) && snapshot(&dir, name, err)) {
         goto out;
     }
     if (dir.len && is_folder(dir.data))

@@ -149,7 +149,7 @@ static void walk(vlk_tape *t, size_t base)
             put_back(t, n.out->grad);
             n.out->grad = NULL;
         }
-        if (vlk_tape_failed(t, &err) != 0) {
+        if (vlk_tape_failed(t, &err)) {
             vlk_tape_fail(t, err.code, "gradient of %s: %s", n.op->name, err.msg);
             break;
         }
@@ -160,7 +160,7 @@ static void walk(vlk_tape *t, size_t base)
 int vlk_backward_from_all(vlk_tape *t, vlk_var *const *y, const float *const *dy, size_t n, vlk_err *err)
 {
     int recording = vlk_tape_recording(t);
-    if (vlk_tape_failed(t, err) != 0)
+    if (vlk_tape_failed(t, err))
         return -1;
     for (size_t i = 0; i < n; i++)
         give(t, y[i], dy[i]);
@@ -179,7 +179,7 @@ int vlk_backward(vlk_tape *t, vlk_var *loss, vlk_err *err)
 {
     const float one = 1;
     if (!loss) /* an earlier op failed */
-        return vlk_tape_failed(t, err) != 0 ? -1 : vlk_fail(err, VLK_EUSAGE, "no loss");
+        return vlk_tape_failed(t, err) ? -1 : vlk_fail(err, VLK_EUSAGE, "no loss");
     if (loss->rows != 1 || loss->cols != 1)
         return vlk_fail(err, VLK_EUSAGE, "a loss of %zu by %zu", loss->rows, loss->cols);
     return vlk_backward_from(t, loss, &one, err);

@@ -198,7 +198,7 @@ static void prepend_back(vlk_tape *t, const vlk_node *n)
         for (size_t j = 0; j < d; j++)
             df[(first->rows == 1 ? 0 : i) * d + j] += n->out->grad[i * (len + 1) * d + j];
     struct unprepend u = {NULL, n->out->grad, len, d, 0};
-    if ((u.dx = vlk_grad_room(t, x, &u.add)) != NULL)
+    if ((u.dx = vlk_grad_room(t, x, &u.add)))
         vlk_for_ranges(t, unprepend_sequences, &u, b, 4);
 }
 static const vlk_op op_prepend = {"prepend", prepend_back};

@@ -35,7 +35,7 @@ static void linear_back(vlk_tape *t, const vlk_node *n)
 {
     const struct linear_saved *s = n->saved;
     float *dp = n->out->grad;
-    if (s->act != VLK_ACT_NONE && (dp = vlk_grad_own(t, n)) != NULL)
+    if (s->act != VLK_ACT_NONE && (dp = vlk_grad_own(t, n)))
         vlk_act_grad(vlk_tape_kernel(t), dp, 0, n->out->grad, s->pre, n->out->rows * n->out->cols, s->act);
     if (!dp)
         return;

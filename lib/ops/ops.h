@@ -35,7 +35,7 @@ typedef struct vlk_param {
 
 static inline int vlk_param_given(const vlk_param *p)
 {
-    return p != NULL && p->w.data != NULL;
+    return p && p->w.data;
 }
 
 /* ---- the tape --------------------------------------------------------------------------------- */

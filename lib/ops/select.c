@@ -161,7 +161,7 @@ static void dropout_back(vlk_tape *t, const vlk_node *n)
 {
     const struct dropout_saved *s = n->saved;
     struct dropout_job j = {s, NULL, n->out->grad, n->out->cols, 0};
-    if ((j.to = vlk_grad_room(t, n->in[0], &j.add)) != NULL)
+    if ((j.to = vlk_grad_room(t, n->in[0], &j.add)))
         vlk_for_ranges(t, drop_samples, &j, s->samples, 1);
 }
 static const vlk_op op_dropout = {"dropout", dropout_back};

@@ -104,7 +104,7 @@ static size_t string_end(const char *s, size_t n, size_t i)
 static int replace_surrogates(scan *c, size_t i, size_t end)
 {
     const char *slash;
-    while (i < end && (slash = (const char *)memchr(c->s + i, '\\', end - i)) != NULL) {
+    while (i < end && (slash = (const char *)memchr(c->s + i, '\\', end - i))) {
         i = (size_t)(slash - c->s);
         int u = vlk_json_unit(slash, end - i), next = vlk_json_unit(slash + 6 * (u >= 0), u >= 0 ? end - i - 6 : 0);
         char text[16];

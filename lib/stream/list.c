@@ -189,7 +189,7 @@ static vlk_list_kind kind_of_bytes(vlk_list *l, const unsigned char *p, size_t n
     size_t a = skip_blanks(p, 0, n), b = skip_blanks(p, a + 1, n);
     const unsigned char *stop = n ? memchr(p, '\n', n) : NULL, *nul = n ? memchr(p, 0, n) : NULL;
     size_t line = stop ? (size_t)(stop - p) : n;
-    if (a < n && b < n && p[a] == '[' && strchr("{]\"", p[b]) != NULL && p[b])
+    if (a < n && b < n && p[a] == '[' && strchr("{]\"", p[b]) && p[b])
         return VLK_LIST_JSON;
     if (a < n && b < n && p[a] == '{' && (p[b] == '"' || p[b] == '}'))
         return VLK_LIST_JSON;

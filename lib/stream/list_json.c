@@ -203,7 +203,7 @@ int list_json_row(const vlk_list *l, vlk_row *row, const vlk_json *obj, vlk_err 
     int split = vlk_json_get(obj, "sentences") && vlk_json_str(vlk_json_get(obj, "filename"), NULL);
     if (split)
         path = vlk_json_get(obj, "filename");
-    for (const void *it = NULL; path != obj && !split && (it = vlk_json_next(obj, it, &key, &value)) != NULL;) {
+    for (const void *it = NULL; path != obj && !split && (it = vlk_json_next(obj, it, &key, &value));) {
         int p = list_path_rank(key, strlen(key)), t = list_text_rank(key, strlen(key));
         if (p >= 0 && p < best_path) {
             best_path = p;

@@ -68,7 +68,7 @@ static int descr(scan *s, vlk_dtype *type, vlk_err *err)
                         "%s: npy with records (a structured dtype): only f2 f4 f8 i4 i8 u1 are supported", s->name);
     if (quoted(s, &d, &n, err))
         return -1;
-    if (n == 3 && memchr("<>=|", d[0], 4) != NULL) {
+    if (n == 3 && memchr("<>=|", d[0], 4)) {
         for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
             if (memcmp(d + 1, known[i].text, 2) != 0)
                 continue;

@@ -135,7 +135,7 @@ static int return_held(vlk_tar *t, vlk_sample *s, vlk_err *err)
 static int keyed(const vlk_tar_member *m, size_t *key_len)
 {
     const char *ext;
-    return m->type && strchr("012S", m->type) != NULL && split_name(m->name, key_len, &ext);
+    return m->type && strchr("012S", m->type) && split_name(m->name, key_len, &ext);
 }
 
 static int add_member(vlk_tar *t, vlk_sample *s, vlk_tar_member *m, vlk_err *err)

@@ -349,7 +349,7 @@ static void refuses(const char *what, const char *expected)
     vlk_buf_clear(&said);
 }
 
-/* More than two parts, two of which read texts: the first of them is asked. */
+/* More than two parts, two of which read texts: the first of them is used. */
 static void test_three(void)
 {
     static const char config[] =

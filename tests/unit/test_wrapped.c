@@ -269,7 +269,7 @@ static void test_model(const char *plain, const char *arch, vlk_kernel *k)
     }
 }
 
-/* A prefix that not all tensors have is named. */
+/* A prefix that not all tensors have is reported. */
 static void test_named(vlk_kernel *k)
 {
     vlk_err err = {0};

@@ -111,7 +111,7 @@ static int look_at(const parts *p, const part_files *f, part_made *made, vlk_key
 {
     provenance got;
     struct stat st;
-    if (access(f->main.data, F_OK) != 0 || access(f->keys.data, F_OK) != 0)
+    if (access(f->main.data, F_OK) || access(f->keys.data, F_OK))
         return 0;
     int r = provenance_load(&got, f->json.data, err);
     if (r == 1)
@@ -121,7 +121,7 @@ static int look_at(const parts *p, const part_files *f, part_made *made, vlk_key
     *keys = vlk_keys_open(f->keys.data, err);
     if (!*keys)
         return -1;
-    if (stat(f->json.data, &st) != 0)
+    if (stat(f->json.data, &st))
         return vlk_fail_errno(err, "%s: cannot stat", f->json.data);
     *made = (part_made){.rows = got.rows, .when = st.st_mtim};
     memcpy(made->sources, got.sources, sizeof made->sources);
@@ -270,7 +270,7 @@ parts *parts_open(const cli_common *c, const sink_plan *plan, const vlk_feed_opt
                   vlk_err *err)
 {
     static const char *const suffix[] = {"", ".npy", ".tsv", ".jsonl", ".tar"};
-    if (mkdir(c->output, 0777) != 0 && errno != EEXIST) {
+    if (mkdir(c->output, 0777) && errno != EEXIST) {
         vlk_fail_errno(err, "%s: cannot make the folder", c->output);
         return NULL;
     }

@@ -199,7 +199,7 @@ static int has_rows(const char *path, size_t size, cli_format format)
 int sink_may_be_empty(const char *path, cli_format format, vlk_err *err)
 {
     struct stat st;
-    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode) || !has_rows(path, (size_t)st.st_size, format))
+    if (stat(path, &st) || !S_ISREG(st.st_mode) || !has_rows(path, (size_t)st.st_size, format))
         return 0;
     return vlk_fail(err, VLK_EVALUE,
                     "%s: not replaced, since it has rows and this run has none (--allow-empty replaces it)", path);

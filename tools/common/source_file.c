@@ -19,7 +19,7 @@ int source_later(const struct timespec *a, const struct timespec *b)
 static int add_file(source_files *f, const char *path, vlk_err *err)
 {
     struct stat st;
-    if (stat(path, &st) != 0)
+    if (stat(path, &st))
         return vlk_buf_adds(&f->sizes, "- ", err);
     if (!S_ISREG(st.st_mode)) {
         f->known = 0;
