@@ -65,7 +65,7 @@ typedef struct vlk_model_options {
     const char *arch;  /* --arch NAME|FILE, or NULL */
     const char *share; /* the folder of installed models (share/vlkit), or NULL */
     unsigned want;     /* VLK_CAN_ bits that will be used: a model without one of them is refused. Where images are not
-                        * wanted, a folder that does not describe them is no error */
+                        * wanted, a folder that does not describe them is not an error */
     size_t image_size; /* a ViT for images of another size: its position table is interpolated; 0: its own */
 } vlk_model_options;
 

@@ -42,7 +42,7 @@ int vlk_preprocessor_of(const char **name, const char *folder, vlk_err *err)
     return rc < 0 ? -1 : 0;
 }
 
-/* What cannot be followed is no error where no images are wanted: texts do not depend on it. */
+/* What cannot be followed is not an error where no images are wanted: texts do not depend on it. */
 static int read_preprocess(vlk_model *m, const char *path, const char *name, vlk_err *err)
 {
     char where[512];
