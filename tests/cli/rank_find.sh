@@ -9,13 +9,13 @@ npy "$dir/b.npy" 2 2 "$half$zero$minus$zero"
 printf 'north\nlong\\tone\neast\nlong\n' >"$dir/a.keys"
 run 0 "$rank" --queries "$dir/q.npy" "$dir/a.npy" "$dir/b.npy"
 is "ranks over two files, ties by place, scaled rows" "$(cat "$dir/out")" "0${tab}1${tab}1${tab}east
-0${tab}2${tab}1${tab}0
+0${tab}2${tab}1${tab}$dir/b.npy:0
 0${tab}3${tab}0.600000024${tab}long\\tone
 0${tab}4${tab}0.600000024${tab}long
 0${tab}5${tab}0${tab}north
-0${tab}6${tab}-1${tab}1"
+0${tab}6${tab}-1${tab}$dir/b.npy:1"
 run 0 "$rank" --queries "$dir/q.npy" "$dir/b.npy" "$dir/a.npy" -k 1
-is "the first of equals is that of the first file" "$(cut -f 4 "$dir/out")" 0
+is "the first of equals is that of the first file" "$(cut -f 4 "$dir/out")" "$dir/b.npy:0"
 run 0 "$rank" --queries "$dir/q.npy" "$dir/a.npy" -k 2 --format jsonl
 is "jsonl" "$(sed -n 2p "$dir/out")" '{"query": "0", "rank": 2, "score": 0.600000024, "key": "long\tone"}'
 

@@ -118,10 +118,13 @@ int rank_job_open(rank_job *j, vlk_err *err)
 {
     if (open_parts(j, err) || open_engine(j, err))
         return -1;
-    for (size_t i = 0; i < j->parts; i++)
-        if (j->part[i].file && j->c->shard.n)
-            return vlk_fail(err, VLK_EUSAGE, "--shard chooses among images; %s is a file of vectors",
-                            j->part[i].file->path);
+    for (size_t i = 0; i < j->parts; i++) {
+        rank_file *f = j->part[i].file;
+        if (f && j->c->shard.n)
+            return vlk_fail(err, VLK_EUSAGE, "--shard chooses among images; %s is a file of vectors", f->path);
+        if (f)
+            f->several = j->parts > 1;
+    }
     return 0;
 }
 
@@ -161,11 +164,11 @@ int rank_job_check(const rank_job *j, const named_vectors *q, vlk_err *err)
         const rank_file *f = j->part[i].file;
         if (!f)
             continue;
+        if (f->made.model[0] && made.model[0] && provenance_same_model(&f->made, f->path, &made, err))
+            return -1;
         if (q->n > 0 && f->npy.t.dim[1] != q->dim)
             return vlk_fail(err, VLK_EFORMAT, "%s: vectors of %zu numbers, expected %zu as of %s", f->path,
                             f->npy.t.dim[1], q->dim, who);
-        if (f->made.model[0] && made.model[0] && provenance_same_model(&f->made, f->path, &made, err))
-            return -1;
         if (!made.model[0])
             made = f->made;
     }

@@ -1,7 +1,8 @@
 /* file.c - an embedding file: X.npy (mapped), X.keys (one key per row) and X.json (who made it, and how).
  *
- * Both neighbours may be missing, for files that other tools made: rows are then named by their number from 0, and
- * scaled to unit length as they are read, since nothing says that they have it. */
+ * Both neighbours may be missing, for files that other tools made: rows are then named by their number from 0 (X.npy:17
+ * where the corpus has more than this file), and scaled to unit length as they are read, since nothing says that they
+ * have it. */
 #include "rank.h"
 
 #include <errno.h>
@@ -107,5 +108,5 @@ int rank_file_key(const rank_file *f, size_t row, vlk_buf *key, vlk_err *err)
     key->len = 0;
     if (f->keys)
         return vlk_keys_get(f->keys, row, key, err);
-    return vlk_buf_addf(key, err, "%zu", row);
+    return f->several ? vlk_buf_addf(key, err, "%s:%zu", f->path, row) : vlk_buf_addf(key, err, "%zu", row);
 }

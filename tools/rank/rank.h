@@ -61,6 +61,7 @@ typedef struct rank_file {
     const char *path;
     vlk_npy npy;
     vlk_keys *keys;  /* NULL: there is no X.keys; rows are named by their number */
+    int several;     /* it is not the whole corpus: numbers have the path in front, "X.npy:17" */
     provenance made; /* X.json; model "" if there is none */
     int normalize;   /* raw or unknown: scale rows as they are read */
 } rank_file;
