@@ -171,6 +171,11 @@ void vlk_sha256_hex(vlk_sha256 *s, char out[65]); /* ends the hash */
 int vlk_utf8_next(const char *s, size_t n, uint32_t *cp);
 int vlk_utf8_put(uint32_t cp, char out[4]);     /* returns the number of bytes */
 size_t vlk_utf8_valid(const char *s, size_t n); /* length of the valid prefix; n if all of it is valid */
+/* Length of the character at s if a terminal shows it and does nothing else; 0: it is not valid UTF-8, a control (C0,
+ * DEL, C1), ends a line, or changes the direction of the text around it. */
+int vlk_utf8_visible(const char *s, size_t n);
+/* Appends text for a terminal: each byte of what is not visible is written \xNN. */
+int vlk_buf_visible(vlk_buf *out, const char *s, size_t n, vlk_err *err) VLK_MUST_USE;
 
 /* ---- random numbers (random.c) --------------------------------------------------------------- */
 

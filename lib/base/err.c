@@ -1,5 +1,5 @@
-/* err.c - errors as sentences. Names in them come from user data, so bytes that are not printable
- * UTF-8 are written as \xNN: a message never breaks a terminal or a log line. */
+/* err.c - errors as sentences. Names in them come from user data, so what is not visible UTF-8 is written as \xNN: a
+ * message never breaks a terminal or a log line. */
 #include "base.h"
 
 #include <errno.h>
@@ -10,13 +10,11 @@ static void printable(char *out, size_t size, const char *s)
 {
     size_t n = strlen(s), i = 0, o = 0;
     while (i < n) {
-        uint32_t cp;
-        int len = vlk_utf8_next(s + i, n - i, &cp);
-        int ok = len > 0 && cp >= 0x20 && cp != 0x7f && !(cp >= 0x80 && cp < 0xa0);
-        size_t need = ok ? (size_t)len : 4;
+        int len = vlk_utf8_visible(s + i, n - i);
+        size_t need = len > 0 ? (size_t)len : 4;
         if (o + need + 1 > size)
             break;
-        if (ok) {
+        if (len > 0) {
             memcpy(out + o, s + i, need);
             i += (size_t)len;
         } else {

@@ -53,3 +53,33 @@ size_t vlk_utf8_valid(const char *s, size_t n)
     }
     return i;
 }
+
+/* The marks and overrides of the bidirectional algorithm (UAX 9) can make a name or a message read as another one. */
+static int is_bidi_control(uint32_t c)
+{
+    return c == 0x061c || c == 0x200e || c == 0x200f || (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+}
+
+int vlk_utf8_visible(const char *s, size_t n)
+{
+    uint32_t c = 0;
+    int len = vlk_utf8_next(s, n, &c);
+    int control = c < 0x20 || (c >= 0x7f && c < 0xa0), line = c == 0x2028 || c == 0x2029;
+    return control || line || is_bidi_control(c) ? 0 : len;
+}
+
+int vlk_buf_visible(vlk_buf *out, const char *s, size_t n, vlk_err *err)
+{
+    size_t from = 0;
+    for (size_t i = 0; i < n;) {
+        int len = vlk_utf8_visible(s + i, n - i);
+        if (len > 0) {
+            i += (size_t)len;
+            continue;
+        }
+        if (vlk_buf_add(out, s + from, i - from, err) || vlk_buf_addf(out, err, "\\x%02x", (unsigned char)s[i]))
+            return -1;
+        from = ++i;
+    }
+    return vlk_buf_add(out, s + from, n - from, err);
+}

@@ -239,6 +239,11 @@ int vlk_out_can_seek(const vlk_out *o)
     return o->dest != NULL;
 }
 
+int vlk_out_is_terminal(const vlk_out *o)
+{
+    return !o->dest && isatty(o->fd);
+}
+
 size_t vlk_out_tell(const vlk_out *o)
 {
     return o->base + o->len;

@@ -70,6 +70,7 @@ int vlk_out_flush(vlk_out *o, vlk_err *err) VLK_MUST_USE;
 /* Overwrites n bytes at `offset` of what was written; only files, not standard output. */
 int vlk_out_patch(vlk_out *o, size_t offset, const void *p, size_t n, vlk_err *err) VLK_MUST_USE;
 int vlk_out_can_seek(const vlk_out *o);
+int vlk_out_is_terminal(const vlk_out *o);
 size_t vlk_out_tell(const vlk_out *o);      /* bytes written so far */
 const char *vlk_out_name(const vlk_out *o); /* for messages */
 /* Flush, fsync, rename, fsync of the folder; frees o in any case. */

@@ -84,6 +84,7 @@ done
 is "parts that were finished by runs that were killed" "$(lines seen)" 3
 rm fed/big.tar
 run 0 "$E" -b 4 big.tar -o k1/ --rows 40
+sed -i 's/"sources_sha256": "[0-9a-f]*", //' k0/*.json k1/*.json # a pipe has no size to be known by
 if diff -r k0 k1 >diffs; then pass; else fail "parts: $(head -n 3 diffs)"; fi
 note
 is "each part was made once" "$(lines seen)" 4

@@ -135,6 +135,8 @@ kill -TERM $pid
 wait $pid
 is "SIGTERM: status" $? 143
 exec 9>&-
+has "SIGTERM: it says so, and what is left" err "clip-embed: stopped by SIGTERM after "
+has "SIGTERM: what is left" err "; s.npy was not written"
 gone "SIGTERM: no name" s.npy s.keys s.json .s.npy.vlk-tmp .s.keys.vlk-tmp
 
 # what trickles in is answered while the input is still open
@@ -148,6 +150,8 @@ is "a row before the end of the input" "$(lines out)" 1
 exec 9>&-
 wait $pid
 is "and a clean end" $? 0
+run 2 "$E" castle.png pear.gone --max-bad 0 -o bad.npy
+has "no item is done where nothing was written" err "clip-embed: failed after 1 of 2 items, 1 skipped; bad.npy was not written"
 run 2 "$E" castle.png -m
 has "a missing argument" err "option '-m' needs an argument"
 run 2 "$E" castle.png -m ''

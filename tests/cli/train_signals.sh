@@ -10,8 +10,10 @@ opts="$base -b 3 --augment crop:4,flip --ema 0.9 --val $tiny/pairs.tar --val-ste
 {
     run 0 "$T" $opts --save-steps 20 --keep 100 -o whole
 
-    struck term 5 'kill -TERM $pid' "$T" $opts --save-steps 1000 -o term
+    struck term 5 'kill -TERM $pid' "$T" ${opts#-q } --progress never --save-steps 1000 -o term
     is "SIGTERM" $status 75
+    has "SIGTERM: what is there, and how to go on" err "itc-train: stopped by SIGTERM after "
+    has "SIGTERM: the step" err " of 160 is saved: the same command continues"
     [ -f term/last/state.safetensors ] && pass || fail "SIGTERM: nothing was saved"
     run 0 "$T" --resume term -q
     same_run "stopped by SIGTERM" whole term step-000160

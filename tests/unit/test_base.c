@@ -89,6 +89,48 @@ static void test_utf8(void)
     CHECK(wrong == 0, "%d code points do not come back", wrong);
 }
 
+static void test_visible(void)
+{
+    /* two characters or bytes that a terminal obeys, and what is written instead */
+    static const char *const hidden[][2] = {{"\033[2J", "\\x1b[2J"},
+                                            {"\tx\n", "\\x09x\\x0a"},
+                                            {"\177", "\\x7f"},
+                                            {"\x9b"
+                                             "31m",
+                                             "\\x9b31m"},
+                                            {"\xc2\x9b"
+                                             "31m",
+                                             "\\xc2\\x9b31m"},
+                                            {"\xc2\x80", "\\xc2\\x80"},
+                                            {"\xc2\x9f", "\\xc2\\x9f"},
+                                            {"\xd8\x9c", "\\xd8\\x9c"},
+                                            {"\xe2\x80\x8e", "\\xe2\\x80\\x8e"},
+                                            {"\xe2\x80\xae", "\\xe2\\x80\\xae"},
+                                            {"\xe2\x80\xa8", "\\xe2\\x80\\xa8"},
+                                            {"\xe2\x81\xa6", "\\xe2\\x81\\xa6"},
+                                            {"\xe2\x81\xa9", "\\xe2\\x81\\xa9"},
+                                            {"\xff", "\\xff"},
+                                            {"\xe2\x80", "\\xe2\\x80"}};
+    static const char *const shown[] = {"a b~\\",       "\xc2\xa0",         "\xc3\xa9",
+                                        "\xe2\x80\x8d", "\xe2\x80\xaf",     "\xe2\x81\xaa",
+                                        "\xd7\x90",     "\xf0\x9f\x98\x80", ""};
+    vlk_err e = {0};
+    vlk_buf b = {0};
+    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++) {
+        b.len = 0;
+        CHECK(vlk_buf_visible(&b, hidden[i][0], strlen(hidden[i][0]), &e) == 0, "%s", e.msg);
+        CHECK_STR(b.data, hidden[i][1], "written as its bytes");
+        vlk_fail(&e, VLK_EIO, "%s", hidden[i][0]);
+        CHECK_STR(e.msg, hidden[i][1], "in a message, too");
+    }
+    for (size_t i = 0; i < sizeof shown / sizeof *shown; i++) {
+        b.len = 0;
+        CHECK(vlk_buf_adds(&b, "", &e) == 0 && vlk_buf_visible(&b, shown[i], strlen(shown[i]), &e) == 0, "%s", e.msg);
+        CHECK_STR(b.data, shown[i], "as it is");
+    }
+    vlk_buf_clear(&b);
+}
+
 static void test_numbers(void)
 {
     uint64_t u;
@@ -158,6 +200,7 @@ int main(void)
     test_halves();
     test_hashes();
     test_utf8();
+    test_visible();
     test_numbers();
     test_arena();
     test_pool();

@@ -127,6 +127,8 @@ typedef struct cli_run {
     double last_progress;
     int progress_on, progress_shown;
     int color;
+    const char *stopped; /* see cli_run_left */
+    char left[1024];
 } cli_run;
 
 /* Opens --errors. Exits 2 if that fails. */
@@ -150,7 +152,12 @@ int cli_run_whole(cli_run *r);
  * closed with all its errors seen. Returns the status: 0, 1, 2, 128 + signal. Frees r. */
 int cli_run_end(cli_run *r);
 
-/* Writes data to standard output. cli_run_end reports errors; a closed pipe ends the program. */
+/* For the summary of a run that does not end well, if it has more to say than that its -o was not written: what was
+ * saved, and how to go on. `stopped`: what ended it early ("--minutes"), if that was no signal; or NULL. */
+void cli_run_left(cli_run *r, const char *stopped, const char *fmt, ...) VLK_PRINTF(3, 4);
+
+/* Writes data to standard output, for a terminal as vlk_buf_visible does. cli_run_end reports errors; a closed pipe
+ * ends the program. */
 void cli_write(const void *p, size_t n);
 
 /* ---- the installation and the machine -------------------------------------------------------- */

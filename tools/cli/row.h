@@ -3,6 +3,8 @@
  *   TSV     values separated by tabs; texts escaped as in X.keys
  *   JSONL   {"name": value, "name": [value, value]}        spaced as by Python's json.dumps
  *
+ * On a terminal, characters in texts that it would obey are written \xNN, in JSONL \uNNNN.
+ *
  * Numbers have as many digits as a float needs (%.9g). A row is appended to `text`: fields in the order of the table,
  * then row_end. The caller writes the text somewhere and sets text.len to 0. */
 #ifndef VLK_ROW_H
@@ -15,6 +17,7 @@
 typedef struct table_row {
     vlk_buf text;
     int jsonl;
+    int terminal;  /* it is written to one */
     size_t fields; /* in the row so far */
 } table_row;
 

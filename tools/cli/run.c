@@ -30,9 +30,8 @@ static void put_name(FILE *f, const char *s, size_t n)
     enum { MOST = 1024 }; /* a name may be a text of megabytes; --errors has all of it */
     const size_t shown = n < MOST ? n : MOST;
     for (size_t i = 0; i < shown;) {
-        uint32_t cp = 0;
-        int len = vlk_utf8_next(s + i, n - i, &cp);
-        if (len > 0 && cp >= 32 && cp != 127 && !(cp >= 0x80 && cp < 0xa0)) {
+        int len = vlk_utf8_visible(s + i, n - i);
+        if (len > 0) {
             fwrite(s + i, 1, (size_t)len, f);
             i += (size_t)len;
         } else {
@@ -105,7 +104,7 @@ void cli_item_good(cli_run *r)
 /* {"item", "stage", "reason"} to --errors. */
 static int write_error(vlk_out *to, const char *key, size_t n, const char *stage, const char *reason, vlk_err *err)
 {
-    table_row line = {.jsonl = 1};
+    table_row line = {.jsonl = 1, .terminal = vlk_out_is_terminal(to)};
     int rc = -1;
     if (row_text(&line, "item", key, n, err) || row_text(&line, "stage", stage, strlen(stage), err) ||
         row_text(&line, "reason", reason, strlen(reason), err) || row_end(&line, err))
@@ -195,14 +194,54 @@ int cli_run_whole(cli_run *r)
     return !r->failed && !cli_stop;
 }
 
-/* One line, if something was skipped or cut; on a terminal always. */
+static const char *stopped_by(const cli_run *r)
+{
+    static const cli_word names[] = {{"SIGINT", SIGINT}, {"SIGTERM", SIGTERM}, {"SIGUSR1", SIGUSR1}, {NULL, 0}};
+    const char *name = cli_stop ? cli_word_of(names, (int)cli_stop) : NULL;
+    return cli_stop && !name ? "a signal" : name ? name : r->stopped;
+}
+
+void cli_run_left(cli_run *r, const char *stopped, const char *fmt, ...)
+{
+    r->stopped = stopped;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(r->left, sizeof r->left, fmt, ap);
+    va_end(ap);
+}
+
+/* What there is of a run that did not end well. */
+static void put_left(const cli_run *r, int stopped)
+{
+    const char *to = r->opt->output && strcmp(r->opt->output, "-") != 0 ? r->opt->output : NULL;
+    fputs("; ", stderr);
+    if (r->left[0]) {
+        put_name(stderr, r->left, strlen(r->left));
+    } else if (!to) {
+        fputs("standard output is not complete", stderr);
+    } else {
+        if (cli_output_is_dir(r->opt))
+            fputs(stopped ? "the same command continues after the finished parts in " : "finished parts stay in ",
+                  stderr);
+        put_name(stderr, to, strlen(to));
+        if (!cli_output_is_dir(r->opt))
+            fputs(" was not written", stderr);
+    }
+}
+
+/* One line, if something was skipped or cut, or if the run was stopped; on a terminal always. Items are "done" only
+ * where the output has them. */
 static void summary(cli_run *r)
 {
+    const char *stopped = stopped_by(r);
     clear_progress(r);
-    if (r->opt->quiet || (!r->bad && !r->cut && !isatty(STDERR_FILENO)))
+    if (r->opt->quiet || (!r->bad && !r->cut && !stopped && !isatty(STDERR_FILENO)))
         return;
     put_prefix(r);
-    fprintf(stderr, "%zu of %zu items done", r->good, r->items);
+    if (stopped)
+        fprintf(stderr, "stopped by %s after %zu item%s", stopped, r->good, r->good == 1 ? "" : "s");
+    else
+        fprintf(stderr, r->failed ? "failed after %zu of %zu items" : "%zu of %zu items done", r->good, r->items);
     if (r->bad)
         fprintf(stderr, ", %zu skipped", r->bad);
     if (r->cut)
@@ -214,6 +253,8 @@ static void summary(cli_run *r)
     double s = cli_now() - r->start;
     if (isatty(STDERR_FILENO) && s > 0)
         fprintf(stderr, ", %.1f/s", (double)r->items / s);
+    if (stopped || r->failed)
+        put_left(r, stopped != NULL);
     fputc('\n', stderr);
 }
 
@@ -247,7 +288,25 @@ int cli_run_end(cli_run *r)
     return status;
 }
 
+/* Line by line: ends of lines are ours, the rest may come from outside. */
+static int write_visible(const char *p, size_t n)
+{
+    vlk_buf shown = {0};
+    vlk_err err;
+    int rc = 0;
+    for (const char *end = p + n, *q; p < end && rc == 0; p = q + 1) {
+        const char *line = memchr(p, '\n', (size_t)(end - p));
+        q = line ? line : end;
+        rc = vlk_buf_visible(&shown, p, (size_t)(q - p), &err) || (line && vlk_buf_adds(&shown, "\n", &err));
+    }
+    if (rc == 0)
+        fwrite(shown.data, 1, shown.len, stdout);
+    vlk_buf_clear(&shown);
+    return rc;
+}
+
 void cli_write(const void *p, size_t n)
 {
-    fwrite(p, 1, n, stdout); /* stdio keeps the error for cli_run_end */
+    if (!isatty(STDOUT_FILENO) || write_visible(p, n))
+        fwrite(p, 1, n, stdout); /* stdio keeps the error for cli_run_end */
 }

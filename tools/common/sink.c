@@ -54,6 +54,7 @@ static int open_files(sink *s, const char *path, sink_sidecars sidecars, vlk_err
     } else if (!(s->out = vlk_out_open(path, err))) {
         return -1;
     }
+    s->table.terminal = s->out && vlk_out_is_terminal(s->out);
     return sidecars == SINK_WITH_KEYS || s->npy ? open_sidecars(s, path, err) : 0;
 }
 

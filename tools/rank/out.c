@@ -7,6 +7,7 @@ int rank_writer_open(rank_writer *w, const cli_common *c, cli_format form, vlk_e
 {
     *w = (rank_writer){.row = {.jsonl = form == CLI_JSONL}, .c = c};
     w->out = vlk_out_open(c->output ? c->output : "-", err);
+    w->row.terminal = w->out && vlk_out_is_terminal(w->out);
     return w->out ? 0 : -1;
 }
 

@@ -24,6 +24,19 @@ static void tell(train_job *j, const vlk_err *err)
         j->run->failed = 1;
 }
 
+/* For the last line of a run that did not reach its end. */
+static void say_what_is_left(train_job *j)
+{
+    uint64_t saved = j->folder.saved_step, steps = j->facts.steps;
+    const char *go_on = cli_stop ? ": the same command continues" : "";
+    if (!j->folder.run || saved == UINT64_MAX)
+        cli_run_left(j->run, NULL, "no step was saved");
+    else if (steps)
+        cli_run_left(j->run, NULL, "step %ju of %ju is saved%s", (uintmax_t)saved, (uintmax_t)steps, go_on);
+    else
+        cli_run_left(j->run, NULL, "step %ju is saved%s", (uintmax_t)saved, go_on);
+}
+
 /* Status: 2 failed; 75 stopped with all saved; 130; 1 samples were bad, also in an earlier part of the run; 0. */
 int train_run(train_options *o, const vlk_task_kind *kind, const void *task_options)
 {
@@ -44,6 +57,7 @@ int train_run(train_options *o, const vlk_task_kind *kind, const void *task_opti
     if (rc && !(cli_stop && !j.folder.run)) /* stopped before anything was begun: no error */
         tell(&j, &err);
     int bad = j.at.bad > 0 && !done;
+    say_what_is_left(&j);
     train_close(&j);
     int status = train_ranks_end(&j.ranks, j.run);
     vlk_dist_close(j.ranks.dist);
