@@ -83,6 +83,19 @@ static void check_options(const cli_common *c, const embed_options *o, embed_mod
         cli_usage(&program, "--replace goes with tar");
 }
 
+/* Texts where files are expected are a common mistake; that there is no such file is reported when its turn comes. */
+static void hint_at_texts(cli_run *run, const cli_common *c, embed_mode mode)
+{
+    const char *option = mode == EMBED_TEXTS ? "text" : "tokens";
+    for (size_t i = 0; i < c->operands && (mode == EMBED_TEXTS || mode == EMBED_TOKENS); i++) {
+        const char *s = c->operand[i];
+        int text = strchr(s, ' ') || !(strchr(s, '/') || strchr(s, '.'));
+        if (text && strcmp(s, "-") != 0 && access(s, F_OK) != 0)
+            cli_note(run, "--%s reads files with one text per line; for a text itself: echo '%s' | clip-embed --%s",
+                     option, s, option);
+    }
+}
+
 /* --info and --explain. */
 static int show(embed_job *j, vlk_err *err)
 {
@@ -119,6 +132,7 @@ int main(int argc, char **argv)
         cli_need_input(&program, &c);
     }
     job.run = cli_run_open(&program, &c);
+    hint_at_texts(job.run, &c, job.mode);
     if (work(&job, &err))
         cli_fail(job.run, NULL, "%s", err.msg);
     int status = cli_run_end(job.run);

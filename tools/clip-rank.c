@@ -3,8 +3,10 @@
 #include "cli/table.h"
 #include "rank/rank.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Cosines may be negative and 0 is a value like any other, so `set` notes that --min was given. */
 static int parse_min(void *value, const char *arg, vlk_err *err)
@@ -58,6 +60,13 @@ static const cli_program prog = {
     .model = "clip-emoji-6m",
 };
 
+/* Words where a file is expected are a common mistake. */
+static void check_file(const char *option, const char *path, const char *instead)
+{
+    if (path && strcmp(path, "-") != 0 && access(path, F_OK) != 0 && errno == ENOENT)
+        cli_usage(&prog, "--%s: '%s' is not a file: expected one with a text on each line%s", option, path, instead);
+}
+
 /* Options that do not go together. */
 static void check_options(const rank_options *o, const cli_common *c)
 {
@@ -84,6 +93,9 @@ static void check_options(const rank_options *o, const cli_common *c)
             cli_usage(&prog, "--recall of %s needs --queries with the vectors of the texts", c->operand[i]);
     if (cli_output_is_dir(c))
         cli_usage(&prog, "the result is one file: use -o FILE");
+    check_file("labels", o->labels, ", as printf '%s\\n' cat dog > labels.txt writes it");
+    check_file("queries", o->queries, "; for a text itself: --query TEXT");
+    check_file("templates", o->templates, ", such as: a photo of a {}");
 }
 
 /* A contact sheet reads its images again. */
@@ -125,8 +137,8 @@ out:
     return rc;
 }
 
-/* --query TEXT...; frees args. */
-static void take_texts(rank_options *o, cli_common *c, char **args)
+/* --query TEXT...; frees args. Returns the last text that may be a mistyped name, or NULL. */
+static const char *take_texts(rank_options *o, cli_common *c, char **args)
 {
     vlk_err err = {0};
     const char *doubt = NULL;
@@ -134,10 +146,11 @@ static void take_texts(rank_options *o, cli_common *c, char **args)
     if (rank_more_texts(o, c, args, &doubt, &err))
         cli_usage(&prog, "%s", err.msg);
     if (before > 0 && c->operands == 0 && !c->files_from)
-        cli_usage(&prog, "nothing to rank: all operands are taken as texts, none is a file");
-    if (doubt && !c->quiet)
-        fprintf(stderr, "%s: '%s' is not a file: it is taken as a text\n", prog.name, doubt);
+        cli_usage(&prog, doubt ? "nothing to rank: all operands are taken as texts, none is a file (a query of several "
+                                 "words is one argument: --query 'WORD WORD')"
+                               : "nothing to rank: all operands are taken as texts, none is a file");
     free(args);
+    return doubt;
 }
 
 static int finish(cli_run *run, rank_options *o)
@@ -155,7 +168,7 @@ int main(int argc, char **argv)
     vlk_err err = {0};
     char **args = cli_copy_args(&prog, argc, argv);
     cli_parse(&prog, &o, &c, argc, argv);
-    take_texts(&o, &c, args);
+    const char *doubt = take_texts(&o, &c, args);
     if (c.info || c.explain) {
         cli_run *run = cli_run_open(&prog, &c);
         if (show(&c, &err))
@@ -167,6 +180,11 @@ int main(int argc, char **argv)
     cli_format form = cli_output_format(&prog, &c, 1u << CLI_TSV | 1u << CLI_JSONL, CLI_TSV);
     cli_need_input(&prog, &c);
     cli_run *run = cli_run_open(&prog, &c);
+    if (doubt)
+        cli_note(run,
+                 "'%s' is not a file: it is taken as a text (a query of several words is one argument: "
+                 "--query 'WORD WORD')",
+                 doubt);
     rank_job j = {.prog = &prog, .c = &c, .o = &o, .run = run};
     rank_writer w = {0};
     if (rank_writer_open(&w, &c, form, &err)) {

@@ -138,6 +138,40 @@ const char *vlk_image_kind(const void *bytes, size_t n)
     return NULL;
 }
 
+/* Files that are often among images. They are not images, so that vlk_image_kind does not name them. */
+static const char *other_kind(const uint8_t *p, size_t n)
+{
+    static const struct magic other[] = {
+        {"a video: mp4, mov", 4, 4, "ftyp"},
+        {"a video: mkv, webm", 0, 4, "\032\105\337\243"},
+        {"a PDF document", 0, 5, "%PDF-"},
+        {"an SVG drawing or other XML", 0, 5, "<?xml"},
+        {"a zip archive", 0, 4, "PK\3\4"},
+        {"an archive compressed with xz; tar, tar.gz and tar.zst are read", 0, 6, "\3757zXZ\0"},
+        {"an archive compressed with bzip2; tar, tar.gz and tar.zst are read", 0, 3, "BZh"},
+        {"a 7z archive", 0, 6, "7z\274\257\047\034"},
+        {"a file compressed with gzip", 0, 2, "\037\213"},
+        {"a file compressed with zstd", 0, 4, "\050\265\057\375"},
+        {"a Parquet table", 0, 4, "PAR1"},
+        {"an HDF5 file", 0, 8, "\211HDF\r\n\032\n"},
+        {"a NumPy array", 0, 6, "\223NUMPY"},
+        {"a web page", 0, 9, "<!DOCTYPE"},
+        {"a web page", 0, 9, "<!doctype"},
+        {"a web page", 0, 5, "<html"},
+    };
+    for (size_t i = 0; i < sizeof other / sizeof other[0]; i++)
+        if (n >= other[i].at + other[i].len && memcmp(p + other[i].at, other[i].bytes, other[i].len) == 0)
+            return other[i].kind;
+    return NULL;
+}
+
+static int not_an_image(const uint8_t *bytes, size_t n, vlk_err *err)
+{
+    const char *kind = other_kind(bytes, n);
+    return vlk_fail(err, VLK_EFORMAT, "not an image: it begins with \"%.*s\"%s%s%s", (int)(n < 16 ? n : 16),
+                    (const char *)bytes, kind ? " (" : "", kind ? kind : "", kind ? ")" : "");
+}
+
 int vlk_image_decode_to(vlk_image *img, const void *bytes, size_t n, const vlk_pixel_options *opt, vlk_sink *sink,
                         vlk_err *err)
 {
@@ -146,8 +180,7 @@ int vlk_image_decode_to(vlk_image *img, const void *bytes, size_t n, const vlk_p
     const char *kind = vlk_image_kind(bytes, n);
     int ret = -1;
     if (!kind)
-        return vlk_fail(err, VLK_EFORMAT, "not an image: it begins with \"%.*s\"", (int)(n < 16 ? n : 16),
-                        (const char *)bytes);
+        return not_an_image(bytes, n, err);
     int turn = opt->no_exif ? 1 : vlk_image_orientation(kind, bytes, n, err);
     if (turn < 0)
         return -1;

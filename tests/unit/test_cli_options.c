@@ -190,9 +190,12 @@ static void test_misuse(void)
              {"--flag=1", "option '--flag' takes no argument"},
              {"--help=1", "option '--help=1' takes no argument"},
              {"-z", "unknown option '-z'"},
-             {"--zebra", "unknown or ambiguous option '--zebra'"},
-             {"--second 1", "unknown or ambiguous option '--second'"},
-             {"--dtype f32", "unknown or ambiguous option '--dtype'"},
+             {"--zebra", "unknown option '--zebra'"},
+             {"--falg", "unknown option '--falg': is --flag meant?"},
+             {"--nmae=x", "unknown option '--nmae=x': is --name meant?"},
+             {"--m 1", "ambiguous option '--m': --many, --max-pixels"},
+             {"--second 1", "unknown option '--second'"},
+             {"--dtype f32", "unknown option '--dtype'"},
              {"-j 0", "--threads: '0' is not a whole number from 1 to 1024"}};
     for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
         char expected[512];

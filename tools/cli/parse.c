@@ -113,6 +113,68 @@ static struct option long_option(const char *name, int has_arg, int val)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
+enum { NAME_MAX_LEN = 40 };
+
+/* Letters to insert, remove, change or swap with their neighbour until a is b. */
+static int distance(const char *a, size_t n, const char *b, size_t m)
+{
+    int d[NAME_MAX_LEN + 1][NAME_MAX_LEN + 1];
+    for (size_t i = 0; i <= n; i++)
+        for (size_t j = 0; j <= m; j++) {
+            if (i == 0 || j == 0) {
+                d[i][j] = (int)(i + j);
+                continue;
+            }
+            int best = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+            if (d[i - 1][j] + 1 < best)
+                best = d[i - 1][j] + 1;
+            if (d[i][j - 1] + 1 < best)
+                best = d[i][j - 1] + 1;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && d[i - 2][j - 2] + 1 < best)
+                best = d[i - 2][j - 2] + 1;
+            d[i][j] = best;
+        }
+    return d[n][m];
+}
+
+/* The option whose name is most like what was typed, of n letters; NULL if none is. */
+static const char *nearest(const parser *p, const char *typed, size_t n)
+{
+    const char *name = NULL;
+    int least = n > 5 ? 4 : n > 3 ? 3 : 2; /* it takes fewer changes than this */
+    for (int i = 0; i < p->n && n <= NAME_MAX_LEN; i++) {
+        size_t m = strlen(p->name[i]);
+        int d = m <= NAME_MAX_LEN ? distance(typed, n, p->name[i], m) : least;
+        if (d < least) {
+            least = d;
+            name = p->name[i];
+        }
+    }
+    return name;
+}
+
+static int begins(const char *name, const char *typed, size_t n)
+{
+    return strncmp(name, typed, n) == 0;
+}
+
+static void complain_of_long(const parser *p, const char *word)
+{
+    size_t n = strcspn(word + 2, "=");
+    vlk_buf list = {0};
+    vlk_err err;
+    int found = 0;
+    for (int i = 0; i < p->n; i++)
+        if (begins(p->name[i], word + 2, n) && vlk_buf_addf(&list, &err, "%s--%s", found++ ? ", " : "", p->name[i]))
+            break;
+    if (n > 0 && found > 1)
+        cli_usage(p->prog, "ambiguous option '%s': %s", word, list.data);
+    const char *name = nearest(p, word + 2, n);
+    if (name)
+        cli_usage(p->prog, "unknown option '%s': is --%s meant?", word, name);
+    cli_usage(p->prog, "unknown option '%s'", word);
+}
+
 /* getopt's own messages name argv[0]; ours name the program. */
 static void complain(const parser *p, int c, char **argv)
 {
@@ -126,7 +188,7 @@ static void complain(const parser *p, int c, char **argv)
         cli_usage(p->prog, "option '-%c' needs an argument", optopt);
     if (optopt)
         cli_usage(p->prog, "unknown option '-%c'", optopt);
-    cli_usage(p->prog, "unknown or ambiguous option '%s'", word);
+    complain_of_long(p, word);
 }
 
 static void print_and_exit(const cli_program *p, int what)

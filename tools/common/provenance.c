@@ -3,7 +3,25 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+/* A model's name as a person knows it: the last part of a path, org/name without its revision. */
+static void name_model(provenance *p, const char *model)
+{
+    size_t n = strcspn(model, "@");
+    while (n > 1 && model[n - 1] == '/')
+        n--;
+    struct stat st;
+    if (stat(model, &st) == 0)
+        for (size_t i = n; i-- > 0;)
+            if (model[i] == '/') {
+                model += i + 1;
+                n -= i + 1;
+                break;
+            }
+    snprintf(p->name, sizeof p->name, "%.*s", (int)(n < sizeof p->name ? n : sizeof p->name - 1), model);
+}
 
 void provenance_make(provenance *p, const cli_program *prog, const engine *e, const cli_common *c, const char *tower,
                      vlk_norm scale)
@@ -13,6 +31,7 @@ void provenance_make(provenance *p, const cli_program *prog, const engine *e, co
     *p = (provenance){.normalized = scale == VLK_UNIT};
     snprintf(p->program, sizeof p->program, "%s", prog->name);
     snprintf(p->model, sizeof p->model, "%s", e->info->id);
+    name_model(p, c->model ? c->model : c->default_model ? c->default_model : "");
     vlk_preprocess_text(&e->info->preprocess, p->preprocessing, sizeof p->preprocessing);
     snprintf(p->tower, sizeof p->tower, "%s", tower);
     snprintf(p->arithmetic, sizeof p->arithmetic, "%s", cli_word_of(cli_dtype_words, (int)c->dtype));
@@ -61,6 +80,9 @@ int provenance_json(const provenance *p, vlk_buf *out, vlk_err *err)
     if (vlk_buf_addf(out, err, "{\"vlkit\": \"%s\", ", VLK_VERSION) || provenance_members(p, out, err) ||
         vlk_buf_addf(out, err, ", \"dtype\": \"%s\", \"rows\": %zu, \"dim\": ", p->dtype, p->rows) ||
         add_dim(p, out, err))
+        return -1;
+    if (p->name[0] &&
+        (vlk_buf_adds(out, ", \"model_name\": ", err) || vlk_json_quote(out, p->name, strlen(p->name), err)))
         return -1;
     if (p->sources[0] && vlk_buf_addf(out, err, ", \"sources_sha256\": \"%s\"", p->sources))
         return -1;
@@ -151,6 +173,8 @@ static int get_all(provenance *p, const vlk_json *j, const char *path, vlk_err *
     if (vlk_json_bool(vlk_json_get(j, "normalized"), &p->normalized, "normalized", err) ||
         get_size(vlk_json_get(j, "rows"), &p->rows, "rows", err) || get_dim(p, vlk_json_get(j, "dim"), err))
         return vlk_err_prefix(err, "%s", path);
+    if (vlk_json_get(j, "model_name") && get_str(j, "model_name", p->name, sizeof p->name, path, err))
+        return -1;
     if (get_digest(j, "sources_sha256", p->sources, path, err) || get_digest(j, "keys_sha256", p->keys, path, err))
         return -1;
     return get_digest(j, "data_digest", p->data, path, err);
@@ -175,10 +199,20 @@ static int differ(const char *path, const char *what, const char *found, const c
                     expected);
 }
 
+static const char *with_name(const provenance *p, char out[256])
+{
+    if (p->name[0])
+        snprintf(out, 256, "%s (%s)", p->name, p->model);
+    else
+        snprintf(out, 256, "%s", p->model);
+    return out;
+}
+
 int provenance_same_model(const provenance *loaded, const char *path, const provenance *mine, vlk_err *err)
 {
+    char found[256], expected[256];
     if (strcmp(loaded->model, mine->model) != 0)
-        return differ(path, "model", loaded->model, mine->model, err);
+        return differ(path, "model", with_name(loaded, found), with_name(mine, expected), err);
     if (strcmp(loaded->tower, mine->tower) == 0 && strcmp(loaded->preprocessing, mine->preprocessing) != 0)
         return differ(path, "preprocessing", loaded->preprocessing, mine->preprocessing, err);
     return 0;

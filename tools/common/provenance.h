@@ -2,7 +2,8 @@
  *
  *   X.json           {"vlkit": "0.1.0", "program": "clip-embed", "model": "<id>", "preprocessing": "...",
  *                     "tower": "image", "normalized": true, "arithmetic": "f32", "arguments": {...},
- *                     "dtype": "<f4", "rows": 500, "dim": 128, "keys_sha256": "...", "data_digest": "..."}
+ *                     "dtype": "<f4", "rows": 500, "dim": 128, "model_name": "...",
+ *                     "keys_sha256": "...", "data_digest": "..."}
  *   KEY.clip.json    {"cosine": 0.31, "vlkit": {"version": "0.1.0", "program": ... to "arguments" as above}}
  *
  * Only what changes values: never threads, batch, paths, host or times. "arguments" holds those that are not at their
@@ -19,8 +20,8 @@
 enum { PROVENANCE_RANK = 3 };
 
 typedef struct provenance {
-    char program[32]; /* "clip-embed" */
-    char model[65];
+    char program[32];          /* "clip-embed" */
+    char model[65], name[128]; /* what it is, and what it was called; name "": not known (X.json only) */
     char preprocessing[512];
     char tower[16];      /* "image", "text", "pixels" */
     char arithmetic[8];  /* "f32", "bf16" */
