@@ -25,6 +25,8 @@ static inline const char *code_name(vlk_code code)
         return "unsupported";
     case VLK_EVALUE:
         return "value";
+    case VLK_ESTOPPED:
+        return "stopped";
     }
     return "unknown";
 }

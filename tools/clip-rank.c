@@ -192,7 +192,7 @@ int main(int argc, char **argv)
         return finish(run, &o);
     }
     int failed = run_job(&j, &w, &err);
-    if (failed)
+    if (failed && err.code != VLK_ESTOPPED) /* a signal has a status of its own */
         cli_fail(run, NULL, "%s", err.msg);
     rank_job_close(&j);
     int whole = !failed && cli_run_whole(run);

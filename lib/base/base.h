@@ -34,7 +34,8 @@ typedef enum vlk_code {
     VLK_ELIMIT,       /* larger than a limit allows */
     VLK_EMEM,         /* no memory */
     VLK_EUNSUPPORTED, /* well-formed, but not supported */
-    VLK_EVALUE        /* a number that is not finite */
+    VLK_EVALUE,       /* a number that is not finite */
+    VLK_ESTOPPED      /* the caller's `stop` was set */
 } vlk_code;
 
 /* One sentence that names the file or item, what was expected and what was found. */

@@ -40,7 +40,7 @@ static vlk_span text_at(const vlk_dataset *ds, size_t *at)
 int vlk_dataset_begin(vlk_dataset *ds, const char *key, size_t n, vlk_err *err)
 {
     if (ds->opt.stop && *ds->opt.stop)
-        return vlk_fail(err, VLK_EUSAGE, "stopped");
+        return vlk_fail(err, VLK_ESTOPPED, "stopped");
     if (ds->entries == UINT32_MAX)
         return vlk_fail(err, VLK_ELIMIT, "more than %u samples", UINT32_MAX);
     if (vlk_grow(&ds->entry, &ds->entry_cap, ds->entries + 1, sizeof *ds->entry, err))

@@ -91,7 +91,7 @@ static int read_at(int fd, vlk_buf *buf, const vlk_entry *e, const char *name, v
 static int read_tar(const vlk_shard *s, vlk_buf *buf, const vlk_entry *e, vlk_err *err)
 {
     struct stat st;
-    int rc = 0, fd = s->fd >= 0 ? s->fd : open(s->path, O_RDONLY | O_CLOEXEC);
+    int rc = 0, fd = s->fd >= 0 ? s->fd : open(s->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &st))
         rc = vlk_fail_errno(err, "%s", s->path);
     else if (st.st_size != s->size || st.st_mtim.tv_sec != s->time.tv_sec || st.st_mtim.tv_nsec != s->time.tv_nsec)

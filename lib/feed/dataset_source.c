@@ -24,6 +24,12 @@ typedef struct draft {
     size_t label_len;              /* 0: none */
 } draft;
 
+/* What an error of a source means: -1 the end of all, 1 that the source is broken. */
+static int outcome(const vlk_err *err)
+{
+    return err->code == VLK_EMEM || err->code == VLK_ESTOPPED ? -1 : 1;
+}
+
 static void spoil(draft *d, const char *stage)
 {
     if (!d->stage)
@@ -127,7 +133,7 @@ static int keep_open(vlk_dataset *ds, const char *path, vlk_err *err)
 {
     vlk_shard *s = &ds->shard[ds->shards - 1];
     struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &st)) {
         vlk_fail_errno(err, "%s", path);
         if (fd >= 0)
@@ -155,7 +161,7 @@ static int add_tar(vlk_dataset *ds, vlk_in *in, const char *path, int packed, vl
         rc = -1;
     while (rc == 0 && (r = vlk_tar_sample(tar, &s, err)) != 0) {
         if (r < 0)
-            rc = err->code == VLK_EMEM ? -1 : 1;
+            rc = outcome(err);
         else if (!s.keyless)
             rc = add_sample(ds, &s, packed, err);
     }
@@ -174,8 +180,8 @@ static void file_image(draft *d, const char *path)
     if (stat(path, &st)) {
         vlk_fail_errno(&d->why, "%s", path);
         spoil(d, "open");
-    } else if (S_ISDIR(st.st_mode)) {
-        vlk_fail(&d->why, VLK_EFORMAT, "%s is a folder", path);
+    } else if (!S_ISREG(st.st_mode)) {
+        vlk_fail(&d->why, VLK_EIO, "%s is %s", path, S_ISDIR(st.st_mode) ? "a folder" : "neither a file nor a folder");
         spoil(d, "open");
     } else if (st.st_size > VLK_IMAGE_FILE_MAX) {
         vlk_fail(&d->why, VLK_ELIMIT, "%s has %lld bytes; at most %d are read", path, (long long)st.st_size,
@@ -204,12 +210,6 @@ static int add_file(vlk_dataset *ds, const char *path, const vlk_err *why, vlk_b
     return finish(&d, err);
 }
 
-static int is_text_name(const char *path)
-{
-    const char *dot = strrchr(path, '.');
-    return dot && (strcasecmp(dot, ".txt") == 0 || strcasecmp(dot, ".json") == 0 || strcasecmp(dot, ".cls") == 0);
-}
-
 static int add_folder(vlk_dataset *ds, const char *path, vlk_err *err)
 {
     vlk_buf bytes = {0};
@@ -218,7 +218,7 @@ static int add_folder(vlk_dataset *ds, const char *path, vlk_err *err)
     int r = 0, rc = 0, files = 0; /* files: the shard under way is one of files */
     vlk_folder *dir = vlk_folder_open(path, err);
     if (!dir)
-        return err->code == VLK_EMEM ? -1 : 1;
+        return outcome(err);
     while (rc == 0 && (r = vlk_folder_next(dir, &name, &why)) > 0) {
         if (r == 1 && vlk_feed_is_tar_name(name)) {
             files = 0;
@@ -227,7 +227,7 @@ static int add_folder(vlk_dataset *ds, const char *path, vlk_err *err)
                 rc = vlk_dataset_broken(ds, name, err);
             continue;
         }
-        if (is_text_name(name) || (r == 1 && !vlk_is_image_name(name) && !vlk_feed_is_image_file(name)))
+        if (r == 1 && !vlk_feed_is_item(name, vlk_feed_file_kind(name)))
             continue;
         if (!files)
             rc = vlk_dataset_shard(ds, NULL, err);
@@ -237,7 +237,7 @@ static int add_folder(vlk_dataset *ds, const char *path, vlk_err *err)
     }
     if (rc == 0 && r < 0) {
         *err = why;
-        rc = why.code == VLK_EMEM ? -1 : 1;
+        rc = outcome(err);
     }
     vlk_folder_close(dir);
     vlk_buf_clear(&bytes);
@@ -302,14 +302,14 @@ static int add_bad_row(vlk_dataset *ds, vlk_list_rows *l, const char *list, vlk_
 static int add_list_file(vlk_dataset *ds, const char *path, vlk_err *err)
 {
     vlk_list_rows l;
-    if (vlk_list_rows_open(&l, path, err))
-        return err->code == VLK_EMEM ? -1 : 1;
+    if (vlk_list_rows_open(&l, path, ds->opt.stop, err))
+        return outcome(err);
     int rc = vlk_dataset_shard(ds, l.dir, err);
     while (rc == 0 && l.r > 0)
         rc = l.r == 1 ? add_rows(ds, &l, err) : add_bad_row(ds, &l, path, err);
     if (rc == 0 && l.r < 0) {
         *err = l.why;
-        rc = l.why.code == VLK_EMEM ? -1 : 1;
+        rc = outcome(err);
     }
     vlk_list_rows_close(&l);
     return rc;
@@ -333,8 +333,10 @@ static int by_content(vlk_dataset *ds, const char *name, int regular, vlk_err *e
     size_t got;
     int rc;
     vlk_in *in = vlk_in_open(name, err);
+    if (in)
+        vlk_in_set_stop(in, ds->opt.stop);
     if (!in || vlk_in_peek(in, &p, 512, &got, err))
-        rc = err->code == VLK_EMEM ? -1 : 1;
+        rc = outcome(err);
     else if (vlk_feed_is_tar_name(name) || vlk_tar_probe(p, got))
         rc = add_tar(ds, in, name, vlk_in_packed(in) || !regular, err);
     else if (vlk_image_kind(p, got) && regular && !vlk_in_packed(in))

@@ -15,13 +15,21 @@ static int single(vlk_walk *w, const char *name, const vlk_err *why)
     return vlk_walk_begin_files(w) != 0 ? -1 : vlk_walk_file(w, w->files, name, name, VLK_FILE_IMAGE, why);
 }
 
+static vlk_in *open_stream(const vlk_walk *w, const char *name, vlk_err *err)
+{
+    vlk_in *in = vlk_in_open(name, err);
+    if (in)
+        vlk_in_set_stop(in, w->f->opt.stop);
+    return in;
+}
+
 /* What a name does not tell, its first bytes do. */
 static int by_content(vlk_walk *w, const char *name, int regular)
 {
     vlk_err err = {0};
     const unsigned char *p = NULL;
     size_t got = 0;
-    vlk_in *in = vlk_in_open(name, &err);
+    vlk_in *in = open_stream(w, name, &err);
     if (!in || vlk_in_peek(in, &p, 512, &got, &err)) {
         vlk_in_close(in);
         return vlk_feed_is_tar_name(name) ? vlk_walk_broken(w, VLK_SOURCE_TAR, name, &err) : single(w, name, &err);
@@ -34,6 +42,31 @@ static int by_content(vlk_walk *w, const char *name, int regular)
     return single(w, name, NULL);
 }
 
+/* An operand of the command line that does not exist is a broken source of its own, reported after all others: the
+ * images around it stay one source. */
+static int keep_missing(vlk_walk *w, const char *name, const vlk_err *why)
+{
+    vlk_err err;
+    if (!vlk_buf_add(&w->missing, name, strlen(name) + 1, &err) &&
+        !vlk_buf_add(&w->missing, why->msg, strlen(why->msg) + 1, &err))
+        return 0;
+    vlk_feed_fatal(w->f, &err);
+    return -1;
+}
+
+static int report_missing(vlk_walk *w)
+{
+    for (const char *p = w->missing.data, *end = p + w->missing.len; p < end;) {
+        const char *name = p, *why = name + strlen(name) + 1;
+        vlk_err err;
+        vlk_fail(&err, VLK_EIO, "%s", why);
+        if (vlk_walk_broken(w, VLK_SOURCE_FILES, *name ? name : "\"\"", &err))
+            return -1;
+        p = why + strlen(why) + 1;
+    }
+    return 0;
+}
+
 static int expand_operand(vlk_walk *w, const char *name)
 {
     struct stat st;
@@ -44,10 +77,16 @@ static int expand_operand(vlk_walk *w, const char *name)
         vlk_fail(&err, VLK_EIO, "%s", strerror(errno));
         if (vlk_feed_is_list(name))
             return vlk_walk_broken(w, VLK_SOURCE_LIST, name, &err);
-        return vlk_feed_is_tar_name(name) ? vlk_walk_broken(w, VLK_SOURCE_TAR, name, &err) : single(w, name, &err);
+        if (vlk_feed_is_tar_name(name))
+            return vlk_walk_broken(w, VLK_SOURCE_TAR, name, &err);
+        return w->listed ? single(w, name, &err) : keep_missing(w, name, &err);
     }
     if (S_ISDIR(st.st_mode))
         return vlk_walk_folder(w, name);
+    if (w->listed && !S_ISREG(st.st_mode)) { /* nobody waits for a pipe that a list names by mistake */
+        vlk_fail(&err, VLK_EIO, "is neither a file nor a folder");
+        return single(w, name, &err);
+    }
     if (vlk_feed_is_list(name))
         return vlk_walk_list(w, name);
     if (S_ISREG(st.st_mode) && vlk_is_image_name(name))
@@ -73,6 +112,7 @@ static int expand_names(vlk_walk *w, vlk_in *in, const char *path)
     size_t number = 1;
     int r = 0, rc = vlk_walk_end_files(w);
     w->files_path = path;
+    w->listed = 1;
     for (; rc == 0 && (r = next_name(w, in, &line, number, &err)) == 1; number++)
         if (line.len > 0)
             rc = expand_operand(w, line.data);
@@ -86,6 +126,7 @@ static int expand_names(vlk_walk *w, vlk_in *in, const char *path)
     if (rc == 0)
         rc = vlk_walk_end_files(w);
     w->files_path = outer;
+    w->listed = 0;
     vlk_buf_clear(&line);
     return rc;
 }
@@ -118,7 +159,7 @@ static int expand_stdin(vlk_walk *w)
     size_t got = 0;
     if (w->f->opt.mode == VLK_FEED_TEXTS)
         return vlk_walk_text(w, "-");
-    vlk_in *in = vlk_in_open("-", &err);
+    vlk_in *in = open_stream(w, "-", &err);
     if (!in || look(w, in, &p, &got, &err)) {
         vlk_in_close(in);
         return vlk_walk_broken(w, VLK_SOURCE_FILES, "-", &err);
@@ -143,7 +184,7 @@ static int expand_stdin(vlk_walk *w)
 static int expand_list_of_names(vlk_walk *w, const char *path)
 {
     vlk_err err = {0};
-    vlk_in *in = vlk_in_open(path, &err);
+    vlk_in *in = open_stream(w, path, &err);
     if (!in)
         return vlk_walk_broken(w, VLK_SOURCE_FILES, path, &err);
     int rc = expand_names(w, in, path);
@@ -164,8 +205,11 @@ void vlk_feed_expand(vlk_feed *f)
         rc = expand_list_of_names(&w, o->files_from);
     if (rc == 0 && !o->files_from && o->operands == 0)
         rc = expand_stdin(&w);
+    if (rc == 0 && w.missing.len)
+        rc = report_missing(&w);
     if (rc == 0 && !w.any &&
         vlk_walk_begin_files(&w) == 0) /* nothing at all: an empty source, so that an output comes to be */
         vlk_walk_end_files(&w);
     vlk_buf_clear(&w.extras);
+    vlk_buf_clear(&w.missing);
 }

@@ -103,7 +103,7 @@ int vlk_walk_file(vlk_walk *w, const vlk_source *src, const char *key, const cha
     if (r <= 0)
         return r;
     s->item.kind = VLK_ITEM_IMAGE;
-    s->maybe = kind == VLK_FILE_MAYBE;
+    s->maybe = kind;
     s->image = !why;
     if (why) {
         s->item.err = *why;
@@ -118,26 +118,66 @@ int vlk_walk_file(vlk_walk *w, const vlk_source *src, const char *key, const cha
 
 /* ---- sources ------------------------------------------------------------------------------- */
 
+typedef struct folder_walk {
+    vlk_walk *w;
+    const char *path;
+    const vlk_source *src; /* begins with the first image: a folder of tars is none itself */
+    vlk_buf tars;          /* names, each with a NUL after it */
+} folder_walk;
+
+static int begin_folder(folder_walk *d)
+{
+    if (!d->src)
+        d->src = begin(d->w, VLK_SOURCE_FOLDER, d->path);
+    return d->src ? 0 : -1;
+}
+
+/* A file of the folder; why: it cannot be looked at. */
+static int folder_file(folder_walk *d, const char *name, const vlk_err *why)
+{
+    vlk_err err;
+    vlk_file_kind kind = why ? VLK_FILE_IMAGE : vlk_feed_file_kind(name);
+    if (kind == VLK_FILE_NONE && vlk_feed_is_tar_name(name))
+        return vlk_buf_add(&d->tars, name, strlen(name) + 1, &err) ? fatal(d->w, &err) : 0;
+    if (kind == VLK_FILE_NONE || (!d->src && !vlk_feed_is_item(name, kind))) {
+        count(d->w, &d->w->f->counts.other_files);
+        return 0;
+    }
+    return begin_folder(d) ? -1 : vlk_walk_file(d->w, d->src, name, name, kind, why);
+}
+
+static int folder_tars(const folder_walk *d)
+{
+    for (const char *p = d->tars.data, *end = p + d->tars.len; p < end; p += strlen(p) + 1) {
+        vlk_err err = {0};
+        vlk_in *in = vlk_in_open(p, &err);
+        if (in ? vlk_walk_tar(d->w, in, p) : vlk_walk_broken(d->w, VLK_SOURCE_TAR, p, &err))
+            return -1;
+    }
+    return 0;
+}
+
+/* The images of a folder are a source, and then each of its tars, in the order of their names. */
 int vlk_walk_folder(vlk_walk *w, const char *path)
 {
     vlk_err err = {0};
     const char *name = NULL;
     int r = 0, rc = 0;
+    folder_walk d = {.w = w, .path = path};
     vlk_folder *dir = vlk_folder_open(path, &err);
     if (!dir)
         return vlk_walk_broken(w, VLK_SOURCE_FOLDER, path, &err);
-    const vlk_source *src = begin(w, VLK_SOURCE_FOLDER, path);
-    if (!src)
-        rc = -1;
-    while (rc == 0 && (r = vlk_folder_next(dir, &name, &err)) > 0) {
-        if (r == 1 && vlk_feed_is_side_name(name))
-            count(w, &w->f->counts.other_files);
-        else
-            rc = vlk_walk_file(w, src, name, name, vlk_is_image_name(name) ? VLK_FILE_IMAGE : VLK_FILE_MAYBE,
-                               r == 2 ? &err : NULL);
-    }
+    while (rc == 0 && (r = vlk_folder_next(dir, &name, &err)) > 0)
+        rc = folder_file(&d, name, r == 2 ? &err : NULL);
     vlk_folder_close(dir);
-    return rc != 0 ? rc : vlk_walk_mark(w, VLK_ITEM_END, src, r < 0 ? &err : NULL);
+    if (rc == 0 && (r < 0 || d.tars.len == 0))
+        rc = begin_folder(&d);
+    if (rc == 0 && d.src)
+        rc = vlk_walk_mark(w, VLK_ITEM_END, d.src, r < 0 ? &err : NULL);
+    if (rc == 0 && d.tars.len)
+        rc = folder_tars(&d);
+    vlk_buf_clear(&d.tars);
+    return rc;
 }
 
 /* Members that belong to no sample: passed on, by the first shard only. */
@@ -301,7 +341,7 @@ int vlk_walk_list(vlk_walk *w, const char *path)
 {
     vlk_err err = {0};
     vlk_list_rows l;
-    if (vlk_list_rows_open(&l, path, &err))
+    if (vlk_list_rows_open(&l, path, w->f->opt.stop, &err))
         return vlk_walk_broken(w, VLK_SOURCE_LIST, path, &err);
     const vlk_source *src = begin(w, VLK_SOURCE_LIST, path);
     int rc = src ? 0 : -1;
@@ -324,6 +364,7 @@ int vlk_walk_text(vlk_walk *w, const char *path)
     vlk_in *in = vlk_in_open(path, &err);
     if (!in)
         return vlk_walk_broken(w, VLK_SOURCE_TEXT, path, &err);
+    vlk_in_set_stop(in, w->f->opt.stop);
     const vlk_source *src = begin(w, VLK_SOURCE_TEXT, path);
     rc = src ? 0 : -1;
     for (; rc == 0 && (r = vlk_in_line(in, &line, w->f->opt.null ? 0 : '\n', &err)) != 0; at++) {

@@ -2,11 +2,11 @@
  * reads from here.
  *
  *   operand     found by                        items
- *   image     nothing else fits; a missing    one; its key is the path as given
- *               one is an item that failed
- *   folder      being one                       its files, recursive, sorted by bytes; .txt .json .npy (they
- *                                               belong to one) and those that are neither named nor made like a
- *                                               image are counted, no items
+ *   image     nothing else fits               one; its key is the path as given. In a list of names a missing
+ *                                               one is an item that failed; on the command line, a source
+ *   folder      being one                       its files, recursive, sorted by bytes; .txt .json .npy .cls (they
+ *                                               belong to one) and those that are neither named nor made like an
+ *                                               image are counted, no items; then its tars, each a source
  *   tar         content, or its name: .tar      its samples; the key by WebDataset's rule
  *               .tgz .tar.gz .tar.zst
  *   list        .tsv .csv .jsonl .json          its rows; neighbours with one path are one item with several
@@ -156,7 +156,7 @@ typedef struct vlk_dataset_options {
      * samples before the break are kept. */
     void (*broken)(void *arg, const vlk_err *why);
     void *broken_arg;
-    const volatile sig_atomic_t *stop; /* not 0: vlk_dataset_open gives up (VLK_EUSAGE); or NULL */
+    const volatile sig_atomic_t *stop; /* not 0: vlk_dataset_open gives up (VLK_ESTOPPED); or NULL */
 } vlk_dataset_options;
 
 typedef struct vlk_dataset vlk_dataset;

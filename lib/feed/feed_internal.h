@@ -24,12 +24,19 @@ enum {
 
 typedef enum slot_state { SLOT_FREE, SLOT_READY, SLOT_WORK, SLOT_DONE } slot_state;
 
+typedef enum vlk_file_kind {
+    VLK_FILE_IMAGE,
+    VLK_FILE_MAYBE,  /* not named like an image: an item if its first bytes are one's */
+    VLK_FILE_DOTTED, /* "._x.jpg": none if it is what macOS keeps of x.jpg on other file systems */
+    VLK_FILE_NONE    /* what belongs to an image, or a tar */
+} vlk_file_kind;
+
 typedef struct vlk_slot {
     vlk_item item;
     slot_state state;
-    int image;   /* has to be decoded */
-    int maybe;   /* a folder's file that is not named like an image: no item unless its bytes are one */
-    int no_item; /* found to be none */
+    int image;           /* has to be decoded */
+    vlk_file_kind maybe; /* of a folder's file */
+    int no_item;         /* found to be none */
     vlk_buf key;
     vlk_buf path; /* of the file to read; empty: the bytes are in the sample or in `file` */
     vlk_buf file; /* bytes of an image that came through a pipe */
@@ -113,6 +120,8 @@ typedef struct vlk_walk {
     const char *files_path; /* its path: "", "-", or the -T list */
     vlk_buf extras;         /* of the current sample: names, stages and reasons, each with a NUL after it */
     int any;                /* something was put */
+    vlk_buf missing;        /* operands of the command line that do not exist: names and reasons, each with a NUL */
+    int listed;             /* the operand is a name in a list */
 } vlk_walk;
 int vlk_walk_mark(vlk_walk *w, vlk_item_kind kind, const vlk_source *src, const vlk_err *err);
 int vlk_walk_begin_files(vlk_walk *w);
@@ -120,7 +129,9 @@ int vlk_walk_end_files(vlk_walk *w);
 /* A source that is broken from the start. */
 int vlk_walk_broken(vlk_walk *w, vlk_source_kind kind, const char *path, const vlk_err *err);
 /* An image in a file; why, if not NULL, says that it cannot be had. */
-typedef enum vlk_file_kind { VLK_FILE_IMAGE, VLK_FILE_MAYBE } vlk_file_kind; /* MAYBE: its first bytes decide */
+/* The kind of a file in a folder by its name, and whether it is an item by its first bytes. */
+vlk_file_kind vlk_feed_file_kind(const char *path);
+int vlk_feed_is_item(const char *path, vlk_file_kind kind);
 int vlk_walk_file(vlk_walk *w, const vlk_source *src, const char *key, const char *path, vlk_file_kind kind,
                   const vlk_err *why);
 int vlk_walk_folder(vlk_walk *w, const char *path);
@@ -137,14 +148,16 @@ int vlk_feed_is_tar_name(const char *path);
 
 /* rows.c: the rows of a list, with one read ahead. */
 typedef struct vlk_list_rows {
+    vlk_in *in;
     vlk_list *list;
     char *dir;      /* of the list: paths are relative to it */
     vlk_row row[2]; /* the current one, the one before */
     int now, r;     /* r: what vlk_list_next said of the current row, 0 and -1 too */
     vlk_err why;    /* of 2 and -1 */
 } vlk_list_rows;
-int vlk_list_rows_open(vlk_list_rows *l, const char *path,
-                       vlk_err *err) VLK_MUST_USE; /* the first row is the current one */
+/* The first row is the current one. `stop`: as of vlk_in_set_stop, or NULL. */
+int vlk_list_rows_open(vlk_list_rows *l, const char *path, const volatile sig_atomic_t *stop,
+                       vlk_err *err) VLK_MUST_USE;
 void vlk_list_rows_close(vlk_list_rows *l);
 const vlk_row *vlk_list_rows_row(const vlk_list_rows *l); /* good for one vlk_list_rows_next more */
 /* Goes on to the next row. 1: it has the path of the one before, and so belongs to its image; else 0. */
@@ -155,8 +168,6 @@ int vlk_list_rows_captions(const vlk_row *row, int (*add)(void *arg, const char 
 
 /* slot.c: reads and decodes the image of a slot, and its texts. */
 void vlk_slot_decode(vlk_feed *f, vlk_slot *s, vlk_decoder *d);
-/* Whether the first bytes of a file that is not named like an image are one. */
-int vlk_feed_is_image_file(const char *path);
 /* The stage of an image that could not be had. */
 const char *vlk_feed_stage(const vlk_err *err);
 /* Marks the item as failed: the reason is in s->item.err. */

@@ -5,12 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-int vlk_list_rows_open(vlk_list_rows *l, const char *path, vlk_err *err)
+int vlk_list_rows_open(vlk_list_rows *l, const char *path, const volatile sig_atomic_t *stop, vlk_err *err)
 {
-    *l = (vlk_list_rows){.list = vlk_list_open(path, VLK_LIST_AUTO, err)};
-    if (!l->list)
+    *l = (vlk_list_rows){.in = vlk_in_open(path, err)};
+    if (!l->in)
         return -1;
-    l->dir = vlk_path_folder(path, err);
+    vlk_in_set_stop(l->in, stop);
+    l->list = vlk_list_from(l->in, VLK_LIST_AUTO, err);
+    l->dir = l->list ? vlk_path_folder(path, err) : NULL;
     if (!l->dir) {
         vlk_list_rows_close(l);
         return -1;
@@ -22,6 +24,7 @@ int vlk_list_rows_open(vlk_list_rows *l, const char *path, vlk_err *err)
 void vlk_list_rows_close(vlk_list_rows *l)
 {
     vlk_list_close(l->list);
+    vlk_in_close(l->in);
     vlk_row_clear(&l->row[0]);
     vlk_row_clear(&l->row[1]);
     free(l->dir);

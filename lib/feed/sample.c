@@ -11,6 +11,7 @@
  * text that is a link in a tar make the sample a bad one, since leaving them out would pass silently. */
 #include "sample_internal.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -111,12 +112,28 @@ static int side_path(vlk_buf *out, const char *path, const char *name, vlk_err *
     return vlk_buf_add(out, path, stem, err) ? -1 : vlk_buf_addf(out, err, ".%s", name);
 }
 
-static int side_file(const reader *r, const char *name, size_t max, vlk_span *out, vlk_err *err)
+/* Whether something has that path, as it is or with its suffix of n bytes in capitals ("UP.TXT") or with a capital
+ * ("Up.Txt"), which it then gets. A tar's members are found in any case. */
+static int exists(vlk_buf *path, size_t n)
 {
     struct stat st;
+    char *suffix = path->data + path->len - n;
+    if (stat(path->data, &st) == 0 || (errno != ENOENT && errno != ENAMETOOLONG))
+        return 1;
+    for (size_t i = 0; i < n; i++)
+        suffix[i] = (char)toupper((unsigned char)suffix[i]);
+    if (stat(path->data, &st) == 0)
+        return 1;
+    for (size_t i = 1; i < n; i++)
+        suffix[i] = (char)tolower((unsigned char)suffix[i]);
+    return stat(path->data, &st) == 0;
+}
+
+static int side_file(const reader *r, const char *name, size_t max, vlk_span *out, vlk_err *err)
+{
     vlk_buf path = {0};
     int found = side_path(&path, r->path, name, err);
-    if (found == 0 && (stat(path.data, &st) == 0 || (errno != ENOENT && errno != ENAMETOOLONG)))
+    if (found == 0 && exists(&path, strlen(name)))
         found = vlk_read_file(r->scratch, path.data, max, err) ? -1 : 1;
     vlk_buf_clear(&path);
     *out = (vlk_span){r->scratch->data ? r->scratch->data : "", r->scratch->len};

@@ -5,7 +5,6 @@
 
 #include "feed_internal.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -42,7 +41,8 @@ void vlk_slot_reset(vlk_slot *s)
 {
     memset(&s->item, 0, sizeof s->item);
     s->item.row = SIZE_MAX;
-    s->image = s->maybe = s->no_item = s->sample_used = 0;
+    s->image = s->no_item = s->sample_used = 0;
+    s->maybe = VLK_FILE_IMAGE;
     s->key.len = s->path.len = 0;
     shrink(&s->text, VLK_FEED_KEEP_TEXT);
     if (s->text_cap > VLK_FEED_KEEP_TEXTS) {
@@ -136,17 +136,6 @@ static void texts(const vlk_feed *f, vlk_slot *s, vlk_decoder *d)
 
 /* ---- the image --------------------------------------------------------------------------- */
 
-/* A file that is not named like an image: 1 if its first bytes are one. */
-int vlk_feed_is_image_file(const char *path)
-{
-    unsigned char head[64];
-    FILE *fp = fopen(path, "rb");
-    size_t n = fp ? fread(head, 1, sizeof head, fp) : 0;
-    if (fp)
-        fclose(fp);
-    return vlk_image_kind(head, n) != NULL;
-}
-
 const char *vlk_feed_stage(const vlk_err *err)
 {
     return err->code == VLK_ELIMIT ? "size"
@@ -202,7 +191,7 @@ void vlk_slot_decode(vlk_feed *f, vlk_slot *s, vlk_decoder *d)
 {
     const void *p = NULL;
     size_t n = 0;
-    if (s->maybe && !vlk_feed_is_image_file(s->path.data)) {
+    if (!vlk_feed_is_item(s->path.data, s->maybe)) {
         s->no_item = 1;
         return;
     }

@@ -23,7 +23,7 @@ static const char *const list_suffix[] = {".tsv",       ".csv",      ".jsonl",  
                                           ".csv.gz",    ".jsonl.gz", ".json.gz", ".tsv.zst", ".csv.zst",
                                           ".jsonl.zst", ".json.zst", NULL};
 static const char *const tar_suffix[] = {".tar", ".tgz", ".tar.gz", ".tar.zst", ".tzst", NULL};
-static const char *const side_suffix[] = {".txt", ".json", ".npy", NULL};
+static const char *const side_suffix[] = {".txt", ".json", ".npy", ".cls", NULL};
 static const char *const stem_suffix[] = {
     ".tar", ".tgz",    ".tar.gz", ".tar.zst",  ".tzst",    ".tsv",     ".csv",     ".jsonl",     ".json",     ".txt",
     ".lst", ".tsv.gz", ".csv.gz", ".jsonl.gz", ".json.gz", ".tsv.zst", ".csv.zst", ".jsonl.zst", ".json.zst", NULL};
@@ -46,6 +46,32 @@ int vlk_feed_is_list(const char *path)
 int vlk_feed_is_tar_name(const char *path)
 {
     return has_suffix(path, tar_suffix);
+}
+
+vlk_file_kind vlk_feed_file_kind(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    if (vlk_feed_is_side_name(path) || vlk_feed_is_tar_name(path))
+        return VLK_FILE_NONE;
+    if (!vlk_is_image_name(path))
+        return VLK_FILE_MAYBE;
+    return strncmp(base, "._", 2) == 0 ? VLK_FILE_DOTTED : VLK_FILE_IMAGE;
+}
+
+int vlk_feed_is_item(const char *path, vlk_file_kind kind)
+{
+    unsigned char head[64];
+    switch (kind) {
+    case VLK_FILE_IMAGE:
+        return 1;
+    case VLK_FILE_MAYBE:
+        return vlk_image_kind(head, vlk_file_head(head, sizeof head, path)) != NULL;
+    case VLK_FILE_DOTTED: /* AppleDouble's magic number */
+        return vlk_file_head(head, 4, path) < 4 || memcmp(head, "\0\5\x16\7", 4) != 0;
+    case VLK_FILE_NONE:
+        break;
+    }
+    return 0;
 }
 
 /* "x/emoji-0001.tar.gz" to "emoji-0001"; NULL without memory. */

@@ -12,12 +12,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Opens for reading; a folder is refused here, since read() would fail only later and with a less clear error. */
+static const char *kind_of(mode_t mode)
+{
+    return S_ISDIR(mode) ? "a folder" : S_ISFIFO(mode) ? "a named pipe" : S_ISSOCK(mode) ? "a socket" : "a device";
+}
+
+/* Opens a regular file for reading. Anything else is refused, and not waited for: a pipe has no writer perhaps, a
+ * device no end. */
 static int open_read(const char *path, struct stat *st, vlk_err *err)
 {
     int fd;
     do {
-        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     } while (fd < 0 && errno == EINTR);
     if (fd < 0)
         return vlk_fail_errno(err, "%s: cannot open", path);
@@ -26,9 +32,9 @@ static int open_read(const char *path, struct stat *st, vlk_err *err)
         close(fd);
         return -1;
     }
-    if (S_ISDIR(st->st_mode)) {
+    if (!S_ISREG(st->st_mode)) {
         close(fd);
-        return vlk_fail(err, VLK_EIO, "%s: is a folder, expected a file", path);
+        return vlk_fail(err, VLK_EIO, "%s: is %s, expected a file", path, kind_of(st->st_mode));
     }
     return fd;
 }
@@ -42,10 +48,6 @@ int vlk_map_open(vlk_map *m, const char *path, vlk_err *err)
     int fd = open_read(path, &st, err);
     if (fd < 0)
         return -1;
-    if (!S_ISREG(st.st_mode)) {
-        vlk_fail(err, VLK_EIO, "%s: is not a regular file, so it cannot be mapped", path);
-        goto out;
-    }
     if (st.st_size < 0 || (uintmax_t)st.st_size > SIZE_MAX) {
         vlk_fail(err, VLK_ELIMIT, "%s: larger than the address space", path);
         goto out;
@@ -102,11 +104,11 @@ int vlk_read_file(vlk_buf *out, const char *path, size_t max, vlk_err *err)
     int fd = open_read(path, &st, err);
     if (fd < 0)
         return -1;
-    if (S_ISREG(st.st_mode) && (uintmax_t)st.st_size > max) {
+    if ((uintmax_t)st.st_size > max) {
         vlk_fail(err, VLK_ELIMIT, "%s: has %ju bytes, but at most %zu are supported", path, (uintmax_t)st.st_size, max);
         goto out;
     }
-    const size_t known = S_ISREG(st.st_mode) ? (size_t)st.st_size : 0;
+    const size_t known = (size_t)st.st_size;
     for (;;) {
         /* One byte more than the file should have, so that its end is seen without allocating another block. */
         size_t step = out->len <= known && known > 0 ? known - out->len + 1 : 65536;
@@ -132,6 +134,25 @@ int vlk_read_file(vlk_buf *out, const char *path, size_t max, vlk_err *err)
 out:
     close(fd);
     return rc;
+}
+
+size_t vlk_file_head(void *p, size_t n, const char *path)
+{
+    struct stat st;
+    size_t got = 0;
+    int fd = open_read(path, &st, NULL);
+    if (fd < 0)
+        return 0;
+    while (got < n) {
+        ssize_t r = read(fd, (char *)p + got, n - got);
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r <= 0)
+            break;
+        got += (size_t)r;
+    }
+    close(fd);
+    return got;
 }
 
 char *vlk_path_join(const char *dir, const char *name, vlk_err *err)

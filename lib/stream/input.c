@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,8 +19,10 @@ enum { BUF_SIZE = 128 * 1024, PEEK_MAX = 4096, LINE_MAX_BYTES = 1 << 20 };
 
 struct vlk_in {
     char *name;
-    int fd;  /* -1: memory */
-    int own; /* fd is ours to close */
+    int fd;    /* -1: memory */
+    int own;   /* fd is ours to close */
+    int waits; /* bytes may be still to come: not a regular file */
+    const volatile sig_atomic_t *stop;
     const unsigned char *mem;
     size_t mem_left;
     unsigned char *raw; /* compressed bytes, only if z is set */
@@ -55,7 +58,7 @@ vlk_in *vlk_in_open(const char *path, vlk_err *err)
     if (!in)
         return NULL;
     do {
-        in->fd = std ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        in->fd = std ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     } while (in->fd < 0 && errno == EINTR);
     in->own = !std && in->fd >= 0;
     if (in->fd < 0) {
@@ -70,10 +73,16 @@ vlk_in *vlk_in_open(const char *path, vlk_err *err)
         vlk_fail(err, VLK_EIO, "%s: is a folder, expected a file", in->name);
         goto out;
     }
+    in->waits = !S_ISREG(st.st_mode);
     return in;
 out:
     vlk_in_close(in);
     return NULL;
+}
+
+void vlk_in_set_stop(vlk_in *in, const volatile sig_atomic_t *stop)
+{
+    in->stop = stop;
 }
 
 vlk_in *vlk_in_memory(const void *p, size_t n, const char *name, vlk_err *err)
@@ -109,6 +118,22 @@ int vlk_in_packed(const vlk_in *in)
     return in->z != NULL;
 }
 
+/* Waits for bytes, or for the end. A pipe that was opened without waiting has no end before its first writer. */
+static int wait_for_bytes(const vlk_in *in, vlk_err *err)
+{
+    enum { SLICE_MS = 50 }; /* a signal between the look at `stop` and poll() would not end it */
+    for (;;) {
+        struct pollfd p = {.fd = in->fd, .events = POLLIN};
+        if (in->stop && *in->stop)
+            return vlk_fail(err, VLK_ESTOPPED, "%s: stopped while waiting for input", in->name);
+        int r = poll(&p, 1, in->stop ? SLICE_MS : -1);
+        if (r > 0)
+            return 0;
+        if (r < 0 && errno != EINTR && errno != EAGAIN)
+            return vlk_fail_errno(err, "%s: cannot read", in->name);
+    }
+}
+
 /* Bytes as they are in the file. *got = 0 at the end. */
 static int source_read(vlk_in *in, void *p, size_t n, size_t *got, vlk_err *err)
 {
@@ -126,8 +151,10 @@ static int source_read(vlk_in *in, void *p, size_t n, size_t *got, vlk_err *err)
         n = INT_MAX / 2;
     ssize_t r;
     do {
+        if (in->waits && wait_for_bytes(in, err))
+            return -1;
         r = read(in->fd, p, n);
-    } while (r < 0 && errno == EINTR);
+    } while (r < 0 && (errno == EINTR || (in->waits && errno == EAGAIN)));
     if (r < 0)
         return vlk_fail_errno(err, "%s: cannot read", in->name);
     *got = (size_t)r;

@@ -5,11 +5,13 @@
 
 #include <time.h>
 
+#include <signal.h>
+
 #include "../base/base.h"
 
 /* ---- files (file.c) ----------------------------------------------------------------------- */
 
-/* A file mapped read-only; size 0 is legal (data is then NULL). */
+/* A regular file mapped read-only; size 0 is legal (data is then NULL). */
 typedef struct vlk_map {
     const unsigned char *data;
     size_t size;
@@ -21,8 +23,10 @@ void vlk_map_close(vlk_map *m);
 void vlk_map_release(const void *p, size_t n);
 
 enum { VLK_IMAGE_FILE_MAX = 512 << 20 }; /* bytes of an image's file, and of a member of a tar */
-/* Reads a whole file (not a folder, at most max bytes) into out, which is cleared first. */
+/* Reads a whole file (a regular one, at most max bytes) into out, which is cleared first. */
 int vlk_read_file(vlk_buf *out, const char *path, size_t max, vlk_err *err) VLK_MUST_USE;
+/* The first bytes of a regular file, n at most. Returns how many; 0 too if there is none that can be read. */
+size_t vlk_file_head(void *p, size_t n, const char *path);
 /* DIR "/" NAME, or NAME if it is absolute. Free with free(). */
 char *vlk_path_join(const char *dir, const char *name, vlk_err *err) VLK_MUST_USE;
 /* The folder that contains the path's last component: what is before the last slash, "/" or ".". Free with free(). */
@@ -34,6 +38,9 @@ char *vlk_path_folder(const char *path, vlk_err *err) VLK_MUST_USE;
  * their first bytes and decompressed; CRCs are checked; a truncated stream is an error. */
 typedef struct vlk_in vlk_in;
 vlk_in *vlk_in_open(const char *path, vlk_err *err) VLK_MUST_USE;
+/* Opening never waits for a pipe's writer; reading does, until *stop is not 0: then VLK_ESTOPPED. `stop` is borrowed.
+ */
+void vlk_in_set_stop(vlk_in *in, const volatile sig_atomic_t *stop);
 vlk_in *vlk_in_memory(const void *p, size_t n, const char *name, vlk_err *err) VLK_MUST_USE; /* borrows p */
 void vlk_in_close(vlk_in *in);
 const char *vlk_in_name(const vlk_in *in); /* for messages: the path, or "standard input" */

@@ -41,11 +41,12 @@ fi
 # silence on success, one line a bad item, a summary
 run 0 "$E" castle.png pear.jpg
 is "silent on success" "$(lines err)" 0
-run 1 "$E" castle.png nothing.png
+head -c 300 castle.png >cut.png
+run 1 "$E" castle.png cut.png
 is "two lines" "$(lines err)" 2
-has "the bad item is reported" err "nothing.png: No such file or directory"
+has "the bad item is reported" err "cut.png: PNG: "
 has "the summary" err "1 of 2 items done, 1 skipped"
-run 1 "$E" -q castle.png nothing.png
+run 1 "$E" -q castle.png cut.png
 is "-q leaves the summary out" "$(lines err)" 1
 
 # a text is a name, too: whole in --errors, not on the screen
@@ -81,6 +82,15 @@ run 0 "$E" --text </dev/null
 is "no text: no rows" "$(lines out)" 0
 
 # missing and broken sources: the others are finished, then 2
+run 2 "$E" nothing.png castle.png nothing/ pear.jpg
+has "an image that does not exist" err "nothing.png: No such file or directory"
+has "a folder that does not exist" err "nothing/: No such file or directory"
+is "the others are finished" "$(cut -f1 out | tr '\n' ' ')" "castle.png pear.jpg "
+run 2 "$E" castle.png nothing -o n.npy
+gone "no output without all operands" n.npy
+printf 'castle.png\nnothing.png\n' >listed
+run 1 "$E" -T listed --errors e.jsonl
+has "in a list it is an item" e.jsonl '{"item": "nothing.png", "stage": "open"'
 run 2 "$E" castle.png nothing.tar pear.jpg
 is "the others are finished" "$(lines out)" 2
 has "the source is reported" err "nothing.tar: No such file or directory"
@@ -91,10 +101,10 @@ run 2 "$E" castle.png nothing.tar -o r.npy
 gone "no name for what is not whole" r.npy r.keys r.json .r.npy.vlk-tmp .r.keys.vlk-tmp
 
 # --max-bad
-run 2 "$E" --max-bad 0 castle.png nothing.png
-run 1 "$E" --max-bad 1 castle.png nothing.png
-run 1 "$E" --max-bad 50% castle.png nothing.png
-run 2 "$E" --max-bad 49.9% castle.png nothing.png -o b.npy
+run 2 "$E" --max-bad 0 castle.png cut.png
+run 1 "$E" --max-bad 1 castle.png cut.png
+run 1 "$E" --max-bad 50% castle.png cut.png
+run 2 "$E" --max-bad 49.9% castle.png cut.png -o b.npy
 gone "too many bad: no name" b.npy
 
 # standard output: full, closed, a closed pipe
@@ -156,6 +166,6 @@ run 2 "$E" castle.png -m
 has "a missing argument" err "option '-m' needs an argument"
 run 2 "$E" castle.png -m ''
 has "an empty argument" err "--model: the MODEL is empty"
-run 1 "$E" castle.png ''
+run 2 "$E" castle.png ''
 has "an empty name" err 'clip-embed: "": '
 finish

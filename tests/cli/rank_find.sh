@@ -107,7 +107,7 @@ same "--query=TEXT TEXT" out images
 run 0 "$rank" --query pear sloth -k 1 s.npy
 is "two words" "$(cut -f 4 out | tr '\n' ' ')" "samples/pear.jpg samples/sloth.png "
 has "which is reported" err "'sloth' is not a file"
-run 1 "$rank" -k 1 --query pear gone.jpg s.npy
+run 2 "$rank" -k 1 --query pear gone.jpg s.npy
 has "a name of an image is none" err "gone.jpg"
 run 2 "$rank" --query pear samples2
 has "nothing is left" err "nothing to rank"
@@ -137,10 +137,18 @@ is "but it knows its own" "$(lines out)" 24
 
 # Bad items, bad sources.
 head -c 300 samples/pear.jpg >cut.jpg
-run 1 "$rank" --query 'a shark' -k 9 --errors e.jsonl cut.jpg samples/shark.jpg gone.jpg
+run 1 "$rank" --query 'a shark' -k 9 --errors e.jsonl cut.jpg samples/shark.jpg
 is "the good one" "$(cut -f 4 out)" samples/shark.jpg
 has "the cut one" err "cut.jpg"
-is "both are in --errors" "$(lines e.jsonl)" 2
+is "it is in --errors" "$(lines e.jsonl)" 1
+mkfifo names
+find samples -name 'p*.jpg' >names &
+run 0 "$rank" --query 'a pear' -k 9 -T names
+is "names from a pipe" "$(sed -n 1p out | cut -f 4)" samples/pear.jpg
+wait
+run 2 "$rank" --query 'a shark' ./gone samples/shark.jpg
+has "a missing folder" err "./gone: No such file or directory"
+is "and the rest is done" "$(cut -f 4 out)" samples/shark.jpg
 run 2 "$rank" --query 'a shark' gone.tar samples/shark.jpg
 has "a missing tar" err "gone.tar"
 is "the rest is done" "$(cut -f 4 out)" samples/shark.jpg

@@ -57,7 +57,7 @@ run 1 "$rank" --labels samples/labels.txt --min 1.5 s.npy
 is "none is that sure" "$(cat out)" ""
 
 # jsonl, bad items.
-run 1 "$rank" --labels samples/labels.txt --format jsonl gone.jpg samples/pear.jpg
+run 2 "$rank" --labels samples/labels.txt --format jsonl gone.jpg samples/pear.jpg
 is "jsonl" "$(cut -c 1-61 out)" '{"key": "samples/pear.jpg", "label": "pear", "probability": 0'
 has "the missing image" err "gone.jpg"
 

@@ -161,7 +161,7 @@ static void test_sources(void)
     vlk_feed_options o = options(mixed, 6);
     check_trace(&o,
                 "B files|a.png+|E files|B sub|sub/c.PNG+|sub/d+|E sub|B files-2|b.png+|E files-2|"
-                "B missing|E missingsource|B files-3|missing.png-open|E files-3|B l|../a.png+|c.PNG+|E l|",
+                "B missing|E missingsource|B l|../a.png+|c.PNG+|E l|B missing.png|E missing.pngsource|",
                 "sources in order");
     o.mode = VLK_FEED_PAIRS;
     const char *pairs[] = {"sub/l.tsv", "sub", "a.png"};

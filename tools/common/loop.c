@@ -144,8 +144,7 @@ static void count_rest(loop *l, vlk_feed *feed, loop_end end)
     l->run->other_files = n.other_files;
     l->run->done_before = n.dropped;
     if (end == LOOP_ENDED && l->run->items + n.dropped == 0 && n.other_files > 0)
-        cli_note(l->run, "no image among %zu files (tars and lists inside a folder are not opened: name them)",
-                 n.other_files);
+        cli_note(l->run, "no image among %zu files (lists inside a folder are not opened: name them)", n.other_files);
 }
 
 static int run_batches(loop *l, vlk_feed *feed, vlk_err *err)

@@ -88,6 +88,7 @@ int named_vectors_add_lines(named_vectors *q, const char *path, const char *what
     int r = -1;
     if (!in)
         return -1;
+    vlk_in_set_stop(in, &cli_stop);
     while ((r = vlk_in_line(in, &line, '\n', err)) == 1) {
         number++;
         if (vlk_in_check_line(&line, number, "expected one text per line, ending in a newline", err))

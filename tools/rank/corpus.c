@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
@@ -33,10 +34,12 @@ static int add_list(rank_job *j, size_t *cap, vlk_err *err)
     vlk_in *in;
     size_t number = 0;
     int r, any = 0;
-    if (strcmp(j->c->files_from, "-") == 0)
+    struct stat st;
+    if (stat(j->c->files_from, &st) != 0 || !S_ISREG(st.st_mode)) /* what comes through a pipe is read once */
         return 0;
     if (!(in = vlk_in_open(j->c->files_from, err)))
         return -1;
+    vlk_in_set_stop(in, &cli_stop);
     while ((r = vlk_in_line(in, &name, j->c->null ? 0 : '\n', err)) == 1) {
         number++;
         if (!j->c->null && vlk_in_check_line(&name, number, "names that end in NUL need -0 (--null)", err)) {

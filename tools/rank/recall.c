@@ -153,6 +153,7 @@ static int read_truth(truth_table *t, const char *path, vlk_err *err)
     vlk_in *in = vlk_in_open(path, err);
     if (!in)
         return -1;
+    vlk_in_set_stop(in, &cli_stop);
     while ((r = vlk_in_line(in, &line, '\n', err)) == 1) {
         number++;
         if (vlk_in_check_line(&line, number, "expected text<TAB>key, ending in a newline", err)) {
