@@ -1,9 +1,9 @@
 /* lock.c - who may write, and what a killed run has left over.
  *
  * A lock is flock's: it belongs to the open file or folder, ends with the process however that ends, and leaves no
- * file. What is written under a name that begins with a dot and ends in .vlk-tmp, or waits as .vlk-old for its removal,
- * does not outlive a kill: whoever holds the lock of the folder next removes it. A file that is locked itself is still
- * being written, by a process that does not need the folder's lock, and stays. */
+ * file. What is written as .NAME.vlk-tmp, or waits as .NAME.vlk-old for its removal, does not outlive a kill: whoever
+ * holds the lock of the folder next removes what has a name of its own. Other programs write into the folder under
+ * other names without its lock. A file that is locked itself is still being written, and stays. */
 #define _DEFAULT_SOURCE /* flock */
 #include "stream.h"
 
@@ -19,14 +19,16 @@ int vlk_lock(int fd)
     return flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
 }
 
-static int ends_with(const char *s, const char *end)
+/* The length of s without this end; 0: it has another one. */
+static size_t without(const char *s, const char *end)
 {
     size_t n = strlen(s), m = strlen(end);
-    return n > m && strcmp(s + n - m, end) == 0;
+    return n > m && strcmp(s + n - m, end) == 0 ? n - m : 0;
 }
 
 typedef struct folder {
     int fd;
+    vlk_own_fn *is_own;
     const char *path;
 } folder;
 
@@ -34,7 +36,10 @@ static int remove_leftover(void *arg, const char *name, vlk_err *err)
 {
     const folder *f = arg;
     struct stat st;
-    if (name[0] != '.' || !(ends_with(name, VLK_TMP_SUFFIX) || ends_with(name, VLK_OLD_SUFFIX)))
+    size_t n = without(name, VLK_TMP_SUFFIX);
+    if (n == 0)
+        n = without(name, VLK_OLD_SUFFIX);
+    if (name[0] != '.' || n < 2 || !f->is_own(name + 1, n - 1))
         return 0;
     if (fstatat(f->fd, name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
         return vlk_tree_remove(f->fd, name, f->path, err);
@@ -46,8 +51,8 @@ static int remove_leftover(void *arg, const char *name, vlk_err *err)
     return rc;
 }
 
-int vlk_remove_leftovers(int dir, const char *path, vlk_err *err)
+int vlk_remove_leftovers(int dir, vlk_own_fn *is_own, const char *path, vlk_err *err)
 {
-    folder f = {dir, path};
+    folder f = {.fd = dir, .is_own = is_own, .path = path};
     return vlk_tree_names(dir, remove_leftover, &f, path, err);
 }

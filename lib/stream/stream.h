@@ -372,9 +372,11 @@ int vlk_folder_next(vlk_folder *f, const char **path, vlk_err *err) VLK_MUST_USE
 /* Locks an open file or folder until it is closed or the process ends. 0; 1: another process has it. On file systems
  * that know no locks (some network ones): 0, without a lock. */
 int vlk_lock(int fd) VLK_MUST_USE;
-/* Removes such names from the open folder `dir`, whose lock the caller has, but not a file that another process has
- * locked, as an output is while it is written (output.c); `path` is the folder's, for messages. */
-int vlk_remove_leftovers(int dir, const char *path, vlk_err *err) VLK_MUST_USE;
+/* Removes .NAME.vlk-tmp and .NAME.vlk-old from the open folder `dir`, whose lock the caller has, for each NAME (n
+ * bytes) that is its own; but not a file that another process has locked, as an output is while it is written
+ * (output.c). `path` is the folder's, for messages. */
+typedef int vlk_own_fn(const char *name, size_t n);
+int vlk_remove_leftovers(int dir, vlk_own_fn *is_own, const char *path, vlk_err *err) VLK_MUST_USE;
 
 /* `name` in the open folder dir, with all that is in it: removed (links are not followed); written to disk. */
 int vlk_tree_remove(int dir, const char *name, const char *path, vlk_err *err) VLK_MUST_USE;

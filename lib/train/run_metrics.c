@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* 1: a line of at most `step`; 0: of a later one; -1: no line of ours. */
@@ -49,6 +50,7 @@ static int find_cut(const char *path, uint64_t step, size_t *cut, vlk_err *err)
 
 int vlk_run_metrics(vlk_run *r, uint64_t step, vlk_err *err)
 {
+    struct stat st;
     size_t cut = 0;
     int rc = -1;
     char *path = vlk_path_join(r->path, "metrics.jsonl", err);
@@ -56,9 +58,17 @@ int vlk_run_metrics(vlk_run *r, uint64_t step, vlk_err *err)
         return -1;
     if (r->metrics >= 0)
         close(r->metrics);
-    r->metrics = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+    r->metrics = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK, 0666);
+    if (r->metrics < 0 && errno == ELOOP) {
+        vlk_fail(err, VLK_EFORMAT, "%s: is a link: what it leads to is not written to", path);
+        goto out;
+    }
     if (r->metrics < 0) {
         vlk_fail_errno(err, "%s: cannot open", path);
+        goto out;
+    }
+    if (fstat(r->metrics, &st) || !S_ISREG(st.st_mode)) {
+        vlk_fail(err, VLK_EFORMAT, "%s: is not a file", path);
         goto out;
     }
     if (find_cut(path, step, &cut, err))

@@ -279,10 +279,11 @@ int vlk_state_load(vlk_state *s, const char *path, vlk_err *err) VLK_MUST_USE;
 /* ---- the run's folder (run.c, run_metrics.c) -------------------------------------------------------- */
 
 /* RUN/run.json          the options that matter, complete before step 1
- * RUN/step-NNNNNN/      a checkpoint: built under a temporary name, fsynced, renamed
+ * RUN/step-NNNNNN/      a checkpoint: built under a temporary name, with checksums, fsynced, renamed
  * RUN/last, RUN/best    relative links, replaced by rename
  * RUN/metrics.jsonl     each line is an object with "step"; fsynced with each checkpoint
- * Whenever a run is killed, what has these names is complete. */
+ * Whenever a run is killed, what has these names is complete. run.json and metrics.jsonl must be files: links are
+ * refused, since what they lead to would be written to. */
 typedef struct vlk_run vlk_run;
 /* Opens the folder (creates it with `create`), refuses one that another process has open, and removes temporaries of a
  * killed run. */
@@ -291,14 +292,19 @@ void vlk_run_close(vlk_run *r);
 /* run.json: 1 read into out; 0 there is none; -1. Writing is atomic. */
 int vlk_run_config(const vlk_run *r, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
 int vlk_run_put_config(vlk_run *r, const char *json, size_t n, vlk_err *err) VLK_MUST_USE;
-/* The newest checkpoint: 1 and its step and path (appended); 0 there is none; -1. */
-int vlk_run_newest(const vlk_run *r, uint64_t *step, vlk_buf *path, vlk_err *err) VLK_MUST_USE;
+/* The newest complete checkpoint: 1 and its step and path (appended); 0 there is none; -1. `incomplete` takes one line
+ * for each other thing with the name of a checkpoint: which it is, and why it is none. */
+int vlk_run_newest(const vlk_run *r, uint64_t *step, vlk_buf *path, vlk_buf *incomplete, vlk_err *err) VLK_MUST_USE;
+/* 0 if the files of a checkpoint have the SHA-256 that its `checksums` say; -1 names the first that is missing or
+ * damaged. `skip` (a list that ends in NULL, or NULL) are names that are not looked at. One of an earlier version,
+ * without checksums, only needs to have its weights and state. */
+int vlk_checkpoint_verify(const char *path, const char *const *skip, vlk_err *err) VLK_MUST_USE;
 
 /* Begins a checkpoint of about `bytes`: VLK_EIO where the disk has not that much room. Appends the path of the folder
  * that the caller fills. */
 int vlk_run_begin(vlk_run *r, uint64_t step, size_t bytes, vlk_buf *path, vlk_err *err) VLK_MUST_USE;
-/* Syncs and names it, points RUN/last to it and RUN/best to `best` (a step; 0: none), and removes all other checkpoints
- * but the `keep` newest (at least 1). */
+/* Writes its checksums, syncs and names it, points RUN/last to it and RUN/best to `best` (a step; 0: none), and removes
+ * all other checkpoints but the `keep` newest (at least 1). */
 int vlk_run_commit(vlk_run *r, uint64_t step, uint64_t best, size_t keep, vlk_err *err) VLK_MUST_USE;
 void vlk_run_abort(vlk_run *r, uint64_t step); /* removes what was begun */
 /* The links and the removing of vlk_run_commit alone: on resume, with the figures of the newest state, since a run may

@@ -127,7 +127,7 @@ static void folders(void)
     CHECK(vlk_run_config(r, &b, &err) == 0, "no run.json yet");
     CHECK(vlk_run_put_config(r, "{}\n", 3, &err) == 0 && vlk_run_config(r, &b, &err) == 1 && b.len == 3, "%s", err.msg);
     b.len = 0;
-    CHECK(vlk_run_newest(r, &step, &b, &err) == 0, "no checkpoint yet");
+    CHECK(vlk_run_newest(r, &step, &b, NULL, &err) == 0, "no checkpoint yet");
     checkpoint(r, 10, 10, 2);
     checkpoint(r, 20, 10, 2);
     checkpoint(r, 30, 10, 2);
@@ -140,7 +140,8 @@ static void folders(void)
     checkpoint(r, 1234567, 1234567, 1);
     CHECK(!exists("run/step-000010") && !exists("run/step-000040"), "what nothing points to goes");
     check_link("run/best", "step-1234567");
-    CHECK(vlk_run_newest(r, &step, &b, &err) == 1 && step == 1234567 && strstr(b.data, "run/step-1234567"), "newest");
+    CHECK(vlk_run_newest(r, &step, &b, NULL, &err) == 1 && step == 1234567 && strstr(b.data, "run/step-1234567"),
+          "newest");
     b.len = 0;
     CHECK(vlk_run_begin(r, 1234567, 10, &b, &err) != 0, "a step twice: %s", err.msg);
     CHECK(vlk_run_begin(r, 1234568, SIZE_MAX / 2, &b, &err) && strstr(err.msg, "the disk has room"), "%s", err.msg);
@@ -158,6 +159,114 @@ static void folders(void)
     r = vlk_run_open(in(path, "run"), 0, &err);
     CHECK(r && !exists("run/.step-000050.vlk-tmp") && !exists("run/.last.vlk-tmp"), "leftovers are removed");
     CHECK(access("/etc/passwd", R_OK) == 0, "links are not followed");
+    vlk_run_close(r);
+    vlk_buf_clear(&b);
+}
+
+/* ---- what is no checkpoint ------------------------------------------------------------------------ */
+
+static void put_in(const char *name, const char *text)
+{
+    char path[200];
+    CHECK(put_file(in(path, name), text) == 0, "%s", name);
+}
+
+static void make_folder(const char *name)
+{
+    char path[200];
+    CHECK(mkdir(in(path, name), 0777) == 0, "%s", name);
+}
+
+/* Of step folders in every state only the complete ones count, and the others stay until one of their step is made. */
+static void incomplete(void)
+{
+    char path[200], target[200];
+    vlk_err err = {0};
+    vlk_buf name = {0}, not = {0};
+    uint64_t step = 0;
+    vlk_run *r = vlk_run_open(in(path, "half"), 1, &err);
+    if (!CHECK(r != NULL, "%s", err.msg))
+        return;
+    make_folder("half/step-000040"); /* empty */
+    make_folder("half/step-000041"); /* of an earlier version, half */
+    put_in("half/step-000041/model.safetensors", "x");
+    make_folder("half/step-000042");
+    put_in("half/step-000042/checksums", "0123\n");
+    make_folder("half/step-000043");
+    CHECK(mkfifo(in(path, "half/step-000043/checksums"), 0666) == 0, "a FIFO");
+    CHECK(symlink(in(target, "elsewhere"), in(path, "half/step-000044")) == 0, "a link");
+    put_in("half/step-000045", "a file");
+    make_folder("half/step-0000046"); /* not ours */
+    CHECK(vlk_run_newest(r, &step, &name, &not, &err) == 0, "none is complete: %s", err.msg);
+    static const char *const why[] = {"step-000040/model.safetensors: No such file",
+                                      "step-000041/state.safetensors: No such file",
+                                      "step-000042/checksums: expected lines",
+                                      "step-000043/checksums: is not a file",
+                                      "step-000044: is not a folder",
+                                      "step-000045: is not a folder"};
+    for (size_t i = 0; i < sizeof why / sizeof *why; i++)
+        CHECK(not .data && strstr(not .data, why[i]), "%s: in %s", why[i], not .data);
+    CHECK(not .data && !strstr(not .data, "46"), "step-0000046 is not a name of ours");
+    put_in("half/step-000041/state.safetensors", "x");
+    CHECK(vlk_run_newest(r, &step, &name, NULL, &err) == 1 && step == 41, "of an earlier version, complete");
+    CHECK(vlk_run_settle(r, 40, 0, 1, &err) != 0 && strstr(err.msg, "step-000040/model"), "no link to it: %s", err.msg);
+    checkpoint(r, 30, 0, 1);
+    CHECK(exists("half/step-000040") && exists("half/step-000042") && exists("half/step-000041"), "others stay");
+    checkpoint(r, 40, 0, 1);
+    CHECK(exists("half/step-000040/x") && !exists("half/.step-000040.vlk-old"), "one of its step replaces it");
+    name.len = 0;
+    CHECK(vlk_run_begin(r, 45, 10, &name, &err) != 0, "a file in the way: %s", err.msg);
+    vlk_run_close(r);
+    vlk_buf_clear(&name);
+    vlk_buf_clear(&not );
+}
+
+static void damaged(void)
+{
+    static const char *const but_x[] = {"x", NULL};
+    char path[200], sums[200];
+    vlk_err err = {0};
+    vlk_buf b = {0};
+    vlk_run *r = vlk_run_open(in(path, "sums"), 1, &err);
+    if (!CHECK(r != NULL, "%s", err.msg))
+        return;
+    checkpoint(r, 7, 0, 1);
+    in(path, "sums/step-000007");
+    CHECK(vlk_checkpoint_verify(path, NULL, &err) == 0, "%s", err.msg);
+    CHECK(vlk_read_file(&b, in(sums, "sums/step-000007/checksums"), 1000, &err) == 0, "%s", err.msg);
+    CHECK_STR(b.data, "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881  x\n",
+              "as sha256sum writes it");
+    put_in("sums/step-000007/x", "y");
+    CHECK(vlk_checkpoint_verify(path, NULL, &err) != 0 && strstr(err.msg, "000007/x: is damaged"), "%s", err.msg);
+    CHECK(vlk_checkpoint_verify(path, but_x, &err) == 0, "what is not used: %s", err.msg);
+    put_in("sums/step-000007/checksums",
+           "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881  ../step-000007/x\n");
+    CHECK(vlk_checkpoint_verify(path, NULL, &err) != 0 && strstr(err.msg, "expected lines"), "%s", err.msg);
+    vlk_run_close(r);
+    vlk_buf_clear(&b);
+}
+
+static void links(void)
+{
+    char path[200], target[200];
+    vlk_err err = {0};
+    vlk_buf b = {0};
+    vlk_run *r = vlk_run_open(in(path, "links"), 1, &err);
+    if (!CHECK(r != NULL, "%s", err.msg))
+        return;
+    put_in("victim", "precious");
+    CHECK(symlink("../victim", in(path, "links/metrics.jsonl")) == 0, "a link");
+    CHECK(vlk_run_metrics(r, 0, &err) != 0 && strstr(err.msg, "metrics.jsonl: is a link"), "%s", err.msg);
+    CHECK(unlink(path) == 0 && mkfifo(path, 0666) == 0 && vlk_run_metrics(r, 0, &err) != 0, "a FIFO: %s", err.msg);
+    CHECK(symlink("../victim", in(path, "links/run.json")) == 0 && vlk_run_config(r, &b, &err) < 0, "%s", err.msg);
+    CHECK(vlk_read_file(&b, in(target, "victim"), 100, &err) == 0 && strcmp(b.data, "precious") == 0, "untouched");
+    vlk_run_close(r);
+    put_in("links/.x.npy.vlk-tmp", "of another program");
+    put_in("links/.step-000001.vlk-tmp", "");
+    put_in("links/.step-01.vlk-tmp", "");
+    r = vlk_run_open(in(path, "links"), 0, &err);
+    CHECK(r && exists("links/.x.npy.vlk-tmp") && exists("links/.step-01.vlk-tmp"), "only its own leftovers");
+    CHECK(!exists("links/.step-000001.vlk-tmp"), "its own");
     vlk_run_close(r);
     vlk_buf_clear(&b);
 }
@@ -237,7 +346,7 @@ static int toy_resume(toy *t, vlk_err *err)
     if (rc == 0)
         rc = vlk_run_put_config(t->r, "{\"seed\":1}\n", 11, err) == 0 ? 1 : -1;
     if (rc > 0)
-        found = vlk_run_newest(t->r, &step, &path, err);
+        found = vlk_run_newest(t->r, &step, &path, NULL, err);
     if (rc > 0 && found > 0)
         rc = vlk_buf_adds(&path, "/state.safetensors", err) || vlk_state_load(t->s, path.data, err) ||
                      vlk_run_settle(t->r, step, t->best_step, 2, err)
@@ -370,6 +479,9 @@ int main(void)
         return 1;
     states();
     folders();
+    incomplete();
+    damaged();
+    links();
     metrics();
     killed();
     CHECK(nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS) == 0, "removed");

@@ -73,8 +73,9 @@ int train_export(const train_options *o, vlk_err *err)
     const vlk_dtype type = o->dtype == VLK_F16 ? VLK_F16 : VLK_F32;
     train_files files = {0};
     int rc = -1;
-    char *from =
-        vlk_path_join(o->export_from, o->ema_alone || o->ema > 0 ? "ema.safetensors" : "model.safetensors", err);
+    const int means = o->ema_alone || o->ema > 0;
+    const char *const unused[] = {"state.safetensors", means ? NULL : "ema.safetensors", NULL};
+    char *from = vlk_path_join(o->export_from, means ? "ema.safetensors" : "model.safetensors", err);
     char *to = vlk_path_join(o->output, "model.safetensors", err);
     if (!from || !to)
         goto out;
@@ -82,6 +83,8 @@ int train_export(const train_options *o, vlk_err *err)
         vlk_fail_errno(err, "%s", from);
         goto out;
     }
+    if (vlk_checkpoint_verify(o->export_from, unused, err))
+        goto out;
     if (take_files(&files, o->export_from, type, err) || make_folder(o->output, err) ||
         train_files_write(&files, o->output, err))
         goto out;

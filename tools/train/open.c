@@ -26,7 +26,7 @@ static int run_exists(const char *path, vlk_err *err)
 {
     struct stat st;
     char *config = vlk_path_join(path, "run.json", err);
-    int there = config ? stat(config, &st) == 0 : -1;
+    int there = config ? lstat(config, &st) == 0 : -1;
     free(config);
     return there;
 }
@@ -113,18 +113,34 @@ static int open_parts(train_job *j, const char *checkpoint, const train_facts *w
 }
 
 typedef struct found { /* in the folder */
-    vlk_buf config, checkpoint;
+    vlk_buf config, checkpoint, incomplete;
     uint64_t step;
     int there; /* a checkpoint, of this step */
 } found;
+
+/* Names them; if nothing else is there, the run cannot continue, and must not start again over its metrics. */
+static int report_incomplete(train_job *j, const found *f, const char *path, vlk_err *err)
+{
+    const char *line = f->incomplete.data;
+    if (!line)
+        return 0;
+    if (!f->there)
+        return vlk_fail(err, VLK_EFORMAT,
+                        "%s/%.*s: not a complete checkpoint, and there is no other: restore its files, or remove the "
+                        "folder to start again",
+                        path, (int)strcspn(line, "\n"), line);
+    for (; *line; line += strcspn(line, "\n") + 1)
+        cli_note(j->run, "%s/%.*s: not a complete checkpoint: ignored", path, (int)strcspn(line, "\n"), line);
+    return 0;
+}
 
 static int read_folder(train_job *j, const char *path, found *f, train_facts *was, vlk_err *err)
 {
     vlk_run *run = j->folder.run = vlk_run_open(path, 0, err);
     if (!run || vlk_run_config(run, &f->config, err) < 0 || check_run(j, &f->config, path, was, err))
         return -1;
-    f->there = vlk_run_newest(run, &f->step, &f->checkpoint, err);
-    return f->there < 0 ? -1 : 0;
+    f->there = vlk_run_newest(run, &f->step, &f->checkpoint, &f->incomplete, err);
+    return f->there < 0 ? -1 : report_incomplete(j, f, path, err);
 }
 
 /* Rank 0 looks, and the others get what it has found. */
@@ -148,10 +164,21 @@ static const char *visible(const train_job *j, const found *f)
     return f->there && (j->ranks.rank == 0 || stat(f->checkpoint.data, &st) == 0) ? f->checkpoint.data : NULL;
 }
 
+static int verify(const char *checkpoint, vlk_err *err)
+{
+    vlk_err why = {0};
+    if (vlk_checkpoint_verify(checkpoint, NULL, &why) == 0)
+        return 0;
+    return vlk_fail(err, why.code, "%s; without this folder the run continues from an earlier checkpoint", why.msg);
+}
+
 /* Opens everything that a run in a folder resumes with. */
 static int continue_run(train_job *j, const found *f, const train_facts *was, vlk_err *err)
 {
-    int rc = open_parts(j, visible(j, f), was, err);
+    int rc = f->there && j->ranks.rank == 0 ? verify(f->checkpoint.data, err) : 0;
+    if (train_agree(&j->ranks, rc, err))
+        return -1;
+    rc = open_parts(j, visible(j, f), was, err);
     if (rc == 0 && f->there && j->ranks.rank == 0)
         rc = train_learner_load(j, f->checkpoint.data, f->step, err);
     if (train_agree(&j->ranks, rc, err) || train_share_state(&j->ranks, &j->learner, err))
@@ -177,6 +204,35 @@ static int resume(train_job *j, const char *path, int *done, vlk_err *err)
     }
     vlk_buf_clear(&f.config);
     vlk_buf_clear(&f.checkpoint);
+    vlk_buf_clear(&f.incomplete);
+    return rc;
+}
+
+static int has_metrics(const char *path)
+{
+    struct stat st;
+    char *name = vlk_path_join(path, "metrics.jsonl", NULL);
+    const int there = name && lstat(name, &st) == 0 && !(S_ISREG(st.st_mode) && st.st_size == 0);
+    free(name);
+    return there;
+}
+
+/* Without run.json nobody knows what made the checkpoints, and metrics.jsonl would be emptied. */
+static int check_is_new(const vlk_run *run, const char *path, vlk_err *err)
+{
+    vlk_buf name = {0}, incomplete = {0};
+    uint64_t step = 0;
+    int rc = vlk_run_newest(run, &step, &name, &incomplete, err);
+    if (rc == 0 && has_metrics(path))
+        rc = 1;
+    if (rc == 1 || (rc == 0 && incomplete.len > 0))
+        rc = vlk_fail(err, VLK_EUSAGE,
+                      "%s: has checkpoints or metrics of a run, but no run.json: restore that file to continue the "
+                      "run, or give another "
+                      "folder",
+                      path);
+    vlk_buf_clear(&name);
+    vlk_buf_clear(&incomplete);
     return rc;
 }
 
@@ -188,7 +244,9 @@ static int begin(train_job *j, const char *path, vlk_err *err)
     if (j->c->explain || j->ranks.rank > 0)
         return 0;
     j->folder.run = vlk_run_open(path, 1, err);
-    return j->folder.run ? train_put_config(j, err) : -1;
+    if (!j->folder.run || check_is_new(j->folder.run, path, err))
+        return -1;
+    return train_put_config(j, err);
 }
 
 static int open_data(train_job *j, vlk_err *err)
