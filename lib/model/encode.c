@@ -34,9 +34,9 @@ static int pause_recording(const vlk_model *m, vlk_tape *t, const vlk_part *part
 }
 
 /* One piece, from the tape to out. */
-static int copy_out(const vlk_part *part, vlk_tape *t, vlk_var *x, float *out, vlk_norm norm, vlk_err *err)
+static int copy_out(const vlk_part *part, vlk_tape *t, vlk_var *x, float *out, vlk_length length, vlk_err *err)
 {
-    if (norm == VLK_UNIT)
+    if (length == VLK_UNIT)
         x = vlk_l2_normalize(t, x);
     if (vlk_tape_failed(t, err)) /* a weight that is not finite is named by its first product */
         return err && err->code == VLK_EVALUE && part->source->weights
@@ -81,7 +81,7 @@ vlk_var *vlk_model_images(vlk_model *m, const vlk_pass *p, const vlk_images *ima
     return see(m, p, part, &all);
 }
 
-int vlk_model_encode_images(vlk_model *m, const vlk_pass *p, float *out, const vlk_images *images, vlk_norm norm,
+int vlk_model_encode_images(vlk_model *m, const vlk_pass *p, float *out, const vlk_images *images, vlk_length length,
                             vlk_err *err)
 {
     vlk_tape *t = p->t;
@@ -96,7 +96,7 @@ int vlk_model_encode_images(vlk_model *m, const vlk_pass *p, float *out, const v
     for (size_t at = 0; at < b; at += piece) {
         const vlk_mark mark = vlk_tape_mark(t);
         now.b = b - at < piece ? b - at : piece;
-        const int rc = copy_out(part, t, see(m, p, part, &now), out + at * m->info.embed_dim, norm, err);
+        const int rc = copy_out(part, t, see(m, p, part, &now), out + at * m->info.embed_dim, length, err);
         vlk_tape_reset(t, mark);
         if (rc)
             return -1;
@@ -178,7 +178,7 @@ vlk_var *vlk_model_texts(vlk_model *m, const vlk_pass *p, const vlk_id_texts *te
     return n ? x : vlk_tape_fail(p->t, err.code, "%s", err.msg);
 }
 
-int vlk_model_encode_texts(vlk_model *m, const vlk_pass *p, float *out, const vlk_id_texts *texts, vlk_norm norm,
+int vlk_model_encode_texts(vlk_model *m, const vlk_pass *p, float *out, const vlk_id_texts *texts, vlk_length length,
                            vlk_err *err)
 {
     vlk_tape *t = p->t;
@@ -189,7 +189,7 @@ int vlk_model_encode_texts(vlk_model *m, const vlk_pass *p, float *out, const vl
     for (size_t at = 0, n; at < texts->n; at += n) {
         const vlk_mark mark = vlk_tape_mark(t);
         vlk_var *x = read_texts(m, p, part, texts, at, vlk_tape_recording(t) ? SIZE_MAX : most, &n, err);
-        const int rc = n ? copy_out(part, t, x, out + at * m->info.embed_dim, norm, err) : -1;
+        const int rc = n ? copy_out(part, t, x, out + at * m->info.embed_dim, length, err) : -1;
         vlk_tape_reset(t, mark);
         if (rc)
             return -1;

@@ -85,10 +85,12 @@ int vlk_model_json(const vlk_model *m, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
  * takes (15 ms for 340 MB by one thread); the model can still be used. */
 void vlk_model_release(vlk_model *m, vlk_kernel *k);
 
-typedef enum vlk_norm {
+/* The length of the embeddings that are given. */
+typedef enum vlk_length {
     VLK_RAW, /* embeddings as the projection gives them */
     VLK_UNIT /* of length 1 */
-} vlk_norm;
+} vlk_length;
+
 /* Token ids of n texts, one text after another: those of text i are id[start[i]] .. id[start[i+1]-1]. Causal towers may
  * be given real lengths; SigLIP's need the whole context. Each text is computed up to the row that its model pools; one
  * without an end token is refused (VLK_EUSAGE), one longer than the context too (VLK_ELIMIT). */
@@ -101,9 +103,9 @@ typedef struct vlk_id_texts {
 /* Images to embeddings out (B,E), in pieces that fit into a fixed budget. Of `images` b and u8 or f32 are given: sizes
  * and levels are the model's. The arena of the pass's tape is reset to where it was (unless it records). -1: weights
  * that are not finite (named), no memory. */
-int vlk_model_encode_images(vlk_model *m, const vlk_pass *p, float *out, const vlk_images *images, vlk_norm norm,
+int vlk_model_encode_images(vlk_model *m, const vlk_pass *p, float *out, const vlk_images *images, vlk_length length,
                             vlk_err *err) VLK_MUST_USE;
-int vlk_model_encode_texts(vlk_model *m, const vlk_pass *p, float *out, const vlk_id_texts *texts, vlk_norm norm,
+int vlk_model_encode_texts(vlk_model *m, const vlk_pass *p, float *out, const vlk_id_texts *texts, vlk_length length,
                            vlk_err *err) VLK_MUST_USE;
 /* The same on the tape, which may record: all at once, raw (B,E). NULL with the tape failed. */
 vlk_var *vlk_model_images(vlk_model *m, const vlk_pass *p, const vlk_images *images);

@@ -111,7 +111,8 @@ static const char *not_finite(const vlk_json *j)
 /* The four digits of the first lone surrogate in a string, or NULL. */
 static const char *lone_surrogate(const char *s, size_t n)
 {
-    for (const char *end = s + n; (s = (const char *)memchr(s, VLK_JSON_MARK[0], (size_t)(end - s))); s++) {
+    for (const char *end = s + n; (s = (const char *)memchr(s, (unsigned char)VLK_JSON_MARK[0], (size_t)(end - s)));
+         s++) {
         const char *d = s + MARK_SIZE;
         if ((size_t)(end - s) >= MARK_SIZE + 4 && memcmp(s, VLK_JSON_MARK, MARK_SIZE) == 0 && *d == 'd' &&
             strspn(d, "0123456789abcdef") >= 4 && d[1] >= '8')

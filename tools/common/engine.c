@@ -73,12 +73,12 @@ static int check_rows(const float *v, size_t n, size_t d, size_t *bad, vlk_err *
     return 0;
 }
 
-int engine_images(engine *e, float *out, const uint8_t *pixels, size_t n, vlk_norm scale, size_t *bad, vlk_err *err)
+int engine_images(engine *e, float *out, const uint8_t *pixels, size_t n, vlk_length length, size_t *bad, vlk_err *err)
 {
     *bad = SIZE_MAX;
     if (n == 0)
         return 0;
-    if (vlk_model_encode_images(e->model, &(vlk_pass){.t = e->tape}, out, &(vlk_images){.b = n, .u8 = pixels}, scale,
+    if (vlk_model_encode_images(e->model, &(vlk_pass){.t = e->tape}, out, &(vlk_images){.b = n, .u8 = pixels}, length,
                                 err))
         return -1;
     return check_rows(out, n, e->info->embed_dim, bad, err);
@@ -96,13 +96,13 @@ int engine_ids_add(engine *e, vlk_id_list *ids, const char *s, size_t n, cli_lon
     return r;
 }
 
-int engine_texts(engine *e, float *out, const vlk_id_list *ids, vlk_norm scale, size_t *bad, vlk_err *err)
+int engine_texts(engine *e, float *out, const vlk_id_list *ids, vlk_length length, size_t *bad, vlk_err *err)
 {
     *bad = SIZE_MAX;
     if (ids->n == 0)
         return 0;
     if (vlk_model_encode_texts(e->model, &(vlk_pass){.t = e->tape}, out,
-                               &(vlk_id_texts){.id = ids->id, .start = ids->start, .n = ids->n}, scale, err))
+                               &(vlk_id_texts){.id = ids->id, .start = ids->start, .n = ids->n}, length, err))
         return -1;
     return check_rows(out, ids->n, e->info->embed_dim, bad, err);
 }

@@ -35,7 +35,7 @@ int engine_info(const engine *e, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
 int engine_explain(engine *e, const cli_common *c, vlk_buf *out, vlk_err *err) VLK_MUST_USE;
 
 /* (n,H,W,3) u8 to out (n,E). A vector that is not finite: -1, *bad is its row (else SIZE_MAX). */
-int engine_images(engine *e, float *out, const uint8_t *pixels, size_t n, vlk_norm scale, size_t *bad,
+int engine_images(engine *e, float *out, const uint8_t *pixels, size_t n, vlk_length length, size_t *bad,
                   vlk_err *err) VLK_MUST_USE;
 
 /* Adds a text. 1: added, 2: added and cut to the context, -1: not added, err says why (not UTF-8; too long and
@@ -43,6 +43,7 @@ int engine_images(engine *e, float *out, const uint8_t *pixels, size_t n, vlk_no
 int engine_ids_add(engine *e, vlk_id_list *ids, const char *s, size_t n, cli_long_text long_text,
                    vlk_err *err) VLK_MUST_USE;
 /* Texts to out (ids->n, E). Not finite: as engine_images. */
-int engine_texts(engine *e, float *out, const vlk_id_list *ids, vlk_norm scale, size_t *bad, vlk_err *err) VLK_MUST_USE;
+int engine_texts(engine *e, float *out, const vlk_id_list *ids, vlk_length length, size_t *bad,
+                 vlk_err *err) VLK_MUST_USE;
 
 #endif

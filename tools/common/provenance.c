@@ -24,11 +24,11 @@ static void name_model(provenance *p, const char *model)
 }
 
 void provenance_make(provenance *p, const cli_program *prog, const engine *e, const cli_common *c, const char *tower,
-                     vlk_norm scale)
+                     vlk_length length)
 {
     int image = strcmp(tower, "text") != 0, exif = image && c->pixels.no_exif,
         al = image && c->pixels.alpha != VLK_ALPHA_AUTO;
-    *p = (provenance){.normalized = scale == VLK_UNIT};
+    *p = (provenance){.normalized = length == VLK_UNIT};
     snprintf(p->program, sizeof p->program, "%s", prog->name);
     snprintf(p->model, sizeof p->model, "%s", e->info->id);
     name_model(p, c->model ? c->model : c->default_model ? c->default_model : "");

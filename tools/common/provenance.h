@@ -37,7 +37,7 @@ typedef struct provenance {
 
 /* What this run makes: for each key one vector of the model's width, <f4. */
 void provenance_make(provenance *p, const cli_program *prog, const engine *e, const cli_common *c, const char *tower,
-                     vlk_norm scale);
+                     vlk_length length);
 /* What each key has instead: F32, F16 or U8 numbers of this shape, 1 to PROVENANCE_RANK dimensions. */
 void provenance_shape(provenance *p, vlk_dtype type, const size_t *dim, int rank);
 /* Appends the members without braces, from "program" to "arguments". */

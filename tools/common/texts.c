@@ -56,7 +56,7 @@ static int add_text(const text_encoder *t, vlk_id_list *ids, const char *s, size
     return 0;
 }
 
-int texts_encode(const text_encoder *t, float *out, char *const *s, const size_t *len, size_t n, vlk_norm scale,
+int texts_encode(const text_encoder *t, float *out, char *const *s, const size_t *len, size_t n, vlk_length length,
                  vlk_err *err)
 {
     size_t step = engine_text_batch(t->c), bad = SIZE_MAX, dim = t->e->info->embed_dim;
@@ -68,7 +68,7 @@ int texts_encode(const text_encoder *t, float *out, char *const *s, const size_t
         for (size_t k = i; k < end; k++)
             if (add_text(t, &ids, s[k], len[k], err))
                 goto out;
-        if (engine_texts(t->e, out + i * dim, &ids, scale, &bad, err)) {
+        if (engine_texts(t->e, out + i * dim, &ids, length, &bad, err)) {
             if (bad != SIZE_MAX)
                 vlk_err_prefix(err, "\"%.60s\"", s[i + bad]);
             goto out;

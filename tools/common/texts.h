@@ -33,7 +33,7 @@ typedef struct text_encoder {
 } text_encoder;
 
 /* n texts (s[i], len[i]) to rows at out (n,E). */
-int texts_encode(const text_encoder *t, float *out, char *const *s, const size_t *len, size_t n, vlk_norm scale,
+int texts_encode(const text_encoder *t, float *out, char *const *s, const size_t *len, size_t n, vlk_length length,
                  vlk_err *err) VLK_MUST_USE;
 
 #endif

@@ -34,12 +34,12 @@ static void take_out(embed_job *j, const vlk_batch *b, const float *v, size_t n,
             loop_spoil(&j->loop, b->item[item_of[i]], "vector", why);
 }
 
-static int text_vectors(embed_job *j, const vlk_batch *b, vlk_norm scale, vlk_err *err)
+static int text_vectors(embed_job *j, const vlk_batch *b, vlk_length length, vlk_err *err)
 {
     size_t bad;
     if (vlk_grow(&j->tvec, &j->tvec_cap, j->texts.ids.n * j->e.info->embed_dim, sizeof *j->tvec, err))
         return -1;
-    if (!engine_texts(&j->e, j->tvec, &j->texts.ids, scale, &bad, err))
+    if (!engine_texts(&j->e, j->tvec, &j->texts.ids, length, &bad, err))
         return 0;
     if (bad == SIZE_MAX)
         return -1;
@@ -47,12 +47,12 @@ static int text_vectors(embed_job *j, const vlk_batch *b, vlk_norm scale, vlk_er
     return 0;
 }
 
-static int image_vectors(embed_job *j, const vlk_batch *b, vlk_norm scale, vlk_err *err)
+static int image_vectors(embed_job *j, const vlk_batch *b, vlk_length length, vlk_err *err)
 {
     size_t bad;
     if (vlk_grow(&j->vec, &j->vec_cap, b->rows * j->e.info->embed_dim, sizeof *j->vec, err))
         return -1;
-    if (!engine_images(&j->e, j->vec, b->pixels, b->rows, scale, &bad, err))
+    if (!engine_images(&j->e, j->vec, b->pixels, b->rows, length, &bad, err))
         return 0;
     if (bad == SIZE_MAX)
         return -1;
@@ -64,12 +64,12 @@ static int batch(void *arg, const vlk_batch *b, vlk_err *err)
 {
     embed_job *j = arg;
     unsigned wants = embed_wants(j->mode);
-    vlk_norm scale = j->o->raw ? VLK_RAW : VLK_UNIT;
+    vlk_length length = j->o->raw ? VLK_RAW : VLK_UNIT;
     if (wants & ENGINE_TOKENIZER && item_texts_read(&j->texts, &j->e, b, j->c->long_text, &j->run->cut, err))
         return -1;
-    if (wants & ENGINE_TEXTS && text_vectors(j, b, scale, err))
+    if (wants & ENGINE_TEXTS && text_vectors(j, b, length, err))
         return -1;
-    return wants & ENGINE_IMAGES ? image_vectors(j, b, scale, err) : 0;
+    return wants & ENGINE_IMAGES ? image_vectors(j, b, length, err) : 0;
 }
 
 /* ---- an item ------------------------------------------------------------------------------- */
