@@ -90,7 +90,7 @@ static void hint_at_texts(cli_run *run, const cli_common *c, embed_mode mode)
     for (size_t i = 0; i < c->operands && (mode == EMBED_TEXTS || mode == EMBED_TOKENS); i++) {
         const char *s = c->operand[i];
         int text = strchr(s, ' ') || !(strchr(s, '/') || strchr(s, '.'));
-        if (text && strcmp(s, "-") != 0 && access(s, F_OK) != 0)
+        if (text && strcmp(s, "-") != 0 && access(s, F_OK))
             cli_note(run, "--%s reads files with one text per line; for a text itself: echo '%s' | clip-embed --%s",
                      option, s, option);
     }

@@ -63,7 +63,7 @@ static const cli_program prog = {
 /* Words where a file is expected are a common mistake. */
 static void check_file(const char *option, const char *path, const char *instead)
 {
-    if (path && strcmp(path, "-") != 0 && access(path, F_OK) != 0 && errno == ENOENT)
+    if (path && strcmp(path, "-") != 0 && access(path, F_OK) && errno == ENOENT)
         cli_usage(&prog, "--%s: '%s' is not a file: expected one with a text on each line%s", option, path, instead);
 }
 

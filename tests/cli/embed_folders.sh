@@ -23,7 +23,7 @@ run 0 "$E" laion
 is "tars in the order of their names" "$(keys)" "0a 0b 2a 2b 1a 1b "
 mv out whole
 run 0 "$E" laion/00000.tar laion/00002.tar laion/sub/00001.tar
-same "as if they were named" out whole
+same "as if they were given" out whole
 run 0 "$E" --pairs laion
 is "pairs" "$(lines out)" 6
 run 0 "$E" laion -o all.tar
@@ -33,7 +33,7 @@ is "an output for each tar" "$(cd parts && echo *.npy)" "00000.npy 00001.npy 000
 run 0 "$R" --query 'a pear' -k 1 laion
 echo 'not a tar' >laion/00003.tar
 run 2 "$E" laion
-has "a broken one is named" err "laion/00003.tar"
+has "a broken one is reported" err "laion/00003.tar"
 is "the others are finished" "$(lines out)" 6
 rm laion/00003.tar
 cp 0a.png laion/x.png
@@ -50,7 +50,7 @@ printf '\0\5\26\7\0\2\0\0Mac OS X' >mac/._a.png
 cp 1b.jpg mac/._real.jpg
 printf 'junk' >mac/._junk.jpg
 run 1 "$E" mac
-is "AppleDouble is no item" "$(keys)" "mac/._real.jpg mac/a.png "
+is "AppleDouble is not an item" "$(keys)" "mac/._real.jpg mac/a.png "
 has "but counted" err "1 other file (not images)"
 has "what only has such a name is one" err "mac/._junk.jpg: "
 rm mac/._junk.jpg

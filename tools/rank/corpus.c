@@ -35,7 +35,7 @@ static int add_list(rank_job *j, size_t *cap, vlk_err *err)
     size_t number = 0;
     int r, any = 0;
     struct stat st;
-    if (stat(j->c->files_from, &st) != 0 || !S_ISREG(st.st_mode)) /* what comes through a pipe is read once */
+    if (stat(j->c->files_from, &st) || !S_ISREG(st.st_mode)) /* what comes through a pipe is read once */
         return 0;
     if (!(in = vlk_in_open(j->c->files_from, err)))
         return -1;
