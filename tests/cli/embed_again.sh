@@ -85,8 +85,11 @@ has "a caption beside an image" err "p/pics.tsv: is older than pics/01.txt"
 # a part whose files do not belong together is made again
 fresh
 cp made/pics-00000.keys made/pics-00001.keys
-parts 0
+run 0 "$E" pics -o made/ --rows 1
+has "it is made again" err "made/pics-00001.npy: is made again: its .keys or .json is missing or was not written with it"
 is "another part's keys" "$(cat made/pics-00001.keys)" pics/01.png
+run 0 "$E" pics -o made/ --rows 1
+is "and then it stays" "$(lines err)" 0
 
 # no row
 mkdir empty

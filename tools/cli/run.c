@@ -234,8 +234,9 @@ static void put_left(const cli_run *r, int stopped)
 static void summary(cli_run *r)
 {
     const char *stopped = stopped_by(r);
+    int nothing = r->items + r->done_before == 0 && (r->failed || r->opt->info || r->opt->explain);
     clear_progress(r);
-    if (r->opt->quiet || (!r->bad && !r->cut && !stopped && !isatty(STDERR_FILENO)))
+    if (r->opt->quiet || (nothing && !stopped) || (!r->bad && !r->cut && !stopped && !isatty(STDERR_FILENO)))
         return;
     put_prefix(r);
     if (stopped)

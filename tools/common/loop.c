@@ -121,7 +121,7 @@ static int open_output(loop *l, vlk_err *err)
     l->plan.allow_empty = c->allow_empty;
     if (!cli_output_is_dir(c))
         return sink_open(&l->sink, &l->plan, c->output ? c->output : "-", SINK_ALONE, err);
-    l->parts = parts_open(c, &l->plan, &l->feed, &l->spoiled, err);
+    l->parts = parts_open(l->run, &l->plan, &l->feed, &l->spoiled, err);
     return l->parts ? 0 : -1;
 }
 

@@ -44,6 +44,7 @@ typedef struct part_made { /* what a finished part's X.json says */
 } part_made;
 
 struct parts {
+    cli_run *run;
     const cli_common *c;
     const vlk_feed_options *feed;
     const sink_plan *plan;
@@ -266,9 +267,9 @@ int parts_want(void *arg, const vlk_source *source, vlk_span key, vlk_err *err)
 
 /* ---- the output ---------------------------------------------------------------------------- */
 
-parts *parts_open(const cli_common *c, const sink_plan *plan, const vlk_feed_options *feed, const int *spoiled,
-                  vlk_err *err)
+parts *parts_open(cli_run *run, const sink_plan *plan, const vlk_feed_options *feed, const int *spoiled, vlk_err *err)
 {
+    const cli_common *c = run->opt;
     static const char *const suffix[] = {"", ".npy", ".tsv", ".jsonl", ".tar"};
     if (mkdir(c->output, 0777) && errno != EEXIST) {
         vlk_fail_errno(err, "%s: cannot make the folder", c->output);
@@ -277,8 +278,13 @@ parts *parts_open(const cli_common *c, const sink_plan *plan, const vlk_feed_opt
     parts *p = vlk_calloc(1, sizeof *p, err);
     if (!p)
         return NULL;
-    *p = (parts){
-        .c = c, .plan = plan, .feed = feed, .spoiled = spoiled, .dir = c->output, .suffix = suffix[plan->format]};
+    *p = (parts){.run = run,
+                 .c = c,
+                 .plan = plan,
+                 .feed = feed,
+                 .spoiled = spoiled,
+                 .dir = c->output,
+                 .suffix = suffix[plan->format]};
     clock_gettime(CLOCK_REALTIME, &p->begun);
     pthread_mutex_init(&p->lock, NULL);
     return p;
@@ -310,12 +316,21 @@ int parts_begin(parts *p, const vlk_source *src, vlk_err *err)
     return r < 0 ? -1 : 0;
 }
 
+/* The first part that is made, where there is one of that name. */
+static void say_made_again(parts *p, const vlk_source *src, const char *path)
+{
+    if (!p->c->force && p->next_part == state_now(p, src).parts && access(path, F_OK) == 0)
+        cli_note(p->run, "%s: is made again: its .keys or .json is missing or was not written with it", path);
+}
+
 static int open_part(parts *p, const vlk_source *src, vlk_err *err)
 {
     vlk_buf b = {0};
     int rc = -1;
-    if (!part_path(p, &b, src, p->next_part, p->suffix, err))
+    if (!part_path(p, &b, src, p->next_part, p->suffix, err)) {
+        say_made_again(p, src, b.data);
         rc = sink_open(&p->sink, p->plan, b.data, SINK_WITH_KEYS, err);
+    }
     vlk_buf_clear(&b);
     if (rc)
         return -1;

@@ -8,9 +8,9 @@
 #include "sink.h"
 
 typedef struct parts parts;
-/* Makes the folder c->output. All arguments are borrowed; *spoiled not 0: what is open gets no name. `feed` says which
+/* Makes the folder of -o. All arguments are borrowed; *spoiled not 0: what is open gets no name. `feed` says which
  * files an item has. */
-parts *parts_open(const cli_common *c, const sink_plan *plan, const vlk_feed_options *feed, const int *spoiled,
+parts *parts_open(cli_run *run, const sink_plan *plan, const vlk_feed_options *feed, const int *spoiled,
                   vlk_err *err) VLK_MUST_USE;
 /* What is still open is removed. */
 void parts_close(parts *p);
