@@ -18,14 +18,14 @@
 #define MAX_DEPTH 512
 
 typedef struct limits {
-    size_t bytes, values; /* 1,000,000 values take up to 240 MB */
+    size_t bytes, values; /* 1,000,000 values take up to 240 MB, the keys of a header 100 MB more */
     int python;
 } limits;
 
 static const limits limits_of[] = {
     [VLK_JSON_FILE] = {.bytes = (size_t)16 << 20, .values = 1000000, .python = 1},
     [VLK_JSON_SAMPLE] = {.bytes = (size_t)16 << 20, .values = 200000, .python = 1},
-    [VLK_JSON_HEADER] = {.bytes = 100000000, .values = 1000000},
+    [VLK_JSON_HEADER] = {.bytes = 100000000, .values = 500000},
 };
 
 typedef struct scan {

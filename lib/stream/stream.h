@@ -157,7 +157,7 @@ typedef enum vlk_json_kind {
 typedef enum vlk_json_use {
     VLK_JSON_FILE,   /* a file of a model or of ours: 16 MiB, 1,000,000 values */
     VLK_JSON_SAMPLE, /* of one sample, or one row of a list: 16 MiB, 200,000 values; many may be in memory at once */
-    VLK_JSON_HEADER  /* of safetensors: 100,000,000 bytes, 1,000,000 values, RFC 8259 to the letter */
+    VLK_JSON_HEADER  /* of safetensors: 100,000,000 bytes, 500,000 values, RFC 8259 to the letter */
 } vlk_json_use;
 
 /* Parses a whole document: duplicate keys, trailing bytes, bad UTF-8 and nesting deeper than 512 are errors that name
