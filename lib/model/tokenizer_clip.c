@@ -61,10 +61,14 @@ static int from_merges(const vlk_model *m, vlk_err *err)
 }
 
 /* A tower that pools at an end token must be given one: the config's is the vocabulary's, or no text of a user could be
- * pooled. (The references pool such texts at their start token, all to the same vector.) */
+ * pooled. (The references pool such texts at their start token, all to the same vector.) The same holds for the largest
+ * id where that is the start token's. */
 static int check_end(const vlk_model *m, const vlk_text_config *c, const vlk_tokenizer *t, vlk_err *err)
 {
     const int32_t end = vlk_tokenizer_specials(t).end;
+    if (c->pool == VLK_POOL_LARGEST && end < vlk_tokenizer_specials(t).start)
+        return vlk_fail(err, VLK_EMODEL, "%s: texts are pooled at their largest id, which is the start token",
+                        m->folder);
     if (c->pool != VLK_POOL_END || end == c->end)
         return 0;
     return vlk_fail(err, VLK_EMODEL, "%s: the config's end token is %d, that of the vocabulary %d", m->folder,

@@ -184,16 +184,17 @@ static size_t match(const char *s, size_t n, const char *what, int python, int *
     return i;
 }
 
-/* A special token at s: its length and id; id -1 if only its spelling matches, which makes it a word. */
+/* A special token at s, in Python's pattern: its length and id; id -1 if only its spelling matches, which makes it a
+ * word. Hugging Face's are cut out before the pattern. */
 static size_t special(const vlk_bpe *b, const char *s, size_t n, int32_t *id)
 {
-    int clip = b->dialect == VLK_BPE_OPEN_CLIP, python = b->dialect != VLK_BPE_HF, exact;
-    size_t k = match(s, n, clip ? "<start_of_text>" : "<|startoftext|>", python, &exact);
+    int clip = b->dialect == VLK_BPE_OPEN_CLIP, exact;
+    size_t k = match(s, n, clip ? "<start_of_text>" : vlk_bpe_start, 1, &exact);
     if (k) {
         *id = exact ? b->face.special.start : -1;
         return k;
     }
-    k = match(s, n, clip ? "<end_of_text>" : "<|endoftext|>", python, &exact);
+    k = match(s, n, clip ? "<end_of_text>" : vlk_bpe_end, 1, &exact);
     *id = k && exact ? b->face.special.end : -1;
     return k;
 }
@@ -217,38 +218,74 @@ static size_t next_word(const vlk_bpe *b, const char *s, size_t n, int32_t *id)
     int hf = b->dialect == VLK_BPE_HF;
     size_t len, k;
     *id = -1;
-    if (*s == '<' && (k = special(b, s, n, id)) > 0)
+    if (!hf && *s == '<' && (k = special(b, s, n, id)) > 0)
         return k;
     if (*s == '\'' && (k = contraction(s, n, !hf)) > 0)
         return k;
     vlk_char_class kind = class_at(b, s, n, &len);
     if (kind == VLK_CHAR_NUMBER)
         return len;
-    for (size_t i = len; i < n; i += k, len = i) {
-        int32_t other;
+    for (size_t i = len; i < n; i += k, len = i)
         if (class_at(b, s + i, n - i, &k) != kind)
             break;
-        if (hf && s[i] == '<' && special(b, s + i, n - i, &other)) /* Rust extracts these before the pattern */
-            break;
-    }
     return len;
+}
+
+/* The words of n cleaned bytes. */
+static int encode_words(vlk_bpe *b, vlk_ids *out, const char *s, size_t n, vlk_err *err)
+{
+    for (size_t i = 0, k; i < n; i += k) {
+        int32_t id = -1;
+        if (class_at(b, s + i, n - i, &k) == VLK_CHAR_SPACE)
+            continue;
+        k = next_word(b, s + i, n - i, &id);
+        if (id >= 0 ? ids_add(out, &id, 1, err) : encode_word(b, out, s + i, k, err))
+            return -1;
+    }
+    return 0;
+}
+
+static int add_added(const vlk_bpe *b, vlk_ids *out, int32_t id, vlk_err *err)
+{
+    if ((size_t)id < b->rows)
+        return ids_add(out, &id, 1, err);
+    size_t n = 0;
+    const char *text = vlk_bpe_added_text(&b->added, id, &n);
+    return vlk_fail(err, VLK_EVALUE, "token \"%.*s\" has id %d, but the model has no row for it",
+                    (int)(n < 60 ? n : 60), text, (int)id);
+}
+
+/* A text between two added tokens: those that are found in cleaned text, and words. */
+static int encode_part(vlk_bpe *b, vlk_ids *out, const char *text, size_t n, vlk_err *err)
+{
+    size_t len;
+    int32_t id;
+    if (vlk_clean_text(&b->text, text, n, b->dialect, &b->clean, err))
+        return -1;
+    for (size_t i = 0, k; i < b->text.len; i += k + len) {
+        const char *s = b->text.data + i;
+        k = vlk_bpe_added_find(&b->added, s, b->text.len - i, 1, &len, &id);
+        if (encode_words(b, out, s, k, err) || (len && add_added(b, out, id, err)))
+            return -1;
+    }
+    return 0;
 }
 
 static int encode(vlk_tokenizer *t, vlk_ids *out, const char *text, size_t n, vlk_err *err)
 {
     vlk_bpe *b = (vlk_bpe *)t;
+    size_t len;
+    int32_t id;
     out->len = 0;
     if (n > TEXT_MAX)
         return vlk_fail(err, VLK_ELIMIT, "a text of %zu bytes; at most %d are supported", n, TEXT_MAX);
-    if (vlk_clean_text(&b->text, text, n, b->dialect, &b->clean, err) || ids_add(out, &b->face.special.start, 1, err))
+    if (b->added.n && vlk_utf8_valid(text, n) != n) /* a part of it would be refused with its own count of bytes */
+        return vlk_fail(err, VLK_EFORMAT, "the text is not UTF-8 at byte %zu", vlk_utf8_valid(text, n));
+    if (ids_add(out, &b->face.special.start, 1, err))
         return -1;
-    const char *s = b->text.data;
-    for (size_t i = 0, k; i < b->text.len; i += k) {
-        int32_t id = -1;
-        if (class_at(b, s + i, b->text.len - i, &k) == VLK_CHAR_SPACE)
-            continue;
-        k = next_word(b, s + i, b->text.len - i, &id);
-        if (id >= 0 ? ids_add(out, &id, 1, err) : encode_word(b, out, s + i, k, err))
+    for (size_t i = 0, k; i < n; i += k + len) {
+        k = vlk_bpe_added_find(&b->added, text + i, n - i, 0, &len, &id);
+        if ((k && encode_part(b, out, text + i, k, err)) || (len && add_added(b, out, id, err)))
             return -1;
     }
     return ids_add(out, &b->face.special.end, 1, err);
@@ -262,6 +299,7 @@ void vlk_bpe_free(vlk_bpe *b)
     free(b->word);
     vlk_buf_clear(&b->word_text);
     free(b->word_ids.id);
+    vlk_bpe_added_clear(&b->added);
     vlk_clean_clear(&b->clean);
     vlk_buf_clear(&b->text);
     free(b->symbol);

@@ -41,6 +41,16 @@ static int add_bytes(const vlk_bpe *b, vlk_buf *out, uint32_t id, vlk_ids *stack
     }
 }
 
+/* Appends an added token as it is spelled, or the bytes of another. */
+static int add_one(const vlk_bpe *b, vlk_buf *out, int32_t id, vlk_ids *stack, vlk_err *err)
+{
+    size_t n;
+    const char *text = vlk_bpe_added_text(&b->added, id, &n);
+    if (!text)
+        return add_bytes(b, out, (uint32_t)id, stack, err);
+    return vlk_buf_add(out, text, n, err) || vlk_buf_adds(out, " ", err) ? -1 : 0;
+}
+
 /* Appends n bytes; each one that is not UTF-8 as U+FFFD. */
 static int add_valid(vlk_buf *out, const char *s, size_t n, vlk_err *err)
 {
@@ -63,7 +73,7 @@ int vlk_bpe_decode(vlk_tokenizer *t, vlk_buf *out, const int32_t *id, size_t n, 
     int rc = make_origins(b, err);
     for (size_t i = 0; i < n && rc == 0; i++)
         if (id[i] != t->special.start && id[i] != t->special.end)
-            rc = add_bytes(b, &bytes, (uint32_t)id[i], &stack, err);
+            rc = add_one(b, &bytes, id[i], &stack, err);
     if (bytes.len && bytes.data[bytes.len - 1] == ' ')
         bytes.len--;
     if (rc == 0)

@@ -38,6 +38,21 @@ typedef struct vlk_bpe_origin {
     uint32_t left, right;
 } vlk_bpe_origin;
 
+/* The tokens that a folder adds to its vocabulary, in the order in which they are numbered (bpe_added.c). */
+typedef struct vlk_bpe_added_token {
+    uint32_t at, len, find, find_len; /* find: as it is looked for */
+    int32_t id;
+    int normalized; /* looked for in the cleaned text */
+} vlk_bpe_added_token;
+
+typedef struct vlk_bpe_added {
+    vlk_buf pool;
+    vlk_bpe_added_token *token;
+    size_t n, cap;
+    unsigned char begins[256]; /* bytes that begin one: 1 of the text as it is, 2 of the cleaned text */
+    size_t longest;            /* model_max_length; 0: none */
+} vlk_bpe_added;
+
 typedef struct vlk_bpe {
     vlk_tokenizer face; /* first: a vlk_tokenizer is a vlk_bpe from its start */
     vlk_bpe_dialect dialect;
@@ -50,6 +65,9 @@ typedef struct vlk_bpe {
     size_t words;
     vlk_buf word_text;
     vlk_ids word_ids;
+
+    size_t rows;         /* of the model's table: an added token may be beyond it */
+    vlk_bpe_added added; /* Hugging Face: its start and end token, too */
 
     vlk_clean clean; /* scratch */
     vlk_buf text;
@@ -88,12 +106,32 @@ uint32_t vlk_vocab_find(const vlk_vocab *v, const char *text, size_t n); /* the 
 
 /* vocab.json: {"token": id, ...} into v. */
 int vlk_vocab_read_json(vlk_vocab *v, const char *path, vlk_err *err) VLK_MUST_USE;
-/* tokenizer.json: its tokens into v, its merges into `merges`, one "left right" per line. */
+/* tokenizer.json: the tokens of its model into v, its merges into `merges`, one "left right" per line. */
 int vlk_vocab_read_tokenizer(vlk_vocab *v, vlk_buf *merges, const char *path, vlk_err *err) VLK_MUST_USE;
+
+/* tokenizer.json without its vocabulary and merges, which are null then; refused if it is not CLIP's. */
+vlk_json *vlk_bpe_load_around(const char *path, vlk_err *err) VLK_MUST_USE;
+
+/* ---- bpe_added.c -------------------------------------------------------------------------- */
+
+/* What the files of a folder declare. a starts as {0}; frees nothing on errors. */
+int vlk_bpe_added_read(vlk_bpe_added *a, const char *folder, vlk_err *err) VLK_MUST_USE;
+/* Their ids: those of v, or the next ones after it. An id that is declared must be that. */
+int vlk_bpe_added_number(vlk_bpe_added *a, const vlk_vocab *v, vlk_err *err) VLK_MUST_USE;
+/* Before the first search. */
+int vlk_bpe_added_ready(vlk_bpe_added *a, vlk_clean *c, vlk_err *err) VLK_MUST_USE;
+/* The first token in s, the longest of those that begin there: its place, length and id; n if there is none. */
+size_t vlk_bpe_added_find(const vlk_bpe_added *a, const char *s, size_t n, int normalized, size_t *len, int32_t *id);
+const char *vlk_bpe_added_text(const vlk_bpe_added *a, int32_t id, size_t *n); /* NULL: not one of them */
+void vlk_bpe_added_clear(vlk_bpe_added *a);
 
 /* ---- bpe_decode.c ------------------------------------------------------------------------- */
 
 int vlk_bpe_decode(vlk_tokenizer *t, vlk_buf *out, const int32_t *id, size_t n, vlk_err *err) VLK_MUST_USE;
+
+/* ---- bpe_vocab.c -------------------------------------------------------------------------- */
+
+extern const char vlk_bpe_start[], vlk_bpe_end[]; /* "<|startoftext|>", "<|endoftext|>" */
 
 /* ---- bpe.c -------------------------------------------------------------------------------- */
 

@@ -198,6 +198,19 @@ static int check_kind(const vlk_json *root, const char *path, vlk_err *err)
     return 0;
 }
 
+/* The start and end token of every text; transformers 5 does not read this member. */
+static int check_ends(const vlk_json *root, const char *path, vlk_err *err)
+{
+    const vlk_json *post = vlk_json_get(root, "post_processor");
+    if (!post || vlk_json_type(post) == VLK_JSON_NULL)
+        return 0;
+    if (says(vlk_json_get(post, "type"), "RobertaProcessing") &&
+        says(vlk_json_at(vlk_json_get(post, "cls"), 0), vlk_bpe_start) &&
+        says(vlk_json_at(vlk_json_get(post, "sep"), 0), vlk_bpe_end))
+        return 0;
+    return vlk_fail(err, VLK_EUNSUPPORTED, "%s: not a CLIP tokenizer: its post_processor differs", path);
+}
+
 /* One merge, "a b" or ["a", "b"], as a line. */
 static int merge_line(vlk_buf *out, const vlk_json *merge, vlk_err *err)
 {
@@ -214,28 +227,6 @@ static int merge_line(vlk_buf *out, const vlk_json *merge, vlk_err *err)
                : 0;
 }
 
-/* The two special tokens may be missing from the model's vocabulary and listed beside it. */
-static int add_specials(vlk_vocab *v, const vlk_json *added, vlk_err *err)
-{
-    for (size_t i = 0; i < vlk_json_len(added); i++) {
-        const vlk_json *token = vlk_json_at(added, i);
-        size_t n;
-        const char *text = vlk_json_str(vlk_json_get(token, "content"), &n);
-        int64_t id;
-        if (!text)
-            return vlk_fail(err, VLK_EMODEL, "%s: an added token without content", v->name);
-        if (vlk_json_int(vlk_json_get(token, "id"), 0, INT32_MAX, &id, "id of an added token", err))
-            return vlk_err_prefix(err, "%s", v->name);
-        uint32_t known = vlk_vocab_find(v, text, n);
-        if (known == VLK_BPE_NONE ? vlk_vocab_add(v, text, n, (uint64_t)id, err) : 0)
-            return -1;
-        if (known != VLK_BPE_NONE && known != id)
-            return vlk_fail(err, VLK_EMODEL, "%s: added token \"%s\" has id %lld, but %u in the vocabulary", v->name,
-                            text, (long long)id, known);
-    }
-    return 0;
-}
-
 int vlk_vocab_read_tokenizer(vlk_vocab *v, vlk_buf *merges, const char *path, vlk_err *err)
 {
     int rc = -1;
@@ -243,7 +234,7 @@ int vlk_vocab_read_tokenizer(vlk_vocab *v, vlk_buf *merges, const char *path, vl
     if (!root || check_kind(root, path, err))
         goto out;
     const vlk_json *model = vlk_json_get(root, "model"), *list = vlk_json_get(model, "merges");
-    if (add_members(v, vlk_json_get(model, "vocab"), err) || add_specials(v, vlk_json_get(root, "added_tokens"), err))
+    if (add_members(v, vlk_json_get(model, "vocab"), err))
         goto out;
     for (size_t i = 0; i < vlk_json_len(list); i++)
         if (merge_line(merges, vlk_json_at(list, i), err)) {
@@ -254,4 +245,74 @@ int vlk_vocab_read_tokenizer(vlk_vocab *v, vlk_buf *merges, const char *path, vl
 out:
     vlk_json_free(root);
     return rc;
+}
+
+/* ---- tokenizer.json without its tables ---------------------------------------------------- */
+
+/* The end of the string that begins at i, after its quote; n if it has none. */
+static size_t string_end(const char *s, size_t n, size_t i)
+{
+    for (i++; i < n && s[i] != '"'; i++)
+        i += s[i] == '\\';
+    return i < n ? i + 1 : n;
+}
+
+/* The end of the object or list that begins at i; n if it has none. */
+static size_t value_end(const char *s, size_t n, size_t i)
+{
+    size_t depth = 0;
+    do {
+        if (s[i] == '"') {
+            i = string_end(s, n, i);
+            continue;
+        }
+        depth += s[i] == '{' || s[i] == '[';
+        depth -= s[i] == '}' || s[i] == ']';
+        i++;
+    } while (i < n && depth);
+    return i;
+}
+
+static int is_table(const char *s, size_t n)
+{
+    return (n == 7 && memcmp(s, "\"vocab\"", 7) == 0) || (n == 8 && memcmp(s, "\"merges\"", 8) == 0);
+}
+
+/* Copies s; objects and lists that are the value of "vocab" or "merges" become null. */
+static int copy_around(vlk_buf *out, const char *s, size_t n, vlk_err *err)
+{
+    size_t from = 0, i = 0;
+    while (i < n) {
+        if (s[i] != '"') {
+            i++;
+            continue;
+        }
+        const size_t key = i;
+        scan c = {.s = s, .n = n, .i = string_end(s, n, i)};
+        i = c.i;
+        if (!is_table(s + key, i - key) || !accept(&c, ':'))
+            continue;
+        skip_blanks(&c);
+        if (c.i == n || (s[c.i] != '{' && s[c.i] != '['))
+            continue;
+        if (vlk_buf_add(out, s + from, c.i - from, err) || vlk_buf_adds(out, "null", err))
+            return -1;
+        from = i = value_end(s, n, c.i);
+    }
+    return vlk_buf_add(out, s + from, n - from, err);
+}
+
+vlk_json *vlk_bpe_load_around(const char *path, vlk_err *err)
+{
+    vlk_buf file = {0}, around = {0};
+    vlk_json *root = NULL;
+    if (vlk_read_file(&file, path, VOCAB_BYTES, err) == 0 && copy_around(&around, file.data, file.len, err) == 0)
+        root = vlk_json_parse(around.data ? around.data : "", around.len, path, err);
+    if (root && (check_kind(root, path, err) || check_ends(root, path, err))) {
+        vlk_json_free(root);
+        root = NULL;
+    }
+    vlk_buf_clear(&file);
+    vlk_buf_clear(&around);
+    return root;
 }

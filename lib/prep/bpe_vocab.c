@@ -12,6 +12,8 @@
 #define VOCAB_MAX (1u << 24)
 #define MERGES_MAX (64u << 20) /* bytes of a merges file, decompressed */
 
+const char vlk_bpe_start[] = "<|startoftext|>", vlk_bpe_end[] = "<|endoftext|>";
+
 /* ---- token texts -------------------------------------------------------------------------- */
 
 int vlk_vocab_init(vlk_vocab *v, size_t size, const char *name, vlk_err *err)
@@ -163,14 +165,33 @@ static int add_merge(vlk_bpe *b, vlk_vocab *v, unsigned char *made, const char *
     return 0;
 }
 
-/* Builds b from the text of merges (no version line), of which there must be vocab - 514; OpenAI's file has more, which
- * are ignored. `path` names the merges in messages. */
+/* Every token of a given vocabulary is a byte, a merge's result or an added token. */
+static int all_made(const vlk_bpe *b, const vlk_vocab *v, const unsigned char *made)
+{
+    size_t n;
+    for (size_t id = 0; id < v->count; id++)
+        if (!made[id] && !vlk_bpe_added_text(&b->added, (int32_t)id, &n))
+            return 0;
+    return 1;
+}
+
+/* How many merges the vocabulary has room for. */
+static size_t count_merges(const vlk_vocab *v)
+{
+    if (!v->given)
+        return v->size - VLK_BPE_BASE - 2;
+    return v->count - VLK_BPE_BASE - (vlk_vocab_find(v, vlk_bpe_start, strlen(vlk_bpe_start)) != VLK_BPE_NONE) -
+           (vlk_vocab_find(v, vlk_bpe_end, strlen(vlk_bpe_end)) != VLK_BPE_NONE);
+}
+
+/* Builds b from the text of merges (no version line), of which there must be vocab - 514, or fewer where the rest is
+ * added tokens; OpenAI's file has more, which are ignored. `path` names the merges in messages. */
 static int build(vlk_bpe *b, vlk_vocab *v, const char *text, size_t n, const char *path, vlk_err *err)
 {
     int rc = -1;
-    size_t merges = b->face.vocab - VLK_BPE_BASE - 2, slots = 16, rank = 0;
+    size_t merges = count_merges(v), slots = 16, rank = 0;
     vlk_buf joined = {0};
-    unsigned char *made = vlk_calloc(b->face.vocab, 1, err);
+    unsigned char *made = vlk_calloc(v->size, 1, err);
     while (slots < merges * 2 + 2)
         slots *= 2;
     b->pair_mask = slots - 1;
@@ -195,9 +216,9 @@ static int build(vlk_bpe *b, vlk_vocab *v, const char *text, size_t n, const cha
         rank++;
         i = next;
     }
-    if (rank != merges) {
+    if (rank > merges || (v->given ? !all_made(b, v, made) : rank < merges)) {
         vlk_fail(err, VLK_EMODEL, "%s: %zu merges, but a vocabulary of %zu tokens needs %zu (512 + merges + 2)", path,
-                 rank, b->face.vocab, merges);
+                 rank, v->given ? v->count : v->size, merges);
         goto out;
     }
     rc = 0;
@@ -275,14 +296,12 @@ out:
     return &b->face;
 }
 
-static const char *const specials[2] = {"<|startoftext|>", "<|endoftext|>"};
-
 /* {"token": id, ...}, in the order of the ids. */
 static int put_vocab(vlk_buf *out, const vlk_vocab *v, vlk_err *err)
 {
     for (size_t i = 0; i < v->size; i++) {
         const vlk_vocab_token *t = &v->token[i];
-        const char *s = i + 2 < v->size ? v->pool.data + t->at : specials[i + 2 - v->size];
+        const char *s = i + 2 < v->size ? v->pool.data + t->at : i + 2 == v->size ? vlk_bpe_start : vlk_bpe_end;
         size_t n = i + 2 < v->size ? t->len : strlen(s);
         if (vlk_buf_adds(out, i ? "," : "{", err) || vlk_json_quote(out, s, n, err) ||
             vlk_buf_addf(out, err, ":%zu", i))
@@ -327,27 +346,35 @@ out:
  * padded to a round size, or reserve room for future tokens). */
 static int whole(const vlk_vocab *v, vlk_err *err)
 {
-    if (v->count < VLK_BPE_BASE + 2)
-        return vlk_fail(err, VLK_EMODEL,
-                        "%s: %zu tokens; expected %d or more (256 bytes, 256 that end a word, start, end)", v->name,
-                        v->count, VLK_BPE_BASE + 2);
+    if (v->count < VLK_BPE_BASE)
+        return vlk_fail(err, VLK_EMODEL, "%s: %zu tokens; expected %d or more (256 bytes, 256 that end a word)",
+                        v->name, v->count, VLK_BPE_BASE);
     for (size_t id = 0; id < v->count; id++)
         if (v->token[id].len == 0)
             return vlk_fail(err, VLK_EMODEL, "%s: %zu tokens, but none has id %zu", v->name, v->count, id);
     return 0;
 }
 
-/* The special tokens of a Hugging Face vocabulary: the last two, by name. */
-static int hf_specials(const vlk_vocab *v, vlk_err *err)
+/* Its ids, once the added tokens have theirs: start and end token are among these. */
+static int hf_ids(vlk_bpe *b, const vlk_vocab *v, vlk_err *err)
 {
-    const char *const *name = specials;
-    for (size_t i = 0; i < 2; i++) {
-        uint32_t id = vlk_vocab_find(v, name[i], strlen(name[i]));
-        if (id == VLK_BPE_NONE)
-            return vlk_fail(err, VLK_EMODEL, "%s: no token \"%s\"", v->name, name[i]);
-        if (id != v->count - 2 + i)
-            return vlk_fail(err, VLK_EMODEL, "%s: token \"%s\" has id %u; expected %zu", v->name, name[i], id,
-                            v->count - 2 + i);
+    int32_t *const id[2] = {&b->face.special.start, &b->face.special.end};
+    b->rows = v->size;
+    b->face.longest = b->added.longest;
+    if (vlk_bpe_added_number(&b->added, v, err) || vlk_bpe_added_ready(&b->added, &b->clean, err))
+        return -1;
+    for (size_t i = 0; i < b->added.n; i++) {
+        const vlk_bpe_added_token *t = &b->added.token[i];
+        for (int end = 0; end < 2; end++) {
+            const char *name = end ? vlk_bpe_end : vlk_bpe_start;
+            if (t->len != strlen(name) || memcmp(b->added.pool.data + t->at, name, t->len) != 0)
+                continue;
+            *id[end] = t->id;
+            if ((size_t)t->id >= v->size)
+                return vlk_fail(err, VLK_EMODEL, "%s: no token \"%s\"", v->name, name);
+        }
+        if ((size_t)t->id >= b->face.vocab)
+            b->face.vocab = (size_t)t->id + 1;
     }
     return 0;
 }
@@ -373,8 +400,8 @@ vlk_tokenizer *vlk_bpe_open_hf(const char *folder, size_t vocab_size, vlk_err *e
              : vlk_vocab_read_tokenizer(&v, &merges, both, err))
         goto out;
     v.given = 1;
-    if (whole(&v, err) || !(b = new_bpe(VLK_BPE_HF, v.count, err)) || hf_specials(&v, err) ||
-        build(b, &v, merges.data, merges.len, flat ? lines : both, err))
+    if (whole(&v, err) || !(b = new_bpe(VLK_BPE_HF, v.count, err)) || vlk_bpe_added_read(&b->added, folder, err) ||
+        hf_ids(b, &v, err) || build(b, &v, merges.data, merges.len, flat ? lines : both, err))
         goto out;
     rc = 0;
 out:

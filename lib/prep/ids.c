@@ -9,7 +9,7 @@ int vlk_id_list_add(vlk_id_list *l, vlk_tokenizer *b, const char *text, size_t n
     if (vlk_tokenizer_encode(b, &l->one, text, n, err))
         return -1;
     l->whole = l->one.len;
-    int cut = vlk_tokenizer_truncate(b, &l->one, context);
+    int cut = vlk_tokenizer_truncate(b, &l->one, vlk_tokenizer_longest(b, context));
     if (vlk_grow(&l->id, &l->cap, l->len + l->one.len, sizeof *l->id, err) ||
         vlk_grow(&l->start, &l->start_cap, l->n + 2, sizeof *l->start, err))
         return -1;

@@ -192,13 +192,16 @@ int vlk_tokenizer_truncate(const vlk_tokenizer *t, vlk_ids *ids, size_t context)
  * cut a character) as U+FFFD. An id that is not in the vocabulary: VLK_EUSAGE. */
 int vlk_tokenizer_decode(vlk_tokenizer *t, vlk_buf *out, const int32_t *id, size_t n, vlk_err *err) VLK_MUST_USE;
 vlk_special_ids vlk_tokenizer_specials(const vlk_tokenizer *t);
+/* The ids to which a text is cut for a model of that context: fewer where its files say so (model_max_length). */
+size_t vlk_tokenizer_longest(const vlk_tokenizer *t, size_t context);
 
 /* CLIP's byte-pair encoding. The dialect decides the cleaning, which special tokens a text may spell,
  * and what happens to long texts. */
 typedef enum vlk_bpe_dialect { VLK_BPE_OPENAI, VLK_BPE_OPEN_CLIP, VLK_BPE_HF } vlk_bpe_dialect;
 
-/* From a Hugging Face folder: vocab.json and merges.txt, or tokenizer.json. `vocab_size` is the number of rows of the
- * model's table: every id must be below it; the vocabulary may end earlier, but must have no gaps. */
+/* From a Hugging Face folder: vocab.json and merges.txt, or tokenizer.json; and the tokens that its files add, which
+ * are cut out of a text first. `vocab_size` is the number of rows of the model's table: every id of the vocabulary must
+ * be below it; it may end earlier, but must have no gaps. */
 vlk_tokenizer *vlk_bpe_open_hf(const char *folder, size_t vocab_size, vlk_err *err) VLK_MUST_USE;
 /* From OpenAI's merges file (bpe_simple_vocab_16e6.txt[.gz], or a merges.txt); the first vocab_size - 514 merges are
  * used. */
@@ -216,7 +219,8 @@ typedef struct vlk_id_list {
     size_t whole; /* ids of the text that was added last, before it was cut */
     vlk_ids one;
 } vlk_id_list;
-/* Adds a text, cut to `context` ids. 1: added, 2: added and cut, -1: not added, err says why. */
+/* Adds a text, cut to vlk_tokenizer_longest() of `context` ids. 1: added, 2: added and cut, -1: not added, err says
+ * why. */
 int vlk_id_list_add(vlk_id_list *l, vlk_tokenizer *b, const char *text, size_t n, size_t context,
                     vlk_err *err) VLK_MUST_USE;
 /* Keeps the first n texts. Memory is kept. */

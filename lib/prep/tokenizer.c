@@ -31,6 +31,11 @@ int vlk_tokenizer_truncate(const vlk_tokenizer *t, vlk_ids *ids, size_t context)
     return 1;
 }
 
+size_t vlk_tokenizer_longest(const vlk_tokenizer *t, size_t context)
+{
+    return t->longest && t->longest < context ? t->longest : context;
+}
+
 vlk_special_ids vlk_tokenizer_specials(const vlk_tokenizer *t)
 {
     return t->special;

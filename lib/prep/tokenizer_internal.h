@@ -14,6 +14,7 @@ struct vlk_tokenizer {
     const vlk_tokenizer_kind *kind;
     size_t vocab; /* ids are below it */
     vlk_special_ids special;
+    size_t longest; /* it cuts texts to that, whatever the model's context; 0: it does not */
 };
 
 #endif

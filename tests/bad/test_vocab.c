@@ -126,8 +126,7 @@ static void flat_cases(void)
     flat("a byte is missing", "\"A\"", "\"AAAA\"", good, 518, "\"A\"");
     flat("an end byte is missing", "\"A</w>\"", "\"AA</w>\"", good, 518, "\"A</w>\"");
     flat("no start token", "<|startoftext|>", "<|start|>", good, 518, "<|startoftext|>");
-    flat("specials swapped", "<|startoftext|>\": 516, \"<|endoftext|>", "<|endoftext|>\": 516, \"<|startoftext|>", good,
-         518, "expected 516");
+    flat("a token that nothing makes", "\"ing</w>\"", "\"song\"", HEAD "i n\nt h\na n\n", 518, "3 merges");
     flat("good, in a larger table", NULL, NULL, good, 525, NULL);
     flat("hole, in a larger table", "\": 517", "\": 518", good, 525, "none has id 517");
     flat("hole of a byte, in a larger table", "\": 7,", "\": 520,", good, 525, "none has id 7");

@@ -91,7 +91,8 @@ int engine_ids_add(engine *e, vlk_id_list *ids, const char *s, size_t n, cli_lon
     int r = vlk_id_list_add(ids, e->tokenizer, s, n, e->info->context, err);
     if (r == 2 && long_text == CLI_LONG_ERROR) {
         vlk_id_list_shorten(ids, ids->n - 1);
-        return vlk_fail(err, VLK_ELIMIT, "text of %zu tokens, the model takes %zu", ids->whole, e->info->context);
+        return vlk_fail(err, VLK_ELIMIT, "text of %zu tokens, the model takes %zu", ids->whole,
+                        vlk_tokenizer_longest(e->tokenizer, e->info->context));
     }
     return r;
 }

@@ -61,8 +61,8 @@ static int copy_if_there(train_files *t, const char *folder, const char *name, v
 static int copy_tokenizer(train_files *t, const char *folder, vlk_layout layout, vlk_err *err)
 {
     static const char *const merges[] = {"merges.txt", "bpe_simple_vocab_16e6.txt.gz", NULL};
-    static const char *const others[] = {"tokenizer_config.json", "vocab.json", "tokenizer.json",
-                                         "special_tokens_map.json", NULL};
+    static const char *const others[] = {"tokenizer_config.json",   "vocab.json",        "tokenizer.json",
+                                         "special_tokens_map.json", "added_tokens.json", NULL};
     for (const char *const *name = merges; *name; name++)
         if (copy_if_there(t, folder, *name, err))
             return -1;
