@@ -20,7 +20,7 @@ static int put_config(vlk_buf *out, const vlk_model *m, vlk_err *err)
 {
     const vlk_vit_config *v = vlk_model_part(m, "vision")->config; /* a ViT: see clip_describes */
     const vlk_text_config *t = vlk_model_part(m, "text")->config;
-    const size_t end = t->pool == VLK_POOL_END ? (size_t)t->end : t->vocab - 1;
+    const size_t vocab = vlk_bpe_merges_vocab(t->vocab), end = t->pool == VLK_POOL_END ? (size_t)t->end : vocab - 1;
     if (vlk_buf_addf(out, err,
                      "{\"architectures\": [\"CLIPModel\"], \"initializer_factor\": 1.0, \"logit_scale_init_value\": "
                      "2.6592, \"model_type\": \"clip\", \"projection_dim\": %zu, \"text_config\": {",
@@ -29,7 +29,7 @@ static int put_config(vlk_buf *out, const vlk_model *m, vlk_err *err)
         vlk_buf_addf(out, err,
                      ", \"model_type\": \"clip_text_model\", \"max_position_embeddings\": %zu, \"vocab_size\": %zu, "
                      "\"bos_token_id\": %zu, \"eos_token_id\": %zu, \"pad_token_id\": %zu}, \"vision_config\": {",
-                     t->context, t->vocab, t->vocab - 2, end, end) ||
+                     t->context, t->vocab, vocab - 2, end, end) ||
         put_tower(out, m, &v->block, v->layers, err))
         return -1;
     return vlk_buf_addf(out, err,

@@ -43,6 +43,7 @@ typedef struct vlk_dual_config {
     vlk_resnet_config resnet;
     vlk_text_config text;
     int other_tokenizer; /* not CLIP's byte pairs */
+    vlk_cleaning cleaning;
     int logit_bias;
 } vlk_dual_config;
 

@@ -26,7 +26,19 @@ static const char *const vision_keys[] = {"layers",
                                           "attn_pooler_queries",
                                           "attn_pooler_heads",
                                           "n_queries",
+                                          "block_type",
                                           NULL};
+/* Of towers from other libraries: they mean nothing without the first, which is not supported. */
+static const char *const timm_keys[] = {
+    "timm_model_name", "timm_model_pretrained", "timm_pool", "timm_proj", "timm_proj_bias",
+    "timm_drop",       "timm_drop_path",        NULL};
+static const char *const hf_keys[] = {"hf_model_name", "hf_model_pretrained", "hf_proj_type", "hf_pooler_type", NULL};
+static const char *const model_keys[] = {
+    "embed_dim",        "vision_cfg",      "text_cfg",    "quick_gelu", "custom_text",
+    "init_logit_scale", "init_logit_bias", "output_dict", "cast_dtype", NULL};
+static const char *const act_keys[] = {"approximate", NULL};
+static const char *const norm_keys[] = {"eps", NULL};
+static const char *const tokenizer_keys[] = {"clean", NULL};
 static const char *const text_keys[] = {"context_length",
                                         "vocab_size",
                                         "width",
@@ -45,6 +57,8 @@ static const char *const text_keys[] = {"context_length",
                                         "output_tokens",
                                         "hf_tokenizer_name",
                                         "tokenizer_kwargs",
+                                        "tokenizer_mode", /* of hf_tokenizer_name */
+                                        "block_type",
                                         "bos_id",
                                         NULL};
 
@@ -74,16 +88,23 @@ static int is_off(const vlk_json *v)
     }
 }
 
-static void refuse_others(vlk_object *f, const char *const *known)
+/* Refuses members that are not known, unless they are off. `others` are known where their first is off. */
+static void refuse_others(vlk_object *f, const char *const *known, const char *const *others, const char *what)
 {
     const char *key;
     const vlk_json *v;
     if (f->failed)
         return;
+    if (f->base && vlk_json_type(f->base) != VLK_JSON_OBJECT) {
+        f->failed = vlk_fail(f->err, VLK_EMODEL, "%s: %s: expected an object", f->where, what) != 0;
+        return;
+    }
     for (const void *it = NULL; (it = vlk_json_next(f->base, it, &key, &v));)
-        if (!listed(key, known) && !is_off(v)) {
+        if (!listed(key, known) && !is_off(v) &&
+            !(others && strcmp(key, others[0]) != 0 && listed(key, others) &&
+              is_off(vlk_json_get(f->base, others[0])))) {
             f->failed =
-                vlk_fail(f->err, VLK_EUNSUPPORTED, "%s.%s: a tower with this is not supported", f->where, key) != 0;
+                vlk_fail(f->err, VLK_EUNSUPPORTED, "%s.%s: %s with this is not supported", f->where, key, what) != 0;
             return;
         }
 }
@@ -93,6 +114,8 @@ static void read_kwargs(vlk_block_config *b, vlk_object *f, int quick)
 {
     vlk_object act = {.base = vlk_member(f, "act_kwargs"), .where = f->where, .err = f->err, .failed = f->failed};
     vlk_object norm = {.base = vlk_member(f, "norm_kwargs"), .where = f->where, .err = f->err, .failed = f->failed};
+    refuse_others(&act, act_keys, NULL, "act_kwargs");
+    refuse_others(&norm, norm_keys, NULL, "norm_kwargs");
     const char *approximate = vlk_member_str(&act, "approximate", "none");
     b->act = quick ? VLK_ACT_QUICK_GELU : VLK_ACT_GELU;
     if (strcmp(approximate, "tanh") == 0)
@@ -190,9 +213,33 @@ static void read_text(vlk_text_config *t, vlk_object *f, int quick)
     t->pool = i < 4 ? pools[i].pool : VLK_POOL_LARGEST;
     if (t->pool != VLK_POOL_END || f->failed)
         return;
-    if (!vlk_member(f, "eos_id"))
-        f->failed = vlk_fail(f->err, VLK_EMODEL, "%s: pool_type eos without eos_id", f->where) != 0;
-    t->end = (int32_t)vlk_member_size(f, "eos_id", 1, VLK_MAX_VOCAB);
+    t->end = (int32_t)vlk_member_size(f, "eos_id", 2, VLK_MAX_VOCAB);
+}
+
+/* block_type: "default", or null, without any of the features that make it "custom". */
+static void check_block(vlk_object *f)
+{
+    const char *type = vlk_member_str(f, "block_type", "default");
+    if (!f->failed && strcmp(type, "default") != 0)
+        f->failed = vlk_fail(f->err, VLK_EUNSUPPORTED, "%s.block_type: \"%s\"; expected default", f->where, type) != 0;
+}
+
+/* tokenizer_kwargs. */
+static vlk_cleaning read_cleaning(vlk_object *f)
+{
+    char where[300];
+    snprintf(where, sizeof where, "%s.tokenizer_kwargs", f->where);
+    vlk_object k = {.base = vlk_member(f, "tokenizer_kwargs"), .where = where, .err = f->err, .failed = f->failed};
+    refuse_others(&k, tokenizer_keys, NULL, "a tokenizer");
+    const char *name = vlk_member_str(&k, "clean", vlk_cleaning_name[VLK_CLEAN_LOWER]);
+    int i = 0;
+    while (vlk_cleaning_name[i] && strcmp(name, vlk_cleaning_name[i]) != 0)
+        i++;
+    if (!k.failed && !vlk_cleaning_name[i])
+        k.failed = vlk_fail(f->err, VLK_EMODEL, "%s.clean: \"%s\"; expected lower, whitespace or canonicalize", where,
+                            name) != 0;
+    f->failed |= k.failed;
+    return vlk_cleaning_name[i] ? (vlk_cleaning)i : VLK_CLEAN_LOWER;
 }
 
 int vlk_config_open_clip(vlk_dual_config *c, const vlk_json *cfg, const char *path, vlk_err *err)
@@ -208,12 +255,14 @@ int vlk_config_open_clip(vlk_dual_config *c, const vlk_json *cfg, const char *pa
     c->embed = vlk_member_size(&top, "embed_dim", 512, VLK_MAX_WIDTH);
     int quick = vlk_member_bool(&top, "quick_gelu", 0);
     c->logit_bias = vlk_member(&top, "init_logit_bias") != NULL;
+    refuse_others(&top, model_keys, NULL, "a model");
     if (top.failed)
         return -1;
     snprintf(where, sizeof where, "%s: vision_cfg", path);
     vlk_object f = {.base = vision, .where = where, .err = err};
     const vlk_json *layers = vlk_member(&f, "layers");
-    refuse_others(&f, vision_keys);
+    refuse_others(&f, vision_keys, timm_keys, "a tower");
+    check_block(&f);
     c->has_resnet = vlk_json_type(layers) == VLK_JSON_ARRAY;
     *(c->has_resnet ? &c->resnet.image : &c->vit.image) = square(&f, "image_size", 224);
     if (c->has_resnet)
@@ -224,8 +273,11 @@ int vlk_config_open_clip(vlk_dual_config *c, const vlk_json *cfg, const char *pa
         return -1;
     snprintf(where, sizeof where, "%s: text_cfg", path);
     f = (vlk_object){.base = text, .where = where, .err = err};
-    refuse_others(&f, text_keys);
+    refuse_others(&f, text_keys, hf_keys, "a tower");
+    check_block(&f);
     read_text(&c->text, &f, quick);
-    c->other_tokenizer = vlk_member(&f, "hf_tokenizer_name") != NULL;
+    c->other_tokenizer = !is_off(vlk_member(&f, "hf_tokenizer_name")) && *vlk_member_str(&f, "hf_tokenizer_name", "");
+    if (!c->other_tokenizer)
+        c->cleaning = read_cleaning(&f);
     return f.failed ? -1 : vlk_dual_check(c, path, err);
 }

@@ -49,19 +49,22 @@ static int put_vit(vlk_buf *out, const vlk_vit_config *v, vlk_err *err)
     return put_block(out, &v->block, err);
 }
 
-static int put_text(vlk_buf *out, const vlk_text_config *t, vlk_err *err)
+static int put_text(vlk_buf *out, const vlk_text_config *t, vlk_cleaning cleaning, vlk_err *err)
 {
     if (vlk_buf_addf(out, err,
                      "\"context_length\": %zu, \"vocab_size\": %zu, \"width\": %zu, \"heads\": %zu, \"layers\": %zu",
                      t->context, t->vocab, t->block.width, t->block.heads, t->layers))
         return -1;
     /* The end token of CLIP's vocabularies is the last one, and so the largest id of a text. */
-    if ((t->pool == VLK_POOL_END && (size_t)t->end + 1 != t->vocab &&
+    if ((t->pool == VLK_POOL_END && (size_t)t->end + 1 != vlk_bpe_merges_vocab(t->vocab) &&
          vlk_buf_addf(out, err, ", \"pool_type\": \"eos\", \"eos_id\": %d", (int)t->end)) ||
         (t->pool == VLK_POOL_FIRST && vlk_buf_adds(out, ", \"pool_type\": \"first\"", err)) ||
         (t->pool == VLK_POOL_LAST && vlk_buf_adds(out, ", \"pool_type\": \"last\"", err)) ||
         (!t->block.causal && vlk_buf_adds(out, ", \"no_causal_mask\": true", err)) ||
         (t->proj_bias && vlk_buf_adds(out, ", \"proj_bias\": true", err)))
+        return -1;
+    if (cleaning != VLK_CLEAN_LOWER &&
+        vlk_buf_addf(out, err, ", \"tokenizer_kwargs\": {\"clean\": \"%s\"}", vlk_cleaning_name[cleaning]))
         return -1;
     return put_block(out, &t->block, err);
 }
@@ -107,7 +110,7 @@ static int put_config(const vlk_model *m, vlk_buf *out, vlk_err *err)
         (m->info.has_logit_bias && vlk_buf_adds(out, "    \"init_logit_bias\": -10,\n", err)) ||
         vlk_buf_adds(out, "    \"vision_cfg\": {", err) ||
         (v ? put_vit(out, v, err) : put_resnet(out, vision->config, err)) ||
-        vlk_buf_adds(out, "},\n    \"text_cfg\": {", err) || put_text(out, t, err) ||
+        vlk_buf_adds(out, "},\n    \"text_cfg\": {", err) || put_text(out, t, m->cleaning, err) ||
         vlk_buf_adds(out, "}\n  },\n  \"preprocess_cfg\": {", err) ||
         put_preprocess(out, &m->info.preprocess, vlk_model_image_side(m), err))
         return -1;

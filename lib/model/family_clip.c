@@ -96,6 +96,7 @@ static int open_clip_parts(vlk_model *m, const vlk_dual_config *c, const vlk_jso
 {
     m->info.layout = VLK_LAYOUT_OPEN_CLIP;
     m->own = c->other_tokenizer ? VLK_CLIP_OTHER_TOKENIZER : 0;
+    m->cleaning = c->cleaning;
     if (vlk_preprocess_from_open_clip(&m->info.preprocess, preprocess, vlk_dual_image(c), path, err))
         return -1;
     m->has_preprocess = 1;
@@ -151,8 +152,8 @@ static int clip_describes(const vlk_model *m, vlk_layout layout)
         return 0;
     const vlk_vit_config *v = vision->config;
     return v->class_token && v->ln_pre && v->projection && v->pool == VLK_POOL_FIRST && !v->norm_after_pool &&
-           t->block.causal && !t->proj_bias && !(m->own & VLK_CLIP_OTHER_TOKENIZER) && !m->info.has_logit_bias &&
-           (t->pool == VLK_POOL_LARGEST || (t->pool == VLK_POOL_END && t->end != 2)) &&
+           t->block.causal && !t->proj_bias && !(m->own & VLK_CLIP_OTHER_TOKENIZER) && m->cleaning == VLK_CLEAN_LOWER &&
+           !m->info.has_logit_bias && (t->pool == VLK_POOL_LARGEST || (t->pool == VLK_POOL_END && t->end != 2)) &&
            m->info.preprocess.resize != VLK_RESIZE_LONGEST;
 }
 

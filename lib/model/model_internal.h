@@ -163,10 +163,11 @@ struct vlk_model {
     size_t nbound, cap_bound;
     vlk_counter_ref *counter;
     size_t ncounter, cap_counter;
-    vlk_layout came;      /* in this layout; info.layout is that which it is saved in, once it is trained */
-    unsigned own;         /* bits that its family remembers */
-    char *folder, *share; /* where the tokenizer's files are looked for */
-    float levels[3][256]; /* of a pixel to its value, by channel */
+    vlk_layout came;       /* in this layout; info.layout is that which it is saved in, once it is trained */
+    unsigned own;          /* bits that its family remembers */
+    vlk_cleaning cleaning; /* of its texts, in open_clip's layout */
+    char *folder, *share;  /* where the tokenizer's files are looked for */
+    float levels[3][256];  /* of a pixel to its value, by channel */
     int has_preprocess;
     size_t image_size; /* that its images shall have; 0: that of the checkpoint */
     unsigned want;     /* VLK_CAN_ bits that the program will use */

@@ -31,6 +31,8 @@ static vlk_tokenizer *open_merges(const vlk_model *m, vlk_err *err)
     if (vlk_model_merges(m, &path, err))
         return NULL;
     vlk_tokenizer *b = vlk_bpe_open_merges(path, m->info.vocab, dialect[m->info.layout], err);
+    if (b)
+        vlk_bpe_set_cleaning(b, m->cleaning);
     free(path);
     return b;
 }

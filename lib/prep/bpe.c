@@ -166,7 +166,8 @@ static vlk_char_class class_at(const vlk_bpe *b, const char *s, size_t n, size_t
     return kind;
 }
 
-/* Whether `what` is at s. Python's patterns ignore case, so that U+017F is an s, too: *exact is then 0. */
+/* Whether `what` is at s. Python's patterns ignore case, so that U+017F is an s, too; and capitals, where a text keeps
+ * them: *exact is then 0. */
 static size_t match(const char *s, size_t n, const char *what, int python, int *exact)
 {
     size_t i = 0;
@@ -174,6 +175,9 @@ static size_t match(const char *s, size_t n, const char *what, int python, int *
     for (; *what; what++) {
         if (i < n && s[i] == *what) {
             i++;
+        } else if (python && i < n && *what >= 'a' && *what <= 'z' && s[i] == *what - 32) {
+            i++;
+            *exact = 0;
         } else if (python && *what == 's' && n - i >= 2 && memcmp(s + i, "\xC5\xBF", 2) == 0) {
             i += 2;
             *exact = 0;
@@ -260,7 +264,7 @@ static int encode_part(vlk_bpe *b, vlk_ids *out, const char *text, size_t n, vlk
 {
     size_t len;
     int32_t id;
-    if (vlk_clean_text(&b->text, text, n, b->dialect, &b->clean, err))
+    if (vlk_clean_text(&b->text, text, n, b->dialect, b->cleaning, &b->clean, err))
         return -1;
     for (size_t i = 0, k; i < b->text.len; i += k + len) {
         const char *s = b->text.data + i;
@@ -289,6 +293,11 @@ static int encode(vlk_tokenizer *t, vlk_ids *out, const char *text, size_t n, vl
             return -1;
     }
     return ids_add(out, &b->face.special.end, 1, err);
+}
+
+void vlk_bpe_set_cleaning(vlk_tokenizer *t, vlk_cleaning cleaning)
+{
+    ((vlk_bpe *)t)->cleaning = cleaning;
 }
 
 void vlk_bpe_free(vlk_bpe *b)

@@ -380,6 +380,14 @@ out:
     return rc;
 }
 
+int vlk_bpe_added_ends(vlk_bpe_added *a, vlk_special_ids ids, vlk_err *err)
+{
+    return add_text(a, vlk_bpe_start, strlen(vlk_bpe_start), ids.start, 1, vlk_bpe_start, err) ||
+                   add_text(a, vlk_bpe_end, strlen(vlk_bpe_end), ids.end, 1, vlk_bpe_end, err)
+               ? -1
+               : 0;
+}
+
 int vlk_bpe_added_number(vlk_bpe_added *a, const vlk_vocab *v, vlk_err *err)
 {
     size_t next = v->count;
@@ -402,20 +410,24 @@ int vlk_bpe_added_number(vlk_bpe_added *a, const vlk_vocab *v, vlk_err *err)
 int vlk_bpe_added_ready(vlk_bpe_added *a, vlk_clean *c, vlk_err *err)
 {
     vlk_buf clean = {0};
-    int rc = 0;
-    for (size_t i = 0; i < a->n && rc == 0; i++) {
+    int rc = -1;
+    for (size_t i = 0; i < a->n; i++) {
         vlk_bpe_added_token *t = &a->token[i];
         t->find = t->at;
         t->find_len = t->len;
         if (t->normalized) {
-            rc = vlk_clean_text(&clean, text_of(a, i), t->len, VLK_BPE_HF, c, err);
+            if (vlk_clean_text(&clean, text_of(a, i), t->len, VLK_BPE_HF, VLK_CLEAN_LOWER, c, err))
+                goto out;
             t->find = (uint32_t)a->pool.len;
             t->find_len = (uint32_t)clean.len;
-            rc = rc || vlk_buf_add(&a->pool, clean.data, clean.len, err) ? -1 : 0;
+            if (vlk_buf_add(&a->pool, clean.data, clean.len, err))
+                goto out;
         }
-        if (rc == 0 && t->find_len)
+        if (t->find_len)
             a->begins[(unsigned char)a->pool.data[t->find]] |= t->normalized ? 2 : 1;
     }
+    rc = 0;
+out:
     vlk_buf_clear(&clean);
     return rc;
 }

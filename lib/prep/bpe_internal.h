@@ -56,6 +56,7 @@ typedef struct vlk_bpe_added {
 typedef struct vlk_bpe {
     vlk_tokenizer face; /* first: a vlk_tokenizer is a vlk_bpe from its start */
     vlk_bpe_dialect dialect;
+    vlk_cleaning cleaning;
     uint32_t base[VLK_BPE_BASE]; /* id of a byte; of a byte that ends a word at + 256 */
 
     vlk_bpe_pair *pair; /* pair_mask + 1 slots */
@@ -116,6 +117,8 @@ vlk_json *vlk_bpe_load_around(const char *path, vlk_err *err) VLK_MUST_USE;
 
 /* What the files of a folder declare. a starts as {0}; frees nothing on errors. */
 int vlk_bpe_added_read(vlk_bpe_added *a, const char *folder, vlk_err *err) VLK_MUST_USE;
+/* Where there are no files: the start and end token. */
+int vlk_bpe_added_ends(vlk_bpe_added *a, vlk_special_ids ids, vlk_err *err) VLK_MUST_USE;
 /* Their ids: those of v, or the next ones after it. An id that is declared must be that. */
 int vlk_bpe_added_number(vlk_bpe_added *a, const vlk_vocab *v, vlk_err *err) VLK_MUST_USE;
 /* Before the first search. */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define VOCAB_MAX (1u << 24)
+#define MERGES_VOCAB 49408u    /* of CLIP: OpenAI's file has more merges, a padded table more rows */
 #define MERGES_MAX (64u << 20) /* bytes of a merges file, decompressed */
 
 const char vlk_bpe_start[] = "<|startoftext|>", vlk_bpe_end[] = "<|endoftext|>";
@@ -275,8 +276,14 @@ static vlk_bpe *new_bpe(vlk_bpe_dialect dialect, size_t vocab, vlk_err *err)
     return b;
 }
 
-vlk_tokenizer *vlk_bpe_open_merges(const char *path, size_t vocab_size, vlk_bpe_dialect dialect, vlk_err *err)
+size_t vlk_bpe_merges_vocab(size_t rows)
 {
+    return rows < MERGES_VOCAB ? rows : MERGES_VOCAB;
+}
+
+vlk_tokenizer *vlk_bpe_open_merges(const char *path, size_t rows, vlk_bpe_dialect dialect, vlk_err *err)
+{
+    const size_t vocab_size = vlk_bpe_merges_vocab(rows);
     int rc = -1;
     vlk_vocab v = {0};
     vlk_buf merges = {0};
@@ -284,6 +291,10 @@ vlk_tokenizer *vlk_bpe_open_merges(const char *path, size_t vocab_size, vlk_bpe_
     if (vlk_vocab_init(&v, vocab_size, path, err) || !(b = new_bpe(dialect, vocab_size, err)))
         goto out;
     if (read_merges(&merges, path, vocab_size - VLK_BPE_BASE - 2, err))
+        goto out;
+    b->rows = vocab_size;
+    if (dialect == VLK_BPE_HF &&
+        (vlk_bpe_added_ends(&b->added, b->face.special, err) || vlk_bpe_added_ready(&b->added, &b->clean, err)))
         goto out;
     rc = build(b, &v, merges.data, merges.len, path, err);
 out:
@@ -323,8 +334,9 @@ static int put_merges(vlk_buf *out, const char *text, size_t n, size_t lines, vl
     return rc;
 }
 
-int vlk_bpe_write_hf(const char *path, size_t vocab_size, vlk_buf *vocab, vlk_buf *merges, vlk_err *err)
+int vlk_bpe_write_hf(const char *path, size_t rows, vlk_buf *vocab, vlk_buf *merges, vlk_err *err)
 {
+    const size_t vocab_size = vlk_bpe_merges_vocab(rows);
     int rc = -1;
     vlk_vocab v = {0};
     vlk_buf text = {0};

@@ -2,7 +2,8 @@
  * OpenAI and open_clip: ftfy.fix_text (6.3), html.unescape twice, lower(). Everything of ftfy is here except the repair
  * of text decoded with the wrong encoding, which is a statistical guess; in order: entities, C1 controls, Latin
  * ligatures, width, quotes, line ends, terminal escapes, control characters, NFC; line by line, repeated until nothing
- * changes. Hugging Face's fast tokenizer: NFC, lower case letter by letter. White space is left alone: the pattern
+ * changes. open_clip may leave lower() out, or take "_" and ASCII punctuation away before it. Hugging Face's fast
+ * tokenizer: NFC, lower case letter by letter. White space is left alone: the pattern
  * drops it, and nothing else uses it. */
 #include "text_internal.h"
 
@@ -205,26 +206,53 @@ static int unescape(vlk_cps *t, vlk_cps *spare, vlk_err *err)
 
 /* ---- everything ---------------------------------------------------------------------------------- */
 
-/* ASCII text that every dialect only lower-cases: nearly all captions. Returns 1 if it was such a text. */
-static int clean_ascii(vlk_buf *out, const char *s, size_t n, int hf)
+const char *const vlk_cleaning_name[] = {"lower", "whitespace", "canonicalize", NULL};
+
+static int is_punctuation(uint32_t cp) /* Python's string.punctuation */
 {
+    return (cp > ' ' && cp < '0') || (cp > '9' && cp < 'A') || (cp > 'Z' && cp < 'a') || (cp > 'z' && cp < 0x7F);
+}
+
+/* Takes punctuation out of t. */
+static void canonicalize(vlk_cps *t)
+{
+    size_t o = 0;
+    for (size_t i = 0; i < t->len; i++)
+        if (t->at[i] == '_')
+            t->at[o++] = ' ';
+        else if (!is_punctuation(t->at[i]))
+            t->at[o++] = t->at[i];
+    t->len = o;
+}
+
+/* ASCII text that every dialect only lower-cases: nearly all captions. Returns 1 if it was such a text. */
+static int clean_ascii(vlk_buf *out, const char *s, size_t n, int hf, vlk_cleaning cleaning)
+{
+    const int lower = cleaning != VLK_CLEAN_WHITESPACE;
+    size_t o = 0;
     for (size_t i = 0; i < n; i++) {
         unsigned char ch = (unsigned char)s[i];
         if (ch > 0x7E || (!hf && (ch == '&' || (ch < 0x20 && ch != '\n' && ch != '\t' && ch != '\f'))))
             return 0;
-        out->data[i] = (char)(ch >= 'A' && ch <= 'Z' ? ch + 32 : ch);
+        if (cleaning == VLK_CLEAN_CANONICALIZE && is_punctuation(ch)) {
+            if (ch != '_')
+                continue;
+            ch = ' ';
+        }
+        out->data[o++] = (char)(lower && ch >= 'A' && ch <= 'Z' ? ch + 32 : ch);
     }
-    out->len = n;
-    out->data[n] = 0;
+    out->len = o;
+    out->data[o] = 0;
     return 1;
 }
 
-int vlk_clean_text(vlk_buf *out, const char *s, size_t n, vlk_bpe_dialect dialect, vlk_clean *c, vlk_err *err)
+int vlk_clean_text(vlk_buf *out, const char *s, size_t n, vlk_bpe_dialect dialect, vlk_cleaning cleaning, vlk_clean *c,
+                   vlk_err *err)
 {
     out->len = 0;
     if (vlk_buf_reserve(out, n, err))
         return -1;
-    if (clean_ascii(out, s, n, dialect == VLK_BPE_HF))
+    if (clean_ascii(out, s, n, dialect == VLK_BPE_HF, cleaning))
         return 0;
     if (vlk_cps_decode(&c->text, s, n, err))
         return -1;
@@ -233,8 +261,11 @@ int vlk_clean_text(vlk_buf *out, const char *s, size_t n, vlk_bpe_dialect dialec
             return -1;
         return vlk_cps_encode(out, &c->text, err);
     }
-    if (fix_text(c, err) || unescape(&c->out, &c->spare, err) || unescape(&c->out, &c->spare, err) ||
-        vlk_cps_lower(&c->out, 1, err))
+    if (fix_text(c, err) || unescape(&c->out, &c->spare, err) || unescape(&c->out, &c->spare, err))
+        return -1;
+    if (cleaning == VLK_CLEAN_CANONICALIZE)
+        canonicalize(&c->out);
+    if (cleaning != VLK_CLEAN_WHITESPACE && vlk_cps_lower(&c->out, 1, err))
         return -1;
     return vlk_cps_encode(out, &c->out, err);
 }

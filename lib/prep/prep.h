@@ -203,10 +203,21 @@ typedef enum vlk_bpe_dialect { VLK_BPE_OPENAI, VLK_BPE_OPEN_CLIP, VLK_BPE_HF } v
  * are cut out of a text first. `vocab_size` is the number of rows of the model's table: every id of the vocabulary must
  * be below it; it may end earlier, but must have no gaps. */
 vlk_tokenizer *vlk_bpe_open_hf(const char *folder, size_t vocab_size, vlk_err *err) VLK_MUST_USE;
-/* From OpenAI's merges file (bpe_simple_vocab_16e6.txt[.gz], or a merges.txt); the first vocab_size - 514 merges are
- * used. */
+/* From OpenAI's merges file (bpe_simple_vocab_16e6.txt[.gz], or a merges.txt); the first
+ * vlk_bpe_merges_vocab(vocab_size) - 514 merges are used. */
 vlk_tokenizer *vlk_bpe_open_merges(const char *path, size_t vocab_size, vlk_bpe_dialect dialect,
                                    vlk_err *err) VLK_MUST_USE;
+/* The vocabulary of a table of that many rows, where it follows from the merges: 49,408 at most. */
+size_t vlk_bpe_merges_vocab(size_t rows);
+/* How open_clip's texts are cleaned after ftfy and html.unescape (tokenizer_kwargs.clean). */
+typedef enum vlk_cleaning {
+    VLK_CLEAN_LOWER,       /* lower case */
+    VLK_CLEAN_WHITESPACE,  /* capitals stay */
+    VLK_CLEAN_CANONICALIZE /* "_" becomes a space, ASCII punctuation goes, lower case */
+} vlk_cleaning;
+extern const char *const vlk_cleaning_name[]; /* "lower" ...; ends with NULL */
+/* Of a tokenizer of open_clip's dialect, before its first text. */
+void vlk_bpe_set_cleaning(vlk_tokenizer *t, vlk_cleaning cleaning);
 /* What vlk_bpe_open_hf reads, from such a file of merges: appends to vocab.json and merges.txt; either may be NULL. */
 int vlk_bpe_write_hf(const char *path, size_t vocab_size, vlk_buf *vocab, vlk_buf *merges, vlk_err *err) VLK_MUST_USE;
 

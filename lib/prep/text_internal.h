@@ -59,9 +59,9 @@ typedef struct vlk_clean { /* memory reused from text to text; starts as {0} */
     vlk_cps text, segment, next, out, spare;
 } vlk_clean;
 
-/* The text as the dialect's pattern sees it, lower-case UTF-8, into out (cleared first). White space is left as it is:
- * the pattern drops it. */
-int vlk_clean_text(vlk_buf *out, const char *s, size_t n, vlk_bpe_dialect dialect, vlk_clean *c,
+/* The text as the dialect's pattern sees it, UTF-8, into out (cleared first). White space is left as it is: the pattern
+ * drops it. `cleaning` is VLK_CLEAN_LOWER but for open_clip. */
+int vlk_clean_text(vlk_buf *out, const char *s, size_t n, vlk_bpe_dialect dialect, vlk_cleaning cleaning, vlk_clean *c,
                    vlk_err *err) VLK_MUST_USE;
 void vlk_clean_clear(vlk_clean *c); /* frees */
 

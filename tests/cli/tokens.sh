@@ -107,4 +107,44 @@ printf '%s\n' 'a cat' '<a>' '<c>' >three
 run 1 "$embed" -m m --text three --format tsv
 has "the item is reported" err 'token "<c>" has id 666, but the model has no row for it'
 is "the others are made" "$(wc -l <out | tr -d ' ')" 2
+
+# open_clip's configs: each member is used, changes nothing, or is refused by name
+clip=$top/tests/data/clip/gelu/open_clip
+# member SED: the model with this change of its config
+member() {
+    rm -rf m
+    cp -R "$clip" m
+    sed "$1" "$clip/open_clip_config.json" >m/open_clip_config.json
+}
+printf '%s\n' 'A photo, of a Cat!' >texts
+vocabulary() { member "s/\"vocab_size\": 604,/&$1/"; }
+vocabulary '"tokenizer_kwargs": {"clean": "canonicalize"},'
+ids "clean: canonicalize" "602 320 79 71 78 531 539 320 66 536 603"
+vocabulary '"tokenizer_kwargs": {"clean": "whitespace"},'
+ids "clean: whitespace" "602 288 79 71 78 531 267 539 320 34 536 256 603"
+for same in '"tokenizer_kwargs": {"clean": "lower"},' '"tokenizer_kwargs": null,' '"tokenizer_kwargs": {},' \
+    '"block_type": "default",' '"hf_tokenizer_name": "",' '"hf_model_name": null, "hf_proj_type": "mlp",' \
+    '"tokenizer_mode": "x",'; do
+    vocabulary "$same"
+    ids "$same" "602 320 79 71 78 531 267 539 320 66 536 256 603"
+done
+while IFS='|' read -r change reason; do
+    vocabulary "$change"
+    run 2 "$embed" -m m --tokens <texts
+    has "$change" err "$reason"
+done <<'END'
+"tokenizer_kwargs": {"clean": "upper"},|tokenizer_kwargs.clean: "upper"; expected lower, whitespace or canonicalize
+"tokenizer_kwargs": {"reduction_mask": "simple"},|tokenizer_kwargs.reduction_mask: a tokenizer with this is not supported
+"tokenizer_kwargs": {"additional_special_tokens": ["<a>"]},|additional_special_tokens: a tokenizer with this
+"tokenizer_kwargs": "lower",|tokenizer_kwargs
+"norm_kwargs": {"elementwise_affine": true},|elementwise_affine: norm_kwargs with this is not supported
+"act_kwargs": {"inplace": true},|inplace: act_kwargs with this is not supported
+"block_type": "custom",|block_type: "custom"; expected default
+"qk_norm": true,|text_cfg.qk_norm: a tower with this is not supported
+"hf_model_name": "x",|text_cfg.hf_model_name: a tower with this is not supported
+"hf_model_name": "x", "hf_proj_type": "mlp",|text_cfg.hf_model_name
+"pool_type": "eos",|the config's end token is 2, that of the vocabulary 603
+END
+member 's/"embed_dim"/"multimodal_cfg": {"width": 3}, &/'
+refused "another model" 'model_cfg.multimodal_cfg: a model with this is not supported'
 finish

@@ -87,9 +87,75 @@ static void test_bytes(void)
     vlk_tokenizer_free(NULL);
 }
 
+/* open_clip's tokenizer_kwargs; ids of its SimpleTokenizer, with a table of more rows than it has tokens. */
+static void test_cleaning(void)
+{
+    static const struct {
+        vlk_cleaning cleaning;
+        const char *text;
+        int32_t id[32]; /* ends with 0 */
+    } cases[] = {
+        {VLK_CLEAN_LOWER, "A photo, of a Cat!", {49406, 320, 1125, 267, 539, 320, 2368, 256, 49407}},
+        {VLK_CLEAN_LOWER, "UPPER CAN'T", {49406, 7067, 753, 713, 49407}},
+        {VLK_CLEAN_LOWER, "a_b <END_OF_TEXT> x", {49406, 320, 318, 321, 49407, 343, 49407}},
+        {VLK_CLEAN_LOWER,
+         "caf"
+         "\xC3\x89"
+         " &LT;b&gt; "
+         "\xCE\x9F"
+         "\xCE\xA3"
+         "!",
+         {49406, 15304, 283, 321, 285, 138, 123, 139, 480, 256, 49407}},
+        {VLK_CLEAN_LOWER, "<end_of_text>", {49406, 49407, 49407}},
+        {VLK_CLEAN_WHITESPACE, "A photo, of a Cat!", {49406, 288, 1125, 267, 539, 320, 34, 536, 256, 49407}},
+        {VLK_CLEAN_WHITESPACE, "UPPER CAN'T", {49406, 52, 47, 47, 36, 305, 34, 32, 301, 6, 307, 49407}},
+        {VLK_CLEAN_WHITESPACE,
+         "a_b <END_OF_TEXT> x",
+         {49406, 320, 318, 321, 27, 36, 45, 35, 62, 46, 37, 62, 51, 36, 55, 51, 285, 343, 49407}},
+        {VLK_CLEAN_WHITESPACE,
+         "caf"
+         "\xC3\x89"
+         " &LT;b&gt; "
+         "\xCE\x9F"
+         "\xCE\xA3"
+         "!",
+         {49406, 3471, 127, 487, 283, 321, 285, 138, 253, 138, 352, 256, 49407}},
+        {VLK_CLEAN_WHITESPACE, "<end_of_text>", {49406, 49407, 49407}},
+        {VLK_CLEAN_CANONICALIZE, "A photo, of a Cat!", {49406, 320, 1125, 539, 320, 2368, 49407}},
+        {VLK_CLEAN_CANONICALIZE, "UPPER CAN'T", {49406, 7067, 5784, 49407}},
+        {VLK_CLEAN_CANONICALIZE, "a_b <END_OF_TEXT> x", {49406, 320, 321, 806, 539, 4160, 343, 49407}},
+        {VLK_CLEAN_CANONICALIZE,
+         "caf"
+         "\xC3\x89"
+         " &LT;b&gt; "
+         "\xCE\x9F"
+         "\xCE\xA3"
+         "!",
+         {49406, 15304, 321, 138, 123, 139, 480, 49407}},
+        {VLK_CLEAN_CANONICALIZE, "<end_of_text>", {49406, 806, 539, 4160, 49407}},
+    };
+    vlk_err err;
+    vlk_ids ids = {0};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        vlk_tokenizer *t = open_merges(FULL + 64, VLK_BPE_OPEN_CLIP);
+        size_t n = 0;
+        if (!t)
+            break;
+        vlk_bpe_set_cleaning(t, cases[i].cleaning);
+        while (cases[i].id[n])
+            n++;
+        CHECK(vlk_tokenizer_encode(t, &ids, cases[i].text, strlen(cases[i].text), &err) == 0 && ids.len == n &&
+                  memcmp(ids.id, cases[i].id, n * sizeof *ids.id) == 0,
+              "%s, %s: other ids", vlk_cleaning_name[cases[i].cleaning], cases[i].text);
+        vlk_tokenizer_free(t);
+    }
+    free(ids.id);
+}
+
 int main(void)
 {
     test_words();
+    test_cleaning();
     test_bytes();
     return tap_end();
 }
