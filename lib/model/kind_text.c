@@ -48,7 +48,7 @@ static int text_rows(const void *config, const int32_t *id, size_t n, size_t tex
     size_t at = vlk_text_pooled(c, id, n);
     if (at == n)
         return vlk_fail(err, VLK_EUSAGE, "text %zu has no end token (%d)", text, (int)c->end);
-    if (!c->block.causal || c->pool == VLK_POOL_LAST)
+    if (vlk_text_whole(c))
         return n == c->context ? 0
                                : vlk_fail(err, VLK_EUSAGE, "text %zu: this tower takes %zu tokens, padded; found %zu",
                                           text, c->context, n);

@@ -83,8 +83,12 @@ vlk_tokenizer *vlk_clip_tokenizer(const vlk_model *m, const vlk_part *p, vlk_err
     if (merges < 0)
         return NULL;
     vlk_tokenizer *t = merges ? open_merges(m, err) : vlk_bpe_open_hf(m->folder, m->info.vocab, err);
-    if (t && check_end(m, p->config, t, err) == 0)
+    const vlk_text_config *c = p->config;
+    if (t && check_end(m, c, t, err) == 0) {
+        if (vlk_text_whole(c))
+            vlk_tokenizer_pad(t, c->context, 0);
         return t;
+    }
     vlk_tokenizer_free(t);
     return NULL;
 }

@@ -192,6 +192,8 @@ int vlk_tokenizer_truncate(const vlk_tokenizer *t, vlk_ids *ids, size_t context)
  * cut a character) as U+FFFD. An id that is not in the vocabulary: VLK_EUSAGE. */
 int vlk_tokenizer_decode(vlk_tokenizer *t, vlk_buf *out, const int32_t *id, size_t n, vlk_err *err) VLK_MUST_USE;
 vlk_special_ids vlk_tokenizer_specials(const vlk_tokenizer *t);
+/* Pads every text of a vlk_id_list to n ids, for a tower that looks at all of its context. */
+void vlk_tokenizer_pad(vlk_tokenizer *t, size_t n, int32_t id);
 /* The ids to which a text is cut for a model of that context: fewer where its files say so (model_max_length). */
 size_t vlk_tokenizer_longest(const vlk_tokenizer *t, size_t context);
 
@@ -230,8 +232,8 @@ typedef struct vlk_id_list {
     size_t whole; /* ids of the text that was added last, before it was cut */
     vlk_ids one;
 } vlk_id_list;
-/* Adds a text, cut to vlk_tokenizer_longest() of `context` ids. 1: added, 2: added and cut, -1: not added, err says
- * why. */
+/* Adds a text, cut to vlk_tokenizer_longest() of `context` ids, and padded if the tokenizer does that. 1: added, 2:
+ * added and cut, -1: not added, err says why. */
 int vlk_id_list_add(vlk_id_list *l, vlk_tokenizer *b, const char *text, size_t n, size_t context,
                     vlk_err *err) VLK_MUST_USE;
 /* Keeps the first n texts. Memory is kept. */

@@ -31,6 +31,12 @@ int vlk_tokenizer_truncate(const vlk_tokenizer *t, vlk_ids *ids, size_t context)
     return 1;
 }
 
+void vlk_tokenizer_pad(vlk_tokenizer *t, size_t n, int32_t id)
+{
+    t->padded = n;
+    t->pad = id;
+}
+
 size_t vlk_tokenizer_longest(const vlk_tokenizer *t, size_t context)
 {
     return t->longest && t->longest < context ? t->longest : context;

@@ -15,6 +15,8 @@ struct vlk_tokenizer {
     size_t vocab; /* ids are below it */
     vlk_special_ids special;
     size_t longest; /* it cuts texts to that, whatever the model's context; 0: it does not */
+    size_t padded;  /* texts are padded to that; 0: they are not */
+    int32_t pad;
 };
 
 #endif

@@ -44,6 +44,11 @@ vlk_var *vlk_text_states(const vlk_pass *p, const vlk_text_config *c, vlk_text_w
     return vlk_block_norm(p->t, &c->block, &w->ln, x);
 }
 
+int vlk_text_whole(const vlk_text_config *c)
+{
+    return !c->block.causal || c->pool == VLK_POOL_LAST;
+}
+
 size_t vlk_text_pooled(const vlk_text_config *c, const int32_t *id, size_t n)
 {
     size_t at = 0;

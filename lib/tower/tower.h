@@ -245,6 +245,8 @@ typedef struct vlk_text_w {
 
 /* The row of n ids that stands for the text; n if there is none (no end token). */
 size_t vlk_text_pooled(const vlk_text_config *c, const int32_t *id, size_t n);
+/* 1 if the pooled row follows from the whole context, which texts are padded to: without a mask, or at the last row. */
+int vlk_text_whole(const vlk_text_config *c);
 /* Packed ids to (B,E), not normalised. In a causal tower every text ends with its pooled row; any other takes the whole
  * context. */
 vlk_var *vlk_text(const vlk_pass *p, const vlk_text_config *c, vlk_text_w *w, const int32_t *ids, const vlk_packed *s);

@@ -147,4 +147,23 @@ done <<'END'
 END
 member 's/"embed_dim"/"multimodal_cfg": {"width": 3}, &/'
 refused "another model" 'model_cfg.multimodal_cfg: a model with this is not supported'
+
+# towers that look at all of their context are given it: padded with 0 as open_clip does. Its vectors, to four places
+places() { cut -f 2-5 out | tr '\t' '\n' | awk '{printf "%s%.4f", (NR > 1 ? " " : ""), $1}'; }
+echo 'a cat' >texts
+zeros=$(printf ' 0%.0s' $(seq 72))
+while IFS='|' read -r change vector; do
+    vocabulary "$change"
+    ids "$change: ids" "602 320 66 536 603$zeros"
+    run 0 "$embed" -m m --text texts --format tsv
+    is "$change: the vector" "$(places)" "$vector"
+    run 0 "$BIN/clip-rank" -m m --query 'a cat' "$samples/pear.jpg"
+done <<'END'
+"no_causal_mask": true,|-0.0547 0.2567 0.1992 -0.1104
+"pool_type": "last", "pad_id": 5,|-0.1804 0.0186 0.0286 0.0277
+"no_causal_mask": true, "pool_type": "first",|-0.0904 0.1218 0.1790 -0.1038
+END
+vocabulary '"no_causal_mask": true,'
+run 0 "$BIN/itc-train" -q -m m --train "$samples/captions.tsv" -b 8 --steps 1 --max-loss 99 -o run
+has "itc-train keeps that layout" run/last/open_clip_config.json no_causal_mask
 finish

@@ -214,7 +214,6 @@ static void test_open_clip_config(void)
         {"{\"embed_dim\": 24, \"vision_cfg\": {\"image_size\": [16, 8]}, " TEXT "}", "image_size"},
         {"{\"embed_dim\": 24, \"vision_cfg\": {" VISION "}, \"text_cfg\": {\"hf_model_name\": \"roberta\"}}",
          "text_cfg.hf_model_name"},
-        {"{\"embed_dim\": 24, \"vision_cfg\": {" VISION "}, \"text_cfg\": {\"pool_type\": \"eos\"}}", "without eos_id"},
         {"{\"embed_dim\": 24, \"vision_cfg\": {" VISION "}, \"text_cfg\": {\"pool_type\": \"mean\"}}", "pool_type"},
         {"{\"embed_dim\": 24, \"vision_cfg\": {" VISION "}, \"text_cfg\": {\"proj_type\": \"mlp\"}}", "proj_type"},
         {"{\"embed_dim\": 24, \"vision_cfg\": {" VISION "}}", "expected embed_dim, vision_cfg and text_cfg"},
