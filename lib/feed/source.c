@@ -61,11 +61,13 @@ vlk_file_kind vlk_feed_file_kind(const char *path)
 int vlk_feed_is_item(const char *path, vlk_file_kind kind)
 {
     unsigned char head[64];
+    size_t n;
     switch (kind) {
     case VLK_FILE_IMAGE:
         return 1;
     case VLK_FILE_MAYBE:
-        return vlk_image_kind(head, vlk_file_head(head, sizeof head, path)) != NULL;
+        n = vlk_file_head(head, sizeof head, path);
+        return vlk_image_kind(head, n) != NULL;
     case VLK_FILE_DOTTED: /* AppleDouble's magic number */
         return vlk_file_head(head, 4, path) < 4 || memcmp(head, "\0\5\x16\7", 4) != 0;
     case VLK_FILE_NONE:

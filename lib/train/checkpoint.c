@@ -172,7 +172,7 @@ typedef struct line { /* points into the text, which is cut there */
     const char *sum, *name;
 } line;
 
-/* The next line from *at on: 1; 0: the end; -1: it is no line of ours. */
+/* The next line from *at on: 1; 0: the end; -1: it is not a line of ours. */
 static int next_line(line *l, vlk_buf *text, size_t *at, const char *path, vlk_err *err)
 {
     char *s = text->data + *at;

@@ -182,10 +182,10 @@ static void incomplete(void)
 {
     char path[200], target[200];
     vlk_err err = {0};
-    vlk_buf name = {0}, not = {0};
+    vlk_buf name = {0}, skipped = {0};
     uint64_t step = 0;
     vlk_run *r = vlk_run_open(in(path, "half"), 1, &err);
-    if (!CHECK(r != NULL, "%s", err.msg))
+    if (!CHECK(r, "%s", err.msg))
         return;
     make_folder("half/step-000040"); /* empty */
     make_folder("half/step-000041"); /* of an earlier version, half */
@@ -197,7 +197,7 @@ static void incomplete(void)
     CHECK(symlink(in(target, "elsewhere"), in(path, "half/step-000044")) == 0, "a link");
     put_in("half/step-000045", "a file");
     make_folder("half/step-0000046"); /* not ours */
-    CHECK(vlk_run_newest(r, &step, &name, &not, &err) == 0, "none is complete: %s", err.msg);
+    CHECK(vlk_run_newest(r, &step, &name, &skipped, &err) == 0, "none is complete: %s", err.msg);
     static const char *const why[] = {"step-000040/model.safetensors: No such file",
                                       "step-000041/state.safetensors: No such file",
                                       "step-000042/checksums: expected lines",
@@ -205,11 +205,11 @@ static void incomplete(void)
                                       "step-000044: is not a folder",
                                       "step-000045: is not a folder"};
     for (size_t i = 0; i < sizeof why / sizeof *why; i++)
-        CHECK(not .data && strstr(not .data, why[i]), "%s: in %s", why[i], not .data);
-    CHECK(not .data && !strstr(not .data, "46"), "step-0000046 is not a name of ours");
+        CHECK(skipped.data && strstr(skipped.data, why[i]), "%s: in %s", why[i], skipped.data);
+    CHECK(skipped.data && !strstr(skipped.data, "46"), "step-0000046 is not a name of ours");
     put_in("half/step-000041/state.safetensors", "x");
     CHECK(vlk_run_newest(r, &step, &name, NULL, &err) == 1 && step == 41, "of an earlier version, complete");
-    CHECK(vlk_run_settle(r, 40, 0, 1, &err) != 0 && strstr(err.msg, "step-000040/model"), "no link to it: %s", err.msg);
+    CHECK(vlk_run_settle(r, 40, 0, 1, &err) && strstr(err.msg, "step-000040/model"), "no link to it: %s", err.msg);
     checkpoint(r, 30, 0, 1);
     CHECK(exists("half/step-000040") && exists("half/step-000042") && exists("half/step-000041"), "others stay");
     checkpoint(r, 40, 0, 1);
@@ -218,7 +218,7 @@ static void incomplete(void)
     CHECK(vlk_run_begin(r, 45, 10, &name, &err) != 0, "a file in the way: %s", err.msg);
     vlk_run_close(r);
     vlk_buf_clear(&name);
-    vlk_buf_clear(&not );
+    vlk_buf_clear(&skipped);
 }
 
 static void damaged(void)
@@ -228,7 +228,7 @@ static void damaged(void)
     vlk_err err = {0};
     vlk_buf b = {0};
     vlk_run *r = vlk_run_open(in(path, "sums"), 1, &err);
-    if (!CHECK(r != NULL, "%s", err.msg))
+    if (!CHECK(r, "%s", err.msg))
         return;
     checkpoint(r, 7, 0, 1);
     in(path, "sums/step-000007");
@@ -237,11 +237,11 @@ static void damaged(void)
     CHECK_STR(b.data, "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881  x\n",
               "as sha256sum writes it");
     put_in("sums/step-000007/x", "y");
-    CHECK(vlk_checkpoint_verify(path, NULL, &err) != 0 && strstr(err.msg, "000007/x: is damaged"), "%s", err.msg);
+    CHECK(vlk_checkpoint_verify(path, NULL, &err) && strstr(err.msg, "000007/x: is damaged"), "%s", err.msg);
     CHECK(vlk_checkpoint_verify(path, but_x, &err) == 0, "what is not used: %s", err.msg);
     put_in("sums/step-000007/checksums",
            "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881  ../step-000007/x\n");
-    CHECK(vlk_checkpoint_verify(path, NULL, &err) != 0 && strstr(err.msg, "expected lines"), "%s", err.msg);
+    CHECK(vlk_checkpoint_verify(path, NULL, &err) && strstr(err.msg, "expected lines"), "%s", err.msg);
     vlk_run_close(r);
     vlk_buf_clear(&b);
 }
@@ -252,11 +252,11 @@ static void links(void)
     vlk_err err = {0};
     vlk_buf b = {0};
     vlk_run *r = vlk_run_open(in(path, "links"), 1, &err);
-    if (!CHECK(r != NULL, "%s", err.msg))
+    if (!CHECK(r, "%s", err.msg))
         return;
     put_in("victim", "precious");
     CHECK(symlink("../victim", in(path, "links/metrics.jsonl")) == 0, "a link");
-    CHECK(vlk_run_metrics(r, 0, &err) != 0 && strstr(err.msg, "metrics.jsonl: is a link"), "%s", err.msg);
+    CHECK(vlk_run_metrics(r, 0, &err) && strstr(err.msg, "metrics.jsonl: is a link"), "%s", err.msg);
     CHECK(unlink(path) == 0 && mkfifo(path, 0666) == 0 && vlk_run_metrics(r, 0, &err) != 0, "a FIFO: %s", err.msg);
     CHECK(symlink("../victim", in(path, "links/run.json")) == 0 && vlk_run_config(r, &b, &err) < 0, "%s", err.msg);
     CHECK(vlk_read_file(&b, in(target, "victim"), 100, &err) == 0 && strcmp(b.data, "precious") == 0, "untouched");
