@@ -240,6 +240,7 @@ static void take_slot(vlk_feed *f, vlk_batch *b)
         return;
     f->batch_item_of[b->rows] = b->items - 1;
     it->row = b->rows++;
+    vlk_count_notes(&f->counts.notes, s->notes);
     size_t bytes = f->height * f->width * 3;
     if (it->kind == VLK_ITEM_IMAGE)
         memcpy(f->batch_pixels + it->row * bytes, s->pixels, bytes);

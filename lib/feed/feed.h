@@ -120,9 +120,16 @@ typedef struct vlk_feed_options {
     const volatile sig_atomic_t *stop; /* not 0: vlk_feed_next returns 0 soon; or NULL */
 } vlk_feed_options;
 
+/* Good images that a note is due for: of one colour; of these, with transparency, and of these, on white; clipped;
+ * repaired (VLK_PIXELS_ bits). */
+typedef struct vlk_image_notes {
+    size_t flat, flat_alpha, flat_white, clipped, repaired;
+} vlk_image_notes;
+
 typedef struct vlk_feed_counts {
     size_t other_files; /* in folders, no images */
     size_t dropped;     /* by `want` */
+    vlk_image_notes notes;
 } vlk_feed_counts;
 
 typedef struct vlk_feed vlk_feed;
@@ -263,6 +270,9 @@ vlk_loader *vlk_loader_open(const vlk_loader_options *o, vlk_err *err) VLK_MUST_
  * different samples in a row as there are, or `draw` said so. */
 int vlk_loader_next(vlk_loader *l, vlk_load_batch *b, vlk_err *err) VLK_MUST_USE;
 void vlk_loader_close(vlk_loader *l);
+/* Of the samples that this process decoded so far, each once. Images are looked at before their random part is taken,
+ * where the augmentation allows it. */
+vlk_image_notes vlk_loader_notes(const vlk_loader *l);
 /* Bytes: of base images when all are kept (0: they are not kept), of the images decoded ahead and the batch. */
 void vlk_loader_size(const vlk_loader *l, size_t *cache, size_t *ahead);
 

@@ -48,6 +48,7 @@ typedef struct vlk_slot {
     vlk_span *span;
     size_t span_cap;
     uint8_t *pixels; /* (H,W,3) */
+    unsigned notes;  /* VLK_PIXELS_ bits of its image */
     size_t cost;     /* bytes in flight */
     size_t large;    /* bytes of its file, which was reserved (vlk_feed_large) */
 } vlk_slot;
@@ -166,6 +167,8 @@ int vlk_list_rows_next(vlk_list_rows *l);
 int vlk_list_rows_captions(const vlk_row *row, int (*add)(void *arg, const char *s, size_t n, vlk_err *err), void *arg,
                            vlk_err *err) VLK_MUST_USE;
 
+/* slot.c: adds what is said of one image (VLK_PIXELS_ bits). */
+void vlk_count_notes(vlk_image_notes *n, unsigned notes);
 /* slot.c: reads and decodes the image of a slot, and its texts. */
 void vlk_slot_decode(vlk_feed *f, vlk_slot *s, vlk_decoder *d);
 /* The stage of an image that could not be had. */

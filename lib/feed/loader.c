@@ -58,6 +58,10 @@ static int take_good(vlk_loader *l, const load_slot *s, size_t at, vlk_err *err)
         memcpy(l->batch_pixels + l->owns * l->bytes, s->pixels, l->bytes);
         l->own[l->owns++] = at;
     }
+    if (s->notes && !(l->marks[d->sample] & LOAD_NOTED)) {
+        l->marks[d->sample] |= LOAD_NOTED;
+        vlk_count_notes(&l->notes, s->notes);
+    }
     return l->opt.negatives ? pick_negatives(l, d, row, l->negative + at * l->opt.negatives, err) : 0;
 }
 
@@ -238,6 +242,11 @@ int vlk_loader_next(vlk_loader *l, vlk_load_batch *b, vlk_err *err)
     b->bads = l->bads;
     b->next = l->next;
     return b->rows > 0 || b->bads > 0;
+}
+
+vlk_image_notes vlk_loader_notes(const vlk_loader *l)
+{
+    return l->notes;
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------ */

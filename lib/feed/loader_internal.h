@@ -17,6 +17,7 @@ typedef struct load_slot {
     const char *stage;
     vlk_err err;
     uint8_t *pixels; /* (H,W,3), where it is ours */
+    unsigned notes;  /* VLK_PIXELS_ bits, if it was decoded */
 } load_slot;
 
 /* What a decoding thread keeps. */
@@ -28,7 +29,7 @@ typedef struct load_worker {
     uint8_t *base; /* (base_h, base_w, 3) */
 } load_worker;
 
-enum { LOAD_IN_STREAK = 1 };
+enum { LOAD_IN_STREAK = 1, LOAD_NOTED = 2 };
 
 /* What processes tell each other of a bad sample. */
 typedef struct load_news {
@@ -66,8 +67,9 @@ struct vlk_loader {
     size_t streak, *streak_sample, streak_cap; /* different samples that were bad since the last good one ... */
     size_t streak_positions;                   /* ... at as many positions in a row, up to streak_next */
     uint64_t streak_next;
-    vlk_buf mine, all;    /* news of bad samples, of this round and of this batch */
-    unsigned char *marks; /* per sample: LOAD_ bits */
+    vlk_buf mine, all;     /* news of bad samples, of this round and of this batch */
+    unsigned char *marks;  /* per sample: LOAD_ bits */
+    vlk_image_notes notes; /* of the samples that are LOAD_NOTED */
     uint64_t next;
 };
 

@@ -35,6 +35,7 @@ static int decode(vlk_loader *l, load_slot *s, load_worker *w)
     const void *p = NULL;
     uint64_t key[4];
     double u[VLK_AUGMENT_UNIFORMS];
+    s->notes = 0;
     if (!vlk_load_mine(l, s->position))
         return 0; /* another rank decodes it, and reports it if it is bad */
     vlk_load_key(key, &s->draw, VLK_RANDOM_AUGMENT);
@@ -47,12 +48,14 @@ static int decode(vlk_loader *l, load_slot *s, load_worker *w)
         int rc = vlk_dataset_read(o->dataset, sample, &w->file, &p, &n, &s->stage, &s->err);
         if (rc != 0)
             return rc;
-        if (!l->has_base)
-            return vlk_augment_resized(s->pixels, p, n, &o->augment, &o->preprocess, &o->pixels, u, w->scratch, &s->err)
-                       ? bad_image(s)
-                       : 0;
-        if (vlk_pixels(w->base, p, n, &l->base, &o->pixels, w->scratch, &s->err))
+        rc = l->has_base ? vlk_pixels(w->base, p, n, &l->base, &o->pixels, w->scratch, &s->err)
+                         : vlk_augment_resized(s->pixels, p, n, &o->augment, &o->preprocess, &o->pixels, u, w->scratch,
+                                               &s->err);
+        if (rc)
             return bad_image(s);
+        s->notes = vlk_pixel_notes(w->scratch);
+        if (!l->has_base)
+            return 0;
         keep(l, sample, base);
     }
     vlk_augment_cut(s->pixels, l->w, l->h, base, l->base_w, l->base_h, &o->augment, u);

@@ -54,6 +54,7 @@ void vlk_slot_reset(vlk_slot *s)
     }
     s->texts = 0;
     vlk_slot_release(s);
+    s->notes = 0;
     s->cost = 0;
 }
 
@@ -134,6 +135,16 @@ static void texts(const vlk_feed *f, vlk_slot *s, vlk_decoder *d)
     vlk_slot_fail(s, stage);
 }
 
+void vlk_count_notes(vlk_image_notes *n, unsigned notes)
+{
+    const int flat = (notes & VLK_PIXELS_FLAT) != 0;
+    n->flat += (size_t)flat;
+    n->flat_alpha += (size_t)(flat && notes & VLK_PIXELS_ALPHA);
+    n->flat_white += (size_t)(flat && notes & VLK_PIXELS_WHITE);
+    n->clipped += (notes & VLK_PIXELS_CLIPPED) != 0;
+    n->repaired += (notes & VLK_PIXELS_REPAIRED) != 0;
+}
+
 /* ---- the image --------------------------------------------------------------------------- */
 
 const char *vlk_feed_stage(const vlk_err *err)
@@ -205,6 +216,8 @@ void vlk_slot_decode(vlk_feed *f, vlk_slot *s, vlk_decoder *d)
     shrink(&d->file, VLK_FEED_KEEP * 8);
     if (bad)
         vlk_slot_fail(s, vlk_feed_stage(&s->item.err));
-    else if (f->opt.mode == VLK_FEED_PAIRS)
+    else
+        s->notes = vlk_pixel_notes(d->scratch);
+    if (!bad && f->opt.mode == VLK_FEED_PAIRS)
         texts(f, s, d);
 }

@@ -57,6 +57,17 @@ static void became_rgb(vlk_image *img)
     img->has_alpha = img->trns_set = 0;
 }
 
+static int is_clipped(const vlk_image *img, size_t n)
+{
+    for (size_t i = 0; img->mode == VLK_MODE_I16 && i < n; i++) {
+        uint16_t v;
+        memcpy(&v, img->data + 2 * i, 2);
+        if (v > 255)
+            return 1;
+    }
+    return 0;
+}
+
 /* In place: from the end when pixels grow to 3 bytes, from the start when they shrink. */
 static int convert(vlk_image *img, vlk_alpha alpha, vlk_err *err)
 {
@@ -64,6 +75,7 @@ static int convert(vlk_image *img, vlk_alpha alpha, vlk_err *err)
     unsigned ground = alpha == VLK_ALPHA_WHITE ? 255 : 0;
     if (vlk_pixel_room(&img->data, &img->cap, n * (size > 3 ? size : 3), err))
         return -1;
+    img->clipped |= is_clipped(img, n);
     for (size_t i = 0; i < n; i++) {
         size_t at = size < 3 ? n - 1 - i : i;
         uint8_t c[4];

@@ -44,7 +44,7 @@ int vlk_image_head(vlk_image *img, vlk_mode mode, size_t w, size_t h, size_t max
     img->mode = mode;
     img->width = w;
     img->height = h;
-    img->has_alpha = img->trns_set = 0;
+    img->has_alpha = img->trns_set = img->repaired = img->clipped = 0;
     img->orientation = 1;
     return 0;
 }

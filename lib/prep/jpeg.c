@@ -5,13 +5,14 @@
  * RGB (the library decides by JFIF and Adobe markers whether they are stored as YCbCr), four as CMYK, which
  * Pillow inverts whatever the markers say (Adobe's programs store it so).
  *
- * Broken files are treated as by Pillow: the library's warnings (bad Huffman codes, an early end mark, whose missing
- * rows are filled in) are ignored; its errors are not; and a file that ends before its end-of-image mark is truncated,
- * even if all rows were there. */
+ * Broken files are treated as by Pillow: what the library warns of and repairs (bad Huffman codes, an early end mark,
+ * whose missing rows are filled in) is read, and noted in vlk_image.repaired; its errors are not; and a file that ends
+ * before its end-of-image mark is truncated, even if all rows were there. */
 #include "image_internal.h"
 
 #include <stdio.h>
 #include <jpeglib.h>
+#include <jerror.h>
 #include <setjmp.h>
 #include <string.h>
 
@@ -23,7 +24,7 @@ typedef struct decoder {
     struct jpeg_source_mgr source;
     struct jpeg_progress_mgr progress;
     jmp_buf jump;
-    int cut, scans;
+    int cut, scans, damaged;
     char what[JMSG_LENGTH_MAX];
 } decoder;
 
@@ -35,10 +36,23 @@ static void on_error(j_common_ptr c)
     longjmp(d->jump, 1);
 }
 
+/* Warnings (level -1) of damaged data; the others are about headers that change no pixel. */
 static void on_message(j_common_ptr c, int level)
 {
-    if (level < 0)
-        c->err->num_warnings++;
+    decoder *d = c->client_data;
+    if (level >= 0)
+        return;
+    c->err->num_warnings++;
+    switch (c->err->msg_code) {
+    case JWRN_ADOBE_XFORM:
+    case JWRN_JFIF_MAJOR:
+    case JWRN_NOT_SEQUENTIAL:
+        break;
+    default:
+        if (!d->damaged)
+            c->err->format_message(c, d->what);
+        d->damaged = 1;
+    }
 }
 
 static void on_output(j_common_ptr c)
@@ -172,11 +186,14 @@ int vlk_jpeg_decode(vlk_image *img, const uint8_t *p, size_t n, const vlk_pixel_
             ret = vlk_fail(err, VLK_ELIMIT, "JPEG: more than %d scans", MAX_SCANS);
         else
             ret = vlk_fail(err, VLK_EFORMAT, "JPEG: %s", d.what);
+    } else if (ret == 0 && d.damaged && opt->strict) {
+        ret = vlk_fail(err, VLK_EFORMAT, "JPEG: damaged data, which the decoder repairs without --strict: %s", d.what);
     } else if (ret == 0 && img->mode == VLK_MODE_CMYK) {
         size_t bytes = img->width * img->height * 4;
         for (size_t i = 0; i < bytes; i++)
             img->data[i] = (uint8_t)~img->data[i];
     }
+    img->repaired = ret == 0 && d.damaged;
     jpeg_destroy_decompress(&d.cinfo);
     return ret;
 }

@@ -29,6 +29,7 @@ struct vlk_pixel_scratch {
     const vlk_preprocess *preprocess; /* of the current call */
     int keep_trns;                    /* a transparent colour is composited, so the whole image is needed */
     layout at;
+    unsigned notes; /* VLK_PIXELS_ bits of the last image */
 };
 
 vlk_pixel_scratch *vlk_pixel_scratch_new(vlk_err *err)
@@ -160,6 +161,26 @@ static void sink_rows(void *arg, const uint8_t *rows, size_t y, size_t n)
     vlk_resize_rows(&s->rz, rows, y, n);
 }
 
+/* What the decoded image says of itself. */
+static void note_decoded(vlk_pixel_scratch *s, vlk_alpha alpha)
+{
+    s->notes = s->img.repaired ? VLK_PIXELS_REPAIRED : 0u;
+    if (s->img.has_alpha)
+        s->notes |= VLK_PIXELS_ALPHA | (alpha == VLK_ALPHA_WHITE ? VLK_PIXELS_WHITE : 0u);
+}
+
+/* n pixels are ready, made from `last`, which was converted at the end. Two overlapping parts are equal if all pixels
+ * are: the comparison ends at the first difference. */
+static int note_result(vlk_pixel_scratch *s, const uint8_t *out, size_t n, const vlk_image *last, int strict,
+                       vlk_err *err)
+{
+    int clipped = s->img.clipped || last->clipped;
+    if (clipped && strict)
+        return vlk_fail(err, VLK_EFORMAT, "16-bit grey with levels above 255, which all become white without --strict");
+    s->notes |= (clipped ? VLK_PIXELS_CLIPPED : 0u) | (memcmp(out, out + 3, n * 3 - 3) == 0 ? VLK_PIXELS_FLAT : 0u);
+    return 0;
+}
+
 /* The steps before the resize: turned, on a background, in the mode that is resized. */
 static int settle(vlk_pixel_scratch *s, const vlk_preprocess *r, vlk_alpha alpha, vlk_err *err)
 {
@@ -215,6 +236,7 @@ static int pixels(uint8_t *out, const void *bytes, size_t n, const vlk_preproces
     s->keep_trns = opt->alpha > VLK_ALPHA_DROP;
     if (vlk_image_decode_to(&s->img, bytes, n, opt, &sink, err))
         return -1;
+    note_decoded(s, opt->alpha);
     if (sink.taken) {
         if (vlk_image_start(&s->part, s->img.mode, s->at.part.cw, s->at.part.ch, SIZE_MAX, "resized image", err))
             return -1;
@@ -228,7 +250,7 @@ static int pixels(uint8_t *out, const void *bytes, size_t n, const vlk_preproces
         return vlk_fail(err, VLK_EMODEL, "preprocessing gives %zu x %zu pixels, expected %zu x %zu", result->width,
                         result->height, w, h);
     memcpy(out, result->data, w * h * 3);
-    return 0;
+    return note_result(s, out, w * h, result, opt->strict, err);
 }
 
 /* The user's options, with the preprocessing's own values where they are not set. */
@@ -249,6 +271,11 @@ int vlk_pixels(uint8_t *out, const void *bytes, size_t n, const vlk_preprocess *
     return ret;
 }
 
+unsigned vlk_pixel_notes(const vlk_pixel_scratch *s)
+{
+    return s->notes;
+}
+
 /* s->img becomes its part {x, y, w, h}. */
 static void cut(vlk_image *img, const size_t box[4])
 {
@@ -266,15 +293,21 @@ int vlk_pixels_of_box(uint8_t *out, size_t out_w, size_t out_h, const void *byte
     vlk_pixel_options o = options(r, opt);
     vlk_image_region whole = {.w = out_w, .h = out_h, .cw = out_w, .ch = out_h};
     size_t at[4];
-    int ret = vlk_image_decode_to(&s->img, bytes, n, &o, NULL, err) || settle(s, r, o.alpha, err) ? -1 : 0;
+    int ret = vlk_image_decode_to(&s->img, bytes, n, &o, NULL, err);
+    if (ret == 0) {
+        note_decoded(s, o.alpha);
+        ret = settle(s, r, o.alpha, err);
+    }
     if (ret == 0) {
         box(arg, s->img.width, s->img.height, at);
         cut(&s->img, at);
         ret = vlk_resize_part(&s->part, &s->img, &whole, r->filter, &s->rz, err) || vlk_image_to_rgb(&s->part, err) ? -1
                                                                                                                     : 0;
     }
-    if (ret == 0)
+    if (ret == 0) {
         memcpy(out, s->part.data, out_w * out_h * 3);
+        ret = note_result(s, out, out_w * out_h, &s->part, o.strict, err);
+    }
     trim(s);
     return ret;
 }

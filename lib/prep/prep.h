@@ -32,6 +32,8 @@ typedef struct vlk_image {
     int orientation;         /* as EXIF numbers it, 1..8; 1 if none. From EXIF or XMP: orientation.c */
     int trns_set;            /* a single transparent grey or RGB value (tRNS of colour types 0 and 2) */
     uint16_t trns[3];        /* on the scale of data; only trns[0] for 1, L and I16 */
+    int repaired;            /* a JPEG whose data is damaged: the decoder filled in what it could not read */
+    int clipped;             /* 16-bit grey above 255 became 255 when it was converted */
 } vlk_image;
 
 typedef enum vlk_filter { /* Pillow's numbers, as preprocessor_config.json spells them */
@@ -54,7 +56,8 @@ typedef enum vlk_resize_mode {
 typedef struct vlk_preprocess {
     int rgb_first;  /* 1 Hugging Face: RGB, then resize; 0 OpenAI, open_clip: resize in the file's mode */
     int crop_floor; /* 1 Hugging Face: d / 2; 0 torchvision: half to even */
-    int on_white;   /* 1 Hugging Face (5.x): transparent pixels on white before the rest; 0: alpha is dropped */
+    int on_white;   /* 1 Hugging Face (5.x): transparent pixels on white before the rest; 0: alpha is dropped. The
+                       config's own "alpha" comes before the dialect's habit */
     vlk_resize_mode resize;
     size_t size_w, size_h; /* for SHORTEST, size_h = size_w = the short side */
     vlk_filter filter;
@@ -75,6 +78,7 @@ typedef struct vlk_pixel_options { /* the user's choices */
     int no_exif;
     vlk_alpha alpha;
     size_t max_pixels; /* width * height, from the header, before memory is allocated; 0: 100 million */
+    int strict;        /* repaired and clipped images are errors (VLK_EFORMAT) */
 } vlk_pixel_options;
 
 /* The preprocessing in a Hugging Face folder's preprocessor_config.json (old and new spellings). `model_type` is the
@@ -122,6 +126,15 @@ vlk_pixel_scratch *vlk_pixel_scratch_new(vlk_err *err) VLK_MUST_USE;
 void vlk_pixel_scratch_free(vlk_pixel_scratch *s);
 int vlk_pixels(uint8_t *out, const void *bytes, size_t n, const vlk_preprocess *r, const vlk_pixel_options *opt,
                vlk_pixel_scratch *scratch, vlk_err *err) VLK_MUST_USE;
+/* What is to be said about the last image of vlk_pixels or vlk_augment_resized that was read without an error. */
+enum {
+    VLK_PIXELS_FLAT = 1,     /* the result is one colour */
+    VLK_PIXELS_ALPHA = 2,    /* the file has transparency, which was dropped or put on a background: */
+    VLK_PIXELS_WHITE = 4,    /* a white one */
+    VLK_PIXELS_CLIPPED = 8,  /* vlk_image.clipped */
+    VLK_PIXELS_REPAIRED = 16 /* vlk_image.repaired */
+};
+unsigned vlk_pixel_notes(const vlk_pixel_scratch *scratch);
 
 /* ---- augmentation (augment.c): training only ------------------------------------------------- */
 

@@ -120,8 +120,11 @@ typedef struct cli_run {
     size_t cut;              /* texts that were cut to the context */
     size_t done_before;      /* finished by an earlier run */
     size_t other_files;      /* in folders, not images */
-    int failed;              /* a status of 2 is due */
-    int no_match;            /* filters: nothing matched */
+    /* Images that are one colour to the model; of these, with transparency, and put on white; 16-bit grey with levels
+     * that were clipped; JPEG with damage that was repaired. A note each at the end. */
+    size_t flat, flat_alpha, flat_white, clipped, repaired;
+    int failed;   /* a status of 2 is due */
+    int no_match; /* filters: nothing matched */
     struct vlk_out *errors;
     double start;
     double last_progress;

@@ -74,6 +74,7 @@ static const cli_option common_options[] = {
      VALUE, OF(CLI_IMAGES)},
     {SIZE(0, "max-pixels", pixels.max_pixels, "N", 1, 1e12, "refuse larger images (default: 100000000)"), VALUE,
      OF(CLI_IMAGES)},
+    {FLAG(0, "strict", pixels.strict, "skip images that are damaged and repaired, or clipped"), VALUE, OF(CLI_IMAGES)},
     {WORD(0, "long-text", long_text, long_words, "texts longer than the context (default: truncate)"), VALUE,
      OF(CLI_TEXTS)},
 

@@ -259,6 +259,25 @@ static void summary(cli_run *r)
     fputc('\n', stderr);
 }
 
+/* What may be wrong with images that were processed. */
+static void note_images(cli_run *r)
+{
+    const char *const are = r->flat == 1 ? " is" : "s are", *other = r->flat_white == r->flat_alpha ? "black" : "white";
+    if (r->flat && r->flat == r->flat_alpha)
+        cli_note(r, "%zu image%s one flat colour; transparent? --alpha %s", r->flat, are, other);
+    else if (r->flat_alpha)
+        cli_note(r, "%zu image%s one flat colour; %zu with transparency: --alpha %s?", r->flat, are, r->flat_alpha,
+                 other);
+    else if (r->flat)
+        cli_note(r, "%zu image%s one flat colour", r->flat, are);
+    if (r->clipped)
+        cli_note(r, "%zu image%s 16-bit grey with levels above 255, which became white; --strict skips them",
+                 r->clipped, r->clipped == 1 ? " is" : "s are");
+    if (r->repaired)
+        cli_note(r, "%zu JPEG image%s damaged data, which the decoder repaired; --strict skips them", r->repaired,
+                 r->repaired == 1 ? " has" : "s have");
+}
+
 int cli_close_stdout(vlk_err *err)
 {
     /* After lost output fclose alone may report EBADF for a closed descriptor: flush and check first. */
@@ -283,6 +302,7 @@ int cli_run_end(cli_run *r)
         cli_fail(r, NULL, "%s", err.msg);
     if (cli_close_stdout(&err))
         cli_fail(r, NULL, "%s", err.msg);
+    note_images(r);
     summary(r);
     status = r->failed ? 2 : cli_stop ? 128 + (int)cli_stop : (r->bad || r->no_match) ? 1 : 0;
     free(r);

@@ -14,6 +14,22 @@ int loop_report(cli_run *run, const vlk_item *it)
     return !it->stage;
 }
 
+void loop_count_notes(cli_run *run, const vlk_image_notes *n)
+{
+    run->flat += n->flat;
+    run->flat_alpha += n->flat_alpha;
+    run->flat_white += n->flat_white;
+    run->clipped += n->clipped;
+    run->repaired += n->repaired;
+}
+
+void loop_count(cli_run *run, vlk_feed *feed)
+{
+    const vlk_feed_counts n = vlk_feed_count(feed);
+    run->other_files += n.other_files;
+    loop_count_notes(run, &n.notes);
+}
+
 void loop_spoil(loop *l, vlk_item *it, const char *stage, const vlk_err *why)
 {
     it->stage = stage;
@@ -141,7 +157,7 @@ static void close_output(loop *l, loop_end end)
 static void count_rest(loop *l, vlk_feed *feed, loop_end end)
 {
     vlk_feed_counts n = vlk_feed_count(feed);
-    l->run->other_files = n.other_files;
+    loop_count(l->run, feed);
     l->run->done_before = n.dropped;
     if (end == LOOP_ENDED && l->run->items + n.dropped == 0 && n.other_files > 0)
         cli_note(l->run, "no image among %zu files (lists inside a folder are not opened: name them)", n.other_files);

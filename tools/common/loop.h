@@ -50,5 +50,8 @@ void loop_spoil(loop *l, vlk_item *it, const char *stage, const vlk_err *why);
 /* For programs with a loop of their own: reports a bad item or a broken source to the run. 1 if the item is a good
  * image or text, which the caller counts. */
 int loop_report(cli_run *run, const vlk_item *it);
+/* At the end of a feed, adds what it counted to the run: files that are not images, images that a note is due for. */
+void loop_count(cli_run *run, vlk_feed *feed);
+void loop_count_notes(cli_run *run, const vlk_image_notes *n);
 
 #endif

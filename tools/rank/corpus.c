@@ -245,7 +245,7 @@ static int walk_images(rank_job *j, size_t part, rank_visit *fn, void *arg, vlk_
     while ((r = vlk_feed_next(feed, &b, err)) == 1)
         if ((r = walk_batch(j, part, &b, vec, fn, arg, err)) < 0)
             break;
-    j->run->other_files += vlk_feed_count(feed).other_files;
+    loop_count(j->run, feed);
 out:
     vlk_feed_close(feed);
     free(vec);

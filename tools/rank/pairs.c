@@ -184,6 +184,7 @@ int rank_recall_pairs(rank_job *j, rank_writer *w, vlk_err *err)
             break;
     if (r == 0 && !cli_stop && p.images == 0)
         cli_note(j->run, "nothing was measured: there is no pair");
+    loop_count(j->run, feed);
     if (r == 0 && !cli_stop && p.images > 0) {
         vector_rows images = vector_rows_dense(&ti, "images", p.image, p.images, j->e.info->embed_dim);
         vector_rows texts = vector_rows_dense(&tt, "texts", p.text, p.texts, j->e.info->embed_dim);

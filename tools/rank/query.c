@@ -89,6 +89,7 @@ static int add_images(rank_job *j, named_vectors *q, vlk_err *err)
     while ((r = vlk_feed_next(feed, &b, err)) == 1)
         if ((r = add_batch(j, q, &b, err)) < 0)
             break;
+    loop_count(j->run, feed);
     vlk_feed_close(feed);
 out:
     for (size_t i = 0; i < j->o->like.n; i++)

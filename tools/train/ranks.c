@@ -30,22 +30,26 @@ int train_ranks_open(train_ranks *r, const cli_common *c, vlk_err *err)
     return 0;
 }
 
-/* Texts that were cut, of all ranks. */
-static void count_cut(train_ranks *r, cli_run *run)
+/* Texts that were cut and images that a note is due for, of all ranks. An image that several ranks decoded, each in
+ * another epoch, is counted by each. */
+static void count_all(train_ranks *r, cli_run *run)
 {
-    uint64_t mine = run->cut, *all = vlk_calloc(r->ranks, sizeof mine, NULL);
-    if (all && vlk_dist_gather(r->dist, &mine, sizeof mine, all, NULL) == 0) {
-        run->cut = 0;
-        for (size_t i = 0; i < r->ranks; i++)
-            run->cut += all[i];
-    }
+    size_t *const count[] = {&run->cut, &run->flat, &run->flat_alpha, &run->flat_white, &run->clipped, &run->repaired};
+    enum { COUNTS = sizeof count / sizeof count[0] };
+    uint64_t mine[COUNTS], *all = vlk_calloc(r->ranks, sizeof mine, NULL);
+    for (size_t i = 0; i < COUNTS; i++)
+        mine[i] = *count[i];
+    if (all && vlk_dist_gather(r->dist, mine, sizeof mine, all, NULL) == 0)
+        for (size_t i = 0; i < COUNTS; i++)
+            for (size_t k = *count[i] = 0; k < r->ranks; k++)
+                *count[i] += all[k * COUNTS + i];
     free(all);
 }
 
 int train_ranks_end(train_ranks *r, cli_run *run)
 {
     if (r->dist && !run->failed)
-        count_cut(r, run);
+        count_all(r, run);
     int32_t status = cli_run_end(run);
     if (vlk_dist_broadcast(r->dist, &status, sizeof status, NULL))
         status = 2;

@@ -1,6 +1,8 @@
 /* run.c - a run from begin to end, and the status that the program ends with. */
 #include "job.h"
 
+#include "../common/loop.h"
+
 #include <signal.h>
 
 enum { AGAIN = 75 }; /* EX_TEMPFAIL: a scheduler tries the same command again */
@@ -56,6 +58,10 @@ int train_run(train_options *o, const vlk_task_kind *kind, const void *task_opti
         rc = c->explain || c->info ? show(&j, &err) : train_loop(&j, &err);
     if (rc && !(cli_stop && !j.folder.run)) /* stopped before anything was begun: no error */
         tell(&j, &err);
+    if (j.data.loader && !c->explain) {
+        const vlk_image_notes notes = vlk_loader_notes(j.data.loader);
+        loop_count_notes(j.run, &notes);
+    }
     int bad = j.at.bad > 0 && !done;
     say_what_is_left(&j);
     train_close(&j);
