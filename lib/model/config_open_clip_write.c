@@ -2,7 +2,8 @@
  * CLIPModel has no form for (a ResNet, a logit bias), and of those that came without a config.
  *
  * {"model_cfg": {"embed_dim", "quick_gelu", "init_logit_bias", "vision_cfg": {...}, "text_cfg": {...}},
- *  "preprocess_cfg": {"size", "mode", "mean", "std", "interpolation", "resize_mode", "fill_color"}}
+ *  "preprocess_cfg": {"size", "mode", "mean", "std", "interpolation", "resize_mode", "fill_color", "alpha" if it is
+ *  white}}
  * What it says is read back by config_open_clip.c and by open_clip. */
 #include "model_internal.h"
 
@@ -79,6 +80,8 @@ static int put_preprocess(vlk_buf *out, const vlk_preprocess *r, size_t size, vl
         return vlk_fail(err, VLK_EUNSUPPORTED,
                         "preprocessing: open_clip's configs cannot express it: images are resized to another size than "
                         "the model's, or levels are not v / 255");
+    if (r->on_white && vlk_buf_adds(out, "\"alpha\": \"white\", ", err))
+        return -1;
     return vlk_buf_addf(out, err,
                         "\"size\": %zu, \"mode\": \"RGB\", \"mean\": [%.17g, %.17g, %.17g], \"std\": [%.17g, %.17g, "
                         "%.17g], \"interpolation\": \"%s\", \"resize_mode\": \"%s\", \"fill_color\": %d",

@@ -1,7 +1,8 @@
 /* preprocess.c - how a checkpoint wants its images: what is common to both dialects, and open_clip's preprocess_cfg.
  * (preprocess_hf.c reads preprocessor_config.json.)
  *
- * open_clip: size, mean, std, interpolation (random is bicubic), resize_mode, fill_color, mode; null is absent.
+ * open_clip: size, mean, std, interpolation (random is bicubic), resize_mode, fill_color, mode, and alpha, which is
+ * ours; null is absent.
  *
  * The floats of level v: Hugging Face (float)(v * rescale in double), plus an offset where there is one; OpenAI and
  * open_clip (float)v / 255; then minus (float)mean, divided by (float)std, and perhaps by (float)std once more, each
@@ -84,6 +85,15 @@ int vlk_read_word(const vlk_json *cfg, const char *key, const char *const *words
                     s ? s : "something that is not a string", s ? "\"" : "");
 }
 
+int vlk_read_alpha(vlk_preprocess *r, const vlk_json *config, vlk_json_place *p, vlk_err *err)
+{
+    static const char *const words[] = {"drop", "white"};
+    int w = vlk_read_word(config, "alpha", words, 2, p, err);
+    if (w >= 0)
+        r->on_white = w;
+    return w == -1 ? -1 : 0;
+}
+
 /* ---- open_clip ---------------------------------------------------------------------------- */
 
 static int oc_size(vlk_preprocess *r, const vlk_json *cfg, vlk_json_place *p, vlk_err *err)
@@ -123,7 +133,8 @@ static int oc_words(vlk_preprocess *r, const vlk_json *cfg, vlk_json_place *p, v
 /* open_clip itself reads past other members. */
 static int oc_members(const vlk_json *cfg, vlk_json_place *p, vlk_err *err)
 {
-    static const char *const known[] = {"size", "mode", "mean", "std", "interpolation", "resize_mode", "fill_color"};
+    static const char *const known[] = {"size",          "mode",        "mean",       "std",
+                                        "interpolation", "resize_mode", "fill_color", "alpha"};
     const char *key;
     const vlk_json *value;
     for (const void *it = NULL; (it = vlk_json_next(cfg, it, &key, &value));) {
@@ -151,7 +162,8 @@ int vlk_preprocess_from_open_clip(vlk_preprocess *r, const vlk_json *cfg, size_t
     if (vlk_json_type(cfg) != VLK_JSON_OBJECT)
         return vlk_fail(err, VLK_EMODEL, "%s: preprocess_cfg: expected an object", path);
     if (oc_members(cfg, &p, err) || oc_size(r, cfg, &p, err) || oc_words(r, cfg, &p, err) ||
-        vlk_read_triple(cfg, "mean", r->mean, 0, &p, err) || vlk_read_triple(cfg, "std", r->std, 1, &p, err))
+        vlk_read_triple(cfg, "mean", r->mean, 0, &p, err) || vlk_read_triple(cfg, "std", r->std, 1, &p, err) ||
+        vlk_read_alpha(r, cfg, &p, err))
         return -1;
     if (!vlk_json_absent(colour) && vlk_json_int(colour, 0, 255, &fill, vlk_json_place_at(&p, "fill_color"), err))
         return vlk_not_a_model(err);

@@ -9,7 +9,7 @@
  *   do_resize, do_center_crop, do_rescale, do_normalize, rescale_factor, image_mean, image_std
  *   crop_pct              ConvNext: below 384 the shortest edge to size / crop_pct, then a crop to size; else squashed
  *   rescale_offset, include_top    EfficientNet: minus 1 after rescaling; divided by std once more at the end
- *   alpha                 "drop" or "white", ours: see hf_alpha
+ *   alpha                 "drop" or "white", ours: see vlk_read_alpha
  *
  * null: a flag is false, all else has its default (resample must not be null). Defaults and rules are those of
  * transformers 4.45 and 5.24, PIL backend. Where these two differ and the file does not decide, it is refused. So is a
@@ -345,18 +345,6 @@ static int read_values(reader *f, vlk_preprocess *r, vlk_err *err)
     return 0;
 }
 
-/* "alpha": "drop" or "white". Not a key of the transformers library: its version 5 composes transparent pixels on
- * white, older ones dropped alpha, and nothing in a folder says which one a model was trained with. This key can say
- * it. */
-static int read_alpha(reader *f, vlk_preprocess *r, vlk_err *err)
-{
-    static const char *const words[] = {"drop", "white"};
-    int w = vlk_read_word(f->config, "alpha", words, 2, &f->p, err);
-    if (w >= 0)
-        r->on_white = w;
-    return w == -1 ? -1 : 0;
-}
-
 /* ---- rules of their own ------------------------------------------------------------------------ */
 
 /* The shortest edge to size / pct, truncated. */
@@ -430,8 +418,8 @@ int vlk_preprocess_from_hf(vlk_preprocess *r, const vlk_json *config, const char
         return -1;
     if (!resize)
         r->resize = VLK_RESIZE_NONE;
-    if (read_resample(&f, r, err) || read_values(&f, r, err) || read_alpha(&f, r, err) || refuse_padding(&f, err) ||
-        refuse_flag(&f, "use_square_size", "expected a size with height and width", err))
+    if (read_resample(&f, r, err) || read_values(&f, r, err) || vlk_read_alpha(r, config, &f.p, err) ||
+        refuse_padding(&f, err) || refuse_flag(&f, "use_square_size", "expected a size with height and width", err))
         return -1;
     r->own_rule = f.by->own == OWN_CROP_PCT || f.by->own == OWN_LEVIT;
     if (resize &&

@@ -26,5 +26,9 @@ int vlk_read_triple(const vlk_json *config, const char *key, double out[3], int 
 /* One of n words: its index, -1 if it is another word, -2 if the key is absent. */
 int vlk_read_word(const vlk_json *cfg, const char *key, const char *const *words, int n, vlk_json_place *p,
                   vlk_err *err) VLK_MUST_USE;
+/* "alpha": "drop" or "white". Not a key of the reference libraries: version 5 of transformers composes transparent
+ * pixels on white, older ones and open_clip drop alpha, and nothing in a folder says which one a model was trained
+ * with, or serves better. This key can say it. */
+int vlk_read_alpha(vlk_preprocess *r, const vlk_json *config, vlk_json_place *p, vlk_err *err) VLK_MUST_USE;
 
 #endif

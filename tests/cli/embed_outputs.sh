@@ -19,7 +19,7 @@ is "npy: bytes" "$(wc -c <v.npy | tr -d ' ')" $((128 + n * dim * 4))
 is "keys" "$(lines v.keys)" "$n"
 has "json: rows" v.json "\"rows\": $n"
 has "json: type" v.json '"dtype": "<f4"'
-has "json: preprocessing" v.json '"preprocessing": "openai shortest 96 bicubic crop-even 96x96 '
+has "json: preprocessing" v.json '"preprocessing": "openai on-white shortest 96 bicubic crop-even 96x96 '
 run 0 "$E" -m "$top/tests/data/clip/small/hf-f16" pics -o hf.npy
 has "json: preprocessing of a Hugging Face folder" hf.json '"preprocessing": "hf on-white shortest 32'
 gone "no temporaries" .v.npy.vlk-tmp .v.keys.vlk-tmp .v.json.vlk-tmp
