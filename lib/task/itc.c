@@ -66,7 +66,7 @@ static void itc_begin(vlk_task *t)
         x->bias->value[0] = -10;
 }
 
-/* Guessing gives ln(batch) with the softmax; a loss three times as large means that training has failed. */
+/* Guessing gives ln(batch) with the softmax; a loss three times as large is worse than any that a run comes to. */
 static double itc_max_loss(const vlk_task *t)
 {
     return ((const itc *)t)->o->loss == VLK_ITC_INFONCE ? 3 * log((double)t->o.batch) : 0;

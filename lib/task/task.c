@@ -54,6 +54,8 @@ int vlk_task_state(vlk_task *t, vlk_state *s, vlk_err *err)
         if (vlk_state_tensor(s, "param", p->name, VLK_F32, p->dim, p->rank, p->value, err))
             return -1;
     }
+    if (vlk_state_newer_number(s, "first_loss", &t->first_loss, err))
+        return -1;
     return t->kind->state ? t->kind->state(t, s, err) : 0;
 }
 
@@ -118,22 +120,34 @@ static vlk_var *encode(void *arg, vlk_tape *tape, size_t part, size_t from, size
     return t->kind->encode(t, &p, part, from, n);
 }
 
+/* A model may be far worse than chance on new data, and the losses of small batches vary widely: without a bound of the
+ * user's, a run is judged by the largest loss of its own first steps, and in these steps by the largest one so far. */
+enum { FIRST_STEPS = 10, TIMES_FIRST = 3, TIMES_SO_FAR = 10 };
+
 /* A loss above this ends the run; 0: none does. */
-static double most_of(const vlk_task *t)
+static double own_bound(const vlk_task *t)
 {
-    if (t->o.max_loss >= 0)
-        return t->o.max_loss;
-    return t->kind->max_loss ? t->kind->max_loss(t) : 0;
+    const double chance = t->kind->max_loss ? t->kind->max_loss(t) : 0;
+    const double first = t->first_loss * (t->step < FIRST_STEPS ? TIMES_SO_FAR : TIMES_FIRST);
+    if (chance <= 0 || t->step == 0)
+        return 0;
+    return first > chance ? first : chance;
 }
 
 static int check_loss(const vlk_task *t, double loss, vlk_err *err)
 {
-    const double most = most_of(t);
+    const int given = t->o.max_loss >= 0;
+    const double most = given ? t->o.max_loss : own_bound(t);
     if (!isfinite(loss))
         return vlk_fail(err, VLK_EVALUE, "the loss is not finite");
-    if (most > 0 && loss > most)
-        return vlk_fail(err, VLK_EVALUE, "the loss is %.6g, more than %.6g (--max-loss)", loss, most);
-    return 0;
+    if (most <= 0 || loss <= most)
+        return 0;
+    if (given)
+        return vlk_fail(err, VLK_EVALUE, "the loss is %.6g, more than --max-loss %.6g (0: no limit)", loss, most);
+    return vlk_fail(err, VLK_EVALUE,
+                    "the loss is %.6g, more than %.6g, which the first steps of the run allow; --max-loss X sets "
+                    "another limit, --max-loss 0 none",
+                    loss, most);
 }
 
 static int loss_of(void *arg, vlk_tape *second, const float *const *feature, float *const *d, vlk_losses *out,
@@ -211,5 +225,7 @@ int vlk_task_step(vlk_task *t, const vlk_load_batch *b, uint64_t step, vlk_losse
     int rc = vlk_gradcache_run(t->cache, part, t->parts, &calls, out, err);
     if (vlk_dist_agree(t->o.dist, rc, NULL, err))
         return -1;
+    if (step < FIRST_STEPS && out->loss > t->first_loss)
+        t->first_loss = out->loss;
     return vlk_train_params_sum_grad(&t->params, t->o.dist, err);
 }

@@ -40,7 +40,8 @@ typedef struct vlk_task_kind {
     void (*begin)(vlk_task *t);
     /* What it keeps from step to step besides parameters: queues, momentum copies, counters. May be NULL. */
     int (*state)(vlk_task *t, vlk_state *s, vlk_err *err);
-    /* A loss above this means that training has failed; 0: there is no such bound. May be NULL: as 0. */
+    /* A loss above this means that training has failed, unless the run began with losses like it (task.c); 0: there is
+     * no such bound. May be NULL: as 0. */
     double (*max_loss)(const vlk_task *t);
 
     /* ---- a step; t->step says which ---- */
@@ -65,14 +66,15 @@ typedef struct vlk_task_options {
     vlk_trainable_options locked; /* which towers stay as they are */
     vlk_pass pass;                /* how towers run: train, checkpoint, patch_dropout; the seed of their noise */
     size_t batch, chunk;          /* samples of a step; items that are encoded at a time (0: the whole batch) */
-    double max_loss;              /* a larger loss ends the run; 0: none does; negative: the bound of the task */
-    const void *own;              /* the kind's own options: vlk_itc_options */
+    double max_loss; /* a larger loss ends the run; 0: none does; negative: by the task and the run's start */
+    const void *own; /* the kind's own options: vlk_itc_options */
 } vlk_task_options;
 
 struct vlk_task {
     const vlk_task_kind *kind;
     vlk_task_options o;
     vlk_train_params params; /* all parameters; the list does not change after vlk_task_open */
+    double first_loss;       /* the largest loss of the run's first steps; 0: none was made, or it is not known */
     size_t of_model;         /* the first ones are the model's, and saved with it; the others are saved in the state */
     vlk_layout layout;       /* that the model is saved in (vlk_model_trainable) */
     uint64_t step;           /* the step at hand, from 0 */
@@ -91,7 +93,8 @@ vlk_task *vlk_task_open(const vlk_task_kind *kind, const vlk_task_options *o, vl
 void vlk_task_close(vlk_task *t);
 /* A run begins, with the model as it was opened. */
 void vlk_task_begin(vlk_task *t);
-/* Lists what a run needs to resume: parameters that are not the model's ("param/NAME"), and what the kind keeps. */
+/* Lists what a run needs to resume: parameters that are not the model's ("param/NAME"), the largest loss of its first
+ * steps, and what the kind keeps. */
 int vlk_task_state(vlk_task *t, vlk_state *s, vlk_err *err) VLK_MUST_USE;
 /* Adds the gradients of a batch to those of the parameters, on all ranks summed. Ranks agree: -1 on all where it failed
  * on one. A loss that is not finite or too large: VLK_EVALUE. */

@@ -12,6 +12,7 @@ typedef struct counter {
     char *name;
     uint64_t *count; /* one of these two */
     double *number;
+    int newer; /* than files of earlier versions, which do not have it */
 } counter;
 
 struct vlk_state {
@@ -84,7 +85,7 @@ static int add_counter(vlk_state *s, const char *name, uint64_t *count, double *
     char *copy = vlk_strndup(name, strlen(name), err);
     if (!copy)
         return -1;
-    s->c[s->counters++] = (counter){copy, count, number};
+    s->c[s->counters++] = (counter){.name = copy, .count = count, .number = number};
     return 0;
 }
 
@@ -96,6 +97,14 @@ int vlk_state_counter(vlk_state *s, const char *name, uint64_t *where, vlk_err *
 int vlk_state_number(vlk_state *s, const char *name, double *where, vlk_err *err)
 {
     return add_counter(s, name, NULL, where, err);
+}
+
+int vlk_state_newer_number(vlk_state *s, const char *name, double *where, vlk_err *err)
+{
+    if (add_counter(s, name, NULL, where, err))
+        return -1;
+    s->c[s->counters - 1].newer = 1;
+    return 0;
 }
 
 static int add_slots(vlk_state *s, const char *prefix, const vlk_train_params *l, const vlk_slots *slots, vlk_err *err)
@@ -207,6 +216,8 @@ static int read_counter(const counter *c, const vlk_json *root, int write, const
     const vlk_json *j = vlk_json_get(root, c->name);
     int64_t i = 0;
     double x = 0;
+    if (!j && c->newer)
+        return 0;
     if (!j)
         return vlk_fail(err, VLK_EFORMAT, "%s: expected the counter %s, found none of this name", path, c->name);
     if (c->count ? vlk_json_int(j, 0, INT64_MAX, &i, c->name, err) : vlk_json_num(j, &x, c->name, err))

@@ -266,6 +266,8 @@ int vlk_state_tensor(vlk_state *s, const char *prefix, const char *name, vlk_dty
                      void *data, vlk_err *err) VLK_MUST_USE;
 int vlk_state_counter(vlk_state *s, const char *name, uint64_t *where, vlk_err *err) VLK_MUST_USE; /* below 2^63 */
 int vlk_state_number(vlk_state *s, const char *name, double *where, vlk_err *err) VLK_MUST_USE;    /* finite, exact */
+/* One that earlier versions did not save: loaded from their files it keeps its value. */
+int vlk_state_newer_number(vlk_state *s, const char *name, double *where, vlk_err *err) VLK_MUST_USE;
 /* What the optimiser ("exp_avg/NAME", "exp_avg_sq/NAME", "optimizer_steps") and the mean ("ema/NAME") need. */
 int vlk_state_adamw(vlk_state *s, vlk_adamw *a, vlk_err *err) VLK_MUST_USE;
 int vlk_state_ema(vlk_state *s, vlk_ema *e, vlk_err *err) VLK_MUST_USE;

@@ -65,6 +65,7 @@ rm -r bad
     has "the batch" err "0003"
     is "what was before" "$(readlink much/last)" step-000000
     run 0 "$T" --resume much --max-loss 0 -q
+    has "what switches it off" err "(0: no limit)"
     run 2 "$T" $base -b 8 --steps 50 --lr 1000 --wd 1000 --warmup 0 --max-loss 0 -o inf
     has "not finite" err "not finite"
 
@@ -123,6 +124,26 @@ rm -r bad
     wait $pid
     is "data that came back" $? 75
 }
+
+# a start that is far worse than chance: at step 1 the loss is 10.5, and ln 8 is 2.08
+run 0 "$T" -q -m "$top/tests/data/clip/rn/openai/jit-f16.pt" --train "$tiny/pairs.tar" -b 8 --steps 2 -o far
+
+# batches that teach little
+head -n 1 "$samples/captions.tsv" | sed "s|^|$samples/|" >one.tsv
+run 0 "$T" -m "$tiny/model" --train one.tsv -b 8 --steps 2 -o copies
+has "copies of a pair" err "a batch has a pair up to 8 times"
+has "their loss" err "stays at ln 8 = 2.0794"
+has "it does" copies/metrics.jsonl '"loss": 2.0794'
+run 0 "$T" -m "$tiny/model" --train "$tiny/pairs.tar" -b 1 --steps 2 -o alone
+has "a batch of one" err "the loss is always 0 and nothing is learned"
+run 0 "$T" -m "$tiny/model" --train "$tiny/pairs.tar" -b 20 --steps 1 -o larger
+has "more than the data" err "is more than the 8 samples of the data: a batch has a pair up to 3 times"
+cat one.tsv one.tsv >same.tsv
+sed -i "2s|[^\t]*|$samples/castle.png|" same.tsv
+run 0 "$T" -m "$tiny/model" --train same.tsv -b 2 --steps 3 -o same
+is "equal captions are reported once" "$(grep -c '2 of 2 captions are equal' err)" 1
+run 0 "$T" -m "$tiny/model" --train "$tiny/pairs.tar" -b 8 --steps 2 -o different
+is "nothing of that" "$(grep -c 'batch' err)" 0
 
 # a damaged checkpoint, a damaged run.json
 run 0 "$T" -q -m "$tiny/model" --train "$tiny/pairs.tar" -b 8 --steps 5 --schedule constant -o dam

@@ -148,6 +148,9 @@ static int some_loss(parity *x, vlk_tape *second, const float *const *f, float *
     return 0;
 }
 
+enum { STEPS = 64 };
+static double extra[STEPS]; /* added to the loss of a step, without a gradient */
+
 static int parity_loss(vlk_task *t, vlk_tape *second, const float *const *feature, float *const *d, vlk_losses *out,
                        vlk_err *err)
 {
@@ -159,6 +162,7 @@ static int parity_loss(vlk_task *t, vlk_tape *second, const float *const *featur
         if (some_loss(x, second, feature, d, from, n, out, &right, err))
             return -1;
     }
+    out->loss += extra[t->step];
     vlk_losses_add(out, "right", right);
     vlk_losses_add(out, "steps", (double)x->steps);
     return 0;
@@ -332,6 +336,36 @@ static void trouble(void)
     CHECK(run("wide", SAMPLES, NEW " -b 16 --steps 1 -o") == 2, "a batch that the task refuses");
 }
 
+/* How many steps a run has made. */
+static size_t made(const char *folder)
+{
+    size_t n = 0;
+    while (n < STEPS && !isnan(figure(folder, n + 1, "loss")))
+        n++;
+    return n;
+}
+
+/* A start that is worse than the task's bound of 50 is honest; what follows is judged by it, after a resume as before.
+ */
+static void starts(void)
+{
+#define FAR NEW " --lr 0.01 --wd 0 --steps "
+    extra[0] = 100;
+    CHECK(run("far", SAMPLES, FAR "12 -o") == 0, "a start that is worse than the bound");
+    extra[3] = 990;
+    CHECK(run("far3", SAMPLES, FAR "12 -o") == 0, "ten times the largest so far");
+    extra[3] = 1100;
+    CHECK(run("far4", SAMPLES, FAR "12 -o") == 2 && made("far4") == 3, "more: %zu steps", made("far4"));
+    extra[3] = 0;
+    extra[12] = 290;
+    extra[13] = 310;
+    CHECK(run("late", SAMPLES, FAR "15 -o") == 2 && made("late") == 13, "three times: %zu steps", made("late"));
+    CHECK(run("late", SAMPLES, FAR "15 --max-loss 0 -o") == 0, "no limit");
+    CHECK(run("part", SAMPLES, FAR "5 -o") == 0 && run("part", SAMPLES, FAR "12 -o") == 0, "in parts");
+    CHECK(run("part", SAMPLES, FAR "15 -o") == 2 && made("part") == 13, "as in one: %zu steps", made("part"));
+    memset(extra, 0, sizeof extra);
+}
+
 int main(void)
 {
     if (!CHECK(mkdtemp(dir), "a folder for the runs"))
@@ -341,6 +375,7 @@ int main(void)
     resumes();
     rates();
     trouble();
+    starts();
     CHECK(scratch_remove(dir) == 0, "the folder is gone");
     return tap_end();
 }

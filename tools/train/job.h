@@ -9,6 +9,7 @@
  *   learner.c      model, task, optimiser, state
  *   open.c         a run from its start, or from a checkpoint
  *   step.c         one step
+ *   copies.c       reports batches with the same pair or text twice
  *   loop.c         steps, metrics, when to save and to validate
  *   save.c         a checkpoint
  *   ranks.c        several processes
@@ -195,7 +196,8 @@ typedef struct train_job {
     train_progress at;
     train_folder folder;
     train_clock clock;
-    int stop; /* a signal, when all ranks know of it */
+    int stop;            /* a signal, when all ranks know of it */
+    int copies_reported; /* copies.c has said it */
 } train_job;
 
 /* A run of this kind of task with its options. Returns the exit status of the program. */
@@ -229,6 +231,9 @@ typedef struct train_figures {
 } train_figures;
 int train_step(train_job *j, const vlk_load_batch *b, train_figures *f, vlk_err *err) VLK_MUST_USE;
 int train_loop(train_job *j, vlk_err *err) VLK_MUST_USE;
+/* Reports a batch of one pair, or one larger than the data; and the first batch that has equal captions. */
+void train_note_batch(train_job *j);
+void train_note_captions(train_job *j, const vlk_load_batch *b);
 /* A checkpoint of the present step, unless there is one. */
 int train_save(train_job *j, vlk_err *err) VLK_MUST_USE;
 size_t train_save_bytes(const train_learner *l, size_t samples);

@@ -153,6 +153,7 @@ static int one_step(train_job *j, train_figures *f, vlk_err *err)
         return vlk_fail(err, VLK_EVALUE, "the weights of before step %ju are kept", (uintmax_t)j->at.step + 1);
     }
     report_bad(j, &b);
+    train_note_captions(j, &b);
     j->run->items += b.rows;
     j->run->good += b.rows;
     j->at.step++;

@@ -274,6 +274,8 @@ int train_open(train_job *j, int *done, vlk_err *err)
     int rc = there ? resume(j, path, done, err) : begin(j, path, err);
     if (rc == 0 && !*done && !j->c->explain && j->ranks.rank == 0)
         rc = vlk_run_metrics(j->folder.run, j->at.step, err);
+    if (rc == 0 && !*done && j->ranks.rank == 0)
+        train_note_batch(j);
     return train_agree(&j->ranks, rc, err);
 }
 

@@ -66,7 +66,7 @@ static const cli_option own[] = {
     {NUM(0, "patch-dropout", patch_dropout, "P", 0, 0.99, "leave out this share of the patches (default: 0)"), VALUE},
     {WORD(0, "dtype", dtype, dtype_words, "arithmetic of products: f32 or bf16; with --export: f32 or f16"), VALUE},
     {NUM(0, "max-loss", max_loss, "X", 0, 1e30,
-         "stop if the loss is larger; 0: never (default: clip 3 ln batch, siglip 0)"),
+         "stop if the loss is larger; 0: never (default: clip by the first steps, siglip 0)"),
      FREE},
 
     {GROUP("Validation")},
