@@ -94,6 +94,9 @@ enum {
     VLK_TEXTS_LABEL = 4      /* KEY.cls, else its "label": the class (training sets alone) */
 };
 
+/* The name of the file beside an image in a file that has its text KEY.NAME. 1; 0 there is none; -1 no memory. */
+int vlk_side_file(vlk_buf *out, const char *image, const char *name, vlk_err *err) VLK_MUST_USE;
+
 typedef enum vlk_feed_mode { VLK_FEED_IMAGES, VLK_FEED_PAIRS, VLK_FEED_TEXTS } vlk_feed_mode;
 typedef enum vlk_want {
     VLK_WANT_NO = 0, /* done already: dropped, counted as `dropped` */

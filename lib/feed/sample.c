@@ -129,11 +129,17 @@ static int exists(vlk_buf *path, size_t n)
     return stat(path->data, &st) == 0;
 }
 
+int vlk_side_file(vlk_buf *out, const char *image, const char *name, vlk_err *err)
+{
+    out->len = 0;
+    return side_path(out, image, name, err) ? -1 : exists(out, strlen(name));
+}
+
 static int side_file(const reader *r, const char *name, size_t max, vlk_span *out, vlk_err *err)
 {
     vlk_buf path = {0};
-    int found = side_path(&path, r->path, name, err);
-    if (found == 0 && exists(&path, strlen(name)))
+    int found = vlk_side_file(&path, r->path, name, err);
+    if (found == 1)
         found = vlk_read_file(r->scratch, path.data, max, err) ? -1 : 1;
     vlk_buf_clear(&path);
     *out = (vlk_span){r->scratch->data ? r->scratch->data : "", r->scratch->len};

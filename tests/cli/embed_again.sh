@@ -81,6 +81,9 @@ run 0 "$E" --pairs pics -o p/
 echo "another" >pics/01.txt
 run 2 "$E" --pairs pics -o p/
 has "a caption beside an image" err "p/pics.tsv: is older than pics/01.txt"
+mv pics/01.txt pics/01.TXT
+run 2 "$E" --pairs pics -o p/
+has "in capitals" err "p/pics.tsv: is older than pics/01.TXT"
 
 # a part whose files do not belong together is made again
 fresh

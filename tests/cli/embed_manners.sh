@@ -160,7 +160,8 @@ is "a row before the end of the input" "$(lines out)" 1
 exec 9>&-
 wait $pid
 is "and a clean end" $? 0
-run 2 "$E" castle.png pear.gone --max-bad 0 -o bad.npy
+head -c 300 castle.png >broken.png
+run 2 "$E" castle.png broken.png --max-bad 0 -o bad.npy
 has "no item is done where nothing was written" err "clip-embed: failed after 1 of 2 items, 1 skipped; bad.npy was not written"
 run 2 "$E" castle.png -m
 has "a missing argument" err "option '-m' needs an argument"

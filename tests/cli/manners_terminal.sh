@@ -15,7 +15,7 @@ run 0 "$E" "$evil"
 is "into a pipe: as it is" "$(cut -f 1 out)" "$evil"
 run 0 "$R" --query "$esc" "$evil" -o r.tsv
 is "into a file: as it is" "$(cut -f 4 r.tsv)" "$evil"
-run 1 "$E" "$evil.gone.png" castle.png
+run 2 "$E" "$evil.gone.png" castle.png
 has "in a message" err 'a\x1b[31m\xc2\x9b2J\xe2\x80\xaeb.png.gone.png: '
 if command -v script >/dev/null 2>&1 && script -qec true /dev/null >/dev/null 2>&1 </dev/null; then
     on_terminal() { # COMMAND...: its output on a terminal in `seen`, without the carriage returns
@@ -62,6 +62,10 @@ for what in "x.pdf: not an image: it begins with \"%PDF-1.4\\x0a\" (a PDF docume
 done
 run 0 "$E" castle.png -o c.npy
 run 0 "$E" -m "$top/tests/data/clip/small/hf-f16" castle.png -o h.npy
+mkdir -p runs/r1
+ln -s "$top/share/clip-emoji-6m" runs/r1/last
+run 0 "$E" -m "$dir/runs/r1/last/" castle.png -o l.npy
+has "the name of a run" l.json '"model_name": "r1/last"'
 run 2 "$R" --query x h.npy
 has "models by name" err "made with another model: found hf-f16 ("
 has "models by name: the expected one" err ", expected clip-emoji-6m ("

@@ -6,21 +6,31 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A model's name as a person knows it: the last part of a path, org/name without its revision. */
+/* Where the last `parts` parts of a path of n bytes begin. */
+static size_t tail_of(const char *path, size_t n, int parts)
+{
+    while (n > 0 && (path[n - 1] != '/' || --parts > 0))
+        n--;
+    return n;
+}
+
+/* A model's name as a person knows it: the last part of a path, with the one before it for RUN/last and RUN/best;
+ * org/name without its revision. */
 static void name_model(provenance *p, const char *model)
 {
-    size_t n = strcspn(model, "@");
+    struct stat st;
+    size_t n = strlen(model), from = 0;
     while (n > 1 && model[n - 1] == '/')
         n--;
-    struct stat st;
-    if (stat(model, &st) == 0)
-        for (size_t i = n; i-- > 0;)
-            if (model[i] == '/') {
-                model += i + 1;
-                n -= i + 1;
-                break;
-            }
-    snprintf(p->name, sizeof p->name, "%.*s", (int)(n < sizeof p->name ? n : sizeof p->name - 1), model);
+    if (stat(model, &st) == 0) {
+        from = tail_of(model, n, 1);
+        if (n - from == 4 && (strncmp(model + from, "last", 4) == 0 || strncmp(model + from, "best", 4) == 0))
+            from = tail_of(model, n, 2);
+    } else {
+        n = strcspn(model, "@");
+    }
+    n -= from;
+    snprintf(p->name, sizeof p->name, "%.*s", (int)(n < sizeof p->name ? n : sizeof p->name - 1), model + from);
 }
 
 void provenance_make(provenance *p, const cli_program *prog, const engine *e, const cli_common *c, const char *tower,

@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "provenance.h"
-
 int source_later(const struct timespec *a, const struct timespec *b)
 {
     return a->tv_sec != b->tv_sec ? a->tv_sec > b->tv_sec : a->tv_nsec > b->tv_nsec;
@@ -36,9 +34,7 @@ static int add_file(source_files *f, const char *path, vlk_err *err)
 
 static int add_beside(source_files *f, const char *path, const char *name, vlk_err *err)
 {
-    char suffix[64];
-    snprintf(suffix, sizeof suffix, ".%s", name);
-    return provenance_beside(&f->scratch, path, suffix, err) ? -1 : add_file(f, f->scratch.data, err);
+    return vlk_side_file(&f->scratch, path, name, err) < 0 ? -1 : add_file(f, f->scratch.data, err);
 }
 
 static int add_image(source_files *f, const vlk_feed_options *feed, const char *path, vlk_err *err)
