@@ -205,7 +205,7 @@ vlk_kv_clear              models to come: decoding with a cache
 vlk_backward              face of the tape, for one scalar loss; training starts from features
 vlk_backward_from         face of the tape, for one value; training starts from features
 vlk_in_memory             face of the readers: tests and fuzzers have their bytes in memory
-vlk_list_from             face of the readers: tests and fuzzers have their bytes in memory
+vlk_list_open             face of the readers: by name; programs read from streams that they opened
 vlk_npy_parse             face of the readers: tests and fuzzers have their bytes in memory
 vlk_image_decode          face of the decoder; feed decodes through a slot
 vlk_image_resize          face of the decoder; feed decodes through a slot

@@ -144,7 +144,6 @@ int vlk_walk_stream(vlk_walk *w, vlk_in *in, const char *name);
 /* source.c */
 vlk_source *vlk_feed_source(vlk_feed *f, vlk_source_kind kind, const char *path, vlk_err *err);
 int vlk_feed_is_list(const char *path);
-int vlk_feed_is_side_name(const char *path); /* a file beside an image: never one itself */
 int vlk_feed_is_tar_name(const char *path);
 
 /* rows.c: the rows of a list, with one read ahead. */

@@ -33,7 +33,8 @@ int vlk_is_image_name(const char *path)
     return has_suffix(path, image_suffix);
 }
 
-int vlk_feed_is_side_name(const char *path)
+/* A file beside an image: never one itself. */
+static int is_side_name(const char *path)
 {
     return has_suffix(path, side_suffix);
 }
@@ -51,7 +52,7 @@ int vlk_feed_is_tar_name(const char *path)
 vlk_file_kind vlk_feed_file_kind(const char *path)
 {
     const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
-    if (vlk_feed_is_side_name(path) || vlk_feed_is_tar_name(path))
+    if (is_side_name(path) || vlk_feed_is_tar_name(path))
         return VLK_FILE_NONE;
     if (!vlk_is_image_name(path))
         return VLK_FILE_MAYBE;

@@ -76,7 +76,7 @@ rm m/vocab.json m/merges.txt
 ids "tokenizer.json alone" "662 320 66 536 0 663" "662 86 78 342 0 0 0 343 663" \
     "662 567 324 664 585 664 283 82 335 285 0 663" "662 664 664 663"
 
-# what is not followed is named
+# what is not followed is reported
 folder tokenizer.json "$(tokenizer '{"id": 0, "content": "!"}')" \
     tokenizer_config.json "{$names, \"added_tokens_decoder\": {}}"
 refused "two files that disagree" '"!" is not in added_tokens_decoder'
