@@ -67,8 +67,9 @@ int vlk_read_triple(const vlk_json *config, const char *key, double out[3], int 
     return 0;
 }
 
-int vlk_read_word(const vlk_json *cfg, const char *key, const char *const *words, int n, vlk_json_place *p,
-                  vlk_err *err)
+/* One of n words: its index, -1 if it is another word, -2 if the key is absent. */
+static int read_word(const vlk_json *cfg, const char *key, const char *const *words, int n, vlk_json_place *p,
+                     vlk_err *err)
 {
     const vlk_json *j = vlk_json_get(cfg, key);
     if (vlk_json_absent(j))
@@ -88,7 +89,7 @@ int vlk_read_word(const vlk_json *cfg, const char *key, const char *const *words
 int vlk_read_alpha(vlk_preprocess *r, const vlk_json *config, vlk_json_place *p, vlk_err *err)
 {
     static const char *const words[] = {"drop", "white"};
-    int w = vlk_read_word(config, "alpha", words, 2, p, err);
+    int w = read_word(config, "alpha", words, 2, p, err);
     if (w >= 0)
         r->on_white = w;
     return w == -1 ? -1 : 0;
@@ -121,9 +122,9 @@ static int oc_words(vlk_preprocess *r, const vlk_json *cfg, vlk_json_place *p, v
     static const char *const filters[] = {"bicubic", "bilinear", "random"};
     static const char *const modes[] = {"shortest", "longest", "squash"};
     static const char *const colours[] = {"RGB"};
-    int f = vlk_read_word(cfg, "interpolation", filters, 3, p, err);
-    int m = f == -1 ? -1 : vlk_read_word(cfg, "resize_mode", modes, 3, p, err);
-    if (f == -1 || m == -1 || vlk_read_word(cfg, "mode", colours, 1, p, err) == -1)
+    int f = read_word(cfg, "interpolation", filters, 3, p, err);
+    int m = f == -1 ? -1 : read_word(cfg, "resize_mode", modes, 3, p, err);
+    if (f == -1 || m == -1 || read_word(cfg, "mode", colours, 1, p, err) == -1)
         return -1;
     r->filter = f == 1 ? VLK_BILINEAR : VLK_BICUBIC;
     r->resize = m == 1 ? VLK_RESIZE_LONGEST : m == 2 ? VLK_RESIZE_SQUASH : VLK_RESIZE_SHORTEST;

@@ -23,9 +23,6 @@ int vlk_read_side(const vlk_json *j, size_t *out, const char *what, vlk_err *err
 /* Three finite numbers, or one for all three; positive if so requested. Absent: nothing changes. */
 int vlk_read_triple(const vlk_json *config, const char *key, double out[3], int positive, vlk_json_place *p,
                     vlk_err *err) VLK_MUST_USE;
-/* One of n words: its index, -1 if it is another word, -2 if the key is absent. */
-int vlk_read_word(const vlk_json *cfg, const char *key, const char *const *words, int n, vlk_json_place *p,
-                  vlk_err *err) VLK_MUST_USE;
 /* "alpha": "drop" or "white". Not a key of the reference libraries: version 5 of transformers composes transparent
  * pixels on white, older ones and open_clip drop alpha, and nothing in a folder says which one a model was trained
  * with, or serves better. This key can say it. */
