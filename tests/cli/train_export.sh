@@ -24,6 +24,41 @@ run 2 "$T" --export run/last -o f32
 has "a folder that is there" err "not empty"
 run 2 "$T" --export nowhere -o x
 
+# a ViT that came in open_clip's layout goes back into it; without training every vector has the bits of before
+oc=$top/tests/data/clip/gelu/open_clip
+run 0 "$T" -q -m "$oc" --train "$tiny/pairs.tar" -b 4 --lr 0 --wd 0 --ema 0.5 --steps 1 -o oc
+[ -f oc/last/config.json ] && pass || fail "the checkpoint is in Hugging Face layout"
+printf 'a cat\nThe  Dog &amp; 12\n' >texts
+run 0 "$BIN/clip-embed" -m "$oc" "$tiny/pairs.tar"
+mv out images.tsv
+run 0 "$BIN/clip-embed" -m "$oc" --text texts
+mv out texts.tsv
+for how in "" --ema; do
+    rm -rf back
+    # shellcheck disable=SC2086
+    run 0 "$T" --export oc/last $how --layout open_clip -o back
+    is "its files" "$(ls back | tr '\n' ' ')" "merges.txt model.safetensors open_clip_config.json "
+    run 0 "$BIN/clip-embed" -m back "$tiny/pairs.tar"
+    same "images, exported $how" images.tsv out
+    run 0 "$BIN/clip-embed" -m back --text texts
+    same "texts, exported $how" texts.tsv out
+done
+run 0 "$T" --export oc/last --layout hf -o hf
+same "the layout that it has" oc/last/model.safetensors hf/model.safetensors
+run 0 "$T" --export run/last --layout open_clip --dtype f16 -o f16oc
+run 0 "$BIN/clip-embed" -m f16oc "$tiny/pairs.tar"
+# what a layout has no place for
+run 0 "$T" -q -m "$top/tests/data/clip/rn/openai/jit-f16.pt" --train "$tiny/pairs.tar" -b 8 --steps 1 -o res
+run 2 "$T" --export res/last --layout hf -o no
+has "a ResNet" err "Hugging Face's layout has no place for this model"
+sed '0,/"quick_gelu"/s//"gelu"/' "$tiny/model/config.json" >two.json
+run 0 "$T" -q --config two.json --tokenizer "$tiny/model" --train "$tiny/pairs.tar" -b 8 --steps 1 -o two
+run 2 "$T" --export two/last --layout open_clip -o no
+has "two activations" err "open_clip's layout has one kind of GELU for both towers"
+gone "nothing of it" no
+run 2 "$T" -q --train "$tiny/pairs.tar" --steps 1 --layout hf -o no
+has "not for runs" err "--layout goes with --export"
+
 # the figures of --val are those of clip-rank on the mean
 run 0 "$BIN/clip-rank" --recall -m mean "$tiny/pairs.tar"
 is "i2t_R@1" "$(awk -F '\t' '$1 == "i2t_R@1" { print $2 + 0 }' out)" \

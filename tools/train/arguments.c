@@ -83,6 +83,8 @@ static void check_run(const train_options *o)
         cli_usage(&train_program, "how long? give one of --steps, --epochs and --minutes");
     if (o->dtype == VLK_F16)
         cli_usage(&train_program, "--dtype f16 goes with --export");
+    if (o->layout >= 0)
+        cli_usage(&train_program, "--layout goes with --export");
     if (o->ema_alone)
         cli_usage(&train_program, "--ema needs a decay X (only with --export it stands alone)");
     if (o->chunk > o->batch)

@@ -59,6 +59,7 @@ typedef struct train_options {
     vlk_schedule_kind schedule;
     vlk_init init;
     vlk_dtype dtype; /* VLK_F32, VLK_BF16; VLK_F16 for --export */
+    int layout;      /* of --export: a vlk_layout; -1: the checkpoint's */
     train_locks lock;
     size_t image_size;
     int checkpoint_blocks;

@@ -10,6 +10,8 @@ static const cli_word schedule_words[] = {
 static const cli_word init_words[] = {{"hf", VLK_INIT_HF}, {"openai", VLK_INIT_OPENAI}, {NULL, 0}};
 static const cli_word dtype_words[] = {{"f32", VLK_F32}, {"bf16", VLK_BF16}, {"f16", VLK_F16}, {NULL, 0}};
 
+static const cli_word layout_words[] = {{"hf", VLK_LAYOUT_HF}, {"open_clip", VLK_LAYOUT_OPEN_CLIP}, {NULL, 0}};
+
 #define OPTIONS_OF train_options
 
 /* -m, -o, -b and --dtype are rows of our own since they mean something else here, --arch since it is recorded. */
@@ -93,6 +95,7 @@ static const cli_option own[] = {
 
     {GROUP("Instead of training")},
     {STR(0, "export", export_from, "RUN/STEP", "make a model folder from a checkpoint, for distribution"), NOW},
+    {WORD(0, "layout", layout, layout_words, "with --export: hf or open_clip (default: the checkpoint's)"), NOW},
     {FLAG(0, "plot", plot, "draw loss and recall of RUN... as SVG"), NOW},
     {END}};
 
@@ -100,7 +103,7 @@ const cli_program train_program = {
     .name = "itc-train",
     .synopsis = "[OPTION]... [-m INIT | --config FILE] --train DATA... -o RUN\n"
                 "[OPTION]... --resume RUN\n"
-                "--export RUN/STEP [--ema] [--dtype f16|f32] -o MODEL\n"
+                "--export RUN/STEP [--ema] [--dtype D] [--layout L] -o MODEL\n"
                 "--plot RUN... -o FILE.svg",
     .about = "Trains a CLIP model on pairs of images and texts. RUN is a folder; the same\n"
              "command continues a run that was stopped.",
@@ -123,6 +126,7 @@ void train_options_default(train_options *o)
                          .eps = 1e-6,
                          .wd = 0.2,
                          .max_loss = -1,
+                         .layout = -1,
                          .keep = 2,
                          .save_minutes = 10};
     cli_defaults(&o->common);
