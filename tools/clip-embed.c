@@ -28,8 +28,8 @@ static const cli_program program = {
              "a list (.tsv .csv .jsonl .json), or - : a tar, an image or a list of names on\n"
              "standard input. Without INPUT, standard input.",
     .options = options,
-    .common = CLI_MODEL | CLI_ARCH | CLI_LOOK | CLI_FILES | CLI_IMAGES | CLI_TEXTS | CLI_OUTPUT | CLI_ERRORS |
-              CLI_THREADS | CLI_BATCH,
+    .common = CLI_MODEL | CLI_ARCH | CLI_LOOK | CLI_FILES | CLI_SOURCES | CLI_IMAGES | CLI_TEXTS | CLI_OUTPUT |
+              CLI_ERRORS | CLI_THREADS | CLI_BATCH,
     .examples = "  clip-embed photos/ -o photos.npy              vectors, keys, provenance\n"
                 "  find . -name '*.jpg' -print0 | clip-embed -0  names from a pipe, TSV to stdout\n"
                 "  clip-embed shard.tar -o shard-embedded.tar    all members kept, vectors added\n"

@@ -51,8 +51,8 @@ static const cli_program prog = {
              "recall. CORPUS is an .npy of embeddings, or images, folders, tars and lists,\n"
              "which are embedded on the fly.",
     .options = own,
-    .common = CLI_MODEL | CLI_ARCH | CLI_LOOK | CLI_FILES | CLI_IMAGES | CLI_TEXTS | CLI_ONE_TABLE | CLI_ERRORS |
-              CLI_THREADS | CLI_BATCH,
+    .common = CLI_MODEL | CLI_ARCH | CLI_LOOK | CLI_FILES | CLI_SOURCES | CLI_IMAGES | CLI_TEXTS | CLI_ONE_TABLE |
+              CLI_ERRORS | CLI_THREADS | CLI_BATCH,
     .examples = "  clip-rank --query 'a red bus' photos/\n"
                 "  clip-embed photos/ -o photos.npy\n"
                 "  clip-rank --queries wanted.txt --sheet best.png photos.npy\n"

@@ -92,7 +92,7 @@ static int has_text(const draft *d)
 /* The image of a tar's sample: where it lies. */
 static int tar_image(draft *d, const vlk_sample *s, int packed, vlk_err *err)
 {
-    const vlk_sample_part *p = vlk_sample_image(s, &d->why);
+    const vlk_sample_part *p = vlk_sample_image(&d->ds->opt.texts, s, &d->why);
     if (!p)
         spoil(d, d->why.code == VLK_ELIMIT ? "size" : "image");
     if (d->stage)
@@ -227,7 +227,7 @@ static int add_folder(vlk_dataset *ds, const char *path, vlk_err *err)
                 rc = vlk_dataset_broken(ds, name, err);
             continue;
         }
-        if (r == 1 && !vlk_feed_is_item(name, vlk_feed_file_kind(name)))
+        if (r == 1 && !vlk_feed_is_item(name, vlk_feed_file_kind(name, &ds->opt.texts)))
             continue;
         if (!files)
             rc = vlk_dataset_shard(ds, NULL, err);
@@ -302,7 +302,7 @@ static int add_bad_row(vlk_dataset *ds, vlk_list_rows *l, const char *list, vlk_
 static int add_list_file(vlk_dataset *ds, const char *path, vlk_err *err)
 {
     vlk_list_rows l;
-    if (vlk_list_rows_open(&l, path, ds->opt.stop, err))
+    if (vlk_list_rows_open(&l, path, &ds->opt.texts, ds->opt.stop, err))
         return outcome(err);
     int rc = vlk_dataset_shard(ds, l.dir, err);
     while (rc == 0 && l.r > 0)

@@ -136,7 +136,7 @@ static int begin_folder(folder_walk *d)
 static int folder_file(folder_walk *d, const char *name, const vlk_err *why)
 {
     vlk_err err;
-    vlk_file_kind kind = why ? VLK_FILE_IMAGE : vlk_feed_file_kind(name);
+    vlk_file_kind kind = why ? VLK_FILE_IMAGE : vlk_feed_file_kind(name, &d->w->f->opt.texts);
     if (kind == VLK_FILE_NONE && vlk_feed_is_tar_name(name))
         return vlk_buf_add(&d->tars, name, strlen(name) + 1, &err) ? fatal(d->w, &err) : 0;
     if (kind == VLK_FILE_NONE || (!d->src && !vlk_feed_is_item(name, kind))) {
@@ -341,7 +341,7 @@ int vlk_walk_list(vlk_walk *w, const char *path)
 {
     vlk_err err = {0};
     vlk_list_rows l;
-    if (vlk_list_rows_open(&l, path, w->f->opt.stop, &err))
+    if (vlk_list_rows_open(&l, path, &w->f->opt.texts, w->f->opt.stop, &err))
         return vlk_walk_broken(w, VLK_SOURCE_LIST, path, &err);
     const vlk_source *src = begin(w, VLK_SOURCE_LIST, path);
     int rc = src ? 0 : -1;

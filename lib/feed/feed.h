@@ -80,13 +80,17 @@ typedef struct vlk_batch {
     const size_t *item_of; /* (rows): the item of each row */
 } vlk_batch;
 
-/* Which texts of a sample are read (sample.c): members KEY.NAME of a tar, or files beside the image, whose last suffix
- * is replaced by .NAME. Rows of lists bring their captions and have nothing else. An empty text, and one of white space
- * alone, counts as none; one that is not UTF-8 makes the item a bad one. */
+/* Which image and texts of a sample are read (sample.c): members KEY.NAME of a tar, or files beside the image, whose
+ * last suffix is replaced by .NAME. Rows of lists bring their captions and have nothing else. An empty text, and one of
+ * white space alone, counts as none; one that is not UTF-8 makes the item a bad one. */
 typedef struct vlk_texts_wanted {
-    const char *text; /* NAME of the caption; NULL: "txt" */
-    const char *json; /* NAME of the lists; NULL: "json" */
-    unsigned lists;   /* VLK_TEXTS_...; 0: KEY.json is not read */
+    const char *text;      /* NAME of the caption, else the field NAME of KEY.json; of lists the column or member. NULL:
+                            * "txt", else "caption"; of lists by known names */
+    const char *json;      /* NAME of the lists; NULL: "json" */
+    unsigned lists;        /* VLK_TEXTS_...; 0: KEY.json is read only for a caption */
+    const char *image;     /* NAME of the image; of lists the column or member. NULL: by known names, then by bytes */
+    const char *images_in; /* the folder that paths in lists are relative to; NULL: the list's own */
+    char separator;        /* of CSV; 0: a tab or a comma */
 } vlk_texts_wanted;
 enum {
     VLK_TEXTS_CAPTIONS = 1,  /* its list "captions": further captions */

@@ -130,8 +130,9 @@ int vlk_walk_end_files(vlk_walk *w);
 /* A source that is broken from the start. */
 int vlk_walk_broken(vlk_walk *w, vlk_source_kind kind, const char *path, const vlk_err *err);
 /* An image in a file; why, if not NULL, says that it cannot be had. */
-/* The kind of a file in a folder by its name, and whether it is an item by its first bytes. */
-vlk_file_kind vlk_feed_file_kind(const char *path);
+/* The kind of a file in a folder by its name (w->image is the only suffix of images), and whether it is an item by its
+ * first bytes. */
+vlk_file_kind vlk_feed_file_kind(const char *path, const vlk_texts_wanted *w);
 int vlk_feed_is_item(const char *path, vlk_file_kind kind);
 int vlk_walk_file(vlk_walk *w, const vlk_source *src, const char *key, const char *path, vlk_file_kind kind,
                   const vlk_err *why);
@@ -150,13 +151,13 @@ int vlk_feed_is_tar_name(const char *path);
 typedef struct vlk_list_rows {
     vlk_in *in;
     vlk_list *list;
-    char *dir;      /* of the list: paths are relative to it */
+    char *dir;      /* paths are relative to it */
     vlk_row row[2]; /* the current one, the one before */
     int now, r;     /* r: what vlk_list_next said of the current row, 0 and -1 too */
     vlk_err why;    /* of 2 and -1 */
 } vlk_list_rows;
 /* The first row is the current one. `stop`: as of vlk_in_set_stop, or NULL. */
-int vlk_list_rows_open(vlk_list_rows *l, const char *path, const volatile sig_atomic_t *stop,
+int vlk_list_rows_open(vlk_list_rows *l, const char *path, const vlk_texts_wanted *w, const volatile sig_atomic_t *stop,
                        vlk_err *err) VLK_MUST_USE;
 void vlk_list_rows_close(vlk_list_rows *l);
 const vlk_row *vlk_list_rows_row(const vlk_list_rows *l); /* good for one vlk_list_rows_next more */

@@ -5,14 +5,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-int vlk_list_rows_open(vlk_list_rows *l, const char *path, const volatile sig_atomic_t *stop, vlk_err *err)
+int vlk_list_rows_open(vlk_list_rows *l, const char *path, const vlk_texts_wanted *w, const volatile sig_atomic_t *stop,
+                       vlk_err *err)
 {
     *l = (vlk_list_rows){.in = vlk_in_open(path, err)};
     if (!l->in)
         return -1;
     vlk_in_set_stop(l->in, stop);
     l->list = vlk_list_from(l->in, VLK_LIST_AUTO, err);
-    l->dir = l->list ? vlk_path_folder(path, err) : NULL;
+    if (l->list)
+        vlk_list_choose(l->list, &(vlk_list_columns){.path = w->image, .text = w->text, .separator = w->separator});
+    l->dir = !l->list       ? NULL
+             : w->images_in ? vlk_strndup(w->images_in, strlen(w->images_in), err)
+                            : vlk_path_folder(path, err);
     if (!l->dir) {
         vlk_list_rows_close(l);
         return -1;

@@ -1,7 +1,8 @@
 /* sample.c - what a sample holds: its image, its texts, its class. The only place that reads them, for the feed, for
  * training sets and so for all programs.
  *
- *   caption     member KEY.txt of a tar, or the file beside the image: its last suffix replaced by .txt
+ *   caption     member KEY.txt of a tar, or the file beside the image: its last suffix replaced by .txt; where there is
+ *               none, "caption" of KEY.json, as img2dataset writes it: a text or a list of them
  *   lists       "captions" and "negatives" of KEY.json, where they are asked for
  *   class       KEY.cls, else "label" of KEY.json: decimal digits and a whole number are a number, all else is a name
  *
@@ -61,9 +62,15 @@ static vlk_span text_of_file(const char *s, size_t n)
     return (vlk_span){s, n};
 }
 
+static const char *caption_field(const vlk_texts_wanted *w)
+{
+    return w->text ? w->text : "caption";
+}
+
 int vlk_no_caption(const vlk_texts_wanted *w, vlk_err *err)
 {
-    return vlk_fail(err, VLK_EFORMAT, "no caption (KEY.%s)", vlk_text_name(w));
+    return vlk_fail(err, VLK_EFORMAT, "no caption (KEY.%s, or \"%s\" in KEY.%s)", vlk_text_name(w), caption_field(w),
+                    vlk_json_name(w));
 }
 
 /* ---- members and files -------------------------------------------------------------------------- */
@@ -74,7 +81,8 @@ typedef struct reader {
     const char *path;         /* of the image in a file, or NULL */
     vlk_buf *scratch;
     const vlk_text_sink *out;
-    int labels; /* found so far */
+    int labels;   /* found so far */
+    int has_text; /* there is a KEY.txt */
     const char *stage;
 } reader;
 
@@ -90,14 +98,23 @@ static int check_member(const vlk_sample_part *p, vlk_err *err)
                     p->type == 'S' ? "sparse member" : "link");
 }
 
-static int member(const vlk_sample *s, const char *name, size_t max, vlk_span *out, vlk_err *err)
+/* KEY.name; a link only where there is no file of that name. */
+static const vlk_sample_part *find_named(const vlk_sample *s, const char *name)
 {
     const vlk_sample_part *p = vlk_sample_part_find(s, name);
     for (size_t i = 0; !p && i < s->parts; i++)
         if (strcasecmp(s->part[i].ext, name) == 0)
-            return check_member(&s->part[i], err);
+            p = &s->part[i];
+    return p;
+}
+
+static int member(const vlk_sample *s, const char *name, size_t max, vlk_span *out, vlk_err *err)
+{
+    const vlk_sample_part *p = find_named(s, name);
     if (!p)
         return 0;
+    if (check_member(p, err))
+        return -1;
     if (p->size > max)
         return vlk_fail(err, VLK_ELIMIT, "%s has %zu bytes, but at most %zu are supported", p->name, p->size, max);
     *out = (vlk_span){(const char *)p->data, p->size};
@@ -166,6 +183,7 @@ static int read_caption(reader *r, vlk_err *err)
 {
     vlk_span bytes;
     int found = find_bytes(r, vlk_text_name(r->w), VLK_FEED_CAPTION_MAX, &bytes, err);
+    r->has_text = found > 0;
     if (found <= 0)
         return found;
     vlk_span text = text_of_file(bytes.s, bytes.n);
@@ -234,8 +252,22 @@ static int read_json_label(reader *r, const vlk_json *j, vlk_err *err)
 
 /* ---- all -------------------------------------------------------------------------------------------- */
 
+/* The field that stands in for KEY.txt: a text, a list of texts, or null. */
+static int read_caption_field(reader *r, const vlk_json *j, vlk_err *err)
+{
+    const char *name = caption_field(r->w);
+    const vlk_json *v = vlk_json_get(j, name);
+    size_t n = 0;
+    const char *text = vlk_json_str(v, &n);
+    if (r->has_text || !v || vlk_json_type(v) == VLK_JSON_NULL)
+        return 0;
+    return text ? pass_text(r, VLK_TEXT_CAPTION, text, n, err) : read_list(r, j, name, VLK_TEXT_CAPTION, err);
+}
+
 static int read_json_fields(reader *r, const vlk_json *j, vlk_err *err)
 {
+    if (read_caption_field(r, j, err))
+        return -1;
     if (r->w->lists & VLK_TEXTS_CAPTIONS && read_list(r, j, "captions", VLK_TEXT_CAPTION, err))
         return -1;
     if (r->w->lists & VLK_TEXTS_NEGATIVES && read_list(r, j, "negatives", VLK_TEXT_NEGATIVE, err))
@@ -267,7 +299,7 @@ int vlk_sample_texts(const vlk_texts_wanted *w, const vlk_sample *sample, const 
     int rc = read_caption(&r, err);
     if (rc == 0 && w->lists & VLK_TEXTS_LABEL)
         rc = read_cls(&r, err);
-    if (rc == 0 && w->lists)
+    if (rc == 0 && (w->lists || !r.has_text))
         rc = read_json(&r, err);
     *stage = r.stage;
     return rc == 0 ? 0 : err->code == VLK_EMEM ? -1 : 1;
@@ -277,8 +309,10 @@ int vlk_sample_texts(const vlk_texts_wanted *w, const vlk_sample *sample, const 
 
 /* jpg, jpeg, png, webp in this order; else the first member whose last suffix is an image's; else one whose bytes are
  * an image. */
-static const vlk_sample_part *find_image(const vlk_sample *s)
+static const vlk_sample_part *find_image(const vlk_texts_wanted *w, const vlk_sample *s)
 {
+    if (w->image)
+        return find_named(s, w->image);
     static const char *const first[] = {"jpg", "jpeg", "png", "webp"};
     for (size_t i = 0; i < sizeof first / sizeof *first; i++) {
         const vlk_sample_part *p = vlk_sample_part_find(s, first[i]);
@@ -294,10 +328,12 @@ static const vlk_sample_part *find_image(const vlk_sample *s)
     return NULL;
 }
 
-const vlk_sample_part *vlk_sample_image(const vlk_sample *s, vlk_err *err)
+const vlk_sample_part *vlk_sample_image(const vlk_texts_wanted *w, const vlk_sample *s, vlk_err *err)
 {
-    const vlk_sample_part *p = find_image(s);
-    if (!p)
+    const vlk_sample_part *p = find_image(w, s);
+    if (!p && w->image)
+        vlk_fail(err, VLK_EFORMAT, "no image KEY.%s in the sample", w->image);
+    else if (!p)
         vlk_fail(err, VLK_EFORMAT, "no image in the sample");
     return p && !check_member(p, err) ? p : NULL;
 }
@@ -320,36 +356,34 @@ static int add_extra(const vlk_extra_sink *out, const vlk_sample_part *p, const 
     return out->add(out->arg, p->name, stage, &why, err);
 }
 
-static int extra_images(const vlk_sample *s, const vlk_extra_sink *out, vlk_err *err)
+/* Members that are named KEY.name, but for the one that is read (member(), above). */
+static int extra_named(const vlk_sample *s, const char *name, const char *stage, const vlk_extra_sink *out,
+                       vlk_err *err)
 {
-    const vlk_sample_part *first = find_image(s);
+    const vlk_sample_part *first = find_named(s, name);
+    for (size_t i = 0; i < s->parts; i++) {
+        const vlk_sample_part *p = &s->part[i];
+        if (p != first && strcasecmp(p->ext, name) == 0 && add_extra(out, p, first, stage, err))
+            return -1;
+    }
+    return 0;
+}
+
+static int extra_images(const vlk_texts_wanted *w, const vlk_sample *s, const vlk_extra_sink *out, vlk_err *err)
+{
+    const vlk_sample_part *first = find_image(w, s);
+    if (w->image) /* the others were not asked for */
+        return extra_named(s, w->image, "image", out, err);
     for (size_t i = 0; first && i < s->parts; i++)
         if (&s->part[i] != first && is_image(&s->part[i]) && add_extra(out, &s->part[i], first, "image", err))
             return -1;
     return 0;
 }
 
-/* Members that are named KEY.name, but for the one that is read (member(), above). */
-static int extra_named(const vlk_sample *s, const char *name, const char *stage, const vlk_extra_sink *out,
-                       vlk_err *err)
-{
-    const vlk_sample_part *first = vlk_sample_part_find(s, name);
-    for (size_t i = 0; i < s->parts; i++) {
-        const vlk_sample_part *p = &s->part[i];
-        if (p == first || strcasecmp(p->ext, name) != 0)
-            continue;
-        if (!first)
-            first = p;
-        else if (add_extra(out, p, first, stage, err))
-            return -1;
-    }
-    return 0;
-}
-
 int vlk_sample_extras(const vlk_texts_wanted *w, const vlk_sample *s, unsigned what, const vlk_extra_sink *out,
                       vlk_err *err)
 {
-    if (what & VLK_EXTRA_IMAGES && extra_images(s, out, err))
+    if (what & VLK_EXTRA_IMAGES && extra_images(w, s, out, err))
         return -1;
     if (!(what & VLK_EXTRA_TEXTS))
         return 0;

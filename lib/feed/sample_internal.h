@@ -30,7 +30,7 @@ int vlk_text_check(const char *s, size_t n, vlk_err *err) VLK_MUST_USE;
 /* -1 with the reason of a sample without any caption. */
 int vlk_no_caption(const vlk_texts_wanted *w, vlk_err *err);
 /* The member of the image, whose bytes are there; NULL with the reason (stage "image"). */
-const vlk_sample_part *vlk_sample_image(const vlk_sample *s, vlk_err *err) VLK_MUST_USE;
+const vlk_sample_part *vlk_sample_image(const vlk_texts_wanted *w, const vlk_sample *s, vlk_err *err) VLK_MUST_USE;
 
 /* A sample has one image, and one member of each name that is read. `add` gets every other such member, with the stage
  * and the reason why it is skipped, so that none passes silently. 0 or -1. */

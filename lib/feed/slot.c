@@ -172,7 +172,7 @@ static int image_bytes(vlk_feed *f, vlk_slot *s, vlk_decoder *d, const void **p,
 {
     vlk_err *err = &s->item.err;
     if (s->sample_used) {
-        const vlk_sample_part *part = vlk_sample_image(&s->sample, err);
+        const vlk_sample_part *part = vlk_sample_image(&f->opt.texts, &s->sample, err);
         if (!part) {
             vlk_slot_fail(s, err->code == VLK_ELIMIT ? "size" : "image");
             return -1;

@@ -49,10 +49,19 @@ int vlk_feed_is_tar_name(const char *path)
     return has_suffix(path, tar_suffix);
 }
 
-vlk_file_kind vlk_feed_file_kind(const char *path)
+/* BASE is KEY.NAME, in any case. */
+static int has_ending(const char *base, const char *name)
+{
+    size_t n = strlen(base), k = strlen(name);
+    return n > k + 1 && base[n - k - 1] == '.' && strcasecmp(base + n - k, name) == 0;
+}
+
+vlk_file_kind vlk_feed_file_kind(const char *path, const vlk_texts_wanted *w)
 {
     const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
     if (is_side_name(path) || vlk_feed_is_tar_name(path))
+        return VLK_FILE_NONE;
+    if (w->image && !has_ending(base, w->image))
         return VLK_FILE_NONE;
     if (!vlk_is_image_name(path))
         return VLK_FILE_MAYBE;

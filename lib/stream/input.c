@@ -33,6 +33,7 @@ struct vlk_in {
     int started; /* the kind of compression is known */
     int eof;     /* nothing follows buf */
     int begun;   /* bytes were consumed: a byte order mark can no longer come */
+    int returns; /* lines end in carriage returns alone, as in old files of the Mac and exports of Excel */
 };
 
 static vlk_in *in_new(const char *name, vlk_err *err)
@@ -258,7 +259,8 @@ int vlk_in_peek(vlk_in *in, const unsigned char **p, size_t n, size_t *got, vlk_
     return 0;
 }
 
-static int drop_bom(vlk_in *in, vlk_err *err)
+/* Before the first line: drops a byte order mark, and sees how lines end. */
+static int begin_lines(vlk_in *in, vlk_err *err)
 {
     const unsigned char *p;
     size_t got;
@@ -267,6 +269,12 @@ static int drop_bom(vlk_in *in, vlk_err *err)
     if (got == 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0)
         in->at += 3;
     in->begun = 1;
+    if (in->waits || got == 0) /* what has come through a pipe may be less than a line */
+        return 0;
+    if (fill(in, PEEK_MAX, err))
+        return -1;
+    in->returns = memchr(in->buf + in->at, '\r', in->len - in->at) != NULL &&
+                  memchr(in->buf + in->at, '\n', in->len - in->at) == NULL;
     return 0;
 }
 
@@ -274,8 +282,10 @@ int vlk_in_line(vlk_in *in, vlk_buf *line, int end, vlk_err *err)
 {
     int too_long = 0;
     line->len = 0;
-    if (!in->begun && drop_bom(in, err))
+    if (!in->begun && begin_lines(in, err))
         return -1;
+    if (end == '\n' && in->returns)
+        end = '\r';
     for (size_t taken = 0;; taken++) {
         if (fill(in, 1, err))
             return -1;

@@ -130,23 +130,55 @@ static const char *column(const vlk_list *l, size_t want, size_t *n)
     }
 }
 
+int list_column_number(const char *want, size_t *col)
+{
+    uint64_t number;
+    if (!want || vlk_parse_u64(want, 1, 1 << 20, &number))
+        return 0;
+    *col = (size_t)number - 1;
+    return 1;
+}
+
+/* Whether the first line is a header: columns that are asked for by name need one, and by numbers alone there is none.
+ * 1, 0, -1. */
+static int tsv_header(vlk_list *l, vlk_err *err)
+{
+    const vlk_list_columns *c = &l->want;
+    size_t path = 0, text = 0;
+    int path_number = list_column_number(c->path, &path), text_number = list_column_number(c->text, &text);
+    int found =
+        !(path_number && text_number) && list_header(l, l->text.data, l->text.len, '\t', 0) && l->text_col < l->columns;
+    if (found)
+        return 1;
+    if ((c->path && !path_number) || (c->text && !text_number))
+        return list_fail(l, err, -1, VLK_EFORMAT, "expected a header with a column %s, found \"%.200s\"",
+                         c->text && !text_number ? c->text : c->path, l->text.data);
+    l->columns = 0;
+    l->path_col = path_number ? path : 0;
+    l->text_col = text_number ? text : 1;
+    return 0;
+}
+
 static int tsv_next(vlk_list *l, vlk_row *row, vlk_err *err)
 {
     size_t first = l->line == 0, n;
-    int rc = list_line(l, err);
-    if (rc == 1 && first && list_header(l, l->text.data, l->text.len, '\t', 0) && l->text_col < l->columns)
+    int rc = list_line(l, err), header = rc == 1 && first ? tsv_header(l, err) : 0;
+    if (first && rc == 2) /* too long to be a header */
+        l->text_col = 1;
+    if (header < 0)
+        return -1;
+    if (header)
         rc = list_line(l, err);
-    else if (first)
-        l->columns = 0;
     if (rc != 1)
         return rc;
-    const char *p = column(l, l->columns ? l->path_col : 0, &n);
+    const char *p = column(l, l->path_col, &n);
     if (!p)
-        return list_fail(l, err, 2, VLK_EFORMAT, "expected %zu columns, found fewer", l->columns);
+        return list_fail(l, err, 2, VLK_EFORMAT, "expected %zu columns, found fewer",
+                         l->columns ? l->columns : l->path_col + 1);
     rc = list_row_path(l, row, p, n, err);
     if (rc != 1)
         return rc;
-    p = column(l, l->columns ? l->text_col : 1, &n);
+    p = column(l, l->text_col, &n);
     if (!p && l->columns)
         return list_fail(l, err, 2, VLK_EFORMAT, "expected %zu columns, found fewer", l->columns);
     return p ? list_row_caption(l, row, p, n, err) : 1;
@@ -283,6 +315,11 @@ vlk_list *vlk_list_open(const char *path, vlk_list_kind kind, vlk_err *err)
     else
         l->own = 1;
     return l;
+}
+
+void vlk_list_choose(vlk_list *l, const vlk_list_columns *c)
+{
+    l->want = *c;
 }
 
 void vlk_list_close(vlk_list *l)

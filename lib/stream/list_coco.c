@@ -138,10 +138,11 @@ static int annotation(vlk_list *l, vlk_row *row, const vlk_json *v, vlk_err *err
     if (slot == 0)
         return list_fail(l, err, 2, VLK_EFORMAT, "image_id %s is not among the images", c->id.data);
     const char *path = c->names.data + c->entry[slot - 1].path;
-    const char *caption = vlk_json_str(vlk_json_get(v, "caption"), &n);
+    const char *caption = vlk_json_str(vlk_json_get(v, l->want.text ? l->want.text : "caption"), &n);
     if (!caption)
-        return list_fail(l, err, 2, VLK_EFORMAT, "an annotation without a caption: found %s",
-                         vlk_json_describe(vlk_json_get(v, "caption"), found, sizeof found));
+        return list_fail(
+            l, err, 2, VLK_EFORMAT, "an annotation without a caption: found %s",
+            vlk_json_describe(vlk_json_get(v, l->want.text ? l->want.text : "caption"), found, sizeof found));
     rc = list_row_path(l, row, path, strlen(path), err);
     return rc == 1 ? list_row_caption(l, row, caption, n, err) : rc;
 }

@@ -5,6 +5,7 @@
 #include "list_internal.h"
 
 #include <string.h>
+#include <strings.h>
 
 enum { RECORD_MAX = 1 << 20 };
 
@@ -86,6 +87,15 @@ static const char *field(const vlk_list *l, size_t i, size_t *n)
     return p;
 }
 
+/* Whether column `col`, of that name, is the one that is asked for. */
+static int is_wanted(const char *want, size_t col, const char *name, size_t n)
+{
+    size_t number;
+    if (list_column_number(want, &number))
+        return col == number;
+    return strlen(want) == n && strncasecmp(want, name, n) == 0;
+}
+
 int list_header(vlk_list *l, const char *p, size_t n, char sep, int quotes)
 {
     int best_path = -1, best_text = -1;
@@ -96,7 +106,10 @@ int list_header(vlk_list *l, const char *p, size_t n, char sep, int quotes)
         const char *stop = n ? memchr(p, sep, n) : NULL;
         size_t len = stop ? (size_t)(stop - p) : n;
         size_t q = quotes && len >= 2 && p[0] == '"' && p[len - 1] == '"';
-        int path = list_path_rank(p + q, len - 2 * q), text = list_text_rank(p + q, len - 2 * q);
+        const char *name = p + q;
+        size_t name_len = len - 2 * q;
+        int path = l->want.path ? is_wanted(l->want.path, col, name, name_len) - 1 : list_path_rank(name, name_len);
+        int text = l->want.text ? is_wanted(l->want.text, col, name, name_len) - 1 : list_text_rank(name, name_len);
         if (path >= 0 && (best_path < 0 || path < best_path)) {
             best_path = path;
             l->path_col = col;
@@ -117,6 +130,21 @@ int list_header(vlk_list *l, const char *p, size_t n, char sep, int quotes)
     return best_path >= 0;
 }
 
+static int csv_header(vlk_list *l, vlk_err *err)
+{
+    const vlk_list_columns *c = &l->want;
+    char sep = c->separator ? c->separator : memchr(l->text.data, '\t', l->text.len) ? '\t' : ',';
+    const char *hint = !c->separator && memchr(l->text.data, ';', l->text.len) ? " (--separator ';'?)" : "";
+    int has_path = list_header(l, l->text.data, l->text.len, sep, 1);
+    if (has_path && (!c->text || l->text_col < l->columns))
+        return 0;
+    return list_fail(l, err, -1, VLK_EFORMAT, "expected a header with a column %s, found \"%.200s\"%s",
+                     has_path  ? c->text
+                     : c->path ? c->path
+                               : "image, filepath, path or file_name",
+                     l->text.data, hint);
+}
+
 int list_csv_next(vlk_list *l, vlk_row *row, vlk_err *err)
 {
     size_t count, n;
@@ -125,11 +153,8 @@ int list_csv_next(vlk_list *l, vlk_row *row, vlk_err *err)
         rc = list_line(l, err);
         if (rc != 1)
             return rc == 2 ? -1 : rc;
-        char sep = memchr(l->text.data, '\t', l->text.len) ? '\t' : ',';
-        if (!list_header(l, l->text.data, l->text.len, sep, 1))
-            return list_fail(l, err, -1, VLK_EFORMAT,
-                             "expected a header with a column image, filepath, path or file_name, found \"%.200s\"",
-                             l->text.data);
+        if (csv_header(l, err))
+            return -1;
     }
     rc = record(l, &count, err);
     if (rc != 1)

@@ -15,8 +15,9 @@ struct vlk_list {
     vlk_list_kind kind;
     list_next_fn *next; /* NULL until the first bytes were seen */
     int ended, broken;
-    size_t line;                        /* of the last line read, from 1 */
-    vlk_row_place at;                   /* of the current row */
+    size_t line;      /* of the last line read, from 1 */
+    vlk_row_place at; /* of the current row */
+    vlk_list_columns want;
     vlk_buf text;                       /* a line, a record, or one JSON element */
     char sep;                           /* CSV and TSV with a header: the column separator */
     size_t columns, path_col, text_col; /* columns 0: no header; text_col = columns: no captions */
@@ -42,6 +43,8 @@ int list_line(vlk_list *l, vlk_err *err);
 int list_csv_next(vlk_list *l, vlk_row *row, vlk_err *err);
 /* Recognises a header in n bytes: sets sep, columns, path_col, text_col and returns 1; 0 if it is not a header. */
 int list_header(vlk_list *l, const char *p, size_t n, char sep, int quotes);
+/* 1 and the number of the column, from 0, if `want` is a number from 1; else 0. NULL is none. */
+int list_column_number(const char *want, size_t *col);
 
 int list_jsonl_next(vlk_list *l, vlk_row *row, vlk_err *err);
 int list_array_next(vlk_list *l, vlk_row *row, vlk_err *err);

@@ -200,11 +200,14 @@ int list_json_row(const vlk_list *l, vlk_row *row, const vlk_json *obj, vlk_err 
         path = obj;
     else if (vlk_json_type(obj) != VLK_JSON_OBJECT)
         return list_fail(l, err, 2, VLK_EFORMAT, "expected an object with image and caption");
-    int split = vlk_json_get(obj, "sentences") && vlk_json_str(vlk_json_get(obj, "filename"), NULL);
+    const vlk_list_columns *c = &l->want;
+    int split =
+        !c->path && !c->text && vlk_json_get(obj, "sentences") && vlk_json_str(vlk_json_get(obj, "filename"), NULL);
     if (split)
         path = vlk_json_get(obj, "filename");
     for (const void *it = NULL; path != obj && !split && (it = vlk_json_next(obj, it, &key, &value));) {
-        int p = list_path_rank(key, strlen(key)), t = list_text_rank(key, strlen(key));
+        int p = c->path ? -(strcmp(key, c->path) != 0) : list_path_rank(key, strlen(key));
+        int t = c->text ? -(strcmp(key, c->text) != 0) : list_text_rank(key, strlen(key));
         if (p >= 0 && p < best_path) {
             best_path = p;
             path = value;
@@ -219,7 +222,8 @@ int list_json_row(const vlk_list *l, vlk_row *row, const vlk_json *obj, vlk_err 
         return list_fail(l, err, 2, VLK_EFORMAT, "the path is not a string: found %s",
                          vlk_json_describe(path, found, sizeof found));
     if (!s)
-        return list_fail(l, err, 2, VLK_EFORMAT, "no member image, path, file_name or url");
+        return c->path ? list_fail(l, err, 2, VLK_EFORMAT, "no member %s", c->path)
+                       : list_fail(l, err, 2, VLK_EFORMAT, "no member image, path, file_name or url");
     int rc = list_row_path(l, row, s, n, err);
     if (rc != 1)
         return rc;

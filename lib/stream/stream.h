@@ -50,9 +50,9 @@ int vlk_in_packed(const vlk_in *in);
 int vlk_in_read(vlk_in *in, void *p, size_t n, size_t *got, vlk_err *err) VLK_MUST_USE;
 /* The next bytes without consuming them, up to n <= 4096; fewer only at the end. */
 int vlk_in_peek(vlk_in *in, const unsigned char **p, size_t n, size_t *got, vlk_err *err) VLK_MUST_USE;
-/* One line without its end (LF or CRLF), or one record up to `end` (NUL for -0). 1, 0, -1. A leading
- * UTF-8 byte order mark of the stream is dropped. A line longer than 1 MiB is -1 with VLK_ELIMIT; the stream is then at
- * the next line, so that the reader may continue. */
+/* One line without its end (LF or CRLF; CR in a file whose lines all end so), or one record up to `end` (NUL for -0).
+ * 1, 0, -1. A leading UTF-8 byte order mark of the stream is dropped. A line longer than 1 MiB is -1 with VLK_ELIMIT;
+ * the stream is then at the next line, so that the reader may continue. */
 int vlk_in_line(vlk_in *in, vlk_buf *line, int end, vlk_err *err) VLK_MUST_USE;
 /* For lists whose records end in newlines, also after VLK_ELIMIT: -1 with VLK_EFORMAT if line `number`, of which `line`
  * is the start at least, contains a NUL. Taken for one record it would lose those after its first NUL. */
@@ -341,9 +341,16 @@ typedef struct vlk_row { /* owned by the caller, reused; starts as {0} */
     vlk_row_place at; /* of bad rows too */
 } vlk_row;
 typedef struct vlk_list vlk_list;
+/* Where path and caption are, instead of by the names above: a column by its name in any case or its number from 1, a
+ * member of JSON by its name. NULL: by the names above. */
+typedef struct vlk_list_columns {
+    const char *path, *text; /* borrowed */
+    char separator;          /* of CSV; 0: a tab if the header has one, else a comma */
+} vlk_list_columns;
 vlk_list *vlk_list_open(const char *path, vlk_list_kind kind, vlk_err *err) VLK_MUST_USE; /* "-" is standard input */
 vlk_list *vlk_list_from(vlk_in *in, vlk_list_kind kind, vlk_err *err) VLK_MUST_USE;       /* borrows in */
 void vlk_list_close(vlk_list *l);
+void vlk_list_choose(vlk_list *l, const vlk_list_columns *c); /* before the first row */
 /* 1 a row; 0 the end; -1 the list is broken; 2 a row that is not usable (err says which line and why): an item that
  * failed; continue. */
 int vlk_list_next(vlk_list *l, vlk_row *row, vlk_err *err) VLK_MUST_USE;

@@ -38,8 +38,8 @@ all_name() {
 }
 
 all_name "a folder" "blank empty folder latin1 mark-alone missing newline " set
-has "an empty text is none" e1 'set/empty.png", "stage": "caption", "reason": "no caption (KEY.txt)"'
-has "nor is a blank one" e1 'set/blank.png", "stage": "caption", "reason": "no caption (KEY.txt)"'
+has "an empty text is none" e1 'set/empty.png", "stage": "caption", "reason": "no caption (KEY.txt, or '
+has "nor is a blank one" e1 'set/blank.png", "stage": "caption", "reason": "no caption (KEY.txt, or '
 has "bytes that are not UTF-8" e1 'set/latin1.png", "stage": "caption", "reason": "a caption is not UTF-8 at byte 3"'
 has "a folder in the place of a text" e1 'set/folder.png", "stage": "caption", "reason": "set/folder.txt'
 run 0 "$embed" -m "$tiny/model" --pairs set/mark.png --format jsonl

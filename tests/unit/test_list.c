@@ -293,6 +293,65 @@ static void too_long(void)
     free(x);
 }
 
+/* Columns and members that are asked for. */
+static void check_columns(const char *name, const char *text, const vlk_list_columns *c, const char *want)
+{
+    vlk_row row = {0};
+    vlk_buf out = {0};
+    int rc, ok = vlk_buf_adds(&out, "", &err);
+    vlk_in *in = vlk_in_memory(text, strlen(text), name, &err);
+    vlk_list *l = vlk_list_from(in, VLK_LIST_AUTO, &err);
+    vlk_list_choose(l, c);
+    while ((rc = vlk_list_next(l, &row, &err)) > 0)
+        ok |= rc == 2 ? vlk_buf_adds(&out, "! ", &err)
+                      : vlk_buf_addf(&out, &err, "%s=%s ", row.path.data, row.captions ? row.text.data : "-");
+    if (rc < 0)
+        ok |= vlk_buf_addf(&out, &err, "<%s>", err.msg);
+    CHECK(ok == 0, "no memory");
+    CHECK_STR(out.data, want, text);
+    vlk_row_clear(&row);
+    vlk_buf_clear(&out);
+    vlk_list_close(l);
+    vlk_in_close(in);
+}
+
+static void columns(void)
+{
+    static const char csv[] = "image,caption,Alt,file\na,x,y,b\n", tsv[] = "image\tcaption\tAlt\na\tx\ty\n";
+    check_columns("x.csv", csv, &(vlk_list_columns){.text = "alt"}, "a=y ");
+    check_columns("x.csv", csv, &(vlk_list_columns){.text = "3", .path = "4"}, "b=y ");
+    check_columns("x.csv", csv, &(vlk_list_columns){.path = "file"}, "b=x ");
+    check_columns("x.csv", csv, &(vlk_list_columns){.text = "none"},
+                  "<x.csv: line 1: expected a header with a column none, found \"image,caption,Alt,file\">");
+    check_columns("x.csv", csv, &(vlk_list_columns){.text = "5"},
+                  "<x.csv: line 1: expected a header with a column 5, found \"image,caption,Alt,file\">");
+    check_columns("x.csv", "image;caption\na;x, y\n", &(vlk_list_columns){.separator = ';'}, "a=x, y ");
+    check_columns("x.csv", "image;caption\na;x\n", &(vlk_list_columns){.path = NULL},
+                  "<x.csv: line 1: expected a header with a column image, filepath, path or file_name, found "
+                  "\"image;caption\" (--separator ';'?)>");
+    check_columns("x.tsv", tsv, &(vlk_list_columns){.text = "Alt"}, "a=y ");
+    check_columns("x.tsv", tsv, &(vlk_list_columns){.text = "3"}, "a=y ");
+    check_columns("x.tsv", "a\tx\ty\nb\n", &(vlk_list_columns){.text = "3"}, "a=y b=- ");
+    check_columns("x.tsv", "1\tx\ta\n", &(vlk_list_columns){.text = "2", .path = "3"}, "a=x ");
+    check_columns("x.tsv", "1\tx\n", &(vlk_list_columns){.text = "2", .path = "3"}, "! ");
+    check_columns("x.tsv", "a\tx\n", &(vlk_list_columns){.text = "Alt"},
+                  "<x.tsv: line 1: expected a header with a column Alt, found \"a\\x09x\">");
+    check_columns("x.jsonl",
+                  "{\"image\":\"a\",\"caption\":\"x\",\"alt\":\"y\",\"f\":\"b\"}\n{\"image\":\"c\",\"f\":\"d\"}\n",
+                  &(vlk_list_columns){.text = "alt", .path = "f"}, "b=y d=- ");
+    check_columns("x.json", "[{\"image\":\"a\"}]", &(vlk_list_columns){.path = "f"}, "! ");
+    check_columns("x.json",
+                  "{\"images\":[{\"id\":1,\"file_name\":\"a\"}],\"annotations\":[{\"image_id\":1,\"en\":\"x\"}]}",
+                  &(vlk_list_columns){.text = "en"}, "a=x ");
+    /* lines that end in carriage returns alone */
+    check_columns("x.csv", "image,caption\ra,x\r\rb,y", &(vlk_list_columns){.path = NULL}, "a=x b=y ");
+    check_columns("x.tsv",
+                  "\xef\xbb\xbf"
+                  "a\tx\rb\ty\r",
+                  &(vlk_list_columns){.path = NULL}, "a=x b=y ");
+    check_columns("x.csv", "image,caption\r\na,\"x\ry\"\r\n", &(vlk_list_columns){.path = NULL}, "a=x\ry ");
+}
+
 /* Cut anywhere, flipped anywhere: rows, bad rows or an error, never a crash. */
 static void damaged(void)
 {
@@ -333,6 +392,7 @@ int main(void)
     coco();
     kinds_and_limits();
     bad_names();
+    columns();
     too_long();
     damaged();
     return tap_end();

@@ -36,7 +36,8 @@ enum {
     CLI_ONE_TABLE = 1 << 7, /* -o --format --allow-empty, for a result that is one table */
     CLI_ERRORS = 1 << 8,    /* --errors --max-bad -q --progress */
     CLI_THREADS = 1 << 9,   /* -j */
-    CLI_BATCH = 1 << 10     /* -b */
+    CLI_BATCH = 1 << 10,    /* -b */
+    CLI_SOURCES = 1 << 11   /* --text-from --image-from --images-in --separator */
 };
 
 #define CLI_ARCH_HELP "config for weights that come without one"
@@ -72,7 +73,9 @@ typedef struct cli_common {
     int info, explain;
     vlk_pixel_options pixels;
     cli_long_text long_text;
-    char **operand; /* what is not an option; ends with NULL */
+    const char *text_from, *image_from, *images_in; /* NULL: not given */
+    char separator;                                 /* 0: as found */
+    char **operand;                                 /* what is not an option; ends with NULL */
     size_t operands;
 } cli_common;
 

@@ -49,6 +49,33 @@ static int parse_shard(void *value, const char *arg, vlk_err *err)
     return vlk_fail(err, VLK_EUSAGE, "'%s' is not I/N with I from 0 to N-1", arg);
 }
 
+/* One byte, or "tab". */
+static int parse_separator(void *value, const char *arg, vlk_err *err)
+{
+    char c = strcmp(arg, "tab") == 0 || strcmp(arg, "\\t") == 0 ? '\t' : arg[0];
+    if ((c != '\t' && strlen(arg) != 1) || (unsigned char)c >= 0x80 || c == '"' || c == '\n' || c == '\r')
+        return vlk_fail(err, VLK_EUSAGE, "'%s' is not one character such as ; or the word tab", arg);
+    memcpy(value, &c, 1);
+    return 0;
+}
+
+static int put_separator(const void *value, vlk_buf *out, vlk_err *err)
+{
+    const char *c = value;
+    return *c ? vlk_json_quote(out, c, 1, err) : vlk_buf_adds(out, "null", err);
+}
+
+static int get_separator(void *value, const vlk_json *j, const char *name, vlk_err *err)
+{
+    const char *s = vlk_json_str(j, NULL);
+    if (s)
+        return strlen(s) == 1 ? parse_separator(value, s, err)
+                              : vlk_fail(err, VLK_EFORMAT, "%s: not one character", name);
+    memset(value, 0, 1);
+    return 0;
+}
+
+static const cli_form separator_form = {parse_separator, put_separator, get_separator};
 static const cli_form max_bad_form = {.parse = parse_max_bad};
 static const cli_form shard_form = {.parse = parse_shard};
 
@@ -69,6 +96,14 @@ static const cli_option common_options[] = {
     {FLAG('0', "null", null, "names in lists end with NUL, not newline"), NOW, OF(CLI_FILES)},
     {FORM(0, "shard", shard, shard_form, "I/N", "only items whose key hashes to I of N (I from 0)"), VALUE,
      OF(CLI_FILES)},
+    {STR(0, "text-from", text_from, "NAME", "captions: KEY.NAME, a field of KEY.json, or a column by name or number"),
+     VALUE, OF(CLI_SOURCES)},
+    {STR(0, "image-from", image_from, "NAME", "images: KEY.NAME, or a column of lists by name or number"), VALUE,
+     OF(CLI_SOURCES)},
+    {STR(0, "images-in", images_in, "DIR", "the folder of the images that lists name (default: the list's)"), PLACE,
+     OF(CLI_SOURCES)},
+    {FORM(0, "separator", separator, separator_form, "C", "of CSV: one character or tab (default: tab or comma)"),
+     VALUE, OF(CLI_SOURCES)},
     {FLAG(0, "no-exif", pixels.no_exif, "leave images as stored, not turned by EXIF or XMP"), VALUE, OF(CLI_IMAGES)},
     {WORD(0, "alpha", pixels.alpha, cli_alpha_words, "transparency (default: auto, as the model's reference does)"),
      VALUE, OF(CLI_IMAGES)},

@@ -116,6 +116,15 @@ static int one_batch(loop *l, const vlk_batch *b, vlk_err *err)
 
 /* ---- the run ------------------------------------------------------------------------------- */
 
+vlk_texts_wanted loop_texts(const cli_common *c, unsigned lists)
+{
+    return (vlk_texts_wanted){.text = c->text_from,
+                              .image = c->image_from,
+                              .images_in = c->images_in,
+                              .separator = c->separator,
+                              .lists = lists};
+}
+
 void loop_feed(vlk_feed_options *f, const cli_common *c, vlk_feed_mode mode)
 {
     *f = (vlk_feed_options){.mode = mode,
@@ -123,6 +132,7 @@ void loop_feed(vlk_feed_options *f, const cli_common *c, vlk_feed_mode mode)
                             .operands = c->operands,
                             .files_from = c->files_from,
                             .null = c->null,
+                            .texts = loop_texts(c, 0),
                             .shard = c->shard.i,
                             .shards = c->shard.n,
                             .pixels = c->pixels,

@@ -40,6 +40,8 @@ typedef struct loop {
     int spoiled;  /* what is open gets no name */
 } loop;
 
+/* Where images and texts are, as the command line says; lists: VLK_TEXTS_ bits. */
+vlk_texts_wanted loop_texts(const cli_common *c, unsigned lists);
 /* What the command line says of the feed; preprocess and batch are left to the program. */
 void loop_feed(vlk_feed_options *f, const cli_common *c, vlk_feed_mode mode);
 /* Everything from opening the output to its end. What goes wrong is reported to the run. */

@@ -33,11 +33,48 @@ static void name_model(provenance *p, const char *model)
     snprintf(p->name, sizeof p->name, "%.*s", (int)(n < sizeof p->name ? n : sizeof p->name - 1), model + from);
 }
 
+/* A value that is not a string is true. Names are kept up to 100 bytes. */
+static int add_argument(vlk_buf *out, const char *name, const char *value, vlk_err *err)
+{
+    enum { MOST = 100 };
+    if (vlk_buf_addf(out, err, "%s\"%s\": ", out->len > 1 ? ", " : "", name))
+        return -1;
+    return value ? vlk_json_quote(out, value, strlen(value) < MOST ? strlen(value) : MOST, err)
+                 : vlk_buf_adds(out, "true", err);
+}
+
+/* Those that are not at their default, in a fixed order. */
+static int add_arguments(vlk_buf *out, const cli_common *c, vlk_err *err)
+{
+    const char separator[2] = {c->separator, 0};
+    if (c->pixels.no_exif && add_argument(out, "no-exif", NULL, err))
+        return -1;
+    if (c->pixels.alpha != VLK_ALPHA_AUTO &&
+        add_argument(out, "alpha", cli_word_of(cli_alpha_words, (int)c->pixels.alpha), err))
+        return -1;
+    if (c->image_from && add_argument(out, "image-from", c->image_from, err))
+        return -1;
+    if (c->text_from && add_argument(out, "text-from", c->text_from, err))
+        return -1;
+    return c->separator ? add_argument(out, "separator", separator, err) : 0;
+}
+
+static void set_arguments(provenance *p, const cli_common *c, int image)
+{
+    vlk_buf b = {0};
+    int rc = vlk_buf_adds(&b, "{", NULL);
+    if (rc == 0 && image)
+        rc = add_arguments(&b, c, NULL);
+    if (rc == 0 && !vlk_buf_adds(&b, "}", NULL) && b.len < sizeof p->arguments)
+        memcpy(p->arguments, b.data, b.len + 1);
+    else
+        snprintf(p->arguments, sizeof p->arguments, "{}");
+    vlk_buf_clear(&b);
+}
+
 void provenance_make(provenance *p, const cli_program *prog, const engine *e, const cli_common *c, const char *tower,
                      vlk_length length)
 {
-    int image = strcmp(tower, "text") != 0, exif = image && c->pixels.no_exif,
-        al = image && c->pixels.alpha != VLK_ALPHA_AUTO;
     *p = (provenance){.normalized = length == VLK_UNIT};
     snprintf(p->program, sizeof p->program, "%s", prog->name);
     snprintf(p->model, sizeof p->model, "%s", e->info->id);
@@ -45,8 +82,7 @@ void provenance_make(provenance *p, const cli_program *prog, const engine *e, co
     vlk_preprocess_text(&e->info->preprocess, p->preprocessing, sizeof p->preprocessing);
     snprintf(p->tower, sizeof p->tower, "%s", tower);
     snprintf(p->arithmetic, sizeof p->arithmetic, "%s", cli_word_of(cli_dtype_words, (int)c->dtype));
-    snprintf(p->arguments, sizeof p->arguments, "{%s%s%s%s%s}", exif ? "\"no-exif\": true" : "", exif && al ? ", " : "",
-             al ? "\"alpha\": \"" : "", al ? cli_word_of(cli_alpha_words, (int)c->pixels.alpha) : "", al ? "\"" : "");
+    set_arguments(p, c, strcmp(tower, "text") != 0);
     provenance_shape(p, VLK_F32, &e->info->embed_dim, 1);
 }
 
@@ -112,18 +148,15 @@ static int get_str(const vlk_json *j, const char *key, char *out, size_t size, c
 /* The arguments back to the text that provenance_make writes. */
 static int get_arguments(provenance *p, const vlk_json *args, const char *path, vlk_err *err)
 {
-    const char *key, *sep = "", *s;
+    const char *key;
     const vlk_json *v;
     vlk_buf b = {0};
     int rc = -1;
     if (vlk_buf_adds(&b, "{", err))
         goto out;
-    for (const void *it = NULL; (it = vlk_json_next(args, it, &key, &v)); sep = ", ") {
-        s = vlk_json_str(v, NULL);
-        if (s ? vlk_buf_addf(&b, err, "%s\"%s\": \"%s\"", sep, key, s)
-              : vlk_buf_addf(&b, err, "%s\"%s\": true", sep, key))
+    for (const void *it = NULL; (it = vlk_json_next(args, it, &key, &v));)
+        if (add_argument(&b, key, vlk_json_str(v, NULL), err))
             goto out;
-    }
     if (vlk_buf_adds(&b, "}", err))
         goto out;
     if (b.len >= sizeof p->arguments) {

@@ -23,9 +23,9 @@ typedef struct provenance {
     char program[32];          /* "clip-embed" */
     char model[65], name[128]; /* what it is, and what it was called; name "": not known (X.json only) */
     char preprocessing[512];
-    char tower[16];      /* "image", "text", "pixels" */
-    char arithmetic[8];  /* "f32", "bf16" */
-    char arguments[256]; /* as JSON: "{}" */
+    char tower[16];       /* "image", "text", "pixels" */
+    char arithmetic[8];   /* "f32", "bf16" */
+    char arguments[2560]; /* as JSON: "{}" */
     int normalized;
     /* of X.json only */
     char dtype[8]; /* "<f4", "<f2", "|u1" */

@@ -1,7 +1,7 @@
 /* source_file.c - where the source files of an item are, and their sizes and times.
  *
- *   single image, folder   the key; with pairs KEY.txt beside it, and KEY.json where its lists are read
- *   list                   the key, from the folder of the list; with pairs the list, too
+ *   single image, folder   the key; with pairs KEY.txt beside it, and KEY.json where it is read
+ *   list                   the key, from the folder of the list or --images-in; with pairs the list, too
  *   tar                    the tar */
 #include "source_file.h"
 
@@ -44,15 +44,18 @@ static int add_image(source_files *f, const vlk_feed_options *feed, const char *
         return -1;
     if (feed->mode != VLK_FEED_PAIRS)
         return 0;
+    size_t text = f->sizes.len;
     if (add_beside(f, path, t->text ? t->text : "txt", err))
         return -1;
-    return t->lists ? add_beside(f, path, t->json ? t->json : "json", err) : 0;
+    int stands_in = f->sizes.data && strcmp(f->sizes.data + text, "- ") == 0; /* its caption may be there */
+    return t->lists || stands_in ? add_beside(f, path, t->json ? t->json : "json", err) : 0;
 }
 
 /* The size of a list is none of an item's: rows may be added to it. */
 static int add_row(source_files *f, const vlk_feed_options *feed, const char *list, const char *key, vlk_err *err)
 {
-    char *folder = vlk_path_folder(list, err);
+    const char *in = feed->texts.images_in;
+    char *folder = in ? vlk_strndup(in, strlen(in), err) : vlk_path_folder(list, err);
     char *path = folder ? vlk_path_join(folder, key, err) : NULL;
     int rc = path ? add_file(f, path, err) : -1;
     if (rc == 0 && feed->mode == VLK_FEED_PAIRS) {

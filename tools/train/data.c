@@ -1,6 +1,8 @@
 /* data.c - what is trained on: the dataset, the order of samples, the loader. */
 #include "job.h"
 
+#include "../common/loop.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,8 +75,8 @@ static int open_dataset(train_data *d, const train_options *o, train_facts *f, v
         return -1;
     vlk_dataset_options io = {.operand = names,
                               .operands = o->train.n,
-                              .texts.lists =
-                                  (o->captions ? VLK_TEXTS_CAPTIONS : 0u) | (o->negatives ? VLK_TEXTS_NEGATIVES : 0u),
+                              .texts = loop_texts(&o->common, (o->captions ? VLK_TEXTS_CAPTIONS : 0u) |
+                                                                  (o->negatives ? VLK_TEXTS_NEGATIVES : 0u)),
                               .cache_bytes = cache_bytes(o),
                               .stop = &cli_stop};
     d->set = vlk_dataset_open(&io, err);
@@ -98,11 +100,12 @@ static int open_sets(train_val *v, const train_options *o, vlk_err *err)
     for (size_t i = 0; i < val->n; i++) {
         train_set *s = &v->set[v->sets++];
         char *name[] = {(char *)(uintptr_t)val->s[i], NULL};
-        vlk_dataset_options io = {.operand = name,
-                                  .operands = 1,
-                                  .texts.lists = VLK_TEXTS_NEGATIVES | (o->val_labels ? VLK_TEXTS_LABEL : 0u),
-                                  .cache_bytes = cache_bytes(o),
-                                  .stop = &cli_stop};
+        vlk_dataset_options io = {
+            .operand = name,
+            .operands = 1,
+            .texts = loop_texts(&o->common, VLK_TEXTS_NEGATIVES | (o->val_labels ? VLK_TEXTS_LABEL : 0u)),
+            .cache_bytes = cache_bytes(o),
+            .stop = &cli_stop};
         const char *slash = strrchr(val->s[i], '/');
         s->path = val->s[i];
         s->name = slash && slash[1] ? slash + 1 : val->s[i];

@@ -108,7 +108,7 @@ const cli_program train_program = {
     .about = "Trains a CLIP model on pairs of images and texts. RUN is a folder; the same\n"
              "command continues a run that was stopped.",
     .options = own,
-    .common = CLI_LOOK | CLI_IMAGES | CLI_ERRORS | CLI_THREADS,
+    .common = CLI_LOOK | CLI_SOURCES | CLI_IMAGES | CLI_ERRORS | CLI_THREADS,
     .examples = "  itc-train -m clip-emoji-6m --train pairs.tar --val dev.tar --epochs 5 -o run\n"
                 "  itc-train --resume run\n"
                 "  itc-train --plot run other-run -o loss.svg\n"
