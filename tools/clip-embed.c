@@ -110,7 +110,7 @@ static int show(embed_job *j, vlk_err *err)
 static int work(embed_job *j, vlk_err *err)
 {
     int look = j->c->info || j->c->explain, rc = 0;
-    if (engine_open(&j->e, j->c, look ? ENGINE_IMAGES | ENGINE_TEXTS : embed_wants(j->mode), err))
+    if (engine_open(&j->e, j->c, look ? ENGINE_IMAGES | ENGINE_TEXTS | ENGINE_ANY : embed_wants(j->mode), err))
         return -1;
     if (look)
         rc = show(j, err);

@@ -125,7 +125,7 @@ static int show(const cli_common *c, vlk_err *err)
     engine e = {0};
     vlk_buf text = {0};
     int rc = -1;
-    if (engine_open(&e, c, ENGINE_IMAGES | ENGINE_TEXTS, err))
+    if (engine_open(&e, c, ENGINE_IMAGES | ENGINE_TEXTS | ENGINE_ANY, err))
         return -1;
     if (c->info ? engine_info(&e, &text, err) : engine_explain(&e, c, &text, err))
         goto out;

@@ -215,6 +215,8 @@ static int bind_scalars(vlk_binder *b)
         m->scalar[0] = 2.6592600f; /* ln(1/0.07) */
         return 0;
     }
+    if (!d->scale) /* one tower */
+        return 0;
     if (scalar(b, from, d->scale, &m->scalar[0]))
         return -1;
     if (!m->info.has_logit_bias)

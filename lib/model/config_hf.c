@@ -120,3 +120,24 @@ int vlk_config_siglip(vlk_dual_config *c, const vlk_json *config, const char *pa
                         c->embed, c->vit.block.width);
     return vlk_dual_check(c, path, err);
 }
+
+/* ---- one tower ---------------------------------------------------------------------------------------- */
+
+int vlk_config_vision_tower(vlk_vit_config *v, size_t *embed, int siglip, const vlk_json *config, const char *path,
+                            vlk_err *err)
+{
+    vlk_object f = {.base = config, .where = path, .err = err};
+    *v = (vlk_vit_config){0};
+    read_vision(v, &f, siglip);
+    *embed = siglip ? v->block.width : vlk_member_size(&f, "projection_dim", 512, VLK_MAX_WIDTH);
+    return f.failed ? -1 : vlk_check_vit(v, path, err);
+}
+
+int vlk_config_text_tower(vlk_text_config *t, size_t *embed, const vlk_json *config, const char *path, vlk_err *err)
+{
+    vlk_object f = {.base = config, .where = path, .err = err};
+    *t = (vlk_text_config){0};
+    read_text(t, &f, 0);
+    *embed = vlk_member_size(&f, "projection_dim", 512, VLK_MAX_WIDTH);
+    return f.failed ? -1 : vlk_check_text(t, path, err);
+}

@@ -53,6 +53,12 @@ size_t vlk_dual_image(const vlk_dual_config *c); /* side of the image in pixels 
 /* config.json of transformers' CLIPModel and SiglipModel. */
 int vlk_config_clip(vlk_dual_config *c, const vlk_json *config, const char *path, vlk_err *err) VLK_MUST_USE;
 int vlk_config_siglip(vlk_dual_config *c, const vlk_json *config, const char *path, vlk_err *err) VLK_MUST_USE;
+/* config.json of one tower: of CLIPVisionModelWithProjection or SiglipVisionModel, and of CLIPTextModelWithProjection.
+ * *embed is the width of its embeddings. */
+int vlk_config_vision_tower(vlk_vit_config *v, size_t *embed, int siglip, const vlk_json *config, const char *path,
+                            vlk_err *err) VLK_MUST_USE;
+int vlk_config_text_tower(vlk_text_config *t, size_t *embed, const vlk_json *config, const char *path,
+                          vlk_err *err) VLK_MUST_USE;
 /* open_clip's model_cfg. */
 int vlk_config_open_clip(vlk_dual_config *c, const vlk_json *model_cfg, const char *path, vlk_err *err) VLK_MUST_USE;
 /* OpenAI's rules, from the tensors' shapes. */

@@ -103,10 +103,12 @@ int vlk_model_check_wants(const vlk_model *m, unsigned want, vlk_err *err)
 {
     static const char *const what[] = {"embed images",   "embed texts",      "match images with texts",
                                        "caption images", "answer questions", "give query features"};
+    if (want & VLK_CAN_ANY && want & m->info.can)
+        return 0;
     for (size_t i = 0; i < sizeof what / sizeof what[0]; i++)
         if (want & ~m->info.can & 1u << i)
             return vlk_fail(err, VLK_EUNSUPPORTED, "%s: this model cannot %s: it is a %s model", m->folder, what[i],
-                            m->info.family);
+                            m->family->name);
     return 0;
 }
 

@@ -22,7 +22,8 @@ enum {
     VLK_CAN_MATCH = 4,
     VLK_CAN_CAPTION = 8,
     VLK_CAN_ANSWER = 16,
-    VLK_CAN_QUERY = 32
+    VLK_CAN_QUERY = 32,
+    VLK_CAN_ANY = 1 << 30 /* among what is wanted: one of the others is enough */
 };
 
 /* What a part of a model does by itself. Programs ask for a part by these, since its name is its family's. */

@@ -138,7 +138,7 @@ typedef struct vlk_family {
 } vlk_family;
 /* All families, ends with NULL (families.c). A program may be linked with a longer list of its own. */
 extern const vlk_family *const vlk_families[];
-extern const vlk_family vlk_clip, vlk_siglip;
+extern const vlk_family vlk_clip, vlk_siglip, vlk_clip_vision, vlk_siglip_vision, vlk_clip_text;
 /* The first family that recognises it, or NULL. */
 const vlk_family *vlk_family_of(const vlk_found *f);
 /* The dialect of a file's tensors; where no mark is found, or without weights, the first of the layout. */

@@ -83,4 +83,21 @@ for name in ViT-S-16 ViT-S-32-alt ViT-M-32-quickgelu ViT-B-16-plus ViT-B-32-plus
     run 2 "$embed" -m "$clip/open_clip_model.safetensors" --arch $name "$samples/pear.jpg"
     has "$name" err 'expected shape'
 done
+
+# one tower by itself, with the vectors of transformers, to four places; SigLIP's as version 5 names its tensors
+towers=$top/tests/data/clip/towers
+places() { cut -f 2-5 out | tr '\t' '\n' | awk '{printf "%s%.4f", (NR > 1 ? " " : ""), $1}'; }
+run 0 "$embed" -m "$towers/clip-vision" "$samples/pear.jpg"
+is "clip_vision_model" "$(places)" "0.1544 -0.0594 -0.0690 0.6123"
+run 0 "$embed" -m "$towers/siglip-vision" "$samples/pear.jpg"
+is "siglip_vision_model" "$(places)" "0.6530 -0.1744 0.0563 -0.2120"
+echo 'a cat' >cat
+run 0 "$embed" -m "$towers/clip-text" --text cat --format tsv
+is "clip_text_model" "$(places)" "0.1155 0.1109 -0.1903 0.6564"
+run 0 "$embed" -m "$towers/clip-text" --info
+missing "no images" "$towers/clip-text" 'this model cannot embed images: it is a clip_text_model model'
+run 2 "$BIN/clip-rank" -m "$towers/clip-vision" --query 'a cat' "$samples/pear.jpg"
+has "no texts" err 'this model cannot embed texts'
+run 2 "$BIN/itc-train" -m "$towers/clip-vision" --train "$samples/captions.tsv" -b 8 --steps 1 -o run
+has "no training" err 'this model cannot embed texts'
 finish

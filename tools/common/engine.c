@@ -9,7 +9,8 @@ int engine_open(engine *e, const cli_common *c, unsigned want, vlk_err *err)
     vlk_model_options mo = {.arch = c->arch,
                             .share = cli_share(),
                             .want = (want & ENGINE_IMAGES ? VLK_CAN_EMBED_IMAGE : 0u) |
-                                    (want & ENGINE_TEXTS ? VLK_CAN_EMBED_TEXT : 0u)};
+                                    (want & ENGINE_TEXTS ? VLK_CAN_EMBED_TEXT : 0u) |
+                                    (want & ENGINE_ANY ? VLK_CAN_ANY : 0u)};
     memset(e, 0, sizeof *e);
     if (cli_kernel_options(&ko, err))
         return -1;

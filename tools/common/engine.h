@@ -7,9 +7,10 @@
 
 /* What a program will ask of its model. */
 enum {
-    ENGINE_IMAGES = 1,   /* vectors of images: refused where their preprocessing is unknown */
-    ENGINE_TEXTS = 2,    /* vectors of texts */
-    ENGINE_TOKENIZER = 4 /* token ids of texts: refused where the vocabulary is missing or broken */
+    ENGINE_IMAGES = 1,    /* vectors of images: refused where their preprocessing is unknown */
+    ENGINE_TEXTS = 2,     /* vectors of texts */
+    ENGINE_TOKENIZER = 4, /* token ids of texts: refused where the vocabulary is missing or broken */
+    ENGINE_ANY = 8        /* with images and texts: one of the two is enough */
 };
 
 typedef struct engine {

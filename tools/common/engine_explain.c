@@ -85,7 +85,7 @@ static int add_other_rates(const cli_common *c, vlk_buf *out, vlk_err *err)
     vlk_err skip;
     cli_common oc = *c;
     oc.dtype = c->dtype == VLK_F32 ? VLK_BF16 : VLK_F32;
-    if (engine_open(&other, &oc, ENGINE_IMAGES | ENGINE_TEXTS, &skip))
+    if (engine_open(&other, &oc, ENGINE_IMAGES | ENGINE_TEXTS | ENGINE_ANY, &skip))
         return vlk_buf_addf(out, err, "rate          %-5s not here: %s\n", cli_word_of(cli_dtype_words, (int)oc.dtype),
                             skip.msg);
     int rc = add_rates(&other, &oc, out, err);
@@ -107,6 +107,8 @@ static int add_model(const engine *e, vlk_buf *out, vlk_err *err)
             return -1;
     if (vlk_buf_adds(out, ", as stored\n", err))
         return -1;
+    if (m->image_w == 0)
+        return 0;
     return vlk_buf_addf(out, err, "images        %s\n", vlk_preprocess_text(&m->preprocess, text, sizeof text));
 }
 
