@@ -124,9 +124,9 @@ all="-m $tiny/model --train good.tar --lr 1e-3 --wd 0.1 --warmup 2 --clip-grad 0
     is "data lost on rank 1" $? 2
     has "it says where" err "rank 1: 1.tar"
     [ -f gone/last/state.safetensors ] && pass || fail "data lost on rank 1: nothing was saved"
-    mkdir full
+    run 0 mpi 2 $base -b 4 --steps 2 --schedule constant --save-steps 4 -o full
     : >full/step-000004
-    run 2 mpi 2 $base -b 4 --steps 100000 --schedule constant --save-steps 4 -o full
+    run 2 mpi 2 --resume full --steps 100000
     has "no room for a checkpoint" err "step-000004"
 
     # signals: SIGUSR1 to mpirun, which passes it to the ranks; SIGTERM to one rank, which tells the others
