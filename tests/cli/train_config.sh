@@ -61,9 +61,9 @@ same "the same command" plain/last/model.safetensors same/last/model.safetensors
 
 # a run.json from before some options were recorded: they have their defaults, and are recorded from then on
 by_earlier plain older
-sed -i -E '/"(hard-negatives|lr-image|betas|max-loss|augment|lock-text|val|val-templates|captions|init|alpha|max-pixels)":/d' \
+sed -i -E '/"(hard-negatives|lr-image|betas|max-loss|augment|lock-text|val|val-templates|captions|init|alpha|max-pixels|strict)":/d' \
     older/run.json
-is "members that are missing" "$(($(lines plain/run.json) - $(lines older/run.json)))" 12
+is "members that are missing" "$(($(lines plain/run.json) - $(lines older/run.json)))" 13
 run 0 "$T" -q --resume older
 for s in plain/step-*; do
     diff -r "$s" "older/${s#*/}" >diffs && pass || fail "an older run.json: $(head -n 3 diffs)"
