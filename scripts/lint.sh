@@ -192,9 +192,7 @@ vlk_detach                tasks to come: momentum targets
 vlk_leaf                  tasks to come: states that take a gradient
 vlk_softmax               tasks to come: soft targets
 vlk_matmul_nt             tasks to come: similarities on the tape
-vlk_check_vit             families to come check their configs by it
 vlk_check_resnet          families to come check their configs by it
-vlk_check_text            families to come check their configs by it
 vlk_model_add_source      families to come: towers in folders of their own
 vlk_family_of             face of the families, which tests extend
 vlk_tokenizer_decode      models to come: captions from ids

@@ -252,7 +252,7 @@ static int read_json_label(reader *r, const vlk_json *j, vlk_err *err)
 
 /* ---- all -------------------------------------------------------------------------------------------- */
 
-/* The field that stands in for KEY.txt: a text, a list of texts, or null. */
+/* The field that replaces a missing KEY.txt: a text, a list of texts, or null. */
 static int read_caption_field(reader *r, const vlk_json *j, vlk_err *err)
 {
     const char *name = caption_field(r->w);

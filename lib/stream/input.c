@@ -273,8 +273,8 @@ static int begin_lines(vlk_in *in, vlk_err *err)
         return 0;
     if (fill(in, PEEK_MAX, err))
         return -1;
-    in->returns = memchr(in->buf + in->at, '\r', in->len - in->at) != NULL &&
-                  memchr(in->buf + in->at, '\n', in->len - in->at) == NULL;
+    const size_t left = in->len - in->at;
+    in->returns = memchr(in->buf + in->at, '\r', left) && !memchr(in->buf + in->at, '\n', left);
     return 0;
 }
 

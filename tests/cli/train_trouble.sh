@@ -64,8 +64,8 @@ rm -r bad
     has "the step" err "step 1: the loss is"
     has "the batch" err "0003"
     is "what was before" "$(readlink much/last)" step-000000
-    run 0 "$T" --resume much --max-loss 0 -q
     has "what switches it off" err "(0: no limit)"
+    run 0 "$T" --resume much --max-loss 0 -q
     run 2 "$T" $base -b 8 --steps 50 --lr 1000 --wd 1000 --warmup 0 --max-loss 0 -o inf
     has "not finite" err "not finite"
 
