@@ -62,7 +62,7 @@ done
 (cd two && tar cf ../two.tar --format=ustar -- *)
 gives "the image of a sample" two.tar --image-from crop.png
 run 1 "$E" two.tar
-has "without it each other image is named" err "castle.crop.png: skipped: its sample already has the image castle.jpg"
+has "without it every other image is a bad item" err "castle.crop.png: skipped: its sample already has the image castle.jpg"
 run 0 "$E" two --image-from CROP.png
 is "images of a folder" "$(cut -f1 out | tr '\n' ' ')" "two/castle.crop.png two/cherries.crop.png two/sloth.crop.png "
 run 1 "$E" two.tar --image-from webp
