@@ -14,10 +14,11 @@ static char dir[] = "/tmp/vlk-feed-memory-XXXXXX";
 static vlk_err err;
 static vlk_buf png;
 
-/* Peak of this process in MB; 0 under AddressSanitizer, where freed memory stays for a while. */
+/* Peak of this process in MB; 0 under sanitizers: AddressSanitizer keeps freed memory for a while, and ThreadSanitizer
+ * has shadows of all. */
 static long peak_mb(void)
 {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     return 0;
 #else
     struct rusage u;
