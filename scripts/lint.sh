@@ -267,7 +267,7 @@ odd_words() {
 \bbehind\b
 \bso (many|much)\b
 \banew\b
-\bstands?\b(?! for\b|-| alone\b)
+\bstands?\b(?! for\b| in for\b|-| alone\b)
 \bapart by\b
 \b(a|an|one|each) $thing an? $thing\b
 \b(is|are|was|were) asked\b(?! (for|to)\b)
